@@ -1,0 +1,169 @@
+"""One tree of errors. Each is one sentence in the caller's words; HTTP status codes live in the service."""
+
+
+class EspalierError(Exception):
+    """Root of every error that Espalier raises on purpose.
+
+    `code` is stable and documented; `item` names what is at fault ("image 17 (cat.jpg)"), if one thing is.
+    """
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, item: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.item = item
+
+
+class InvalidInput(EspalierError):
+    """The caller sent something that cannot be used; the message says what and how to mend it."""
+
+    code = "invalid_input"
+
+
+class InvalidImage(InvalidInput):
+    """The bytes are not an image that can be read."""
+
+    code = "invalid_image"
+
+
+class ImageTooLarge(InvalidInput):
+    """The image has more pixels than the budget allows; it was refused before decoding."""
+
+    code = "image_too_large"
+
+
+class InvalidArchive(InvalidInput):
+    """The zip archive is broken, unsafe or too large when unpacked."""
+
+    code = "invalid_archive"
+
+
+class InvalidManifest(InvalidInput):
+    """The manifest does not say which label each file has."""
+
+    code = "invalid_manifest"
+
+
+class InvalidLabel(InvalidInput):
+    """A label is empty, too long or not of the task's kind."""
+
+    code = "invalid_label"
+
+
+class NotEnoughData(InvalidInput):
+    """Too few classes, or too few examples of one, to train and to measure a head."""
+
+    code = "not_enough_data"
+
+
+class InvalidHyperparameter(InvalidInput):
+    """A hyperparameter is unknown, out of range or not a number."""
+
+    code = "invalid_hyperparameter"
+
+
+class TooLarge(InvalidInput):
+    """The request is larger than this server accepts."""
+
+    code = "too_large"
+
+
+class NotFound(EspalierError):
+    """Nothing goes by that name."""
+
+    code = "not_found"
+
+
+class HeadNotFound(NotFound):
+    """No head has that name."""
+
+    code = "head_not_found"
+
+
+class VersionNotFound(NotFound):
+    """The head has no such version or alias."""
+
+    code = "version_not_found"
+
+
+class BackboneNotFound(NotFound):
+    """No backbone has that name."""
+
+    code = "backbone_not_found"
+
+
+class JobNotFound(NotFound):
+    """No job has that id."""
+
+    code = "job_not_found"
+
+
+class Conflict(EspalierError):
+    """The request clashes with the present state."""
+
+    code = "conflict"
+
+
+class IdempotencyConflict(EspalierError):
+    """The same Idempotency-Key came with another body."""
+
+    code = "idempotency_conflict"
+
+
+class Overloaded(EspalierError):
+    """More work is waiting than this server accepts; `retry_after` says when to come back (seconds)."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, item: str | None = None) -> None:
+        super().__init__(message, item=item)
+        self.retry_after = retry_after
+
+
+class NotReady(EspalierError):
+    """A part that the request needs has not started yet."""
+
+    code = "not_ready"
+
+
+class StaleReplica(EspalierError):
+    """This replica has not yet seen the generation that the request asked for."""
+
+    code = "stale_replica"
+
+
+class Cancelled(EspalierError):
+    """The job was cancelled by its owner."""
+
+    code = "cancelled"
+
+
+class ParityError(EspalierError):
+    """The exported graph does not answer as the trained one did, so it must not go live."""
+
+    code = "parity_failed"
+
+
+class CorruptArtifact(EspalierError):
+    """A stored blob does not have the digest it is stored under."""
+
+    code = "corrupt_artifact"
+
+
+class StorageFull(EspalierError):
+    """There is no space left to store an artifact."""
+
+    code = "storage_full"
+
+
+class StorageError(EspalierError):
+    """The artifact store could not be read or written."""
+
+    code = "storage_error"
+
+
+class DeviceError(EspalierError):
+    """The compute device that was asked for cannot be used."""
+
+    code = "device_unavailable"

@@ -1,0 +1,155 @@
+"""THE FINE-TUNE PIPELINE.
+
+labeled batch → validate → embed (same ONNX backbone, cached) → split → train (race of methods) → evaluate
+→ export ONNX → verify parity → gate against the live version → publish → swap
+
+Each step is durable: it takes the job's id, leaves its result in the store and answers with a little JSON, so that a
+worker that dies is followed by one that goes on from the last finished step. A notebook runs them `directly`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy.engine import Engine
+
+from adapters import tasks
+from adapters.runtime.backbone import Backbones
+from adapters.store import backbones, heads, jobs
+from adapters.store.artifacts import Artifacts
+from adapters.store.embeddings import EmbeddingCache
+from adapters.training import champion, dataset, drafts, export, manifest, programs, verify
+from adapters.training.duplicates import groups
+from adapters.training.embed import Embedder
+from adapters.training.evaluate import evaluate
+from adapters.training.narrator import Narrator
+from adapters.training.race import race
+from adapters.training.split import split
+from adapters.types import Backbone, Job
+
+Durably = Callable[..., Any]  # (name, step, *arguments) → the step's JSON answer
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a worker has at hand."""
+
+    engine: Engine
+    artifacts: Artifacts
+    backbones: Backbones
+    lanes: int  # threads that decode and embed
+    max_pixels: int
+
+    def backbone(self, job: Job) -> Backbone:
+        """The backbone that a job trains on. Raises BackboneNotFound."""
+        return backbones.find(self.engine, str(job.request.backbone))
+
+    def embedder(self, backbone: Backbone) -> Embedder:
+        """The way from images to embeddings of a backbone."""
+        cache = EmbeddingCache(self.engine, backbone.digest)
+        return Embedder(self.backbones.get(backbone.digest), self.artifacts, cache, self.lanes, self.max_pixels)
+
+
+def directly(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a step here and now, without a record."""
+    return step(*arguments)
+
+
+def finetune(job_id: str, shop: Workshop, durably: Durably = directly) -> str:
+    """Run a job to its end and return its final status: `succeeded`, or `rejected` by the gate.
+
+    Raises Cancelled, InvalidInput (an item cannot be used), ParityError, StorageFull; nothing is published then.
+    """
+    durably("validate", validate, shop, job_id)
+    embedded = durably("embed", embed, shop, job_id)
+    draft = durably("train", train, shop, job_id, embedded)
+    proven = durably("export", prove, shop, job_id, draft)
+    return str(durably("publish", publish, shop, job_id, draft, proven))
+
+
+def validate(shop: Workshop, job_id: str) -> dict[str, Any]:
+    """Look at the head's data as it is now: jobs before this one may have changed it since it was accepted."""
+    narrator = Narrator(shop.engine, job_id)
+    narrator.enter("validating")
+    job = jobs.get(shop.engine, job_id)
+    data = dataset.assemble(shop.engine, job)
+    tasks.get(job.request.task).check_examples(data.examples)
+    return {"examples": len(data.examples)}
+
+
+def embed(shop: Workshop, job_id: str) -> dict[str, Any]:
+    """Every example has an embedding afterwards; those that had one are left alone."""
+    narrator = Narrator(shop.engine, job_id)
+    narrator.enter("embedding")
+    job = jobs.get(shop.engine, job_id)
+    began = time.perf_counter()
+    embedder = shop.embedder(shop.backbone(job))
+    counts = embedder.embed(dataset.assemble(shop.engine, job).examples, narrator.progress)
+    return counts | {"seconds": round(time.perf_counter() - began, 3)}
+
+
+def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
+    """Split, race the methods, measure the winner on what it never saw. Returns the digest of the draft."""
+    narrator = Narrator(shop.engine, job_id)
+    narrator.enter("training")
+    began = time.perf_counter()
+    job = jobs.get(shop.engine, job_id)
+    task, data = tasks.get(job.request.task), dataset.assemble(shop.engine, job)
+    labels = [e.label for e in data.examples]
+    classes = task.classes(labels)
+    targets = task.targets(labels, classes)
+    embeddings, fingerprints = EmbeddingCache(shop.engine, shop.backbone(job).digest).get(data.sha256s)
+    grouped = groups(embeddings, fingerprints, data.sha256s, [e.group for e in data.examples])
+    parts = split(targets, grouped, data.wished, data.known, job.request.seed)
+    result = race(
+        embeddings, targets, classes, parts, task, job.request.method, job.request.hyperparameters,
+        job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled,
+    )  # fmt: skip
+    narrator.enter("evaluating")
+    measured = evaluate(result, task, embeddings, targets, classes, parts)
+    timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
+    draft = drafts.of(job, data, classes, parts, result, measured, timing, shop.artifacts)
+    return shop.artifacts.put(draft.to_bytes())
+
+
+def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
+    """Export the head and show that the graph answers as the trained program does. Raises ParityError."""
+    narrator = Narrator(shop.engine, job_id)
+    narrator.enter("exporting")
+    job = jobs.get(shop.engine, job_id)
+    backbone = shop.backbone(job)
+    draft = drafts.load(shop.artifacts, draft_digest)
+    program = programs.from_bytes(shop.artifacts.get(draft.program))
+    graph = export.to_onnx(program, backbone.dimension, draft.classes, manifest.metadata(job, backbone))
+    narrator.enter("verifying")
+    cache = EmbeddingCache(shop.engine, backbone.digest)
+    embeddings, _ = cache.get([a.sha256 for a in draft.assignments[: verify.LARGEST_BATCH]])
+    parity = verify.verify(graph, program, embeddings, verify.LARGEST_BATCH)
+    return {"digest": shop.artifacts.put(graph), "parity": parity}
+
+
+def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, Any]) -> str:
+    """Compare with the live version, then make a version of the draft: served at once, or kept as rejected."""
+    narrator = Narrator(shop.engine, job_id)
+    narrator.enter("publishing")
+    job = jobs.get(shop.engine, job_id)
+    draft = drafts.load(shop.artifacts, draft_digest)
+    while True:
+        live = heads.find_live(shop.engine, job.request.head)
+        verdict = champion.compare(draft, live, shop.artifacts, shop.embedder, shop.engine)
+        lost = not verdict["passed"] and job.request.deploy == "auto"
+        publication = manifest.publication(job, draft, shop.backbone(job), proven, verdict, live, lost, shop.artifacts)
+        try:
+            heads.publish(shop.engine, publication)
+            break
+        except heads.AliasMoved:  # somebody promoted or rolled back: compare with what is live now
+            continue
+    shop.artifacts.delete([draft_digest, draft.program, draft.answers, *jobs.release(shop.engine, job_id)])
+    return "rejected" if lost else "succeeded"
+
+
+def warm() -> None:
+    """Import what training needs, so that the first job does not wait for it."""
+    programs.device()

@@ -1,0 +1,85 @@
+"""METHOD SEAM: one file per way to train a head; the file name is the name. torch lives here and above.
+
+A method turns embeddings and targets into HeadPrograms, one for each setting that it is given, all solved together.
+It ends with logits: the race adds the temperature and the task's last step.
+"""
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from pydantic import BaseModel, ValidationError
+
+from adapters.errors import InvalidHyperparameter, InvalidInput
+from adapters.types import HeadProgram
+
+if TYPE_CHECKING:
+    import torch
+
+Setting = dict[str, Any]  # one concrete choice of every hyperparameter, ready for JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """What a method may know of the data when it says which settings are worth trying."""
+
+    examples: int  # N, in all that is trained on
+    dimension: int  # D
+    classes: int  # K
+    smallest: int  # training examples of the smallest class
+    median: float  # and of the median class
+
+
+class Method(Protocol):
+    """What every file of this folder offers."""
+
+    Hyperparameters: type[BaseModel]  # its JSON schema is what the API publishes
+
+    def suits(self, regime: Regime) -> bool:
+        """Whether `auto` lets this method take part."""
+
+    def settings(self, hyperparameters: Any, regime: Regime) -> list[Setting]:
+        """The concrete candidates that a caller's hyperparameters leave open, from most to least regularised."""
+
+    def fit(
+        self,
+        inputs: "torch.Tensor",
+        targets: "torch.Tensor",
+        classes: int,
+        settings: list[Setting],
+        seed: int,
+        cancelled: Callable[[], None],
+    ) -> list[HeadProgram]:
+        """Embeddings f32 [N, D] and class numbers i64 [N] → one program for each setting, ending in logits [N, K].
+
+        Every class must occur. `cancelled` is called often and raises when the job was cancelled.
+        """
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Every method there is: the files of this folder."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def get(name: str) -> Method:
+    """The method of that name. Raises InvalidInput that lists what there is."""
+    if name not in names():
+        raise InvalidInput(f"there is no method {name[:50]!r}; there are: auto, {', '.join(names())}", item="method")
+    return cast(Method, importlib.import_module(f"{__name__}.{name}"))
+
+
+def check(name: str, hyperparameters: dict[str, Any]) -> BaseModel:
+    """A caller's hyperparameters as the method's own model. Raises InvalidHyperparameter naming the first at fault."""
+    model = get(name).Hyperparameters
+    try:
+        return model.model_validate(hyperparameters)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])[:80]
+        known = ", ".join(model.model_fields)
+        message = f"hyperparameter {field!r} of {name}: {first['msg']}; there are: {known}"
+        raise InvalidHyperparameter(message, item=field) from None

@@ -1,0 +1,311 @@
+"""Multinomial logistic regression with an L2 penalty, a whole grid of penalties solved at once.
+
+The penalty matters more than anything else about a linear head, so every strength is tried: one batched L-BFGS over
+stacked weights costs about what one strength alone does, since the product with the embeddings is shared. It runs in
+the eigenbasis of the embeddings' covariance: there the Hessian at zero is diagonal, which makes the first step Newton's
+and halves the rest, and with fewer examples than dimensions only the row span is left to solve in.
+Objective, as scikit-learn's with C = 1 / (N·λ): mean cross-entropy + λ/2 ‖W‖², bias free.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.methods import Regime, Setting
+from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Step
+
+GRID = (4.0, 1.0, 0.25, 0.06, 0.015, 0.004, 0.001, 2.5e-4, 6e-5)  # λ on inputs of unit variance
+INPUTS = ("power", "standardized")
+AFFORDABLE = 5e9  # N·min(N, D)·K: above this, `auto` tries one kind of inputs only
+MOST_LOGITS = 5e7  # N·G·K floats in memory at a time: larger grids are solved in parts
+MEMORY = 10  # pairs that L-BFGS remembers
+ITERATIONS = 100  # only penalties far below the best need more: they are as good as solved
+TOLERANCE = 1e-6  # of the objective: about how far from its least a problem may stop
+BACKTRACKS = 12
+SUFFICIENT = 1e-4  # Armijo's constant
+NOISE = 1e-6  # of the objective, float32 rounding: a smaller rise is none
+SPREAD_FLOOR = 0.1  # of the median: a feature that hardly varies among few examples is not blown up
+RANK_FLOOR = 1e-9  # of the largest eigenvalue
+
+
+class Hyperparameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    regularization: Literal["auto"] | Annotated[float, Field(gt=0, le=1e6)] = Field(
+        "auto", description="λ in mean cross-entropy + λ/2 ‖W‖²; `auto` tries 9 from 4 to 0.00006"
+    )
+    inputs: Literal["auto", "standardized", "power"] = Field(
+        "auto",
+        description="`standardized` scales each feature to unit variance; `power` takes the signed square root and "
+        "L2-normalises before that; `auto` tries both where that is affordable",
+    )
+
+
+def suits(regime: Regime) -> bool:
+    """Always: it wins from about five examples a class, and the penalty keeps it sane below."""
+    return True
+
+
+def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
+    """Every λ of the grid with every kind of inputs, or what was asked for."""
+    work = regime.examples * min(regime.examples, regime.dimension) * regime.classes
+    kinds = INPUTS if work <= AFFORDABLE else INPUTS[:1]
+    kinds = kinds if hyperparameters.inputs == "auto" else (hyperparameters.inputs,)
+    strength = hyperparameters.regularization
+    grid = GRID if strength == "auto" else (strength,)
+    return [{"inputs": kind, "regularization": float(value)} for value in grid for kind in kinds]
+
+
+def fit(
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    classes: int,
+    settings: list[Setting],
+    seed: int,
+    cancelled: Callable[[], None],
+) -> list[HeadProgram]:
+    """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
+    programs: dict[int, HeadProgram] = {}
+    for kind in dict.fromkeys(setting["inputs"] for setting in settings):
+        chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
+        strengths = [settings[i]["regularization"] for i in chosen]
+        programs |= zip(chosen, _fit_kind(inputs, targets, classes, kind, strengths, cancelled), strict=True)
+    return [programs[i] for i in range(len(settings))]
+
+
+def _fit_kind(
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    classes: int,
+    kind: str,
+    strengths: list[float],
+    cancelled: Callable[[], None],
+) -> list[HeadProgram]:
+    first: tuple[Step, ...] = (Power(0.5), L2Normalize()) if kind == "power" else ()
+    x = _power(inputs) if kind == "power" else inputs
+    shift, scale = _standardizer(x)
+    basis, rotated, variances = _eigenbasis((x - shift) * scale)
+    affine = Affine(_numpy(shift), _numpy(scale))
+    programs = []
+    for part in _parts(strengths, len(x) * classes):
+        penalties = torch.tensor(part, dtype=x.dtype, device=x.device)
+        weights, biases = solve(rotated, variances, targets, classes, penalties, cancelled)
+        for weight, bias in zip(basis @ weights.mT, biases, strict=True):
+            programs.append(HeadProgram((*first, affine, Linear(_numpy(weight), _numpy(bias)))))
+    return programs
+
+
+def _parts(strengths: list[float], logits_each: int) -> list[list[float]]:
+    size = max(1, int(MOST_LOGITS // logits_each))
+    return [strengths[i : i + size] for i in range(0, len(strengths), size)]
+
+
+def _power(x: torch.Tensor) -> torch.Tensor:
+    x = x.sign() * x.abs().sqrt()
+    return x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def _standardizer(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shift and scale [D]. A feature that never varies is switched off: nothing was learned of it."""
+    shift, spread = x.mean(dim=0), x.std(dim=0, correction=0)
+    varies = spread > 1e-6 * shift.abs() + 1e-12
+    typical = spread[varies].median() if bool(varies.any()) else spread.new_ones(())
+    scale = torch.where(varies, 1 / spread.clamp_min(SPREAD_FLOOR * typical), torch.zeros_like(spread))
+    return shift, scale
+
+
+def _eigenbasis(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Principal axes V [D, R], x·V [N, R] and its variances [R]; in float64, so that V stays orthogonal."""
+    wide, y = x.shape[0] < x.shape[1], x.double()
+    values, vectors = torch.linalg.eigh(y @ y.T if wide else y.T @ y)
+    keep = values > RANK_FLOOR * values[-1].clamp_min(1e-300)
+    values, vectors = values[keep], vectors[:, keep]
+    basis = (y.T @ vectors) / values.sqrt() if wide else vectors
+    rotated = vectors * values.sqrt() if wide else y @ basis
+    return basis.to(x.dtype), rotated.to(x.dtype).contiguous(), (values / len(x)).to(x.dtype)
+
+
+@dataclass(slots=True)
+class _State:
+    """The problems still running: point and gradient [G, K, R+1], logits [G, K, N], objective [G], L-BFGS's pairs.
+
+    In this layout one product serves all problems, the softmax runs along memory, and an inner product is one sweep.
+    """
+
+    index: torch.Tensor  # [G], which problems these are
+    penalty: torch.Tensor  # [G]
+    curvature: torch.Tensor  # [G], the mean of p·(1 − p)
+    point: torch.Tensor
+    logits: torch.Tensor
+    value: torch.Tensor
+    gradient: torch.Tensor
+    steps: list[torch.Tensor] = field(default_factory=list)  # s, [G, K, R+1] each
+    changes: list[torch.Tensor] = field(default_factory=list)  # y, the same
+    curvatures: list[torch.Tensor] = field(default_factory=list)  # 1 / sᵀy, [G] each; 0 where the pair tells nothing
+
+    def keep(self, running: torch.Tensor) -> None:
+        """Drop the problems that are done, so that the rest cost only what they need."""
+        for name in ("index", "penalty", "curvature", "point", "logits", "value", "gradient"):
+            setattr(self, name, getattr(self, name)[running])
+        for name in ("steps", "changes", "curvatures"):
+            setattr(self, name, [pair[running] for pair in getattr(self, name)])
+
+
+def solve(
+    rotated: torch.Tensor,
+    variances: torch.Tensor,
+    targets: torch.Tensor,
+    classes: int,
+    penalties: torch.Tensor,
+    cancelled: Callable[[], None],
+    start: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs [N, R] with uncorrelated centred columns, penalties [G] → weights [G, K, R], biases [G, K].
+
+    `start` [G, K, R+1], weights and then biases, is a warm start. Each problem has its own step size and stops by
+    itself.
+    """
+    problem = _Problem(rotated, variances, targets, classes)
+    state = problem.begin(penalties, start)
+    result = state.point.clone()
+    for _ in range(ITERATIONS):
+        cancelled()
+        direction = _direction(state, problem.preconditioner(state))
+        slope = _dot(state.gradient, direction)  # [G], −slope/2 estimates how far the objective is from its least
+        running = -slope > TOLERANCE * state.value
+        if not bool(running.all()):
+            result[state.index] = state.point
+            state.keep(running)
+            direction, slope = direction[running], slope[running]
+        if not len(state.index):
+            break
+        moved = problem.step(state, direction, slope)
+        if not bool(moved.all()):  # no step lowers the objective any more: that is float32's floor
+            result[state.index] = state.point
+            state.keep(moved)
+    result[state.index] = state.point
+    return result[:, :, :-1], result[:, :, -1]
+
+
+class _Problem:
+    """Mean cross-entropy + λ/2 ‖W‖² for G penalties at once."""
+
+    def __init__(self, rotated: torch.Tensor, variances: torch.Tensor, targets: torch.Tensor, classes: int) -> None:
+        self.x = torch.cat([rotated, rotated.new_ones(len(rotated), 1)], dim=1)  # [N, R+1], for the bias
+        self.variances = torch.cat([variances, variances.new_ones(1)])  # [R+1]
+        self.targets, self.classes, self.rows = targets, classes, torch.arange(len(targets), device=targets.device)
+        self.penalized = self.x.new_ones(self.x.shape[1])
+        self.penalized[-1] = 0  # the bias is free
+
+    def begin(self, penalties: torch.Tensor, start: torch.Tensor | None) -> _State:
+        """All problems at `start`, or at zero."""
+        zero = self.x.new_zeros(len(penalties), self.classes, self.x.shape[1])
+        point = zero if start is None else start.clone()
+        logits = self.along(point)
+        gradient, curvature = self.gradient(logits, point, penalties)
+        index = torch.arange(len(penalties), device=self.x.device)
+        value = self.value(logits, point, penalties)
+        return _State(index, penalties, curvature, point, logits, value, gradient)
+
+    def preconditioner(self, state: _State) -> torch.Tensor:
+        """The Hessian's inverse diagonal, were all examples as uncertain as the mean; exact at zero. [G, 1, R+1]."""
+        diagonal = state.curvature[:, None] * self.variances + state.penalty[:, None] * self.penalized
+        return 1 / diagonal[:, None].clamp_min(1e-12)
+
+    def along(self, direction: torch.Tensor) -> torch.Tensor:
+        """What a direction [G, K, R+1] adds to the logits, [G, K, N]."""
+        return (direction.flatten(0, 1) @ self.x.T).view(len(direction), self.classes, -1)
+
+    def value(self, logits: torch.Tensor, point: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+        """The objective, [G]."""
+        # log(1 + Σ exp(zₖ − z_truth)) keeps its digits where logsumexp − z_truth cancels: separable data live there.
+        margins = logits - logits[:, self.targets, self.rows][:, None]
+        margins[:, self.targets, self.rows] = -torch.inf
+        loss = torch.nn.functional.softplus(margins.logsumexp(dim=1)).mean(dim=1)
+        weights = point[:, :, :-1]
+        return loss + penalty / 2 * _dot(weights, weights)
+
+    def gradient(
+        self, logits: torch.Tensor, point: torch.Tensor, penalty: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[G, K, R+1], and the mean of p·(1 − p), [G]."""
+        residual = logits.softmax(dim=1)
+        curvature = (1 / self.classes) - (residual * residual).mean(dim=(1, 2))
+        residual[:, self.targets, self.rows] = 0
+        residual[:, self.targets, self.rows] = -residual.sum(dim=1)  # p − 1 without cancelling, as in `value`
+        product = residual.flatten(0, 1) @ self.x / len(self.x)
+        return product.view_as(point) + point * (penalty[:, None, None] * self.penalized), curvature
+
+    def step(self, state: _State, direction: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+        """Move each problem along its direction; which ones could be moved, [G]."""
+        along = self.along(direction)
+        size, state.value = self.search(state, direction, along, slope)
+        step = direction * size[:, None, None]
+        state.point = state.point + step
+        state.logits = state.logits + along * size[:, None, None]
+        gradient, state.curvature = self.gradient(state.logits, state.point, state.penalty)
+        _remember(state, step, gradient - state.gradient)
+        state.gradient = gradient
+        return size > 0
+
+    def search(
+        self, state: _State, direction: torch.Tensor, along: torch.Tensor, slope: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Armijo backtracking, a step size [G] each; logits are linear, so a trial costs no product with the inputs."""
+        size, done, value = torch.ones_like(slope), slope > 0, state.value
+        for _ in range(BACKTRACKS):
+            wide = size[:, None, None]
+            trial = self.value(state.logits + along * wide, state.point + direction * wide, state.penalty)
+            fits = trial <= state.value + SUFFICIENT * size * slope + NOISE * state.value
+            value = torch.where(fits & ~done, trial, value)
+            done = done | fits
+            if bool(done.all()):
+                return size, value
+            # The least of the parabola through what is known, kept within a sane part of the last step.
+            best = -slope * size / (2 * ((trial - state.value) / size - slope)).clamp_min(1e-20)
+            size = torch.where(done, size, torch.minimum(torch.maximum(best, 0.1 * size), 0.5 * size))
+        return torch.where(done, size, torch.zeros_like(size)), value
+
+
+def _direction(state: _State, preconditioner: torch.Tensor) -> torch.Tensor:
+    """L-BFGS's two loops (Nocedal & Wright, algorithm 7.4) for all problems at once: −H⁻¹·gradient, [G, K, R+1]."""
+    q, factors = state.gradient, []
+    for s, y, c in zip(reversed(state.steps), reversed(state.changes), reversed(state.curvatures), strict=True):
+        factors.append(c * _dot(s, q))
+        q = q - y * factors[-1][:, None, None]
+    r = q * (preconditioner * _scaling(state, preconditioner)[:, None, None])
+    for s, y, c in zip(state.steps, state.changes, state.curvatures, strict=True):
+        r = r + s * (factors.pop() - c * _dot(y, r))[:, None, None]
+    return -r
+
+
+def _scaling(state: _State, preconditioner: torch.Tensor) -> torch.Tensor:
+    """sᵀy / yᵀMy of the last pair, [G]: how far the preconditioner M is from the curvature met since."""
+    if not state.steps:
+        return torch.ones_like(state.penalty)
+    y, c = state.changes[-1], state.curvatures[-1]
+    product = c * _dot(y, y * preconditioner)
+    return torch.where(product > 0, 1 / product.clamp_min(1e-30), torch.ones_like(product))
+
+
+def _remember(state: _State, step: torch.Tensor, change: torch.Tensor) -> None:
+    product = _dot(step, change)
+    state.steps.append(step)
+    state.changes.append(change)
+    # Not positive only where float32 has nothing more to say: such a pair counts for nothing.
+    state.curvatures.append(torch.where(product > 1e-20, 1 / product.clamp_min(1e-20), torch.zeros_like(product)))
+    if len(state.steps) > MEMORY:
+        for pairs in (state.steps, state.changes, state.curvatures):
+            pairs.pop(0)
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Inner products problem by problem, [G]."""
+    return (a * b).flatten(1).sum(dim=1)
+
+
+def _numpy(x: torch.Tensor) -> Any:
+    return x.float().cpu().contiguous().numpy()

@@ -1,0 +1,177 @@
+"""Images: bytes → uint8 RGB pixels, the same way for training and for serving.
+
+JPEG goes through libjpeg-turbo (simplejpeg), which also scales while it decodes; everything else through Pillow.
+Chosen by measurement: `benchmarks/decode.py`, figures in docs/benchmarks.md. Resizing stays with Pillow because its
+filters anti-alias as timm's training transforms do; OpenCV's bicubic does not, and that would be skew.
+"""
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps
+
+from adapters.errors import ImageTooLarge, InvalidImage
+from adapters.types import Pixels, Preprocessing
+
+MIN_SIDE = 4  # pixels; a 1×1 image has nothing to learn from and breaks the crop
+MAX_PIXELS = 64_000_000  # a 61 MP photo passes; 192 MB of RGB is the most one decode may take
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+EXIF_ORIENTATION = 0x0112
+_RESAMPLE = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+# Pillow's own bomb guard counts pixels process-wide; ours is per call, before decoding, with a message for the caller.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+    """Check format, size and end of file; decode in full only where the end looks cut off.
+
+    Costs microseconds for a sound file, so that an upload of thousands is checked before it is accepted.
+    Returns {"format", "width", "height"}. Raises InvalidImage, ImageTooLarge.
+    """
+    with _opened(data) as image:
+        facts = {"format": image.format, "width": image.width, "height": image.height}
+        _check_size(image.width, image.height, max_pixels)
+        if not _ends_well(data, str(image.format)):
+            _to_rgb(image)
+    return facts
+
+
+def decode(data: bytes | memoryview, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Bytes → uint8 [size, size, 3] RGB: orientation applied, resized and cropped as the backbone was trained.
+
+    Raises InvalidImage, ImageTooLarge.
+    """
+    image = _decode_jpeg(data, preprocessing, max_pixels) or _decode_other(data, max_pixels)
+    box = _crop_box(image.width, image.height, preprocessing.crop_pct)
+    side = preprocessing.size
+    return np.asarray(image.resize((side, side), _RESAMPLE[preprocessing.interpolation], box=box))
+
+
+def _decode_jpeg(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Image.Image | None:
+    """The fast path; None for what is not a plain, sound, grey or colour JPEG: Pillow, as in `probe`, judges those."""
+    if bytes(data[:3]) != b"\xff\xd8\xff":
+        return None
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size(width, height, max_pixels)
+        if colorspace not in ("RGB", "YCbCr", "Gray"):
+            return None  # CMYK and YCCK: Pillow knows Adobe's inverted inks
+        # Twice the size we resize to: libjpeg's scaled decode then costs no detail that the resize would keep.
+        need = round(2 * preprocessing.size / preprocessing.crop_pct)
+        array = simplejpeg.decode_jpeg(data, min_height=need, min_width=need)
+    except ValueError:  # also rare subsampling, and flaws that every viewer shrugs off
+        return None
+    return _upright(Image.fromarray(array), data)
+
+
+def _upright(image: Image.Image, data: bytes | memoryview) -> Image.Image:
+    # EXIF sits in the first segments; looking for its mark is free, parsing every header is not.
+    if b"Exif\x00\x00" not in bytes(data[:65536]):
+        return image
+    with _opened(data) as header:
+        orientation = _orientation(header)
+    if orientation in (None, 1):
+        return image
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    image.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(image)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # a broken EXIF block is not a broken photo
+        return None
+
+
+def _decode_other(data: bytes | memoryview, max_pixels: int) -> Image.Image:
+    with _opened(data) as image:
+        _check_size(image.width, image.height, max_pixels)
+        rgb = _to_rgb(image)
+        orientation = _orientation(image)  # only now: Pillow turns a TIFF upright while loading it, and says so then
+    if orientation in (None, 1):
+        return rgb
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    rgb.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(rgb)
+
+
+def _opened(data: bytes | memoryview) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is not the caller's problem
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:  # Pillow's plugins raise whatever they like on hostile bytes
+        names = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+        raise InvalidImage(f"not an image: the bytes are not {names}") from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise InvalidImage(f"too small: {width}×{height} pixels; send at least {MIN_SIDE}×{MIN_SIDE}")
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"too large: {width}×{height} is over the budget of {max_pixels:,} pixels; downscale it")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode → RGB: transparency over white, 16-bit scaled to 8, inks to light."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            if image.mode == "F":
+                raise InvalidImage("float pixels have no agreed range; convert the image to 8 or 16 bits")
+            if image.mode.startswith("I"):
+                return _from_16_bit(image)
+            if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+                return _over_white(image.convert("RGBA"))
+            return image.convert("RGB")
+    except InvalidImage:
+        raise
+    except Exception as error:  # truncated or hostile data
+        raise InvalidImage(f"not a readable {image.format} ({error}); it may be cut off or damaged") from error
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    # Pillow's convert("RGB") clips at 255, which turns every 16-bit photo white.
+    array = np.asarray(image)  # uint16, or int32 from some TIFF files; [H, W]
+    if array.dtype != np.uint16:
+        array = array.clip(0, 65535)
+    return Image.fromarray((array >> 8).astype(np.uint8)).convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    # Transparent pixels hold any colour at all; white is what a person sees on a page.
+    background = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(background, image).convert("RGB")
+
+
+def _crop_box(width: int, height: int, crop_pct: float) -> tuple[float, float, float, float]:
+    """The centre crop in source pixels: cropping before resizing is the same picture for less work."""
+    side = min(width, height) * crop_pct
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _ends_well(data: bytes | memoryview, format: str) -> bool:
+    """True when the file's own end mark is where it belongs."""
+    tail = bytes(data[-64:])
+    if format == "JPEG":
+        return tail.rstrip(b"\x00").endswith(b"\xff\xd9")
+    if format == "PNG":
+        return b"IEND" in tail
+    if format == "GIF":
+        return tail.rstrip(b"\x00").endswith(b";")
+    if format == "WEBP":
+        return len(data) >= int.from_bytes(data[4:8], "little") + 8
+    return False  # BMP and TIFF have no end mark: decode to be sure

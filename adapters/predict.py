@@ -1,0 +1,168 @@
+"""THE PREDICT PIPELINE.
+
+bytes → decode + resize (modality) → micro-batch → backbone (ONNX) → head (ONNX) → decode (task) → response
+
+One pass through a backbone serves every head of a request that lives on it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from adapters import tasks
+from adapters.errors import EspalierError, InvalidInput
+from adapters.modalities import image
+from adapters.runtime.backbone import Backbones
+from adapters.runtime.batcher import Batcher, Lanes
+from adapters.runtime.live import LiveHead, LiveHeads
+from adapters.types import Embeddings, Floats, HeadRef
+
+OnError = Literal["fail", "skip"]
+
+
+@dataclass(slots=True)
+class Predictor:
+    """What predictions need, loaded once a process."""
+
+    live: LiveHeads
+    backbones: Backbones
+    lanes: Lanes
+    max_pixels: int = image.MAX_PIXELS
+    batchers: dict[str, Batcher] = field(default_factory=dict)  # by backbone digest
+
+    def batcher(self, digest: str) -> Batcher:
+        """The batcher of a backbone, which is loaded when first asked for."""
+        if digest not in self.batchers:
+            self.batchers[digest] = Batcher(self.backbones.get(digest))
+        return self.batchers[digest]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """One image that could not be used."""
+
+    index: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one head says of one image."""
+
+    index: int
+    head: LiveHead
+    answer: dict[str, Any]  # the task's: {"label", "score", "top"}
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predictions by image, then by head in the order asked for."""
+
+    predictions: list[Prediction]
+    errors: list[ItemError]
+    generation: int
+
+
+async def predict(
+    predictor: Predictor,
+    images: Sequence[bytes | memoryview],
+    refs: Sequence[HeadRef],
+    *,
+    top_k: int = 5,
+    on_error: OnError = "fail",
+    min_generation: int = 0,
+) -> Predictions:
+    """Answer for every image and head.
+
+    Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded; InvalidImage or ImageTooLarge, naming the image,
+    unless `on_error` is "skip".
+    """
+    predictor.lanes.admit(len(images))
+    generation, heads = await _admit(predictor, refs, min_generation)
+    digests = list(dict.fromkeys(head.backbone_digest for head in heads))
+    embedded = {digest: await embed(predictor, images, digest, on_error) for digest in digests}
+    outputs = await _answer(predictor, heads, embedded)
+    return _decode(heads, embedded, outputs, top_k, generation)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedImages:
+    """Embeddings f32 [M, D] of the images that could be read, their positions, and what was wrong with the rest."""
+
+    embeddings: Embeddings
+    indices: list[int]
+    errors: list[ItemError]
+
+
+async def embed(
+    predictor: Predictor, images: Sequence[bytes | memoryview], backbone_digest: str, on_error: OnError = "fail"
+) -> EmbeddedImages:
+    """Decode and embed images side by side, one a lane."""
+    batcher = predictor.batchers.get(backbone_digest)
+    if batcher is None:
+        batcher = await asyncio.to_thread(predictor.batcher, backbone_digest)
+    work = [partial(_embed_one, predictor, batcher, data) for data in images]
+    results = await asyncio.gather(*map(predictor.lanes.run, work))
+    failed = {i: r for i, r in enumerate(results) if isinstance(r, EspalierError)}
+    if failed and on_error == "fail":
+        raise _named(*next(iter(failed.items())), count=len(failed), total=len(images))
+    good = [i for i in range(len(images)) if i not in failed]
+    stacked = np.stack([results[i] for i in good]) if good else np.zeros((0, 0), np.float32)
+    errors = [ItemError(i, error.code, error.message) for i, error in failed.items()]
+    return EmbeddedImages(stacked, good, errors)
+
+
+def _embed_one(predictor: Predictor, batcher: Batcher, data: bytes | memoryview) -> Floats | EspalierError:
+    """One image → f32 [D]; a bad image is an answer, not an exception, so that it fails alone."""
+    try:
+        pixels = image.decode(data, batcher.preprocessing, max_pixels=predictor.max_pixels)
+    except InvalidInput as error:
+        return error
+    return batcher.embed(pixels)
+
+
+def _named(index: int, error: EspalierError, *, count: int, total: int) -> EspalierError:
+    more = f" ({count} of {total} images cannot be used; on_error=skip answers for the others)" if total > 1 else ""
+    return type(error)(f"image {index}: {error.message}{more}", item=f"image {index}")
+
+
+async def _admit(predictor: Predictor, refs: Sequence[HeadRef], min_generation: int) -> tuple[int, list[LiveHead]]:
+    """The versions that will answer, fixed from here on: a swap while we work does not touch this request."""
+    live = predictor.live
+    if min_generation > live.generation:
+        await asyncio.to_thread(live.require, min_generation)
+    generation = live.generation
+    heads = [live.peek(ref) for ref in refs]
+    return generation, [h or await asyncio.to_thread(live.get, ref) for h, ref in zip(heads, refs, strict=True)]
+
+
+async def _answer(predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages]) -> list[Floats]:
+    """One run a head over all images, f32 [M, K] each."""
+
+    def work() -> list[Floats]:
+        return [head.head.run(embedded[head.backbone_digest].embeddings) for head in heads]
+
+    if not any(e.indices for e in embedded.values()):
+        return [np.zeros((0, len(head.classes)), np.float32) for head in heads]
+    return await predictor.lanes.run(work)
+
+
+def _decode(
+    heads: Sequence[LiveHead],
+    embedded: dict[str, EmbeddedImages],
+    outputs: list[Floats],
+    top_k: int,
+    generation: int,
+) -> Predictions:
+    first = next(iter(embedded.values()))
+    found = [
+        Prediction(index, head, tasks.get(head.task).decode(output[row], head.classes, top_k))
+        for row, index in enumerate(first.indices)
+        for head, output in zip(heads, outputs, strict=True)
+    ]
+    return Predictions(found, first.errors, generation)

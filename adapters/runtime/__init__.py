@@ -1,0 +1,1 @@
+"""The only place with onnxruntime: sessions, backbones, micro-batches, live heads."""

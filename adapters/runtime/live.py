@@ -1,0 +1,161 @@
+"""Live heads: which graph answers for a name now, swapped without a request noticing.
+
+A request resolves its heads once, when it is admitted, and keeps those objects to its end: a swap in between cannot
+mix two versions. A change is loaded before it is shown, and a version that fails to load leaves the old one serving.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Engine
+
+from adapters.errors import EspalierError, NotFound, StaleReplica
+from adapters.runtime.head import Head
+from adapters.store import heads
+from adapters.store.artifacts import Artifacts
+from adapters.types import HeadRef, HeadVersion
+
+log = logging.getLogger("espalier.live")
+POLL = 1.0  # seconds between looks at the generation
+
+
+@dataclass(frozen=True, slots=True)
+class LiveHead:
+    """One version, loaded."""
+
+    version: HeadVersion
+    head: Head
+    backbone_digest: str
+    classes: tuple[str, ...]
+    task: str
+
+
+class LiveHeads:
+    """References → loaded heads. Reads are a dictionary look-up; loading happens on a miss and in the poll thread."""
+
+    def __init__(self, engine: Engine, artifacts: Artifacts, *, max_bytes: int, poll: float = POLL) -> None:
+        self._engine, self._artifacts = engine, artifacts
+        self._max_bytes, self._poll = max_bytes, poll
+        self._routes: dict[HeadRef, HeadVersion] = {}
+        self._heads: OrderedDict[str, LiveHead] = OrderedDict()  # by digest, least recently used first
+        self._bytes = 0
+        self._behind: set[str] = set()  # heads whose newest version failed to load: tried again at every poll
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+        self._stop = threading.Event()
+        self.generation = heads.current_generation(engine)
+        self.loads = 0
+        self.evictions = 0
+
+    def start(self) -> None:
+        """Begin to follow the database."""
+        threading.Thread(target=self._follow, name="live-heads", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stop.set()
+
+    def peek(self, ref: HeadRef) -> LiveHead | None:
+        """The loaded head of a reference, if it needs no loading. Never blocks on the database."""
+        version = self._routes.get(ref)
+        if version is None:
+            return None
+        with self._lock:
+            found = self._heads.get(version.digest)
+            if found is not None:
+                self._heads.move_to_end(version.digest)
+        return found if found is None or found.version == version else self._as(version, found)
+
+    def get(self, ref: HeadRef) -> LiveHead:
+        """The head of a reference, loaded now if need be. Raises HeadNotFound, VersionNotFound, CorruptArtifact."""
+        found = self.peek(ref)
+        if found is not None:
+            return found
+        version = self._routes.get(ref)
+        if version is None:
+            version = heads.resolve(self._engine, ref)
+            loaded = self._load(version)
+            self._routes.setdefault(ref, version)
+            return loaded
+        return self._load(version)
+
+    def require(self, generation: int) -> None:
+        """Catch up with a generation that the caller has seen. Raises StaleReplica when it does not exist yet."""
+        if self.generation < generation:
+            self.refresh()
+        if self.generation < generation:
+            raise StaleReplica(f"this replica is at generation {self.generation}, not yet at {generation}; try again")
+
+    def refresh(self) -> None:
+        """Look once: load what changed, then show it."""
+        generation, changed = heads.changed_since(self._engine, self.generation)
+        stale = changed | self._behind
+        self._behind = {name for name in sorted(stale) if not self._update(name)}
+        self.generation = generation
+
+    def loaded(self) -> tuple[int, int]:
+        """(heads in memory, bytes of their graphs)."""
+        return len(self._heads), self._bytes
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._poll):
+            try:
+                self.refresh()
+            except Exception:
+                log.exception("could not look for new versions; serving what is loaded")
+
+    def _update(self, name: str) -> bool:
+        """Bring every cached reference to a head up to date; False keeps the old ones and asks for another try."""
+        for ref in [r for r in list(self._routes) if r.name == name]:
+            try:
+                version = heads.resolve(self._engine, ref)
+                if version != self._routes.get(ref):
+                    self._load(version)
+                    self._routes[ref] = version
+            except NotFound:
+                self._routes.pop(ref, None)
+            except EspalierError as error:
+                log.error("could not load the new version of %s, the old one keeps serving: %s", ref, error)
+                return False
+            except Exception:
+                log.exception("could not load the new version of %s, the old one keeps serving", ref)
+                return False
+        return True
+
+    def _load(self, version: HeadVersion) -> LiveHead:
+        with self._lock:
+            gate = self._loading.setdefault(version.digest, threading.Lock())
+        with gate:  # single flight: a hundred requests for one cold head load it once
+            with self._lock:
+                found = self._heads.get(version.digest)
+            if found is None:
+                found = self._as(version, Head.from_bytes(self._artifacts.get(version.digest)))
+                self._keep(version.digest, found)
+        with self._lock:
+            self._loading.pop(version.digest, None)
+        return found if found.version == version else self._as(version, found)
+
+    def _as(self, version: HeadVersion, source: "Head | LiveHead") -> LiveHead:
+        head = source.head if isinstance(source, LiveHead) else source
+        facts = version.manifest
+        return LiveHead(version, head, facts["backbone"]["digest"], tuple(facts["classes"]), facts["task"])
+
+    def _keep(self, digest: str, loaded: LiveHead) -> None:
+        with self._lock:
+            self._heads[digest] = loaded
+            self._bytes += loaded.head.bytes
+            self.loads += 1
+            for old in self._surplus(digest):
+                self._bytes -= self._heads.pop(old).head.bytes
+                self.evictions += 1
+
+    def _surplus(self, newest: str) -> Iterable[str]:
+        excess = self._bytes - self._max_bytes
+        for digest in [d for d in self._heads if d != newest]:
+            if excess <= 0:
+                return
+            excess -= self._heads[digest].head.bytes
+            yield digest

@@ -1,0 +1,97 @@
+"""One engine for SQLite or Postgres; `migrate` brings its tables up to date."""
+
+import contextlib
+import sqlite3
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
+
+from adapters.errors import NotReady
+
+BUSY_TIMEOUT = 30.0  # seconds a writer waits for another writer
+
+
+def connect(url: str) -> Engine:
+    """An engine for a SQLAlchemy URL: `sqlite:////path/espalier.sqlite` or `postgresql+psycopg://…`."""
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    path = sa.make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # The driver would begin transactions late and deferred; two readers that then write would deadlock.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Any:
+    """A transaction that only reads: on SQLite it never waits for a writer."""
+    with engine.connect().execution_options(read_only=True) as connection, connection.begin():
+        yield connection
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to this release's. Safe to call from several processes at once."""
+    if current_revision(engine) == newest_revision():
+        return
+    from alembic import command
+
+    config = _alembic_config()
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # one migrates, the others wait (any constant will do)
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(4918273)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _alembic_config() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("adapters.store") / "migrations"))
+    return config
+
+
+def newest_revision() -> str:
+    """The revision this release needs: the last migration file by name."""
+    files = (resources.files("adapters.store") / "migrations" / "versions").iterdir()
+    return max(f.name.removesuffix(".py") for f in files if f.name.endswith(".py") and f.name[0].isdigit())
+
+
+def current_revision(engine: Engine) -> str | None:
+    """The revision the database has; None for an empty one."""
+    try:
+        with reading(engine) as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    except OperationalError as error:
+        raise NotReady(f"the database does not answer: {error.orig}") from error
+
+
+def now() -> datetime:
+    """The present moment, UTC."""
+    return datetime.now(UTC)
+
+
+def aware(moment: datetime | None) -> datetime | None:
+    """SQLite forgets time zones; all of ours are UTC."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -1,0 +1,94 @@
+"""Embeddings by (SHA-256 of the image, backbone digest, view): the same image is never embedded twice."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Engine
+
+from adapters.errors import CorruptArtifact
+from adapters.store.database import reading
+from adapters.store.schema import embeddings
+from adapters.types import Embeddings, Floats
+
+CENTRE = "centre"  # the view of plain serving; augmented views get names of their own
+_CHUNK = 500  # keys a query: under every database's limit on parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One cached image: vector f32 [D] and a 16×16 grey thumbnail, u8 [256], for finding near-duplicates."""
+
+    sha256: str
+    vector: Floats
+    fingerprint: NDArray[np.uint8]
+
+
+class EmbeddingCache:
+    """The table of embeddings of one backbone."""
+
+    def __init__(self, engine: Engine, backbone_digest: str, view: str = CENTRE) -> None:
+        self._engine, self._backbone, self._view = engine, backbone_digest, view
+
+    def missing(self, sha256s: Sequence[str]) -> list[str]:
+        """Those not cached yet, in order, each once."""
+        known: set[str] = set()
+        with reading(self._engine) as connection:
+            for chunk in _chunks(sha256s):
+                known |= set(connection.execute(self._select(embeddings.c.sha256, chunk)).scalars())
+        return [key for key in dict.fromkeys(sha256s) if key not in known]
+
+    def put(self, items: Iterable[Embedded]) -> None:
+        """Store vectors; one that another worker stored meanwhile is kept."""
+        rows = [self._row(item) for item in items]
+        if not rows:
+            return
+        with self._engine.begin() as connection:
+            known = set(connection.execute(self._select(embeddings.c.sha256, [r["sha256"] for r in rows])).scalars())
+            fresh = [row for row in rows if row["sha256"] not in known]
+            if fresh:
+                connection.execute(embeddings.insert(), fresh)
+
+    def get(self, sha256s: Sequence[str]) -> tuple[Embeddings, NDArray[np.uint8]]:
+        """Vectors f32 [N, D] and fingerprints u8 [N, 256], in the order asked for.
+
+        Raises CorruptArtifact when one is missing: embed first.
+        """
+        found: dict[str, tuple[bytes, bytes]] = {}
+        columns = (embeddings.c.sha256, embeddings.c.vector, embeddings.c.fingerprint)
+        with reading(self._engine) as connection:
+            for chunk in _chunks(sha256s):
+                found |= {row[0]: (row[1], row[2]) for row in connection.execute(self._select(columns, chunk))}
+        try:
+            rows = [found[key] for key in sha256s]
+        except KeyError as error:
+            raise CorruptArtifact(f"the image {error.args[0]} has no embedding", item=error.args[0]) from None
+        return _stack(rows)
+
+    def _select(self, columns: object, keys: Sequence[str]) -> sa.Select:
+        wanted = columns if isinstance(columns, tuple) else (columns,)
+        return sa.select(*wanted).where(
+            embeddings.c.backbone == self._backbone,
+            embeddings.c.view == self._view,
+            embeddings.c.sha256.in_(keys),
+        )
+
+    def _row(self, item: Embedded) -> dict[str, object]:
+        return {
+            "sha256": item.sha256, "backbone": self._backbone, "view": self._view,
+            "vector": np.ascontiguousarray(item.vector, dtype="<f4").tobytes(),
+            "fingerprint": item.fingerprint.tobytes(),
+        }  # fmt: skip
+
+
+def _stack(rows: list[tuple[bytes, bytes]]) -> tuple[Embeddings, NDArray[np.uint8]]:
+    vectors = np.frombuffer(b"".join(v for v, _ in rows), dtype="<f4").reshape(len(rows), -1)
+    prints = np.frombuffer(b"".join(p for _, p in rows), dtype=np.uint8).reshape(len(rows), -1)
+    return vectors.astype(np.float32), prints.copy()
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]

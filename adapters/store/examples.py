@@ -1,0 +1,99 @@
+"""The examples of each head. Their bytes are blobs, shared by all heads that were sent the same file."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters.store.database import reading
+from adapters.store.schema import embeddings, examples, job_examples
+from adapters.types import Assignment, Example, JobRequest
+
+_CHUNK = 500  # keys a query
+
+
+def of_head(engine: Engine, head: str) -> list[tuple[Example, Assignment]]:
+    """Every example of a head with where it was put, in a stable order."""
+    with reading(engine) as connection:
+        query = sa.select(examples).where(examples.c.head == head).order_by(examples.c.sha256)
+        return [(_example(row), _assignment(row)) for row in connection.execute(query).mappings()]
+
+
+def of_job(engine: Engine, job_id: str) -> list[Example]:
+    """The examples that came with a job, in the order they were sent."""
+    with reading(engine) as connection:
+        query = sa.select(job_examples).where(job_examples.c.job_id == job_id).order_by(job_examples.c.position)
+        return [_example(row) for row in connection.execute(query).mappings()]
+
+
+def labels_of_head(engine: Engine, head: str) -> dict[str, str]:
+    """SHA-256 → label of a head's examples."""
+    with reading(engine) as connection:
+        query = sa.select(examples.c.sha256, examples.c.label).where(examples.c.head == head)
+        return {sha: label for sha, label in connection.execute(query)}
+
+
+def add_to_job(connection: sa.Connection, job_id: str, items: Sequence[Example]) -> None:
+    """Keep a job's examples beside it until it ends."""
+    rows = [{"job_id": job_id, "position": i} | _columns(e) for i, e in enumerate(items)]
+    if rows:
+        connection.execute(job_examples.insert(), rows)
+
+
+def commit(
+    connection: sa.Connection, request: JobRequest, dataset: Sequence[tuple[Example, Assignment]], job_id: str
+) -> None:
+    """Make the data of a finished job the head's data: exactly what the version was trained and measured on."""
+    connection.execute(examples.delete().where(examples.c.head == request.head))
+    rows = [
+        {"head": request.head, "assigned_split": a.split, "job_id": job_id} | _columns(e) for e, a in dataset
+    ]  # fmt: skip
+    if rows:
+        connection.execute(examples.insert(), rows)
+
+
+def drop_head(connection: sa.Connection, head: str) -> list[str]:
+    """Forget a head's examples; returns the SHA-256 of those that nothing else uses (their embeddings go too)."""
+    keys = list(connection.execute(sa.select(examples.c.sha256).where(examples.c.head == head)).scalars())
+    connection.execute(examples.delete().where(examples.c.head == head))
+    return forget_unused(connection, keys)
+
+
+def drop_job(connection: sa.Connection, job_id: str) -> list[str]:
+    """Forget what came with a job; returns the SHA-256 of those that nothing else uses."""
+    keys = list(connection.execute(sa.select(job_examples.c.sha256).where(job_examples.c.job_id == job_id)).scalars())
+    connection.execute(job_examples.delete().where(job_examples.c.job_id == job_id))
+    return forget_unused(connection, keys)
+
+
+def forget_unused(connection: sa.Connection, keys: Iterable[str]) -> list[str]:
+    """Delete the embeddings of images that no head and no job holds, and return those images' SHA-256."""
+    unused: list[str] = []
+    for chunk in _chunks(sorted(set(keys))):
+        held = set(connection.execute(sa.select(examples.c.sha256).where(examples.c.sha256.in_(chunk))).scalars())
+        waiting = sa.select(job_examples.c.sha256).where(job_examples.c.sha256.in_(chunk))
+        held |= set(connection.execute(waiting).scalars())
+        free = [key for key in chunk if key not in held]
+        connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(free)))
+        unused += free
+    return unused
+
+
+def _columns(example: Example) -> dict[str, str | None]:
+    return {
+        "sha256": example.sha256, "label": example.label, "file_name": example.file_name,
+        "wished_split": example.split, "group": example.group,
+    }  # fmt: skip
+
+
+def _example(row: sa.RowMapping) -> Example:
+    return Example(row["sha256"], row["label"], row["file_name"], row["wished_split"], row["group"])
+
+
+def _assignment(row: sa.RowMapping) -> Assignment:
+    return Assignment(row["sha256"], row["label"], row["assigned_split"])
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]

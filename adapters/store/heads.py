@@ -1,0 +1,269 @@
+"""Heads, versions, aliases. What changes what is served raises the generation in the same transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters.errors import Cancelled, Conflict, HeadNotFound, VersionNotFound
+from adapters.store import examples as example_store
+from adapters.store import jobs as job_store
+from adapters.store.database import aware, now, reading
+from adapters.store.schema import aliases, changes, generation, heads, versions
+from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest
+
+LIVE = "live"
+
+
+class AliasMoved(Conflict):
+    """The alias no longer points where the caller last saw it: look again and decide again."""
+
+    code = "alias_moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A proven head, ready to become a version."""
+
+    job_id: str
+    request: JobRequest
+    digest: str
+    manifest: dict[str, Any]
+    metrics: dict[str, Any]
+    report: dict[str, Any]
+    dataset: Sequence[tuple[Example, Assignment]]
+    rejected: bool  # lost against the live version
+    expected_live: int | None  # the version that the gate compared with
+
+
+def publish(engine: Engine, publication: Publication) -> int:
+    """Row, examples, alias compare-and-swap, generation and the job's end: all of it, or nothing.
+
+    Returns the version number; the same job asked again gets the same number. Raises AliasMoved when `live` is no
+    longer the version that the gate looked at, Cancelled when the job has ended meanwhile.
+    """
+    with engine.begin() as connection:
+        existing = connection.execute(
+            sa.select(versions.c.number).where(versions.c.job_id == publication.job_id)
+        ).scalar()
+        if existing is not None:
+            return int(existing)
+        number = _insert_version(connection, publication)
+        example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
+        if not publication.rejected and publication.request.deploy == "auto":
+            _swap(connection, publication.request.head, LIVE, number, publication.expected_live)
+        _bump(connection, publication.request.head)
+        status = "rejected" if publication.rejected else "succeeded"
+        ended = job_store.finish(
+            connection,
+            publication.job_id,
+            status,
+            version=number,
+            metrics=publication.metrics,
+            report=publication.report,
+        )
+        if not ended:
+            raise Cancelled(f"the job {publication.job_id} ended before it could publish")
+    return number
+
+
+def _insert_version(connection: sa.Connection, publication: Publication) -> int:
+    name = publication.request.head
+    row = connection.execute(sa.select(heads.c.next_version).where(heads.c.name == name).with_for_update()).scalar()
+    if row is None:
+        connection.execute(
+            heads.insert().values(name=name, task=publication.request.task, created_at=now(), next_version=1)
+        )
+    number = int(row or 1)
+    connection.execute(heads.update().where(heads.c.name == name).values(next_version=number + 1))
+    manifest = publication.manifest | {"head": name, "version": number}
+    status = "rejected" if publication.rejected else "published"
+    connection.execute(
+        versions.insert().values(
+            head=name, number=number, digest=publication.digest, status=status, manifest=manifest,
+            job_id=publication.job_id, created_at=now(),
+        )
+    )  # fmt: skip
+    return number
+
+
+def _swap(connection: sa.Connection, head: str, alias: str, number: int, expected: int | None) -> None:
+    where = (aliases.c.head == head, aliases.c.alias == alias)
+    values = {"number": number, "updated_at": now()}
+    if expected is None:
+        if connection.execute(sa.select(aliases.c.number).where(*where)).scalar() is not None:
+            raise AliasMoved(f"{head}@{alias} appeared meanwhile", item=head)
+        connection.execute(aliases.insert().values(head=head, alias=alias, **values))
+        return
+    moved = connection.execute(aliases.update().where(*where, aliases.c.number == expected).values(**values))
+    if moved.rowcount != 1:
+        raise AliasMoved(f"{head}@{alias} no longer is version {expected}", item=head)
+
+
+def _bump(connection: sa.Connection, head: str) -> int:
+    bumped = connection.execute(generation.update().values(value=generation.c.value + 1)).rowcount
+    if not bumped:
+        connection.execute(generation.insert().values(id=1, value=1))
+    value = int(connection.execute(sa.select(generation.c.value)).scalar_one())
+    connection.execute(changes.insert().values(generation=value, head=head))
+    return value
+
+
+def current_generation(engine: Engine) -> int:
+    """The number of changes so far to what is served."""
+    with reading(engine) as connection:
+        return int(connection.execute(sa.select(generation.c.value)).scalar() or 0)
+
+
+def changed_since(engine: Engine, seen: int) -> tuple[int, set[str]]:
+    """The present generation, and the heads that changed after the one already seen."""
+    with reading(engine) as connection:
+        value = int(connection.execute(sa.select(generation.c.value)).scalar() or 0)
+        if value == seen:
+            return value, set()
+        names = connection.execute(sa.select(changes.c.head).where(changes.c.generation > seen).distinct()).scalars()
+        return value, set(names)
+
+
+def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
+    """The version that a reference means now. Raises HeadNotFound, VersionNotFound."""
+    with reading(engine) as connection:
+        if connection.execute(sa.select(heads.c.name).where(heads.c.name == ref.name)).scalar() is None:
+            raise HeadNotFound(f"no head is called {ref.name!r}; GET /heads lists them", item=ref.name)
+        query = sa.select(versions).where(versions.c.head == ref.name)
+        if ref.version is not None:
+            query = query.where(versions.c.number == ref.version)
+        else:
+            alias = (aliases.c.head == versions.c.head) & (aliases.c.number == versions.c.number)
+            query = query.join(aliases, alias).where(aliases.c.alias == ref.alias)
+        row = connection.execute(query).mappings().first()
+    if row is None:
+        what = f"version {ref.version}" if ref.version is not None else f"version under the alias {ref.alias!r}"
+        raise VersionNotFound(
+            f"the head {ref.name!r} has no {what}; GET /heads/{ref.name} lists what it has", item=str(ref)
+        )
+    return _version(row)
+
+
+def find_live(engine: Engine, name: str) -> HeadVersion | None:
+    """The version that is served by default, or None."""
+    try:
+        return resolve(engine, HeadRef(name))
+    except (HeadNotFound, VersionNotFound):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSummary:
+    """A head with its aliases and versions, newest first."""
+
+    name: str
+    task: str
+    created_at: Any
+    aliases: dict[str, int]
+    versions: list[HeadVersion]
+
+
+def summary(engine: Engine, name: str) -> HeadSummary:
+    """Everything known of one head. Raises HeadNotFound."""
+    with reading(engine) as connection:
+        head = connection.execute(sa.select(heads).where(heads.c.name == name)).mappings().first()
+        if head is None:
+            raise HeadNotFound(f"no head is called {name!r}; GET /heads lists them", item=name)
+        query = sa.select(versions).where(versions.c.head == name).order_by(versions.c.number.desc())
+        rows = connection.execute(query).mappings().all()
+        named = connection.execute(sa.select(aliases.c.alias, aliases.c.number).where(aliases.c.head == name)).all()
+    moments = aware(head["created_at"])
+    return HeadSummary(name, head["task"], moments, {a: n for a, n in named}, [_version(row) for row in rows])
+
+
+def list_names(engine: Engine, *, limit: int, after: str = "") -> list[str]:
+    """Names of heads in alphabetical order, a page at a time."""
+    with reading(engine) as connection:
+        query = sa.select(heads.c.name).where(heads.c.name > after).order_by(heads.c.name).limit(limit)
+        return list(connection.execute(query).scalars())
+
+
+def set_alias(engine: Engine, name: str, alias: str, number: int) -> int:
+    """Point an alias at a version (promote, roll back) and return the new generation.
+
+    Raises HeadNotFound, VersionNotFound.
+    """
+    resolve(engine, HeadRef(name, version=number))
+    with engine.begin() as connection:
+        where = (aliases.c.head == name, aliases.c.alias == alias)
+        values = {"number": number, "updated_at": now()}
+        if connection.execute(aliases.update().where(*where).values(**values)).rowcount == 0:
+            connection.execute(aliases.insert().values(head=name, alias=alias, **values))
+        return _bump(connection, name)
+
+
+def delete_alias(engine: Engine, name: str, alias: str) -> None:
+    """Remove an alias. Raises VersionNotFound."""
+    with engine.begin() as connection:
+        gone = connection.execute(aliases.delete().where(aliases.c.head == name, aliases.c.alias == alias)).rowcount
+        if not gone:
+            raise VersionNotFound(f"the head {name!r} has no alias {alias!r}", item=f"{name}@{alias}")
+        _bump(connection, name)
+
+
+def delete_version(engine: Engine, name: str, number: int) -> list[str]:
+    """Remove a version; returns digests of graphs that nothing uses any more.
+
+    Raises HeadNotFound, VersionNotFound; Conflict while an alias points at it.
+    """
+    version = resolve(engine, HeadRef(name, version=number))
+    with engine.begin() as connection:
+        pointing = sa.select(aliases.c.alias).where(aliases.c.head == name, aliases.c.number == number)
+        names = list(connection.execute(pointing).scalars())
+        if names:
+            raise Conflict(
+                f"version {number} is served as {', '.join(names)}; move the alias first",
+                item=f"{name}@{number}",
+            )
+        connection.execute(versions.delete().where(versions.c.head == name, versions.c.number == number))
+        _bump(connection, name)
+        return _unused(connection, _blobs([version.digest], [version.manifest]))
+
+
+def delete(engine: Engine, name: str) -> list[str]:
+    """Remove a head with all versions and examples; returns digests of blobs that nothing uses any more.
+
+    Raises HeadNotFound; Conflict while a job is at work on it.
+    """
+    with engine.begin() as connection:
+        if connection.execute(sa.select(heads.c.name).where(heads.c.name == name)).scalar() is None:
+            raise HeadNotFound(f"no head is called {name!r}; GET /heads lists them", item=name)
+        running = job_store.unfinished(connection, name)
+        if running:
+            raise Conflict(f"the job {running[0]} is at work on {name!r}; cancel it first", item=name)
+        rows = connection.execute(
+            sa.select(versions.c.digest, versions.c.manifest).where(versions.c.head == name)
+        ).all()
+        digests = _blobs([row.digest for row in rows], [row.manifest for row in rows])
+        connection.execute(aliases.delete().where(aliases.c.head == name))
+        connection.execute(versions.delete().where(versions.c.head == name))
+        freed = example_store.drop_head(connection, name)
+        connection.execute(heads.delete().where(heads.c.name == name))
+        _bump(connection, name)
+        return _unused(connection, digests) + freed
+
+
+def _blobs(digests: list[str], manifests: list[dict[str, Any]]) -> list[str]:
+    """What versions keep in the artifact store: graphs, and the lists of their data."""
+    return digests + [manifest["data"]["digest"] for manifest in manifests if "data" in manifest]
+
+
+def _unused(connection: sa.Connection, digests: list[str]) -> list[str]:
+    used: set[str] = set()
+    for column in (versions.c.digest, versions.c.manifest["data"]["digest"].as_string()):
+        used |= set(connection.execute(sa.select(column).where(column.in_(digests))).scalars())
+    return sorted(set(digests) - used)
+
+
+def _version(row: Any) -> HeadVersion:
+    return HeadVersion(
+        row["head"], row["number"], row["digest"], row["status"], row["manifest"], aware(row["created_at"])
+    )  # type: ignore[arg-type]

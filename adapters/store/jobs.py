@@ -1,0 +1,229 @@
+"""Jobs: the truth that the API reads. A row is the promise that `202` makes; workers find their work here."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+
+from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
+from adapters.store import examples as example_store
+from adapters.store.database import aware, now, reading
+from adapters.store.schema import job_events, jobs
+from adapters.types import TERMINAL, Example, Job, JobRequest
+
+_TERMINAL = sorted(TERMINAL)
+
+
+def create(
+    engine: Engine,
+    request: JobRequest,
+    items: Sequence[Example],
+    *,
+    fingerprint: str,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Accept a job with its examples, in one transaction. The same key and body give the job there already is.
+
+    Raises IdempotencyConflict when the key came with another body.
+    """
+    job_id = f"job_{secrets.token_hex(12)}"
+    moment = now()
+    row = {
+        "id": job_id, "head": request.head, "request": asdict(request), "status": "queued", "progress": {},
+        "cancel_requested": False, "idempotency_key": idempotency_key, "fingerprint": fingerprint,
+        "created_at": moment, "updated_at": moment,
+    }  # fmt: skip
+    try:
+        with engine.begin() as connection:
+            connection.execute(jobs.insert().values(**row))
+            example_store.add_to_job(connection, job_id, items)
+            _add_event(connection, job_id, "status", {"status": "queued"})
+    except IntegrityError:
+        existing = find_by_key(engine, idempotency_key, fingerprint)
+        if existing is None:
+            raise
+        return existing
+    return get(engine, job_id)
+
+
+def find_by_key(engine: Engine, key: str | None, fingerprint: str) -> Job | None:
+    """The job that an Idempotency-Key stands for, if any. Raises IdempotencyConflict when the body differs."""
+    if key is None:
+        return None
+    with reading(engine) as connection:
+        row = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == key)).mappings().first()
+    if row is None:
+        return None
+    if row["fingerprint"] != fingerprint:
+        raise IdempotencyConflict("this Idempotency-Key came before with another body; use a new key", item=key)
+    return _job(row)
+
+
+def get(engine: Engine, job_id: str) -> Job:
+    """One job. Raises JobNotFound."""
+    with reading(engine) as connection:
+        row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().first()
+    if row is None:
+        raise JobNotFound(f"no job has the id {job_id!r}; GET /jobs lists them", item=job_id)
+    return _job(row)
+
+
+def list_page(
+    engine: Engine,
+    *,
+    limit: int,
+    head: str | None = None,
+    status: str | None = None,
+    before: datetime | None = None,
+) -> list[Job]:
+    """Jobs, newest first, a page at a time."""
+    query = sa.select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
+    if head is not None:
+        query = query.where(jobs.c.head == head)
+    if status is not None:
+        query = query.where(jobs.c.status == status)
+    if before is not None:
+        query = query.where(jobs.c.created_at < before)
+    with reading(engine) as connection:
+        return [_job(row) for row in connection.execute(query).mappings()]
+
+
+def waiting(engine: Engine, limit: int = 1000) -> list[tuple[str, str]]:
+    """(id, head) of jobs that nobody has begun, oldest first."""
+    query = sa.select(jobs.c.id, jobs.c.head).where(jobs.c.status == "queued").order_by(jobs.c.created_at).limit(limit)
+    with reading(engine) as connection:
+        return [(row.id, row.head) for row in connection.execute(query)]
+
+
+def unfinished_ids(engine: Engine) -> list[str]:
+    """Jobs that have not ended."""
+    with reading(engine) as connection:
+        return list(connection.execute(sa.select(jobs.c.id).where(jobs.c.status.not_in(_TERMINAL))).scalars())
+
+
+def count_unfinished(engine: Engine) -> int:
+    """How many jobs wait or run."""
+    with reading(engine) as connection:
+        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status.not_in(_TERMINAL))
+        return int(connection.execute(query).scalar_one())
+
+
+def unfinished(connection: sa.Connection, head: str) -> list[str]:
+    """Jobs of a head that have not ended."""
+    query = sa.select(jobs.c.id).where(jobs.c.head == head, jobs.c.status.not_in(_TERMINAL))
+    return list(connection.execute(query).scalars())
+
+
+def enter(engine: Engine, job_id: str, status: str) -> None:
+    """Note that a job is in a new phase. Raises Cancelled when it has ended, or its owner wants it to."""
+    with engine.begin() as connection:
+        row = _locked(connection, job_id)
+        _refuse_ended(row, job_id)
+        values: dict[str, Any] = {"status": status, "updated_at": now(), "progress": {}}
+        if row["started_at"] is None:
+            values["started_at"] = now()
+        connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values))
+        _add_event(connection, job_id, "status", {"status": status})
+
+
+def progress(engine: Engine, job_id: str, done: int, total: int) -> None:
+    """Note how far the present phase is. Raises Cancelled as `enter` does."""
+    with engine.begin() as connection:
+        row = _locked(connection, job_id)
+        _refuse_ended(row, job_id)
+        facts = {"phase": row["status"], "done": done, "total": total}
+        connection.execute(jobs.update().where(jobs.c.id == job_id).values(progress=facts, updated_at=now()))
+        _add_event(connection, job_id, "progress", facts)
+
+
+def tell(engine: Engine, job_id: str, type: str, data: dict[str, Any]) -> None:
+    """Add an event to a job's stream."""
+    with engine.begin() as connection:
+        _locked(connection, job_id)
+        _add_event(connection, job_id, type, data)
+
+
+def finish(connection: sa.Connection, job_id: str, status: str, **values: Any) -> bool:
+    """Give a job its one end; False when it has one already. Its examples are the head's now, or nobody's."""
+    where = (jobs.c.id == job_id, jobs.c.status.not_in(_TERMINAL))
+    moment = now()
+    row = {"status": status, "updated_at": moment, "finished_at": moment} | values
+    if connection.execute(jobs.update().where(*where).values(**row)).rowcount == 0:
+        return False
+    final = {"status": status} | {k: v for k, v in values.items() if k in ("version", "error", "metrics")}
+    _add_event(connection, job_id, "final", final)
+    return True
+
+
+def abandon(engine: Engine, job_id: str, status: str, error: dict[str, Any] | None) -> list[str]:
+    """End a job without a version; returns SHA-256 of uploads that nothing else uses, for the caller to delete."""
+    with engine.begin() as connection:
+        finish(connection, job_id, status, error=error)
+        return example_store.drop_job(connection, job_id)
+
+
+def release(engine: Engine, job_id: str) -> list[str]:
+    """Let go of what came with a job that has ended (replaced data may be nobody's now)."""
+    with engine.begin() as connection:
+        return example_store.drop_job(connection, job_id)
+
+
+def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
+    """Cancel at once what waits, ask what runs to stop, leave alone what has ended.
+
+    Returns the job and uploads that nothing uses any more. Raises JobNotFound.
+    """
+    get(engine, job_id)
+    freed: list[str] = []
+    with engine.begin() as connection:
+        connection.execute(jobs.update().where(jobs.c.id == job_id).values(cancel_requested=True))
+        if _locked(connection, job_id)["status"] == "queued":
+            finish(connection, job_id, "cancelled")
+            freed = example_store.drop_job(connection, job_id)
+    return get(engine, job_id), freed
+
+
+def is_cancelled(engine: Engine, job_id: str) -> bool:
+    """Whether work on a job should stop."""
+    with reading(engine) as connection:
+        row = connection.execute(
+            sa.select(jobs.c.status, jobs.c.cancel_requested).where(jobs.c.id == job_id)
+        ).one_or_none()
+    return row is None or row.cancel_requested or row.status in TERMINAL
+
+
+def events(engine: Engine, job_id: str, after: int = 0) -> list[dict[str, Any]]:
+    """A job's events after a sequence number: {"id", "type", "data", "at"}."""
+    query = sa.select(job_events).where(job_events.c.job_id == job_id, job_events.c.sequence > after)
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(job_events.c.sequence)).mappings().all()
+    return [{"id": r["sequence"], "type": r["type"], "data": r["data"], "at": aware(r["created_at"])} for r in rows]
+
+
+def _locked(connection: sa.Connection, job_id: str) -> sa.RowMapping:
+    return connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().one()
+
+
+def _refuse_ended(row: sa.RowMapping, job_id: str) -> None:
+    if row["cancel_requested"] or row["status"] in TERMINAL:
+        raise Cancelled(f"the job {job_id} was cancelled")
+
+
+def _add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str, Any]) -> None:
+    last = connection.execute(
+        sa.select(sa.func.max(job_events.c.sequence)).where(job_events.c.job_id == job_id)
+    ).scalar()
+    row = {"job_id": job_id, "sequence": (last or 0) + 1, "type": type, "data": data, "created_at": now()}
+    connection.execute(job_events.insert().values(**row))
+
+
+def _job(row: sa.RowMapping) -> Job:
+    plain = ("id", "status", "version", "metrics", "report", "error", "cancel_requested", "progress")
+    times = ("created_at", "updated_at", "started_at", "finished_at")
+    facts: dict[str, Any] = {k: row[k] for k in plain} | {k: aware(row[k]) for k in times}
+    return Job(request=JobRequest(**row["request"]), **facts)

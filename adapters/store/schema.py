@@ -1,0 +1,147 @@
+"""The tables. Migrations in `migrations/` make them; a test compares the two."""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+# Named constraints, so that Alembic can alter them on every database.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+backbones = Table(
+    "backbones", metadata,
+    Column("name", String(128), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+heads = Table(
+    "heads", metadata,
+    Column("name", String(63), primary_key=True),
+    Column("task", String(32), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("next_version", Integer, nullable=False),  # numbers are never used twice, also after a delete
+)  # fmt: skip
+
+versions = Table(
+    "versions", metadata,
+    Column("head", String(63), ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("manifest", JSON, nullable=False),
+    Column("job_id", String(40), nullable=False, unique=True),  # one job, at most one version
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+aliases = Table(
+    "aliases", metadata,
+    Column("head", String(63), primary_key=True),
+    Column("alias", String(63), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    ForeignKeyConstraint(["head", "number"], ["versions.head", "versions.number"]),
+)  # fmt: skip
+
+examples = Table(
+    "examples", metadata,
+    Column("head", String(63), ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("wished_split", String(8)),
+    Column("group", Text),
+    Column("assigned_split", String(8)),  # sticky: held out once, held out for ever; null: left out
+    Column("job_id", String(40), nullable=False),
+    Index("ix_examples_sha256", "sha256"),
+)  # fmt: skip
+
+jobs = Table(
+    "jobs", metadata,
+    Column("id", String(40), primary_key=True),
+    Column("head", String(63), nullable=False, index=True),
+    Column("request", JSON, nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("progress", JSON, nullable=False),
+    Column("version", Integer),
+    Column("metrics", JSON),
+    Column("report", JSON),
+    Column("error", JSON),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("idempotency_key", String(255), unique=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+)  # fmt: skip
+
+job_examples = Table(
+    "job_examples", metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("wished_split", String(8)),
+    Column("group", Text),
+    Index("ix_job_examples_sha256", "sha256"),
+)  # fmt: skip
+
+job_events = Table(
+    "job_events", metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("type", String(32), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
+embeddings = Table(
+    "embeddings", metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("backbone", String(64), primary_key=True),  # digest
+    Column("view", String(16), primary_key=True),  # "centre"; augmented views later
+    Column("vector", LargeBinary, nullable=False),  # f32 little-endian [D]
+    Column("fingerprint", LargeBinary, nullable=False),  # u8 [256], a 16×16 grey thumbnail
+)  # fmt: skip
+
+# One row. Updating it locks it, so generations are committed in order: a reader that saw 6 has missed no 5.
+generation = Table(
+    "generation", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", Integer, nullable=False),
+)  # fmt: skip
+
+changes = Table(
+    "changes", metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("head", String(63), nullable=False),
+)  # fmt: skip
+
+# What the workers of this installation can do, so that the service can check a request without loading torch.
+capabilities = Table(
+    "capabilities", metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("schema", JSON, nullable=False),
+)  # fmt: skip

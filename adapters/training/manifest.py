@@ -1,0 +1,72 @@
+"""The manifest: JSON beside each version that says where it comes from and how it was proven."""
+
+import json
+import platform
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+from adapters.store.artifacts import Artifacts
+from adapters.store.database import now
+from adapters.store.heads import Publication
+from adapters.training.drafts import Draft
+from adapters.types import Backbone, HeadVersion, Job
+
+FORMAT = 1
+TOOLS = ("torch", "onnx", "onnxruntime", "numpy", "timm", "pillow", "simplejpeg")
+
+
+def metadata(job: Job, backbone: Backbone) -> dict[str, str]:
+    """What a head.onnx says of itself, for those who meet it without Espalier."""
+    return {
+        "espalier.format": str(FORMAT), "espalier.head": job.request.head, "espalier.task": job.request.task,
+        "espalier.backbone": backbone.name, "espalier.backbone_digest": backbone.digest,
+    }  # fmt: skip
+
+
+def dataset_bytes(draft: Draft) -> bytes:
+    """Which examples a version was trained on (train, val) and measured on (test); its digest is the data's digest."""
+    return json.dumps([[a.sha256, a.split] for a in draft.assignments]).encode()
+
+
+def publication(
+    job: Job,
+    draft: Draft,
+    backbone: Backbone,
+    proven: dict[str, Any],
+    verdict: dict[str, Any],
+    live: HeadVersion | None,
+    lost: bool,
+    artifacts: Artifacts,
+) -> Publication:
+    """Everything that `heads.publish` writes."""
+    report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, artifacts)}
+    facts = {
+        "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
+        "method": draft.method, "hyperparameters": draft.setting, "seed": job.request.seed, "classes": list(draft.classes),
+        "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
+        "inputs": {"embedding": ["batch", backbone.dimension]},
+        "outputs": {"probabilities": ["batch", len(draft.classes)]},
+        "metrics": draft.metrics, "data": report["data"], "parity": proven["parity"], "gate": verdict, "tools": _tools(),
+    }  # fmt: skip
+    dataset = list(zip(draft.examples, draft.assignments, strict=True))
+    expected = live.number if live else None
+    return Publication(job.id, job.request, proven["digest"], facts, draft.metrics, report, dataset, lost, expected)
+
+
+def _data(draft: Draft, artifacts: Artifacts) -> dict[str, Any]:
+    return {
+        "digest": artifacts.put(dataset_bytes(draft)), "examples": len(draft.examples),
+        "splits": dict(sorted(Counter(a.split for a in draft.assignments).items())),
+        "classes": dict(sorted(Counter(e.label for e in draft.examples).items())),
+    }  # fmt: skip
+
+
+def _tools() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except Exception:  # onnxruntime-gpu goes by another name
+            continue
+    return found

@@ -1,0 +1,94 @@
+"""Programs: run a HeadProgram in torch, which is the reference that the exported graph must equal; and store one."""
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from adapters.errors import CorruptArtifact
+from adapters.types import Affine, Embeddings, Floats, HeadProgram, L2Normalize, Linear, Power, Scale, Softmax, Step
+
+EPSILON = 1e-12  # of L2Normalize; the exported graph has the same
+KINDS = {kind.__name__: kind for kind in (Power, L2Normalize, Affine, Linear, Scale, Softmax)}
+CHUNK = 8192  # rows at a time: bounds memory whatever N is
+
+
+def device() -> torch.device:
+    """The CUDA device when there is one, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run(
+    program: HeadProgram,
+    embeddings: Embeddings | torch.Tensor,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Floats:
+    """Embeddings f32 [N, D] → the program's output f32 [N, K], in torch on `device` (default: where they are).
+
+    `dtype` is what is computed in: float64 shows how much of a difference is float32's rounding.
+    """
+    x = torch.as_tensor(embeddings)
+    where = device or x.device
+    with torch.no_grad():
+        steps = [_on(step, where, dtype) for step in program.steps]
+        parts = [_through(steps, part.to(where, dtype)).float().cpu() for part in x.split(CHUNK)]
+    return torch.cat(parts).numpy()
+
+
+def to_bytes(program: HeadProgram) -> bytes:
+    """A program as safetensors, its structure as JSON in the metadata; no pickle anywhere."""
+    structure: list[dict[str, Any]] = []
+    tensors: dict[str, torch.Tensor] = {}
+    for position, step in enumerate(program.steps):
+        fields = {name: getattr(step, name) for name in step.__dataclass_fields__}
+        arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+        tensors |= {f"{position}.{name}": _tensor(value) for name, value in arrays.items()}
+        structure.append({"step": type(step).__name__, **{k: v for k, v in fields.items() if k not in arrays}})
+    return save_tensors(tensors, {"steps": json.dumps(structure)})
+
+
+def from_bytes(data: bytes) -> HeadProgram:
+    """The inverse of `to_bytes`. Raises CorruptArtifact when the bytes are no program."""
+    try:
+        tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        structure = json.loads(header["__metadata__"]["steps"])
+        return HeadProgram(tuple(_step(i, entry, tensors) for i, entry in enumerate(structure)))
+    except Exception as error:  # safetensors, json and our own look-ups each raise their own
+        raise CorruptArtifact(f"these bytes are not a stored head program ({error})") from error
+
+
+def _through(steps: list[Any], x: torch.Tensor) -> torch.Tensor:
+    for kind, values in steps:
+        x = _REFERENCE[kind](x, *values)
+    return x
+
+
+_REFERENCE: dict[str, Any] = {
+    "Power": lambda x, exponent: x.sign() * x.abs().pow(exponent),
+    "L2Normalize": lambda x: x / x.norm(dim=1, keepdim=True).clamp_min(EPSILON),
+    "Affine": lambda x, shift, scale: (x - shift) * scale,
+    "Linear": lambda x, weight, bias: x @ weight + bias,
+    "Scale": lambda x, factor: x * factor,
+    "Softmax": lambda x: x.softmax(dim=1),
+}
+
+
+def _on(step: Step, where: torch.device, dtype: torch.dtype) -> tuple[str, list[Any]]:
+    values = [getattr(step, name) for name in step.__dataclass_fields__]
+    return type(step).__name__, [_tensor(v).to(where, dtype) if isinstance(v, np.ndarray) else v for v in values]
+
+
+def _tensor(array: Floats) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float32))  # a copy: stored arrays may be read-only
+
+
+def _step(position: int, entry: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
+    kind = KINDS[entry.pop("step")]
+    prefix = f"{position}."
+    arrays = {k.removeprefix(prefix): v.numpy() for k, v in tensors.items() if k.startswith(prefix)}
+    return kind(**entry, **arrays)

@@ -1,0 +1,73 @@
+"""Parity: nothing exported is trusted until the graph that is served answers as torch did.
+
+Others ship heads whose exported form answers differently (SetFit #418, fastai #3503). Here the same session options
+that serving uses run the graph at every batch size that serving uses, on real embeddings and on extreme ones.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from adapters.errors import ParityError
+from adapters.runtime.head import Head
+from adapters.training import programs
+from adapters.types import Embeddings, Floats, HeadProgram
+
+TOLERANCE = 1e-4  # of a probability
+LARGEST_BATCH = 1024  # as many images as one /predict takes by default
+LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
+EXTREMES = 3  # rows of them
+TIE = 1e-6  # of a probability: classes this close are equally good decisions
+
+
+def verify(onnx_bytes: bytes, program: HeadProgram, embeddings: Embeddings, batch_max: int) -> dict[str, Any]:
+    """Compare the served graph with torch on embeddings f32 [N, D], N ≥ 1, and on zeros and large values.
+
+    Returns {"max_difference", "tolerance", "decisions", "batches"}, ready for JSON. Raises ParityError where a
+    probability differs by more than 1e-4, a decision differs, or an answer is not finite.
+    """
+    head = Head.from_bytes(onnx_bytes)
+    batches = sorted({1, 2, batch_max})
+    probes = _probes(embeddings, batch_max)
+    wanted = programs.run(program, probes)
+    slack = _slack(program, probes, wanted)
+    worst = max(_compare(head, probes, wanted, slack, size) for size in batches)
+    return {"max_difference": worst, "tolerance": TOLERANCE, "decisions": len(probes), "batches": batches}
+
+
+def _probes(embeddings: Embeddings, batch_max: int) -> Embeddings:
+    """At most a batch of real rows, then a row of zeros and two of large values; f32 [≤ batch_max + 3, D]."""
+    real = embeddings[:: max(1, len(embeddings) // max(batch_max, 1))][:batch_max].astype(np.float32)
+    extreme = np.stack([np.zeros_like(real[0]), real[0] * LARGE, -real[-1] * LARGE])
+    return np.concatenate([real, extreme])
+
+
+def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:
+    """How far float32 itself is off at the extreme rows, f32 [N, 1]; zero at real ones, where nothing is forgiven.
+
+    Logits of a million are known to a tenth: two right answers may differ there, and only there.
+    """
+    exact = programs.run(program, probes, dtype=torch.float64)
+    slack = 10 * np.abs(exact - wanted).max(axis=1, keepdims=True)
+    slack[:-EXTREMES] = 0
+    return slack
+
+
+def _compare(head: Head, probes: Embeddings, wanted: Floats, slack: Floats, size: int) -> float:
+    """The largest difference when the probes go through in batches of `size`, the last one filled up by repetition."""
+    rows = np.resize(np.arange(len(probes)), -(-len(probes) // size) * size)
+    answered = np.concatenate([head.run(probes[part]) for part in rows.reshape(-1, size)])
+    if answered.shape != (len(rows), wanted.shape[1]) or not np.isfinite(answered).all():
+        raise ParityError(f"at batch {size} the exported graph does not answer with finite numbers of the right shape")
+    return _difference(answered, wanted[rows], slack[rows], size)
+
+
+def _difference(answered: Floats, wanted: Floats, slack: Floats, size: int) -> float:
+    worst = float((np.abs(answered - wanted) - slack).max())
+    if worst > TOLERANCE:
+        raise ParityError(f"at batch {size} the exported graph differs from torch by {worst:.2g} (at most {TOLERANCE})")
+    chosen = np.take_along_axis(wanted, answered.argmax(axis=1)[:, None], axis=1)
+    if (wanted.max(axis=1, keepdims=True) - chosen > TIE + slack).any():
+        raise ParityError(f"at batch {size} the exported graph decides differently from torch")
+    return max(worst, 0.0)

@@ -1,0 +1,185 @@
+"""The floor: plain facts that every step passes on. Frozen dataclasses and array aliases, nothing that runs."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]  # [N, H, W, 3] RGB, or [H, W, 3] for one image
+Embeddings: TypeAlias = NDArray[np.float32]  # [N, D], the backbone's `pooled` output
+Floats: TypeAlias = NDArray[np.float32]
+Indices: TypeAlias = NDArray[np.int64]  # [N], positions or class numbers
+
+SplitName = Literal["train", "val", "test"]
+Mode = Literal["append", "replace"]
+Deploy = Literal["auto", "manual"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How an image becomes backbone input: shorter side to size / crop_pct, then a centre crop of size × size."""
+
+    size: int  # pixels a side
+    crop_pct: float
+    interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A frozen network as one ONNX graph: uint8 [N, H, W, 3] in, `pooled` [N, D] and `features` [N, C, h, w] out."""
+
+    name: str
+    digest: str  # SHA-256 of graph + weights + preprocessing + precision: two equal digests embed alike
+    artifact: str  # SHA-256 of the ONNX file
+    preprocessing: Preprocessing
+    precision: str
+    dimension: int  # D
+    channels: int  # C
+    details: dict[str, Any] = field(default_factory=dict)  # timm name, source, licence, parity figures
+
+
+# What a head computes, as data: the same steps run in torch (training) and become ONNX nodes (export),
+# so there is one description to prove parity of.
+@dataclass(frozen=True, slots=True)
+class Power:
+    """x → sign(x)·|x|^exponent: tames the heavy tail of pooled activations (Perronnin et al., ECCV 2010)."""
+
+    exponent: float
+
+
+@dataclass(frozen=True, slots=True)
+class L2Normalize:
+    """x → x / max(‖x‖₂, 1e-12) for each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """x → (x − shift)·scale, elementwise; shift and scale f32 [D]."""
+
+    shift: Floats
+    scale: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """x → x·weight + bias; weight f32 [D, K], bias f32 [K]."""
+
+    weight: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """x → x·factor: one over the calibration temperature."""
+
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """Logits → probabilities that sum to one, f32 [N, K]."""
+
+
+Step: TypeAlias = Power | L2Normalize | Affine | Linear | Scale | Softmax
+
+
+@dataclass(frozen=True, slots=True)
+class HeadProgram:
+    """The steps of one head, in order, from embedding [N, D] to the task's output."""
+
+    steps: tuple[Step, ...]
+
+    def then(self, *steps: Step) -> "HeadProgram":
+        return HeadProgram((*self.steps, *steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labeled input of a head, kept by the SHA-256 of its bytes."""
+
+    sha256: str
+    label: str
+    file_name: str
+    split: SplitName | None = None  # the caller's wish; None leaves it to us
+    group: str | None = None  # examples of one group never straddle the split
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where an example was put when a version was trained: held-out examples stay held out for ever.
+
+    `split` is None for a copy of a held-out example that was left out of training.
+    """
+
+    sha256: str
+    label: str
+    split: SplitName | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a caller asked of `/finetune`, checked; the examples are stored beside it."""
+
+    head: str
+    task: str = "classification"
+    method: str = "auto"
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    backbone: str | None = None  # None: the head's own, or the default
+    mode: Mode = "append"
+    seed: int = 0
+    deploy: Deploy = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One accepted `/finetune`."""
+
+    id: str
+    request: JobRequest
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+    version: int | None = None
+    metrics: dict[str, Any] | None = None
+    report: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeadVersion:
+    """One immutable version of a head, with everything serving needs to know of it."""
+
+    head: str
+    number: int
+    digest: str  # SHA-256 of head.onnx
+    status: str  # published | rejected
+    manifest: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRef:
+    """Which version of a head is meant: `name` (alias live), `name@3` (a version) or `name@canary` (an alias)."""
+
+    name: str
+    version: int | None = None
+    alias: str = "live"
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version if self.version is not None else self.alias}"
+
+
+STATUSES = (
+    "queued", "validating", "embedding", "training", "evaluating", "exporting", "verifying", "publishing",
+    "succeeded", "failed", "rejected", "cancelled",
+)  # fmt: skip
+TERMINAL = frozenset({"succeeded", "failed", "rejected", "cancelled"})

@@ -1,0 +1,52 @@
+"""HTTP at the door: one file a resource, routes that translate and delegate."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from adapters.errors import NotReady
+from service import errors
+from service.context import Context
+from service.schemas import Problem
+
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    "4XX": {"model": Problem, "description": "The request is at fault; `code` and `item` say how."},
+    "5XX": {"model": Problem, "description": "We are at fault, or not ready yet."},
+}
+
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def context(connection: HTTPConnection) -> Context:
+    """The open parts of this process. Raises NotReady before they are open."""
+    found: Context | None = getattr(connection.app.state, "context", None)
+    if found is None:
+        raise NotReady("the service is starting")
+    return found
+
+
+Ctx = Annotated[Context, Depends(context)]
+
+
+def _nowhere(path: str) -> None:
+    raise HTTPException(404)
+
+
+def build() -> FastAPI:
+    """The public HTTP API; `app.state.context` is set when the process has opened its parts."""
+    from service import __version__
+    from service.api import backbones, embed, finetune, heads, health, jobs, predict
+
+    app = FastAPI(title="Espalier", version=__version__, description="Teach a frozen backbone a new task over HTTP.")
+    errors.install(app)
+    for module in (predict, finetune, jobs, heads, backbones, embed, health):
+        app.include_router(module.router)
+    # Without this BentoML answers paths that it does not know itself, in plain text. Its own routes come before ours.
+    app.add_api_route("/{path:path}", _nowhere, methods=METHODS, include_in_schema=False)
+    return app
+
+
+__all__ = ["PROBLEMS", "APIRouter", "Context", "Ctx", "Request", "build", "context"]

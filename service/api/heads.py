@@ -1,0 +1,70 @@
+"""Heads, their versions, aliases and graphs."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import Response
+
+from adapters.store import heads as store
+from adapters.types import HeadRef
+from service.api import PROBLEMS, Ctx
+from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView
+
+router = APIRouter(prefix="/heads", tags=["heads"])
+Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Alias = Annotated[str, Path(pattern=ALIAS_NAME)]
+
+
+@router.get("", responses=PROBLEMS)
+def list_heads(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = "") -> HeadPage:
+    """Heads by name."""
+    names = store.list_names(ctx.engine, limit=limit, after=after)
+    views = [HeadView.of(store.summary(ctx.engine, name)) for name in names]
+    return HeadPage(heads=views, next=names[-1] if len(names) == limit else None)
+
+
+@router.get("/{head}", responses=PROBLEMS)
+def get_head(ctx: Ctx, head: str) -> HeadView:
+    """One head: versions, aliases, labels and metrics."""
+    return HeadView.of(store.summary(ctx.engine, head))
+
+
+@router.delete("/{head}", status_code=204, responses=PROBLEMS)
+def delete_head(ctx: Ctx, head: str) -> None:
+    """Delete a head, its versions, and its examples that no other head holds."""
+    ctx.artifacts.delete(store.delete(ctx.engine, head))
+
+
+@router.get("/{head}/versions/{version}", responses=PROBLEMS)
+def get_manifest(ctx: Ctx, head: str, version: Version) -> dict[str, Any]:
+    """The manifest of a version: data, method, metrics, parity, tools."""
+    found = store.resolve(ctx.engine, HeadRef(head, version=version))
+    return found.manifest | {"status": found.status}
+
+
+@router.delete("/{head}/versions/{version}", status_code=204, responses=PROBLEMS)
+def delete_version(ctx: Ctx, head: str, version: Version) -> None:
+    """Delete a version that no alias points at."""
+    ctx.artifacts.delete(store.delete_version(ctx.engine, head, version))
+
+
+@router.get("/{head}/versions/{version}/head.onnx", responses=PROBLEMS, response_class=Response)
+def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
+    """The graph of a version: `embedding` f32 [N, D] in, `probabilities` f32 [N, K] out, labels in its metadata."""
+    found = store.resolve(ctx.engine, HeadRef(head, version=version))
+    name = f"{head}-{version}.onnx"
+    headers = {"ETag": f'"{found.digest}"', "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(ctx.artifacts.get(found.digest), media_type="application/octet-stream", headers=headers)
+
+
+@router.put("/{head}/aliases/{alias}", responses=PROBLEMS)
+def put_alias(ctx: Ctx, head: str, alias: Alias, body: AliasRequest) -> AliasView:
+    """Point an alias at a version: promote it to `live`, or roll back."""
+    generation = store.set_alias(ctx.engine, head, alias, body.version)
+    return AliasView(head=head, alias=alias, version=body.version, generation=generation)
+
+
+@router.delete("/{head}/aliases/{alias}", status_code=204, responses=PROBLEMS)
+def delete_alias(ctx: Ctx, head: str, alias: Alias) -> None:
+    """Remove an alias; the version stays."""
+    store.delete_alias(ctx.engine, head, alias)

@@ -1,0 +1,55 @@
+"""GET /jobs, GET /jobs/{id}, its events, and cancelling it."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+
+from adapters.store import jobs as store
+from service import jobs
+from service.api import PROBLEMS, Ctx
+from service.schemas import JobPage, JobView
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+Status = Literal[
+    "queued", "validating", "embedding", "training", "evaluating", "exporting", "verifying", "publishing", "succeeded",
+    "failed", "rejected", "cancelled",
+]  # fmt: skip
+
+
+@router.get("", responses=PROBLEMS)
+def list_jobs(
+    ctx: Ctx,
+    head: str | None = None,
+    status: Status | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    before: Annotated[datetime | None, Query(description="`next` of the page before.")] = None,
+) -> JobPage:
+    """Jobs, newest first."""
+    page = store.list_page(ctx.engine, limit=limit, head=head, status=status, before=before)
+    last = page[-1].created_at.isoformat() if len(page) == limit else None
+    return JobPage(jobs=[JobView.of(job) for job in page], next=last)
+
+
+@router.get("/{job_id}", responses=PROBLEMS)
+def get_job(ctx: Ctx, job_id: str) -> JobView:
+    """One job with its progress and, at the end, its metrics and report."""
+    return JobView.of(store.get(ctx.engine, job_id))
+
+
+@router.get("/{job_id}/events", responses=PROBLEMS, response_class=StreamingResponse)
+async def job_events(
+    ctx: Ctx, job_id: str, last_event_id: Annotated[int, Header(description="Resume after this event.")] = 0
+) -> StreamingResponse:
+    """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (one race row each), `final`."""
+    stream = await jobs.stream(ctx.engine, job_id, last_event_id)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+
+
+@router.post("/{job_id}/cancel", responses=PROBLEMS)
+def cancel_job(ctx: Ctx, job_id: str) -> JobView:
+    """Stop a job: at once while it waits, at the next step or iteration while it runs. Ended jobs stay as they are."""
+    job, freed = store.request_cancel(ctx.engine, job_id)
+    ctx.artifacts.delete(freed)
+    return JobView.of(job)

@@ -1,0 +1,36 @@
+"""POST /predict."""
+
+import time
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from adapters import predict as pipeline
+from service import forms, telemetry
+from service.api import PROBLEMS, Ctx
+from service.openapi import IMAGE_FORM
+from service.schemas import PredictResponse
+
+router = APIRouter(tags=["predict"])
+MAX_TOP_K = 10_000
+
+
+@router.post("/predict", response_model=PredictResponse, responses=PROBLEMS, openapi_extra=IMAGE_FORM)
+async def predict(request: Request, ctx: Ctx) -> JSONResponse:
+    """Ask one or more heads about one or more images; all heads share one pass through the backbone.
+
+    Send multipart `images` (repeated) with `head` (repeated: `name`, `name@3`, `name@canary`), or one raw image as the
+    body with `?head=`. Options: `top_k` (5), `on_error` (`fail` or `skip`), `min_generation`.
+    """
+    began = time.perf_counter()
+    form = await forms.receive(request, ctx.settings)
+    try:
+        refs = forms.head_refs(form.many("head"), ctx.settings.max_predict_heads)
+        result = await pipeline.predict(
+            ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),
+            min_generation=form.integer("min_generation", 0, 0, 2**53),
+        )  # fmt: skip
+        telemetry.predicted(len(form.images), len(refs), time.perf_counter() - began)
+        return JSONResponse(PredictResponse.plain(result))
+    finally:
+        form.close()

@@ -1,0 +1,72 @@
+"""The BentoML service: composition root and lifecycle. Public HTTP is FastAPI, mounted; see `service/api`."""
+
+import logging
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import bentoml
+from bentoml.validators import ContentType
+
+from adapters import predict as pipeline
+from adapters.errors import NotReady
+from service import api, forms, telemetry
+from service.context import Context
+from service.schemas import PredictResponse
+from service.settings import Settings
+
+log = logging.getLogger("espalier.service")
+RETRY = 1.0  # seconds between tries to warm a backbone that is not built yet
+http = api.build()
+
+
+@bentoml.service(
+    name="espalier",
+    workers=1,  # each worker would load its own backbone; one process runs all cores
+    traffic={"timeout": 3600, "max_concurrency": 100_000},  # limits are ours: bounded queue, body sizes, 429
+    # BentoML's own metrics label the raw path, which is a series for each head; ours are at /metrics.
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(http, path="/")
+class Espalier:
+    """Serves every head. Ready once the default backbone is loaded and warm."""
+
+    def __init__(self) -> None:
+        settings = Settings()
+        telemetry.configure_logging(settings.log_level)
+        self._ready = threading.Event()
+        self.context = http.state.context = Context.open(settings)
+        try:
+            self.context.warm()
+            self._ready.set()
+        except NotReady as error:
+            log.warning("%s; waiting for it", error)
+            threading.Thread(target=self._keep_warming, daemon=True).start()
+
+    def _keep_warming(self) -> None:
+        stop = threading.Event()
+        while not self._ready.is_set():
+            stop.wait(RETRY)
+            try:
+                self.context.warm()
+                self._ready.set()
+            except NotReady:
+                continue
+
+    def __is_ready__(self) -> bool:
+        return self._ready.is_set()
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Let running requests end."""
+        self.context.close()
+
+    @bentoml.api(route="/bento/predict")
+    async def predict(
+        self, image: Annotated[Path, ContentType("image/*")], head: str, top_k: int = 5
+    ) -> dict[str, Any]:
+        """The native facade, so that `bentoml.SyncHTTPClient` and other Bento services can ask one head."""
+        refs = [forms.head_ref(head)]
+        result = await pipeline.predict(self.context.predictor, [image.read_bytes()], refs, top_k=top_k)
+        return PredictResponse.plain(result)

@@ -1,0 +1,43 @@
+"""Bundles: built backbones as files, so that an image without torch can bring its own.
+
+A bundle is a folder with `<name>.onnx` and `<name>.json` (the facts) for each backbone.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from adapters.errors import InvalidInput
+from adapters.store import backbones
+from adapters.store.artifacts import Artifacts
+from adapters.types import Backbone, Preprocessing
+
+
+def write(folder: Path, backbone: Backbone, graph: bytes) -> list[Path]:
+    """Write one backbone into a bundle; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{backbone.name}.onnx", folder / f"{backbone.name}.json"]
+    files[0].write_bytes(graph)
+    files[1].write_text(json.dumps(asdict(backbone), indent=2))
+    return files
+
+
+def register(folder: str, engine: Engine, artifacts: Artifacts) -> None:
+    """Make every backbone of a bundle known that is not yet. Raises InvalidInput when a graph is not its facts' one."""
+    known = {b.digest for b in backbones.list_all(engine)}
+    for path in sorted(Path(folder).glob("*.json")):
+        backbone = _read(path)
+        if backbone.digest in known:
+            continue
+        if artifacts.put(path.with_suffix(".onnx").read_bytes()) != backbone.artifact:
+            raise InvalidInput(f"{path.with_suffix('.onnx').name} is not the graph that {path.name} speaks of")
+        backbones.save(engine, backbone)
+
+
+def _read(path: Path) -> Backbone:
+    facts = json.loads(path.read_text())
+    shape = facts["preprocessing"]
+    shape |= {"mean": tuple(shape["mean"]), "std": tuple(shape["std"])}
+    return Backbone(**(facts | {"preprocessing": Preprocessing(**shape)}))

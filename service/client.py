@@ -1,0 +1,213 @@
+"""The Python client: everything the HTTP API can do, with plain dictionaries as answers.
+
+client = Client("http://127.0.0.1:3000")
+job = client.finetune("weather", [("rain.jpg", data, "rain"), …], wait=60)
+client.predict(["weather"], [data])
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from adapters.types import TERMINAL
+
+DEFAULT_URL = "http://127.0.0.1:3000"
+Json = dict[str, Any]
+
+
+class ApiError(Exception):
+    """The server refused; `problem` is its RFC 9457 body."""
+
+    def __init__(self, status: int, problem: Json) -> None:
+        super().__init__(problem.get("detail") or f"HTTP {status}")
+        self.status, self.problem = status, problem
+        self.code: str = problem.get("code", "")
+
+
+@dataclass(frozen=True, slots=True)
+class LabeledImage:
+    """One image to learn from; `data` is read when it is sent."""
+
+    file_name: str
+    data: Callable[[], bytes | memoryview]
+    label: str
+    split: str | None = None
+    group: str | None = None
+
+
+class Client:
+    """A connection to one server. Raises ApiError when it refuses, httpx.TransportError when it does not answer."""
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 600.0) -> None:
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=10.0))
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def finetune(
+        self,
+        head: str,
+        images: Sequence[LabeledImage],
+        *,
+        wait: float = 0,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> Json:
+        """Send labeled images and return the job. Options are the fields of /finetune (method, mode, seed, …)."""
+        rows = [{"file_name": i.file_name, "label": i.label, "split": i.split, "group": i.group} for i in images]
+        manifest = "\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows)
+        files = [("manifest", ("manifest.jsonl", manifest.encode(), "application/jsonl"))]
+        files += [("images", (i.file_name, bytes(i.data()), "application/octet-stream")) for i in images]
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        fields = {"head": head} | {k: _text(v) for k, v in options.items() if v is not None}
+        return self._json("POST", "/finetune", data=fields, files=files, params={"wait": wait}, headers=headers)
+
+    def wait(self, job_id: str, timeout: float = 3600.0) -> Json:
+        """The job once it has ended. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        while (job := self.job(job_id))["status"] not in TERMINAL:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the job {job_id} is still {job['status']} after {timeout:.0f} s")
+            time.sleep(0.1)
+        return job
+
+    def predict(self, heads: Sequence[str], images: Iterable[bytes | Path], **options: Any) -> Json:
+        """Ask heads about images: bytes or paths. Options: top_k, on_error, min_generation."""
+        fields = {"head": list(heads)} | {k: _text(v) for k, v in options.items() if v is not None}
+        return self._json("POST", "/predict", data=fields, files=[_file(image) for image in images])
+
+    def embed(self, images: Iterable[bytes | Path], **options: Any) -> Json:
+        """Embeddings of images."""
+        fields = {k: _text(v) for k, v in options.items() if v is not None}
+        return self._json("POST", "/embed", data=fields, files=[_file(image) for image in images])
+
+    def events(self, job_id: str) -> Iterator[tuple[str, Json]]:
+        """(type, data) of every event of a job, as it happens, to its end; reconnects where it left off."""
+        last = 0
+        while True:
+            try:
+                for number, kind, data in self._events(job_id, last):
+                    last = number
+                    yield kind, data
+                    if kind == "final":
+                        return
+            except httpx.TransportError:
+                time.sleep(0.5)
+
+    def _events(self, job_id: str, after: int) -> Iterator[tuple[int, str, Json]]:
+        with self._http.stream("GET", f"/jobs/{job_id}/events", headers={"Last-Event-ID": str(after)}) as response:
+            if response.is_error:
+                response.read()
+                _raise(response)
+            event: dict[str, str] = {}
+            for line in response.iter_lines():
+                key, _, value = line.partition(": ")
+                event |= {key: value} if key and value else {}
+                if not line and "data" in event:
+                    yield int(event["id"]), event["event"], json.loads(event["data"])
+                    event = {}
+
+    def job(self, job_id: str) -> Json:
+        """One job."""
+        return self._json("GET", f"/jobs/{job_id}")
+
+    def jobs(self, **query: Any) -> list[Json]:
+        """Jobs, newest first."""
+        return self._json("GET", "/jobs", params={k: v for k, v in query.items() if v is not None})["jobs"]
+
+    def cancel(self, job_id: str) -> Json:
+        """Cancel a job."""
+        return self._json("POST", f"/jobs/{job_id}/cancel")
+
+    def head(self, name: str) -> Json:
+        """One head."""
+        return self._json("GET", f"/heads/{name}")
+
+    def heads(self) -> list[Json]:
+        """All heads."""
+        found: list[Json] = []
+        after = ""
+        while True:
+            page = self._json("GET", "/heads", params={"after": after, "limit": 1000})
+            found += page["heads"]
+            if page["next"] is None:
+                return found
+            after = page["next"]
+
+    def manifest(self, name: str, version: int) -> Json:
+        """The manifest of a version."""
+        return self._json("GET", f"/heads/{name}/versions/{version}")
+
+    def graph(self, name: str, version: int) -> bytes:
+        """The head.onnx of a version."""
+        return self._request("GET", f"/heads/{name}/versions/{version}/head.onnx").content
+
+    def set_alias(self, name: str, alias: str, version: int) -> Json:
+        """Point an alias at a version."""
+        return self._json("PUT", f"/heads/{name}/aliases/{alias}", json={"version": version})
+
+    def delete_head(self, name: str) -> None:
+        """Delete a head."""
+        self._request("DELETE", f"/heads/{name}")
+
+    def delete_version(self, name: str, version: int) -> None:
+        """Delete a version."""
+        self._request("DELETE", f"/heads/{name}/versions/{version}")
+
+    def backbones(self) -> list[Json]:
+        """All backbones."""
+        return self._json("GET", "/backbones")["backbones"]
+
+    def is_ready(self) -> bool:
+        """Whether the server answers predictions."""
+        try:
+            return self._http.get("/readyz", timeout=5.0).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait_ready(self, timeout: float = 120.0) -> None:
+        """Wait until the server answers predictions. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        while not self.is_ready():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the server at {self._http.base_url} was not ready in {timeout:.0f} s")
+            time.sleep(0.1)
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Any:
+        return self._request(method, path, **arguments).json()
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        response = self._http.request(method, path, **arguments)
+        if response.is_error:
+            _raise(response)
+        return response
+
+
+def _raise(response: httpx.Response) -> None:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {"detail": response.text[:500] or response.reason_phrase, "code": "not_espalier"}
+    raise ApiError(response.status_code, problem)
+
+
+def _file(image: bytes | Path) -> tuple[str, tuple[str, bytes, str]]:
+    name, data = ("image", image) if isinstance(image, bytes) else (image.name, image.read_bytes())
+    return "images", (name, data, "application/octet-stream")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

@@ -1,0 +1,72 @@
+"""What a serving process holds, built once from Settings and handed to every route."""
+
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Engine
+
+from adapters.errors import BackboneNotFound, NotReady
+from adapters.predict import Predictor
+from adapters.runtime import session
+from adapters.runtime.backbone import Backbones
+from adapters.runtime.batcher import Lanes
+from adapters.runtime.live import LiveHeads
+from adapters.store import backbones, database
+from adapters.store.artifacts import Artifacts
+from adapters.types import Backbone
+from service import bundles
+from service.settings import Settings
+
+log = logging.getLogger("espalier.service")
+GPU_LANES = 32  # threads that decode for one GPU
+
+
+@dataclass(slots=True)
+class Context:
+    """The open parts of a serving process."""
+
+    settings: Settings
+    engine: Engine
+    artifacts: Artifacts
+    predictor: Predictor
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Context":
+        """Connect, migrate and begin to follow the database; backbones are warmed separately."""
+        engine = database.connect(settings.database)
+        database.migrate(engine)
+        artifacts = Artifacts(settings.artifacts)
+        if settings.backbone_bundle:
+            bundles.register(settings.backbone_bundle, engine, artifacts)
+        live = LiveHeads(engine, artifacts, max_bytes=settings.head_cache_bytes, poll=settings.poll_seconds)
+        loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device)
+        predictor = Predictor(live, loaded, _lanes(settings), settings.max_pixels)
+        live.start()
+        return cls(settings, engine, artifacts, predictor)
+
+    def warm(self) -> None:
+        """Load the default backbone and run it once. Raises NotReady while it has not been built."""
+        try:
+            backbone = backbones.find(self.engine, self.settings.default_backbone)
+        except BackboneNotFound as error:
+            hint = "`espalier init` builds it, or a worker does when it starts"
+            raise NotReady(f"the backbone {self.settings.default_backbone!r} is not built yet; {hint}") from error
+        self.predictor.batcher(backbone.digest)
+
+    def close(self) -> None:
+        """Let running requests end and let go of everything."""
+        self.predictor.live.stop()
+        self.predictor.lanes.close()
+        self.engine.dispose()
+
+
+def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Backbone, bytes]:
+    """The facts and the graph of a backbone. Raises BackboneNotFound, CorruptArtifact."""
+    backbone = backbones.find_digest(engine, digest)
+    return backbone, artifacts.get(backbone.artifact)
+
+
+def _lanes(settings: Settings) -> Lanes:
+    cpu = session.resolve_device(settings.device) == "cpu"
+    threads = settings.threads or (session.cores() if cpu else GPU_LANES)
+    return Lanes(threads, settings.max_waiting)

@@ -1,0 +1,112 @@
+"""ONE table: error class → (status, title). Everything that goes wrong leaves as RFC 9457 problem+json."""
+
+import logging
+import math
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from adapters import errors
+from adapters.store.heads import AliasMoved
+
+log = logging.getLogger("espalier.http")
+
+# First match by inheritance, most special first.
+TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
+    errors.TooLarge: (413, "The request is too large"),
+    errors.InvalidImage: (422, "Not a usable image"),
+    errors.ImageTooLarge: (422, "The image has too many pixels"),
+    errors.InvalidArchive: (422, "Not a usable archive"),
+    errors.InvalidManifest: (422, "Not a usable manifest"),
+    errors.InvalidLabel: (422, "Not a usable label"),
+    errors.NotEnoughData: (422, "Not enough data to train and measure a head"),
+    errors.InvalidHyperparameter: (422, "Not a usable hyperparameter"),
+    errors.InvalidInput: (422, "The request cannot be used"),
+    errors.HeadNotFound: (404, "No such head"),
+    errors.VersionNotFound: (404, "No such version"),
+    errors.BackboneNotFound: (404, "No such backbone"),
+    errors.JobNotFound: (404, "No such job"),
+    errors.NotFound: (404, "Nothing by that name"),
+    errors.IdempotencyConflict: (422, "The Idempotency-Key came with another body"),
+    AliasMoved: (409, "The alias moved meanwhile"),
+    errors.Conflict: (409, "The request clashes with the present state"),
+    errors.Cancelled: (409, "The job was cancelled"),
+    errors.Overloaded: (429, "Too much work is waiting"),
+    errors.NotReady: (503, "Not ready yet"),
+    errors.StaleReplica: (503, "This replica is behind"),
+    errors.StorageFull: (507, "The store is full"),
+    errors.StorageError: (503, "The store does not answer"),
+    errors.CorruptArtifact: (500, "A stored blob is damaged"),
+    errors.ParityError: (500, "The exported graph answers differently"),
+    errors.DeviceError: (500, "The compute device cannot be used"),
+    errors.EspalierError: (500, "Something went wrong on our side"),
+}
+RETRYABLE = {429: 1.0, 503: 1.0}  # seconds, unless the error knows better
+
+
+def status_of(error: errors.EspalierError) -> tuple[int, str]:
+    """The status and title of an error: its own row, or that of the nearest class above it."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def problem(status: int, title: str, detail: str, code: str, **more: Any) -> JSONResponse:
+    """An RFC 9457 answer; `code` is stable, `detail` is for people."""
+    body = {"type": f"urn:espalier:error:{code}", "title": title, "status": status, "detail": detail, "code": code}
+    body |= {key: value for key, value in more.items() if value is not None}
+    response = JSONResponse(body, status, media_type="application/problem+json")
+    if status in RETRYABLE:
+        response.headers["Retry-After"] = str(math.ceil(more.get("retry_after") or RETRYABLE[status]))
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an app leave as problem+json."""
+    app.add_exception_handler(errors.EspalierError, _espalier)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _espalier(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.EspalierError)
+    status, title = status_of(error)
+    if status >= 500 and not isinstance(error, errors.NotReady | errors.StaleReplica):
+        log.error("%s: %s", error.code, error, exc_info=error)
+    retry_after = getattr(error, "retry_after", None)
+    return problem(status, title, error.message, error.code, item=error.item, retry_after=retry_after)
+
+
+async def _validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return problem(422, "The request cannot be used", f"{where}: {first['msg']}", "invalid_input", item=where)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    if error.status_code == 404:
+        detail, code = f"there is nothing at {request.url.path}; /docs lists every route", "route_not_found"
+    else:
+        detail, code = str(error.detail), title.lower().replace(" ", "_")
+    response = problem(error.status_code, title, detail, code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _gone(_: Request, error: Exception) -> JSONResponse:
+    return problem(400, "The client left", "the connection closed before the body was complete", "client_left")
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+    return problem(
+        500, TABLE[errors.EspalierError][1], "an unexpected error; the server's log has it", "internal_error"
+    )

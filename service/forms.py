@@ -1,0 +1,116 @@
+"""Forms of /predict and /embed → checked arguments. Raises InvalidInput that names the field and the fix."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from adapters.errors import InvalidInput
+from adapters.predict import OnError
+from adapters.types import HeadRef
+from service import uploads
+from service.schemas import ALIAS_NAME, HEAD_NAME
+from service.settings import Settings
+
+
+@dataclass(slots=True)
+class ImageForm:
+    """Images and the options sent with them, in the form or in the query."""
+
+    images: list[bytes | memoryview]
+    options: dict[str, list[str]]
+    upload: uploads.Upload | None = None
+
+    def close(self) -> None:
+        """Let go of the body."""
+        if self.upload is not None:
+            self.upload.close()
+
+    def many(self, name: str) -> list[str]:
+        """Every value of an option."""
+        return self.options.get(name, [])
+
+    def one(self, name: str, default: str) -> str:
+        """The only value of an option. Raises InvalidInput when it is repeated."""
+        values = self.options.get(name, [])
+        if len(values) > 1:
+            raise InvalidInput(f"{name!r} was sent {len(values)} times; send it once", item=name)
+        return values[0] if values else default
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """An option as a whole number between bounds."""
+        text = self.one(name, str(default))
+        if not re.fullmatch(r"-?\d{1,18}", text) or not low <= int(text) <= high:
+            raise InvalidInput(f"{name!r} must be a whole number from {low} to {high}, not {text[:50]!r}", item=name)
+        return int(text)
+
+    def on_error(self) -> OnError:
+        """What to do with images that cannot be used."""
+        text = self.one("on_error", "fail")
+        if text not in ("fail", "skip"):
+            raise InvalidInput(f"'on_error' must be fail or skip, not {text[:50]!r}", item="on_error")
+        return text  # type: ignore[return-value]
+
+
+async def receive(request: Request, settings: Settings) -> ImageForm:
+    """A multipart form with `images`, or one raw image as the body with its options in the query."""
+    query = {name: request.query_params.getlist(name) for name in request.query_params}
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        form = ImageForm([await uploads.read_body(request, settings.max_predict_bytes)], query)
+    else:
+        form = _from_upload(query, await uploads.receive(request, max_bytes=settings.max_predict_bytes))
+    try:
+        _check_count(form.images, settings.max_predict_images)
+    except InvalidInput:
+        form.close()
+        raise
+    return form
+
+
+def _from_upload(query: dict[str, list[str]], upload: uploads.Upload) -> ImageForm:
+    try:
+        sent = {name: upload.fields(name) for name in upload.names - {"images"}}
+        return ImageForm([part.data() for part in upload.files("images")], query | sent, upload)
+    except InvalidInput:
+        upload.close()
+        raise
+
+
+def _check_count(images: Sequence[object], most: int) -> None:
+    if not images:
+        raise InvalidInput("no images: send at least one file as `images`, or one image as the body", item="images")
+    if len(images) > most:
+        raise InvalidInput(f"{len(images)} images in one request; at most {most}, so split them", item="images")
+
+
+def head_refs(texts: Sequence[str], most: int) -> list[HeadRef]:
+    """`name`, `name@3`, `name@canary` → references. Raises InvalidInput."""
+    if not texts:
+        raise InvalidInput("no head: say which one shall answer with `head`", item="head")
+    if len(texts) > most:
+        raise InvalidInput(f"{len(texts)} heads in one request; at most {most}, so split them", item="head")
+    return [head_ref(text) for text in texts]
+
+
+def head_ref(text: str) -> HeadRef:
+    """One reference. Raises InvalidInput."""
+    name, mark, selector = text.partition("@")
+    check_head_name(name)
+    if not mark:
+        return HeadRef(name)
+    if re.fullmatch(r"[1-9]\d{0,8}", selector):
+        return HeadRef(name, version=int(selector))
+    if not re.fullmatch(ALIAS_NAME, selector):
+        hint = "a version number or an alias such as live"
+        raise InvalidInput(f"head {text[:100]!r}: after the @ comes {hint}", item=text[:100])
+    return HeadRef(name, alias=selector)
+
+
+def check_head_name(name: str) -> str:
+    """The name itself. Raises InvalidInput unless it is lower-case letters, digits, '.', '_' and '-'."""
+    if not re.fullmatch(HEAD_NAME, name):
+        rule = "1–63 of a–z, 0–9, '.', '_' and '-', a letter or digit first"
+        raise InvalidInput(f"head name {name[:100]!r} is not allowed: {rule}", item="head")
+    return name

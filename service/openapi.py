@@ -1,0 +1,73 @@
+"""What the streamed forms look like, for /docs: FastAPI cannot see into bodies that we read ourselves."""
+
+from typing import Any
+
+
+def _file(description: str) -> dict[str, Any]:
+    return {"type": "string", "contentMediaType": "application/octet-stream", "description": description}
+
+
+def _many(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+def _form(properties: dict[str, Any], required: list[str], raw: bool) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "required": required}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
+    if raw:
+        content["image/*"] = {"schema": {"type": "string", "contentMediaType": "image/*"}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_IMAGES = _many(_file("JPEG, PNG, WebP, BMP, GIF or TIFF."))
+_ON_ERROR = {
+    "enum": ["fail", "skip"],
+    "default": "fail",
+    "description": "skip: answer for the images that can be read.",
+}
+
+_PREDICT_QUERY = [
+    {"name": "head", "in": "query", "required": False, "schema": _many({"type": "string"}),
+     "description": "For a raw image body: `name`, `name@3` or `name@canary`; may be repeated."},
+    {"name": "top_k", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 1}},
+    {"name": "min_generation", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}},
+]  # fmt: skip
+
+IMAGE_FORM = _form(
+    {
+        "images": _IMAGES,
+        "head": _many({"type": "string", "description": "`name`, `name@3` or `name@canary`."}),
+        "top_k": {"type": "integer", "default": 5, "minimum": 1},
+        "on_error": _ON_ERROR,
+        "min_generation": {"type": "integer", "description": "Never answer from an older state than this."},
+    },
+    ["images", "head"],
+    raw=True,
+) | {"parameters": _PREDICT_QUERY}
+
+EMBED_FORM = _form(
+    {"images": _IMAGES, "backbone": {"type": "string"}, "on_error": _ON_ERROR}, ["images"], raw=True
+)  # fmt: skip
+
+FINETUNE_FORM = _form(
+    {
+        "head": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"},
+        "images": _IMAGES,
+        "labels": _many({"type": "string", "description": "In the order of `images`, or once as a JSON array."}),
+        "archive": _file("A zip with one folder a class; optional train/, val/, test/ above them."),
+        "manifest": _file("CSV or JSONL with file_name, label, optional split and group."),
+        "task": {"type": "string", "default": "classification"},
+        "method": {"type": "string", "default": "auto", "description": "GET /methods lists them."},
+        "hyperparameters": {"type": "string", "default": "auto", "description": "A JSON object for the method."},
+        "backbone": {"type": "string", "description": "GET /backbones lists them."},
+        "mode": {"enum": ["append", "replace"], "default": "append"},
+        "seed": {"type": "integer", "default": 0},
+        "deploy": {
+            "enum": ["auto", "manual"],
+            "default": "auto",
+            "description": "manual: make a version, move no alias.",
+        },
+    },
+    ["head"],
+    raw=False,
+)

@@ -1,0 +1,258 @@
+"""The wire contract: pydantic models of what goes in and out. OpenAPI is made from these."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.predict import Predictions
+from adapters.store.heads import HeadSummary
+from adapters.types import Backbone, HeadVersion, Job
+
+HEAD_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+ALIAS_NAME = r"^[a-z][a-z0-9._-]{0,62}$"
+
+
+class Wire(BaseModel):
+    """Base of everything on the wire."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `code` is stable, `item` names what is at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    item: str | None = None
+
+
+class LabelScore(Wire):
+    """One class and its calibrated probability."""
+
+    label: str
+    score: float
+
+
+class Prediction(Wire):
+    """What one version of one head says of one image."""
+
+    index: int = Field(description="Position of the image in the request, from 0.")
+    head: str
+    version: int
+    digest: str = Field(description="SHA-256 of the graph that answered.")
+    label: str
+    score: float
+    top: list[LabelScore]
+
+
+class ItemError(Wire):
+    """An image that could not be used (`on_error=skip`)."""
+
+    index: int
+    code: str
+    detail: str
+
+
+class PredictResponse(Wire):
+    """Predictions by image, then by head in the order asked for."""
+
+    predictions: list[Prediction]
+    errors: list[ItemError]
+    generation: int = Field(
+        description="Changes to what is served that this replica had seen when it admitted the request."
+    )
+
+    @staticmethod
+    def plain(result: Predictions) -> dict[str, Any]:
+        """The same as a dictionary: this path answers thousands of times a second and skips validation of our own words."""
+        predictions = [
+            {
+                "index": p.index,
+                "head": p.head.version.head,
+                "version": p.head.version.number,
+                "digest": p.head.version.digest,
+            }
+            | p.answer
+            for p in result.predictions
+        ]
+        return {
+            "predictions": predictions,
+            "errors": [asdict(e) for e in result.errors],
+            "generation": result.generation,
+        }
+
+
+class EmbedResponse(Wire):
+    """The backbone's pooled output for each image."""
+
+    backbone: str
+    digest: str
+    dimension: int
+    embeddings: list[list[float]] = Field(description="One row an image that could be read, in order.")
+    indices: list[int] = Field(description="Position in the request of each row.")
+    errors: list[ItemError]
+
+
+class JobRequestView(Wire):
+    """What was asked of /finetune."""
+
+    head: str
+    task: str
+    method: str
+    hyperparameters: dict[str, Any]
+    backbone: str | None
+    mode: Literal["append", "replace"]
+    seed: int
+    deploy: Literal["auto", "manual"]
+
+
+class JobError(Wire):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    item: str | None = None
+
+
+class JobView(Wire):
+    """One job of /finetune."""
+
+    id: str
+    head: str
+    status: str
+    request: JobRequestView
+    version: int | None = Field(description="The version it made, once it ended as succeeded or rejected.")
+    progress: dict[str, Any] = Field(description="{phase, done, total} of the present phase.")
+    metrics: dict[str, Any] | None
+    report: dict[str, Any] | None
+    error: JobError | None
+    cancel_requested: bool
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job) -> "JobView":
+        facts = asdict(job)
+        return cls(head=job.request.head, **facts)
+
+
+class JobPage(Wire):
+    """Jobs, newest first."""
+
+    jobs: list[JobView]
+    next: str | None = Field(description="Pass as `before` for the next page; null at the end.")
+
+
+class VersionView(Wire):
+    """One version of a head."""
+
+    version: int
+    digest: str
+    status: Literal["published", "rejected"]
+    method: str
+    labels: list[str]
+    metrics: dict[str, Any]
+    backbone: str
+    created_at: datetime
+    aliases: list[str]
+
+    @classmethod
+    def of(cls, version: HeadVersion, aliases: dict[str, int]) -> "VersionView":
+        manifest = version.manifest
+        named = sorted(alias for alias, number in aliases.items() if number == version.number)
+        return cls(
+            version=version.number, digest=version.digest, status=version.status, method=manifest["method"],  # type: ignore[arg-type]
+            labels=manifest["classes"], metrics=manifest["metrics"], backbone=manifest["backbone"]["name"],
+            created_at=version.created_at, aliases=named,
+        )  # fmt: skip
+
+
+class HeadView(Wire):
+    """A head with its aliases and versions, newest first. `labels` and `metrics` are those of the live version."""
+
+    name: str
+    task: str
+    live: int | None
+    labels: list[str]
+    metrics: dict[str, Any]
+    aliases: dict[str, int]
+    versions: list[VersionView]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, head: HeadSummary) -> "HeadView":
+        live = head.aliases.get("live")
+        manifest: dict[str, Any] = next((v.manifest for v in head.versions if v.number == live), {})
+        views = [VersionView.of(v, head.aliases) for v in head.versions]
+        return cls(
+            name=head.name, task=head.task, live=live, labels=manifest.get("classes", []),
+            metrics=manifest.get("metrics", {}), aliases=head.aliases, versions=views, created_at=head.created_at,
+        )  # fmt: skip
+
+
+class HeadPage(Wire):
+    """Heads by name."""
+
+    heads: list[HeadView]
+    next: str | None = Field(description="Pass as `after` for the next page; null at the end.")
+
+
+class AliasRequest(Wire):
+    """Where an alias shall point."""
+
+    version: int = Field(ge=1)
+
+
+class AliasView(Wire):
+    """Where an alias points now."""
+
+    head: str
+    alias: str
+    version: int
+    generation: int = Field(description="Send it as `min_generation` to be answered by no older state.")
+
+
+class BackboneView(Wire):
+    """A backbone that heads can be trained on."""
+
+    name: str
+    digest: str
+    precision: str
+    dimension: int
+    channels: int
+    preprocessing: dict[str, Any]
+    details: dict[str, Any]
+    default: bool
+    loaded: bool
+
+    @classmethod
+    def of(cls, backbone: Backbone, *, default: str, loaded: list[str]) -> "BackboneView":
+        facts = asdict(backbone)
+        facts.pop("artifact")
+        return cls(**facts, default=backbone.name == default, loaded=backbone.digest in loaded)
+
+
+class BackboneList(Wire):
+    """All backbones."""
+
+    backbones: list[BackboneView]
+
+
+class MethodView(Wire):
+    """A way to train a head and the JSON schema of its hyperparameters."""
+
+    name: str
+    hyperparameters: dict[str, Any]
+
+
+class MethodList(Wire):
+    """All methods."""
+
+    methods: list[MethodView]

@@ -1,0 +1,77 @@
+"""Environment → one frozen Settings, read once and passed down. docs/reference/settings.md has every variable."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters.backbones.cards import DEFAULT
+from adapters.modalities.image import MAX_PIXELS
+
+MIB = 2**20
+
+
+class Settings(BaseSettings):
+    """How this process runs. Each field is the environment variable ESPALIER_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="ESPALIER_", frozen=True)
+
+    home: Path = Field(
+        Path(".espalier"), description="Folder of everything that is kept, unless the URLs say otherwise."
+    )
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the home folder.")
+    artifacts_url: str = Field(
+        "", description="Folder or bucket (s3://…) of blobs; empty: `artifacts` in the home folder."
+    )
+    jobs_database_url: str = Field("", description="Database of the job engine (DBOS); empty: beside the other one.")
+    backbone_bundle: str = Field(
+        "", description="Folder of built backbones (`espalier backbones export`) to register at start."
+    )
+    default_backbone: str = Field(
+        DEFAULT, description="Backbone of heads that name none; warmed before the service is ready."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where backbones run; cuda refuses to start without a GPU."
+    )
+    threads: int = Field(0, ge=0, description="Images decoded and embedded at once; 0: one a core, 32 on a GPU.")
+    max_waiting: int = Field(1024, ge=1, description="Images that may wait for a thread before answers turn to 429.")
+    max_predict_bytes: int = Field(128 * MIB, ge=1, description="Largest body of /predict and /embed, bytes.")
+    max_predict_images: int = Field(1024, ge=1, description="Most images in one /predict or /embed.")
+    max_predict_heads: int = Field(256, ge=1, description="Most heads in one /predict.")
+    max_finetune_bytes: int = Field(2048 * MIB, ge=1, description="Largest body of /finetune, bytes.")
+    max_unpacked_bytes: int = Field(
+        8192 * MIB, ge=1, description="Largest sum of what a zip archive unpacks to, bytes."
+    )
+    max_examples: int = Field(100_000, ge=2, description="Most examples in one /finetune.")
+    max_pixels: int = Field(MAX_PIXELS, ge=16, description="Most pixels of one image, checked before decoding.")
+    max_jobs: int = Field(1000, ge=1, description="Jobs that may wait or run before /finetune answers 429.")
+    head_cache_bytes: int = Field(
+        512 * MIB, ge=1, description="Bytes of head graphs kept loaded; the least recently used go first."
+    )
+    poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks for new versions, seconds.")
+    worker_id: str = Field(
+        "", description="Stable name of this worker: a restart under it takes up its jobs. Empty: the host's."
+    )
+    worker_niceness: int = Field(
+        10, ge=0, le=19, description="CPU niceness of the training worker, so that serving goes first."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    @cached_property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'espalier.sqlite'}"
+
+    @cached_property
+    def artifacts(self) -> str:
+        """The artifact store in force."""
+        return self.artifacts_url or str(self.home.absolute() / "artifacts")
+
+    @cached_property
+    def jobs_database(self) -> str:
+        """DBOS's database in force: a file of its own beside SQLite, a schema of its own in Postgres."""
+        if self.jobs_database_url or not self.database.startswith("sqlite"):
+            return self.jobs_database_url or self.database
+        return f"sqlite:///{Path(self.database.removeprefix('sqlite:///')).parent / 'jobs.sqlite'}"

@@ -1,0 +1,69 @@
+"""Making an installation usable: tables, embedded backbone, list of methods. Needs the `train` extra."""
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from adapters.backbones.cards import embedded, embedded_card
+from adapters.errors import BackboneNotFound
+from adapters.store import backbones, capabilities, database
+from adapters.store.artifacts import Artifacts
+from service import bundles
+from service.settings import Settings
+
+log = logging.getLogger("espalier.setup")
+
+
+def is_done(settings: Settings, engine: Engine) -> bool:
+    """Whether nothing is left for `prepare` to do; looks, builds nothing, loads no torch."""
+    if database.current_revision(engine) != database.newest_revision():
+        return False
+    try:
+        backbones.find(engine, settings.default_backbone)
+    except BackboneNotFound:
+        return False
+    return bool(capabilities.of_kind(engine, "method"))
+
+
+def prepare(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
+    """Tables, the default backbone and the list of methods. Safe to repeat, and from several workers at once."""
+    database.migrate(engine)
+    if settings.backbone_bundle:
+        bundles.register(settings.backbone_bundle, engine, artifacts)
+    _build_default(settings, engine, artifacts)
+    _register_methods(engine)
+
+
+def _build_default(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
+    try:
+        backbones.find(engine, settings.default_backbone)
+        return
+    except BackboneNotFound:
+        if settings.default_backbone not in embedded():
+            log.warning("the default backbone %r is not there yet: add it", settings.default_backbone)
+            return
+    from adapters.training.backbone import build
+
+    log.info("building the backbone %s; this happens once", settings.default_backbone)
+    build(embedded_card(settings.default_backbone), engine, artifacts)
+
+
+def _register_methods(engine: Engine) -> None:
+    from adapters import methods
+
+    schemas = {name: methods.get(name).Hyperparameters.model_json_schema() for name in methods.names()}
+    if capabilities.of_kind(engine, "method") != schemas:
+        capabilities.replace_all(engine, "method", schemas)
+
+
+def prepare_jobs_database(url: str) -> None:
+    """Put DBOS's SQLite file into WAL mode, which DBOS leaves to us; readers then never wait for a writer."""
+    if not url.startswith("sqlite"):
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()

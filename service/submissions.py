@@ -1,0 +1,229 @@
+"""A /finetune form → a checked job. Everything that can be refused is refused here, before anything is stored."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jsonschema
+from sqlalchemy.engine import Engine
+
+from adapters import tasks
+from adapters.errors import InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
+from adapters.store import backbones, capabilities, examples, heads, jobs
+from adapters.store.artifacts import Artifacts
+from adapters.types import Example, Job, JobRequest
+from service import datasets
+from service.datasets import Item, Limits
+from service.forms import check_head_name
+from service.settings import Settings
+from service.uploads import Upload
+
+FIELDS = frozenset({
+    "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
+    "deploy",
+})  # fmt: skip
+AUTO = "auto"
+MAX_KEY = 255  # characters of an Idempotency-Key
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where submissions are handed in."""
+
+    settings: Settings
+    engine: Engine
+    artifacts: Artifacts
+
+    def submit(self, upload: Upload, idempotency_key: str | None) -> Job:
+        """Check everything, store the examples, accept the job. Raises InvalidInput of every kind, Overloaded."""
+        if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_KEY:
+            raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
+        request = self._request(upload)
+        items = _labeled(self._items(upload), request.task)
+        fingerprint = datasets.fingerprint(_facts(request), items)
+        known = jobs.find_by_key(self.engine, idempotency_key, fingerprint)
+        if known is not None:
+            return known
+        self._check_room()
+        self._check_data(request, items)
+        return self._accept(request, items, fingerprint, idempotency_key)
+
+    def _accept(self, request: JobRequest, items: list[Item], fingerprint: str, key: str | None) -> Job:
+        found = self._store(items)
+        sent = [item.example for item in items]
+        job = jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key)
+        # A head deleted meanwhile may have taken blobs along that we found in place; now our rows hold them.
+        self._store(found)
+        return job
+
+    def _request(self, upload: Upload) -> JobRequest:
+        unknown = sorted(upload.names - FIELDS)
+        if unknown:
+            raise InvalidInput(
+                f"unknown field {unknown[0][:50]!r}; there are: {', '.join(sorted(FIELDS))}", item=unknown[0][:50]
+            )
+        request = JobRequest(
+            head=check_head_name(upload.field("head") or ""),
+            task=upload.field("task", "classification") or "",
+            method=upload.field("method", AUTO) or "",
+            hyperparameters=_hyperparameters(upload.field("hyperparameters", AUTO) or AUTO),
+            backbone=upload.field("backbone"),
+            mode=_choice(upload, "mode", ("append", "replace")),  # type: ignore[arg-type]
+            seed=_seed(upload.field("seed", "0") or ""),
+            deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
+        )
+        tasks.get(request.task)
+        self._check_method(request)
+        return replace(request, backbone=self._backbone(request))
+
+    def _check_method(self, request: JobRequest) -> None:
+        schemas = capabilities.of_kind(self.engine, "method")
+        if not schemas:
+            raise NotReady("no training worker has started yet; start one with `espalier worker`")
+        if request.method == AUTO:
+            if request.hyperparameters:
+                raise InvalidHyperparameter(
+                    "method=auto chooses its own; name a method to fix them", item="hyperparameters"
+                )
+            return
+        if request.method not in schemas:
+            known = ", ".join([AUTO, *schemas])
+            raise InvalidInput(f"there is no method {request.method[:50]!r}; there are: {known}", item="method")
+        _check_schema(request.method, request.hyperparameters, schemas[request.method])
+
+    def _backbone(self, request: JobRequest) -> str:
+        """The caller's choice, else the head's own, else the default. Raises BackboneNotFound."""
+        if request.backbone is not None:
+            return backbones.find(self.engine, request.backbone).name
+        live = heads.find_live(self.engine, request.head)
+        if live is not None:
+            return str(live.manifest["backbone"]["name"])
+        return backbones.find(self.engine, self.settings.default_backbone).name
+
+    def _items(self, upload: Upload) -> list[Item]:
+        """The labeled items of any of the layouts."""
+        files, archives, manifest = upload.files("images"), upload.files("archive"), upload.part("manifest")
+        labels = upload.fields("labels")
+        _check_layout(bool(files), len(archives), manifest is not None, bool(labels))
+        text = None if manifest is None else manifest.data()
+        if archives:
+            # Members are also folders and what macOS adds; the items themselves are counted below.
+            limits = Limits(3 * self.settings.max_examples, self.settings.max_unpacked_bytes)
+            items = datasets.from_archive(archives[0].data(), manifest=text, limits=limits)
+        elif text is not None:
+            items = datasets.from_manifest(text, files)
+        else:
+            items = datasets.from_labels(files, datasets.parse_labels(labels))
+        if len(items) > self.settings.max_examples:
+            raise InvalidInput(f"{len(items):,} examples in one request; at most {self.settings.max_examples:,}")
+        return items
+
+    def _check_data(self, request: JobRequest, items: list[Item]) -> None:
+        """Enough of each class, counting what the head has already; then every image, by its header and its end."""
+        task = tasks.get(request.task)
+        existing = examples.labels_of_head(self.engine, request.head) if request.mode == "append" else {}
+        sent = [item.example for item in items]
+        new = {e.sha256 for e in sent}
+        kept = [Example(sha, label, sha) for sha, label in existing.items() if sha not in new]
+        task.check_examples(kept + sent)
+        datasets.probe_all(items, max_pixels=self.settings.max_pixels)
+
+    def _check_room(self) -> None:
+        count = jobs.count_unfinished(self.engine)
+        if count >= self.settings.max_jobs:
+            raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
+
+    def _store(self, items: list[Item]) -> list[Item]:
+        """Put every example's bytes in the store; returns those that were there already."""
+        found = []
+        for item in items:
+            if self.artifacts.has(item.example.sha256):
+                found.append(item)
+            else:
+                self.artifacts.put(item.data())
+        return found
+
+
+def _check_layout(images: bool, archives: int, manifest: bool, labels: bool) -> None:
+    """Which of `images`, `archive`, `manifest` and `labels` go together. Raises InvalidInput."""
+    if images == bool(archives):
+        raise InvalidInput("send either `images` with `labels` or a `manifest`, or an `archive`", item="images")
+    if archives > 1:
+        raise InvalidInput("send one `archive`", item="archive")
+    if manifest and labels:
+        raise InvalidInput("send `labels` or a `manifest`, not both", item="labels")
+    if archives and labels:
+        raise InvalidInput(
+            "an `archive` has its labels in folder names or a `manifest`; leave `labels` out", item="labels"
+        )
+
+
+def _labeled(items: list[Item], task_name: str) -> list[Item]:
+    """Labels as the task understands them; an image that came twice with one label counts once."""
+    task = tasks.get(task_name)
+    seen: set[tuple[str, str]] = set()
+    labeled = []
+    for position, item in enumerate(items):
+        name = f"image {position} ({item.example.file_name[:100]})"
+        example = replace(item.example, label=task.parse_label(item.example.label, name))
+        if (example.sha256, example.label) not in seen:
+            seen.add((example.sha256, example.label))
+            labeled.append(replace(item, example=example))
+    if not labeled:
+        raise NotEnoughData("no examples: send images and their labels", item="images")
+    return labeled
+
+
+def _facts(request: JobRequest) -> dict[str, Any]:
+    names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy")
+    return {name: getattr(request, name) for name in names}
+
+
+def _choice(upload: Upload, name: str, choices: tuple[str, ...]) -> str:
+    """A field with few values; the first is the default."""
+    text = upload.field(name, choices[0]) or ""
+    if text not in choices:
+        raise InvalidInput(f"{name!r} must be {' or '.join(choices)}, not {text[:50]!r}", item=name)
+    return text
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:12]) >= 2**31:
+        raise InvalidInput(f"'seed' must be a whole number from 0 to 2147483647, not {text[:50]!r}", item="seed")
+    return int(text)
+
+
+def _hyperparameters(text: str) -> dict[str, Any]:
+    if text.strip().strip('"') == AUTO:
+        return {}
+    try:
+        value = json.loads(text, parse_constant=_not_a_number)
+    except json.JSONDecodeError as error:
+        raise InvalidHyperparameter(f"'hyperparameters' is not JSON: {error}", item="hyperparameters") from None
+    except RecursionError:
+        raise InvalidHyperparameter("'hyperparameters' is nested too deeply", item="hyperparameters") from None
+    if not isinstance(value, dict):
+        raise InvalidHyperparameter("'hyperparameters' must be a JSON object or \"auto\"", item="hyperparameters")
+    for name, number in value.items():
+        if isinstance(number, float) and not math.isfinite(number):  # 1e999 is valid JSON
+            _not_a_number(f"{name} = {number}")
+    return value
+
+
+def _not_a_number(text: str) -> Callable[[], None]:
+    raise InvalidHyperparameter(f"hyperparameters must be finite numbers, not {text[:50]}", item="hyperparameters")
+
+
+def _check_schema(method: str, hyperparameters: dict[str, Any], schema: dict[str, Any]) -> None:
+    error = next(jsonschema.Draft202012Validator(schema).iter_errors(hyperparameters), None)
+    if error is None:
+        return
+    known = ", ".join(schema.get("properties", {}))
+    unknown = sorted(set(hyperparameters) - set(schema.get("properties", {})))
+    name = unknown[0] if unknown else ".".join(str(p) for p in error.absolute_path)
+    reason = "is unknown" if unknown else error.message[:200]
+    raise InvalidHyperparameter(
+        f"hyperparameter {name[:80]!r} of {method}: {reason}; there are: {known}", item=name[:80]
+    )

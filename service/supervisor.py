@@ -1,0 +1,96 @@
+"""`espalier serve`: the serving process and the training worker on one machine, restarted when they die."""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+log = logging.getLogger("espalier.supervisor")
+FAST = 0.2  # seconds before the first restart
+SLOW = 10.0  # seconds at most between restarts of something that keeps dying
+HEALTHY = 30.0  # seconds of life after which a death counts as the first again
+GRACE = 20.0  # seconds to finish what runs before SIGKILL
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that should always run."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    started: float = 0.0
+    due: float = field(default=0.0)  # when it may be started again
+
+    def start(self) -> None:
+        """Start it as the leader of a process group of its own, so that all it started can be ended with it."""
+        self.process = subprocess.Popen(self.command, start_new_session=True, preexec_fn=_die_with_parent)
+        self.started = time.monotonic()
+        log.info("%s runs as process %d", self.name, self.process.pid)
+
+    def look(self) -> None:
+        """Restart it if it has died and its pause is over."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.due:
+                self.start()
+        elif self.process.poll() is not None:
+            self._bury(now)
+
+    def _bury(self, now: float) -> None:
+        assert self.process is not None
+        # A killed server leaves its workers behind, which hold the port: end the whole group before starting anew.
+        _signal_group(self.process.pid, signal.SIGKILL)
+        self.deaths = 1 if now - self.started > HEALTHY else self.deaths + 1
+        pause = min(FAST * 2 ** (self.deaths - 1), SLOW)
+        log.warning("%s ended with %s; starting it again in %.1f s", self.name, self.process.returncode, pause)
+        self.process, self.due = None, now + pause
+
+    def stop(self) -> None:
+        """Ask it to end, and make it end when it takes too long."""
+        if self.process is None:
+            return
+        _signal_group(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not end in %.0f s", self.name, GRACE)
+        _signal_group(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def commands(host: str, port: int) -> dict[str, list[str]]:
+    """The two processes of one machine."""
+    serve = ["-m", "bentoml", "serve", "service.app:Espalier", "--host", host, "--port", str(port)]
+    return {"server": [sys.executable, *serve], "worker": [sys.executable, "-m", "service.cli", "worker"]}
+
+
+def run(children: list[Child], stop: threading.Event) -> None:
+    """Keep the children running until told to stop."""
+    try:
+        while not stop.wait(0.1):
+            for child in children:
+                child.look()
+    finally:
+        for child in children:
+            child.stop()
+
+
+def _signal_group(leader: int, number: int) -> None:
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        pass
+
+
+def _die_with_parent() -> None:
+    # Only Linux has this; elsewhere a killed supervisor leaves its children to the user.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

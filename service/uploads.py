@@ -1,0 +1,134 @@
+"""Request bodies: a form as an `Upload`, or raw bytes, both within a limit that is checked before and while reading."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+
+from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
+
+from adapters.errors import InvalidInput, TooLarge
+from service.multipart import Form, Part, Sink
+
+MAX_PARTS = 200_000
+MAX_FIELD_BYTES = 16 << 20  # all text fields of a request together
+SLICE_BYTES = 1 << 20  # the most that is parsed and hashed before other requests get their turn
+
+__all__ = ["Part", "Upload", "read_body", "receive"]
+
+
+class Upload:
+    """The parts of one request, in the order they were sent; `close()` removes everything."""
+
+    def __init__(self, parts: list[Part], sink: "Sink") -> None:
+        self.parts = tuple(parts)
+        self._sink = sink
+
+    @property
+    def names(self) -> set[str]:
+        return {part.name for part in self.parts}
+
+    def files(self, name: str) -> list[Part]:
+        """The files sent as `name`. Raises InvalidInput where text came instead of a file."""
+        found = self._named(name)
+        if text := next((part for part in found if part.file_name is None), None):
+            hint = f'with curl write -F "{name}=@photo.jpg", with the @'
+            raise InvalidInput(f"{name!r} must be files, but text came ({text.size} bytes); {hint}")
+        return found
+
+    def fields(self, name: str) -> list[str]:
+        """The texts sent as `name`, whether as fields or as text files. Raises InvalidInput."""
+        return [part.text() for part in self._named(name)]
+
+    def field(self, name: str, default: str | None = None) -> str | None:
+        """The one text sent as `name`. Raises InvalidInput if it is repeated or not UTF-8."""
+        part = self.part(name)
+        return default if part is None else part.text()
+
+    def part(self, name: str) -> Part | None:
+        """The one part sent as `name`, field or file. Raises InvalidInput if it is repeated."""
+        found = self._named(name)
+        if len(found) > 1:
+            raise InvalidInput(f"field {name!r} was sent {len(found)} times; send it once")
+        return found[0] if found else None
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def __enter__(self) -> "Upload":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _named(self, name: str) -> list[Part]:
+        return [part for part in self.parts if part.name == name]
+
+
+async def receive(
+    request: Request, *, max_bytes: int, max_parts: int = MAX_PARTS, max_field_bytes: int = MAX_FIELD_BYTES
+) -> Upload:
+    """Read a multipart/form-data body.
+
+    Raises TooLarge, InvalidInput (not multipart, malformed, cut off), StorageFull, and starlette's ClientDisconnect;
+    whatever it raises, nothing is left in memory or on disk.
+    """
+    form = Form(*_content_type(request), max_parts, max_field_bytes)
+    try:
+        async with aclosing(_bounded(request, max_bytes)) as chunks:
+            async for chunk in chunks:
+                form.feed(chunk)
+        return Upload(form.finish(), form.sink)
+    except BaseException:
+        form.sink.close()
+        raise
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Read a raw body. Raises TooLarge, starlette's ClientDisconnect."""
+    async with aclosing(_bounded(request, max_bytes)) as chunks:
+        parts = [chunk async for chunk in chunks]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body in chunks of at most SLICE_BYTES; refused by its declared length, or as soon as it grows too long."""
+    declared = request.headers.get("content-length", "")
+    received = int(declared) if declared.isdecimal() else 0
+    _check_size(received, max_bytes)
+    received = 0
+    async with aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            received += len(chunk)
+            _check_size(received, max_bytes)
+            if len(chunk) <= SLICE_BYTES:
+                if chunk:
+                    yield chunk
+                continue
+            for start in range(0, len(chunk), SLICE_BYTES):
+                yield chunk[start : start + SLICE_BYTES]
+                await asyncio.sleep(0)
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TooLarge(
+            f"the body is over the limit of {max_bytes:,} bytes; send smaller images, or fewer in each request"
+        )
+
+
+def _content_type(request: Request) -> tuple[bytes, str]:
+    """(boundary, charset) of a multipart request. Raises InvalidInput."""
+    header = request.headers.get("content-type", "")
+    kind, params = parse_options_header(header)
+    if kind != b"multipart/form-data":
+        raise InvalidInput(f"send multipart/form-data (curl -F …), not {header[:100] or 'a body without a type'!r}")
+    boundary = params.get(b"boundary", b"")
+    if not boundary:
+        raise InvalidInput(
+            "the Content-Type has no boundary; do not write this header yourself, your HTTP library sets it"
+        )
+    return boundary, params.get(b"charset", b"utf-8").decode("latin-1").lower()

@@ -1,0 +1,154 @@
+"""The training process: claims jobs, runs `adapters.finetune`. The only process that loads torch.
+
+Our `jobs` table is the outbox: `/finetune` writes a row and answers 202; the worker hands waiting rows to DBOS, which
+runs each as a durable workflow (docs/adr/0001). Handing over twice does nothing: the workflow's id is the job's id.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
+
+from adapters import errors
+from adapters import finetune as pipeline
+from adapters.errors import Cancelled, EspalierError
+from adapters.runtime import session
+from adapters.runtime.backbone import Backbones
+from adapters.store import database, jobs
+from adapters.store.artifacts import Artifacts
+from service import setup, telemetry
+from service.context import load_backbone
+from service.settings import Settings
+
+log = logging.getLogger("espalier.worker")
+WORKFLOWS = "1"  # of our steps: raise it when their order or answers change, so that no job resumes into new code
+QUEUE = "finetune"
+POLL = 0.1  # seconds between looks for waiting jobs
+CARE = 5.0  # seconds between looks for jobs that DBOS has given up
+ATTEMPTS = 5  # times that a job is taken up again after its worker died, before it counts as the cause
+GIVEN_UP = ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR", "CANCELLED")
+
+
+class Worker:
+    """One training worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine = database.connect(settings.database)
+        self.artifacts = Artifacts(settings.artifacts)
+        backbones = Backbones(lambda digest: load_backbone(self.engine, self.artifacts, digest), settings.device)
+        lanes = settings.threads or session.cores()
+        self.workshop = pipeline.Workshop(self.engine, self.artifacts, backbones, lanes, settings.max_pixels)
+        self._handed: set[str] = set()
+        self._cared = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop. What is unfinished then is taken up by the next start under the same name."""
+        setup.prepare(self.settings, self.engine, self.artifacts)
+        self._launch()
+        threading.Thread(target=pipeline.warm, daemon=True).start()
+        log.info("worker %r is ready", self.name)
+        while not stop.wait(POLL):
+            try:
+                self._hand_over()
+                self._care()
+            except Exception:
+                log.exception("could not look for jobs; trying again")
+                stop.wait(CARE)
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+
+    @property
+    def name(self) -> str:
+        """DBOS gives a name's unfinished workflows back to it: stable on one machine, the pod's name in a cluster."""
+        if self.settings.worker_id:
+            return self.settings.worker_id
+        return "local" if self.settings.database.startswith("sqlite") else socket.gethostname()
+
+    def _launch(self) -> None:
+        config: DBOSConfig = {
+            "name": "espalier",
+            "system_database_url": self.settings.jobs_database,
+            "application_version": WORKFLOWS,  # by default a hash of the code: an upgrade would strand running jobs
+            "executor_id": self.name,
+            "serializer": DBOSPortableJSONSerializer(),  # by default pickle
+            "log_level": "WARNING",
+        }
+        setup.prepare_jobs_database(self.settings.jobs_database)
+        DBOS(config=config)
+        self._workflow = DBOS.workflow(name="finetune", max_recovery_attempts=ATTEMPTS)(lambda job_id: self._work(job_id))
+        DBOS.launch()
+        # One job at a time a process: training uses all cores. One a head everywhere: versions follow each other.
+        DBOS.register_queue(QUEUE, worker_concurrency=1, partition_concurrency=1, polling_interval_sec=POLL)
+
+    def _hand_over(self) -> None:
+        for job_id, head in jobs.waiting(self.engine):
+            if job_id not in self._handed:
+                self._enqueue(job_id, head)
+
+    def _enqueue(self, job_id: str, head: str) -> None:
+        with SetWorkflowID(job_id), SetEnqueueOptions(queue_partition_key=head):
+            DBOS.enqueue_workflow(QUEUE, self._workflow, job_id)
+        self._handed.add(job_id)
+
+    def _care(self) -> None:
+        """Now and then: end jobs that killed their worker too often, and take up those that DBOS knows nothing of."""
+        if time.monotonic() - self._cared < CARE:
+            return
+        self._cared = time.monotonic()
+        for job_id in jobs.unfinished_ids(self.engine):
+            found = DBOS.get_workflow_status(job_id)
+            if found is None:
+                self._enqueue(job_id, jobs.get(self.engine, job_id).request.head)
+            elif found.status in GIVEN_UP:
+                message = f"its worker died {ATTEMPTS} times at work on this job; the worker's log has more"
+                self._end(job_id, "failed", {"code": "worker_lost", "message": message, "item": None})
+
+    def _work(self, job_id: str) -> str:
+        """One job to its one end; errors become its status, never DBOS's."""
+        try:
+            return pipeline.finetune(job_id, self.workshop, durably)
+        except Cancelled:
+            return self._end(job_id, "cancelled", None)
+        except EspalierError as error:
+            return self._end(job_id, "failed", {"code": error.code, "message": error.message, "item": error.item})
+
+    def _end(self, job_id: str, status: str, error: dict[str, Any] | None) -> str:
+        self.artifacts.delete(jobs.abandon(self.engine, job_id, status, error))
+        return status
+
+
+def durably(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a step once: after a crash its recorded answer is used instead, an error's as well as a result's."""
+    answer = DBOS.run_step({"name": name}, _answer, step, *arguments)
+    if "error" in answer:
+        kind = getattr(errors, answer["error"]["kind"], EspalierError)
+        raise kind(answer["error"]["message"], item=answer["error"]["item"])
+    return answer["result"]
+
+
+def _answer(step: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """A step's result or error as JSON: DBOS must not have to guess how to keep our exceptions."""
+    try:
+        return {"result": step(*arguments)}
+    except EspalierError as error:
+        return {"error": {"kind": type(error).__name__, "message": error.message, "item": error.item}}
+    except Exception:
+        log.exception("a step failed for a reason of ours")
+        message = "an unexpected error; the worker's log has it"
+        return {"error": {"kind": "EspalierError", "message": message, "item": None}}
+
+
+def main(settings: Settings) -> None:
+    """Run a worker in this process until SIGTERM or Ctrl-C."""
+    telemetry.configure_logging(settings.log_level)
+    os.nice(settings.worker_niceness)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    Worker(settings).run(stop)

@@ -1,0 +1,134 @@
+"""The race: the best by evidence wins, whatever is asked comes out, and the figures are of unseen data."""
+
+import json
+
+import numpy as np
+import pytest
+
+from adapters import tasks
+from adapters.errors import InvalidHyperparameter, InvalidInput
+from adapters.training import programs
+from adapters.training.evaluate import evaluate
+from adapters.training.race import RaceResult, race
+from adapters.training.split import split
+
+TASK = tasks.get("classification")
+
+
+def data(per_class: int, classes: int = 3, dimension: int = 32, spread: float = 1.0, seed: int = 0):
+    centres = np.random.default_rng(9).normal(size=(classes, dimension))
+    random = np.random.default_rng(seed)
+    targets = np.arange(per_class * classes) % classes
+    embeddings = np.abs(centres[targets] + spread * random.normal(size=(len(targets), dimension)))
+    return embeddings.astype(np.float32), targets, tuple("abcdefgh"[:classes])
+
+
+def run(per_class: int, method="auto", hyperparameters=None, report=None, cancelled=lambda: None, **kind):
+    embeddings, targets, classes = data(per_class, **kind)
+    nothing = [None] * len(targets)
+    parts = split(targets, np.arange(len(targets)), nothing, nothing, 0)
+    result = race(
+        embeddings, targets, classes, parts, TASK, method, hyperparameters or {}, 0,
+        report or (lambda facts: None), cancelled,
+    )  # fmt: skip
+    return result, evaluate(result, TASK, embeddings, targets, classes, parts)
+
+
+@pytest.fixture(scope="module")
+def few() -> RaceResult:
+    return run(4)[0]
+
+
+def test_auto_races_every_method_that_suits(few):
+    assert {row["method"] for row in few.table} == {"logistic", "prototype"}
+
+
+def test_prototypes_leave_the_field_when_there_is_plenty():
+    assert {row["method"] for row in run(120)[0].table} == {"logistic"}
+
+
+def test_the_table_is_best_first_and_ready_for_json(few):
+    losses = [row["log_loss"] for row in few.table]
+    assert losses == sorted(losses)
+    assert {"method", "hyperparameters", "log_loss", "standard_error", "accuracy", "seconds"} <= few.table[0].keys()
+    json.dumps(few.table, allow_nan=False)
+
+
+def test_the_winner_is_within_a_tie_of_the_best(few):
+    won = next(r for r in few.table if (r["method"], r["hyperparameters"]) == (few.method, few.hyperparameters))
+    assert won["log_loss"] <= few.table[0]["log_loss"] + 0.05 * few.table[0]["standard_error"]
+
+
+def test_the_program_answers_with_probabilities(few):
+    answers = programs.run(few.program, data(4)[0])
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+
+
+def test_out_of_fold_answers_cover_every_example_once(few):
+    assert sorted(few.index.tolist()) == list(range(12)) and few.probabilities.shape == (12, 3)
+
+
+def test_a_named_method_with_a_value_runs_alone():
+    result, _ = run(4, "logistic", {"regularization": 0.5, "inputs": "power"})
+    assert [row["hyperparameters"] for row in result.table] == [{"inputs": "power", "regularization": 0.5}]
+
+
+def test_hyperparameters_need_a_method():
+    with pytest.raises(InvalidHyperparameter, match="needs a method"):
+        run(4, "auto", {"regularization": 1})
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(InvalidInput, match="there is no method 'svm'"):
+        run(4, "svm")
+
+
+def test_progress_is_told_after_each_method():
+    told: list[dict] = []
+    run(4, report=told.append)
+    assert [(t["done"], t["of"]) for t in told] == [(1, 2), (2, 2)]
+    json.dumps(told, allow_nan=False)
+
+
+def test_cancelling_is_heard():
+    def cancelled() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run(4, cancelled=cancelled)
+
+
+def test_the_same_seed_gives_the_same_head(few):
+    assert programs.to_bytes(run(4)[0].program) == programs.to_bytes(few.program)
+
+
+def test_a_holdout_is_measured_on_its_test_set_only():
+    _, measured = run(60)
+    assert measured.figures["evaluation"] == "holdout" and measured.figures["examples"] == len(measured.index) == 36
+
+
+def test_without_a_test_set_every_example_is_measured_out_of_fold():
+    _, measured = run(4)
+    assert measured.figures["evaluation"] == "cross-validation" and measured.figures["examples"] == 12
+    assert "cross-validation" in measured.figures["explanation"]
+    json.dumps(measured.figures, allow_nan=False)
+
+
+def test_the_figures_hold_on_data_from_the_same_source():
+    result, measured = run(100, spread=2.0)
+    embeddings, targets, classes = data(500, spread=2.0, seed=1)
+    truth = TASK.metrics(programs.run(result.program, embeddings), targets, classes)
+    low, high = measured.figures["accuracy_interval"]
+    assert low - 0.02 <= truth["accuracy"] <= high + 0.02 and truth["ece"] < 0.08
+
+
+def test_noise_is_not_made_to_look_like_skill():
+    random = np.random.default_rng(0)
+    embeddings, targets = random.random((60, 300), dtype=np.float32), np.arange(60) % 3
+    nothing = [None] * 60
+    parts = split(targets, np.arange(60), nothing, nothing, 0)
+    result = race(embeddings, targets, ("a", "b", "c"), parts, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
+    figures = evaluate(result, TASK, embeddings, targets, ("a", "b", "c"), parts).figures
+    assert (
+        figures["accuracy_interval"][0] < 1 / 3 and figures["log_loss"] < 1.2
+    )  # no worse than not knowing: ln 3 = 1.1
