@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from sqlalchemy.engine import Engine
 
 from adapters import tasks
@@ -151,5 +152,8 @@ def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, An
 
 
 def warm() -> None:
-    """Import what training needs, so that the first job does not wait for it."""
-    programs.device()
+    """Train a head on noise: libraries load, thread pools start, and the first job does not wait for them."""
+    targets = np.arange(200, dtype=np.int64) % 4
+    embeddings = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
+    parts = split(targets, np.arange(200), [None] * 200, [None] * 200, 0)
+    race(embeddings, targets, "abcd", parts, tasks.get("classification"), "auto", {}, 0, lambda _: None, lambda: None)

@@ -112,7 +112,8 @@ async def embed(
     if failed and on_error == "fail":
         raise _named(*next(iter(failed.items())), count=len(failed), total=len(images))
     good = [i for i in range(len(images)) if i not in failed]
-    stacked = np.stack([results[i] for i in good]) if good else np.zeros((0, 0), np.float32)
+    found = [r for r in results if not isinstance(r, EspalierError)]
+    stacked = np.stack(found) if found else np.zeros((0, 0), np.float32)
     errors = [ItemError(i, error.code, error.message) for i, error in failed.items()]
     return EmbeddedImages(stacked, good, errors)
 
@@ -137,8 +138,7 @@ async def _admit(predictor: Predictor, refs: Sequence[HeadRef], min_generation: 
     if min_generation > live.generation:
         await asyncio.to_thread(live.require, min_generation)
     generation = live.generation
-    heads = [live.peek(ref) for ref in refs]
-    return generation, [h or await asyncio.to_thread(live.get, ref) for h, ref in zip(heads, refs, strict=True)]
+    return generation, [live.peek(ref) or await asyncio.to_thread(live.get, ref) for ref in refs]
 
 
 async def _answer(predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages]) -> list[Floats]:

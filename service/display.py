@@ -1,5 +1,6 @@
 """What the command line shows: tables and progress bars. Knows no HTTP."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from service.client import Client
 
 Json = dict[str, Any]
-out = Console(highlight=False, soft_wrap=True)
+# Piped output has no width of its own; 80 columns would cut names.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 MOST_CLASSES = 30  # rows of a per-class table; the rest is in --json
 MOST_CANDIDATES = 8

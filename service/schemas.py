@@ -168,7 +168,7 @@ class VersionView(Wire):
         manifest = version.manifest
         named = sorted(alias for alias, number in aliases.items() if number == version.number)
         return cls(
-            version=version.number, digest=version.digest, status=version.status, method=manifest["method"],  # type: ignore[arg-type]
+            version=version.number, digest=version.digest, status=version.status, method=manifest["method"],
             labels=manifest["classes"], metrics=manifest["metrics"], backbone=manifest["backbone"]["name"],
             created_at=version.created_at, aliases=named,
         )  # fmt: skip

@@ -51,8 +51,8 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop. What is unfinished then is taken up by the next start under the same name."""
         setup.prepare(self.settings, self.engine, self.artifacts)
+        pipeline.warm()
         self._launch()
-        threading.Thread(target=pipeline.warm, daemon=True).start()
         log.info("worker %r is ready", self.name)
         while not stop.wait(POLL):
             try:
@@ -81,7 +81,9 @@ class Worker:
         }
         setup.prepare_jobs_database(self.settings.jobs_database)
         DBOS(config=config)
-        self._workflow = DBOS.workflow(name="finetune", max_recovery_attempts=ATTEMPTS)(lambda job_id: self._work(job_id))
+        self._workflow = DBOS.workflow(name="finetune", max_recovery_attempts=ATTEMPTS)(
+            lambda job_id: self._work(job_id)
+        )
         DBOS.launch()
         # One job at a time a process: training uses all cores. One a head everywhere: versions follow each other.
         DBOS.register_queue(QUEUE, worker_concurrency=1, partition_concurrency=1, polling_interval_sec=POLL)

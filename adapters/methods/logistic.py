@@ -19,11 +19,12 @@ from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Step
 
 GRID = (4.0, 1.0, 0.25, 0.06, 0.015, 0.004, 0.001, 2.5e-4, 6e-5)  # λ on inputs of unit variance
 INPUTS = ("power", "standardized")
-AFFORDABLE = 5e9  # N·min(N, D)·K: above this, `auto` tries one kind of inputs only
+AFFORDABLE = 3e7  # N·min(N, D)·K: above this, `auto` tries power only, which won or tied on all data we measured
 MOST_LOGITS = 5e7  # N·G·K floats in memory at a time: larger grids are solved in parts
 MEMORY = 10  # pairs that L-BFGS remembers
 ITERATIONS = 100  # only penalties far below the best need more: they are as good as solved
 TOLERANCE = 1e-6  # of the objective: about how far from its least a problem may stop
+COMPARING = 1e-5  # the same in a grid of several, which is only to choose by: the winner is fitted again, alone
 BACKTRACKS = 12
 SUFFICIENT = 1e-4  # Armijo's constant
 NOISE = 1e-6  # of the objective, float32 rounding: a smaller rise is none
@@ -90,9 +91,10 @@ def _fit_kind(
     basis, rotated, variances = _eigenbasis((x - shift) * scale)
     affine = Affine(_numpy(shift), _numpy(scale))
     programs = []
+    tolerance = COMPARING if len(strengths) > 1 else TOLERANCE
     for part in _parts(strengths, len(x) * classes):
         penalties = torch.tensor(part, dtype=x.dtype, device=x.device)
-        weights, biases = solve(rotated, variances, targets, classes, penalties, cancelled)
+        weights, biases = solve(rotated, variances, targets, classes, penalties, cancelled, tolerance=tolerance)
         for weight, bias in zip(basis @ weights.mT, biases, strict=True):
             programs.append(HeadProgram((*first, affine, Linear(_numpy(weight), _numpy(bias)))))
     return programs
@@ -162,6 +164,7 @@ def solve(
     penalties: torch.Tensor,
     cancelled: Callable[[], None],
     start: torch.Tensor | None = None,
+    tolerance: float = TOLERANCE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs [N, R] with uncorrelated centred columns, penalties [G] → weights [G, K, R], biases [G, K].
 
@@ -175,7 +178,7 @@ def solve(
         cancelled()
         direction = _direction(state, problem.preconditioner(state))
         slope = _dot(state.gradient, direction)  # [G], −slope/2 estimates how far the objective is from its least
-        running = -slope > TOLERANCE * state.value
+        running = -slope > tolerance * state.value
         if not bool(running.all()):
             result[state.index] = state.point
             state.keep(running)

@@ -46,7 +46,9 @@ class EmbeddingCache:
         if not rows:
             return
         with self._engine.begin() as connection:
-            known = set(connection.execute(self._select(embeddings.c.sha256, [r["sha256"] for r in rows])).scalars())
+            known = set(
+                connection.execute(self._select(embeddings.c.sha256, [str(r["sha256"]) for r in rows])).scalars()
+            )
             fresh = [row for row in rows if row["sha256"] not in known]
             if fresh:
                 connection.execute(embeddings.insert(), fresh)

@@ -252,18 +252,19 @@ def delete(engine: Engine, name: str) -> list[str]:
 
 
 def _blobs(digests: list[str], manifests: list[dict[str, Any]]) -> list[str]:
-    """What versions keep in the artifact store: graphs, and the lists of their data."""
-    return digests + [manifest["data"]["digest"] for manifest in manifests if "data" in manifest]
+    """What versions keep in the artifact store: graphs, the lists of their data, cross-validated answers."""
+    data = [manifest.get("data", {}) for manifest in manifests]
+    return digests + [facts[name] for facts in data for name in ("digest", "answers") if name in facts]
 
 
 def _unused(connection: sa.Connection, digests: list[str]) -> list[str]:
     used: set[str] = set()
-    for column in (versions.c.digest, versions.c.manifest["data"]["digest"].as_string()):
+    data = versions.c.manifest["data"]
+    for column in (versions.c.digest, data["digest"].as_string(), data["answers"].as_string()):
         used |= set(connection.execute(sa.select(column).where(column.in_(digests))).scalars())
     return sorted(set(digests) - used)
 
 
 def _version(row: Any) -> HeadVersion:
-    return HeadVersion(
-        row["head"], row["number"], row["digest"], row["status"], row["manifest"], aware(row["created_at"])
-    )  # type: ignore[arg-type]
+    made = aware(row["created_at"])
+    return HeadVersion(row["head"], row["number"], row["digest"], row["status"], row["manifest"], made)

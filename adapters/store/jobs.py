@@ -225,5 +225,5 @@ def _add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str
 def _job(row: sa.RowMapping) -> Job:
     plain = ("id", "status", "version", "metrics", "report", "error", "cancel_requested", "progress")
     times = ("created_at", "updated_at", "started_at", "finished_at")
-    facts: dict[str, Any] = {k: row[k] for k in plain} | {k: aware(row[k]) for k in times}
+    facts: dict[str, Any] = {k: row[k] for k in plain} | {k: row[k] and aware(row[k]) for k in times}
     return Job(request=JobRequest(**row["request"]), **facts)

@@ -26,30 +26,60 @@ def compare(
     """The verdict of the gate on a draft; a head's first version has nobody to lose against."""
     if live is None:
         return {"passed": True, "reason": "there is no live version to compare with", "examples": 0}
-    unseen = _unseen(draft, live, artifacts)
+    remembered = _remembered(live, artifacts)
+    rows = _comparable(draft, live, remembered, artifacts)
     examples = {e.sha256: e for e in draft.examples}
-    shared = [examples[draft.held_out[row]] for row in unseen]
-    ours = drafts.answers(artifacts, draft)[unseen]
-    theirs = _answers(live, shared, artifacts, embedder, engine)
+    shared = [examples[draft.held_out[row]] for row in rows]
+    ours = drafts.answers(artifacts, draft)[rows]
+    theirs = _answers(live, shared, remembered, artifacts, embedder, engine)
     verdict = gate.compare(ours, draft.classes, theirs, live.manifest["classes"], [e.label for e in shared])
     return verdict | {"against": live.number}
 
 
-def _unseen(draft: Draft, live: HeadVersion, artifacts: Artifacts) -> list[int]:
-    """Rows of the draft's held-out examples that the live version has not learned from either."""
+def _remembered(live: HeadVersion, artifacts: Artifacts) -> dict[str, Floats]:
+    """SHA-256 → what cross-validation said of it when the live version was made: fits that had not seen it, f32 [K].
+
+    The version itself was trained on all its data, so these are its only honest answers about them.
+    """
+    stored = live.manifest["data"].get("answers")
+    if stored is None:
+        return {}
+    keys = [sha for sha, _ in json.loads(artifacts.get(live.manifest["data"]["digest"]))]
+    table = np.frombuffer(artifacts.get(stored), "<f4").reshape(len(keys), len(live.manifest["classes"]))
+    return {key: row for key, row in zip(keys, table, strict=True) if np.isfinite(row).all()}
+
+
+def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Floats], artifacts: Artifacts) -> list[int]:
+    """Rows of the draft's held-out examples about which the live version has an honest answer, too."""
     parts = json.loads(artifacts.get(live.manifest["data"]["digest"]))
-    learned = {sha for sha, part in parts if part in ("train", "val")}
+    learned = {sha for sha, part in parts if part in ("train", "val")} - remembered.keys()
     return [row for row, sha in enumerate(draft.held_out) if sha not in learned]
 
 
 def _answers(
     live: HeadVersion,
     examples: list[Example],
+    remembered: dict[str, Floats],
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
     engine: Engine,
 ) -> Floats:
-    """What the live version says, through its own graph on its own backbone, f32 [N, K]."""
+    """What the live version says, f32 [N, K]: as remembered, or now, through its own graph on its own backbone."""
+    fresh = [e for e in examples if e.sha256 not in remembered]
+    said = remembered | dict(
+        zip([e.sha256 for e in fresh], _ask(live, fresh, artifacts, embedder, engine), strict=True)
+    )
+    empty = np.zeros((0, len(live.manifest["classes"])), np.float32)
+    return np.stack([said[e.sha256] for e in examples]) if examples else empty
+
+
+def _ask(
+    live: HeadVersion,
+    examples: list[Example],
+    artifacts: Artifacts,
+    embedder: Callable[[Backbone], Embedder],
+    engine: Engine,
+) -> Floats:
     if not examples:
         return np.zeros((0, len(live.manifest["classes"])), np.float32)
     on = embedder(backbones.find_digest(engine, live.manifest["backbone"]["digest"]))

@@ -6,9 +6,12 @@ from collections import Counter
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
 from adapters.store.heads import Publication
+from adapters.training import drafts
 from adapters.training.drafts import Draft
 from adapters.types import Backbone, HeadVersion, Job
 
@@ -55,11 +58,21 @@ def publication(
 
 
 def _data(draft: Draft, artifacts: Artifacts) -> dict[str, Any]:
-    return {
+    facts = {
         "digest": artifacts.put(dataset_bytes(draft)), "examples": len(draft.examples),
-        "splits": dict(sorted(Counter(a.split for a in draft.assignments).items())),
+        "splits": dict(sorted(Counter(a.split or "left out" for a in draft.assignments).items())),
         "classes": dict(sorted(Counter(e.label for e in draft.examples).items())),
     }  # fmt: skip
+    if draft.report["evaluation"] == "cross-validation":
+        facts["answers"] = artifacts.put(_in_order(draft, artifacts))
+    return facts
+
+
+def _in_order(draft: Draft, artifacts: Artifacts) -> bytes:
+    """Out-of-fold answers in the order of the data, for the gate of the next version: f32 [N, K]."""
+    answers = dict(zip(draft.held_out, drafts.answers(artifacts, draft), strict=True))
+    unknown = np.full(len(draft.classes), np.nan, np.float32)  # copies that were left out
+    return np.stack([answers.get(a.sha256, unknown) for a in draft.assignments]).astype("<f4").tobytes()
 
 
 def _tools() -> dict[str, str]:

@@ -1,0 +1,58 @@
+"""Where a figure comes from: machine, commit and versions beside every result."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("bentoml", "fastapi", "numpy", "onnxruntime", "pillow", "simplejpeg", "torch", "timm", "uvicorn")
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and largest of repetitions."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "repetitions": len(values)}
+
+
+def save(name: str, results: dict[str, Any]) -> Path:
+    """Write results with their circumstances to benchmarks/results/<name>.json."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"about": about(), "results": results}, indent=2) + "\n")
+    return path
+
+
+def about() -> dict[str, Any]:
+    """The circumstances of a run."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": _commit(), "machine": machine(),
+        "python": platform.python_version(), "versions": {p: v for p in PACKAGES if (v := _version(p))},
+    }  # fmt: skip
+
+
+def machine() -> str:
+    """The processor and how many of its cores we have."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+    return f"{model or 'unknown processor'}, {len(os.sched_getaffinity(0))} cores"
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain", "--", "*.py") else "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except Exception:
+        return None

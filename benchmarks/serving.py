@@ -1,0 +1,137 @@
+"""/predict against its limit: a bare loop with the same decoder, graph and threads, and no HTTP.
+
+Limits: at 16 connections at least 0.85 of the bare loop's throughput; at one connection at most 2 ms more.
+Interleaved: bare loop and service take turns in one run, because the machine's speed drifts.
+"""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.modalities import image
+from adapters.runtime import session
+from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.head import Head
+from adapters.store import backbones, database, heads
+from adapters.store.artifacts import Artifacts
+from adapters.types import HeadRef
+from benchmarks import load, photos, record, server
+from service.client import LabeledImage
+from service.settings import Settings
+
+REPETITIONS = 7
+SECONDS = 4.0  # of each turn
+MIN_THROUGHPUT = 0.85  # of the bare loop, 16 connections
+MAX_ADDED = 2.0  # milliseconds over the bare loop, one connection
+
+
+def main() -> dict[str, Any]:
+    """Measure and print; returns the results."""
+    pictures = photos.crops(64)
+    with server.running() as running:
+        with running.client() as client:
+            _teach(client, pictures)
+        one = bare(running.home)
+        requests = [load.request("/predict?head=bench", data, "image/jpeg", running.port) for data, _ in pictures]
+        form = [load.request("/predict", *multipart(data), running.port) for data, _ in pictures]
+        rounds = [_round(one, [d for d, _ in pictures], requests, form, running.port) for _ in range(REPETITIONS + 1)]
+    results = {name: record.spread([r[name] for r in rounds[1:]]) for name in rounds[0]}  # the first warms up
+    results["limits"] = {"throughput_ratio": MIN_THROUGHPUT, "added_ms": MAX_ADDED}
+    for name, row in results.items():
+        print(f"  {name:34} {row}")
+    return results
+
+
+def _teach(client: Any, pictures: list[tuple[bytes, str]]) -> None:
+    client.wait_ready()
+    images = [LabeledImage(f"{i}.jpg", lambda d=data: d, label) for i, (data, label) in enumerate(pictures)]
+    job = client.wait(client.finetune("bench", images)["id"])
+    assert job["status"] == "succeeded", job
+
+
+def bare(home: Path) -> Callable[[bytes], int]:
+    """Decode → backbone → head → best class, as short as it can be written."""
+    settings = Settings(home=home)
+    engine, artifacts = database.connect(settings.database), Artifacts(settings.artifacts)
+    backbone = backbones.find(engine, settings.default_backbone)
+    loaded = BackboneSession(backbone, artifacts.get(backbone.artifact))
+    head = Head.from_bytes(artifacts.get(heads.resolve(engine, HeadRef("bench")).digest))
+
+    def one(data: bytes) -> int:
+        pixels = image.decode(data, backbone.preprocessing)
+        return int(head.run(loaded.embed(pixels[None])).argmax())
+
+    return one
+
+
+def multipart(data: bytes) -> tuple[bytes, str]:
+    """A form with one image and one head: (body, content type)."""
+    mark = "----espalier"
+    part = f'--{mark}\r\nContent-Disposition: form-data; name="head"\r\n\r\nbench\r\n'.encode()
+    disposition = 'Content-Disposition: form-data; name="images"; filename="a.jpg"\r\nContent-Type: image/jpeg'
+    part += f"--{mark}\r\n{disposition}\r\n\r\n".encode() + data + f"\r\n--{mark}--\r\n".encode()
+    return part, f"multipart/form-data; boundary={mark}"
+
+
+def _round(
+    one: Callable[[bytes], int], pictures: list[bytes], requests: list[bytes], form: list[bytes], port: int
+) -> dict[str, float]:
+    """One turn of everything."""
+    limit = bare_throughput(one, pictures, session.cores())
+    raw = _checked(load.run(requests, port, 16, SECONDS))
+    multi = _checked(load.run(form, port, 16, SECONDS))
+    alone = bare_latency(one, pictures)
+    single = _checked(load.run(requests, port, 1, SECONDS))
+    return {
+        "bare_images_per_second": limit,
+        "predict_images_per_second": raw.throughput,
+        "throughput_ratio": raw.throughput / limit,
+        "multipart_throughput_ratio": multi.throughput / limit,
+        "bare_ms": alone * 1e3,
+        "predict_ms": statistics.median(single.latencies) * 1e3,
+        "added_ms": (statistics.median(single.latencies) - alone) * 1e3,
+    }
+
+
+def _checked(result: load.Load) -> load.Load:
+    assert result.failures == 0, f"{result.failures} failed requests"
+    return result
+
+
+def bare_throughput(one: Callable[[bytes], int], pictures: list[bytes], threads: int) -> float:
+    """Images a second of the loop in so many threads."""
+    counts = [0] * threads
+    stop = time.perf_counter() + SECONDS
+
+    def loop(lane: int) -> None:
+        while time.perf_counter() < stop:
+            one(pictures[(counts[lane] * threads + lane) % len(pictures)])
+            counts[lane] += 1
+
+    lanes = [threading.Thread(target=loop, args=(lane,)) for lane in range(threads)]
+    began = time.perf_counter()
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    return sum(counts) / (time.perf_counter() - began)
+
+
+def bare_latency(one: Callable[[bytes], int], pictures: list[bytes]) -> float:
+    """Median seconds of one image, alone."""
+    times = []
+    stop = time.perf_counter() + SECONDS / 2
+    while time.perf_counter() < stop:
+        began = time.perf_counter()
+        one(pictures[len(times) % len(pictures)])
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
+
+
+if __name__ == "__main__":
+    record.save("serving", main())

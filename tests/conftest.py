@@ -1,0 +1,75 @@
+"""Fixtures for all tests: a prepared home folder, one running service for all, and services of one's own."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.services import MIB, ROOT, Service, espalier
+
+OwnServer = Callable[..., Service]
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder after `espalier init`; copy it, never write to it."""
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    espalier("init", home=home)
+    return home
+
+
+@pytest.fixture
+def home(prepared: Path, tmp_path: Path) -> Path:
+    """A prepared home folder of one's own."""
+    return Path(shutil.copytree(prepared, tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One running service for every test that does not break it. Heads are told apart by their names."""
+    home = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("server") / "home"))
+    service = Service(home, {"max_finetune_bytes": 32 * MIB, "max_unpacked_bytes": 64 * MIB})
+    try:
+        yield service.start()
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def own_server(home: Path) -> Iterator[OwnServer]:
+    """Starts a service on this test's own home; the test may kill it. Arguments are settings."""
+    started: list[Service] = []
+
+    def start(*, plan: Path | None = None, **settings: object) -> Service:
+        service = Service(home, settings, plan)
+        started.append(service)
+        return service.start()
+
+    yield start
+    for service in started:
+        service.stop()
+
+
+@pytest.fixture
+def client(server: Service) -> object:
+    """The client of the common service."""
+    return server.client
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real photos; see ../shared/data/README.md."""
+    folder = Path(os.environ.get("ESPALIER_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"there is no folder {folder}; set ESPALIER_TEST_DATA to one with real photos")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> str:
+    """The SQLAlchemy URL of an empty PostgreSQL database."""
+    url = os.environ.get("ESPALIER_TEST_POSTGRES", "")
+    if not url:
+        pytest.skip("ESPALIER_TEST_POSTGRES is not set")
+    return url

@@ -1,0 +1,1 @@
+"""What the tests share: pictures to learn from, and services to talk to."""
