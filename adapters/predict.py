@@ -138,7 +138,11 @@ async def _admit(predictor: Predictor, refs: Sequence[HeadRef], min_generation: 
     if min_generation > live.generation:
         await asyncio.to_thread(live.require, min_generation)
     generation = live.generation
-    return generation, [live.peek(ref) or await asyncio.to_thread(live.get, ref) for ref in refs]
+    heads = []
+    for ref in refs:
+        loaded = live.peek(ref)
+        heads.append(loaded if loaded is not None else await asyncio.to_thread(live.get, ref))
+    return generation, heads
 
 
 async def _answer(predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages]) -> list[Floats]:

@@ -1,0 +1,84 @@
+"""Writes the tables of this folder from the code: `python docs/reference/write.py`. A test fails when they differ."""
+
+import inspect
+from pathlib import Path
+
+from adapters import errors
+from service import api, telemetry
+from service.errors import status_of
+from service.settings import Settings
+
+HERE = Path(__file__).parent
+
+
+def settings() -> str:
+    """Every environment variable."""
+    lines = [
+        "# Settings", "", "Environment variables, read once when a process starts. Both processes and the command line read "
+        "the same ones; containers need nothing else.", "", "| variable | default | what it does |", "|---|---|---|",
+    ]  # fmt: skip
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in ("", None) else f"`{field.default}`"
+        lines.append(f"| `ESPALIER_{name.upper()}` | {default} | {field.description} |")
+    lines += ["", "`ESPALIER_SERVER` is the command line's own: the default of `--server`.", ""]
+    return "\n".join(lines)
+
+
+def error_codes() -> str:
+    """Every error code with its status."""
+    lines = [
+        "# Errors", "", "Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` for people, "
+        "a stable `code` for programs, and `item` where one thing is at fault. 429 and 503 carry `Retry-After`. A job that "
+        "fails has the same `code`, `message` and `item` in its `error`.", "", "| code | status | meaning |", "|---|---|---|",
+    ]  # fmt: skip
+    rows = {}
+    for kind in _subclasses(errors.EspalierError):
+        status, _ = status_of(kind("x"))
+        rows[kind.code] = f"| `{kind.code}` | {status} | {(inspect.getdoc(kind) or '').splitlines()[0]} |"
+    lines += [rows[code] for code in sorted(rows)]
+    lines += [
+        "| `route_not_found` | 404 | There is nothing at that path. |",
+        "| `method_not_allowed` | 405 | The path exists, the HTTP method does not. |",
+        "| `client_left` | 400 | The connection closed before the body was complete. |",
+        "| `worker_lost` | job | The worker died again and again while at work on the job. |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def routes() -> str:
+    """Every route."""
+    lines = ["# HTTP routes", "", "`/docs` on a running server has the bodies and tries them out.", ""]
+    lines += ["| method | path | what it does |", "|---|---|---|"]
+    for path, operations in sorted(api.build().openapi()["paths"].items()):
+        for method, operation in operations.items():
+            summary = operation.get("description", "").splitlines()[0]
+            lines.append(f"| {method.upper()} | `{path}` | {summary} |")
+    lines += [
+        "| GET | `/livez` | 200 while the process lives (BentoML's). |",
+        "| GET | `/readyz` | 200 once the default backbone is loaded and warm (BentoML's). |",
+        "| POST | `/bento/predict` | One image, one head, for `bentoml.SyncHTTPClient` and other Bento services. |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def metrics() -> str:
+    """Every metric."""
+    lines = ["# Metrics", "", "Prometheus, at `/metrics`. No label carries a head's name or a path.", ""]
+    lines += ["| metric | type | meaning |", "|---|---|---|"]
+    for family in telemetry.REGISTRY.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        lines.append(f"| `{name}` | {family.type} | {family.documentation} |")
+    return "\n".join([*lines, ""])
+
+
+def _subclasses(kind: type) -> list[type]:
+    return [kind, *(s for child in kind.__subclasses__() for s in _subclasses(child))]
+
+
+PAGES = {"settings.md": settings, "errors.md": error_codes, "routes.md": routes, "metrics.md": metrics}
+
+if __name__ == "__main__":
+    for name, write in PAGES.items():
+        (HERE / name).write_text(write())
