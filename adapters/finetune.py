@@ -20,6 +20,7 @@ from adapters import tasks
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, heads, jobs
 from adapters.store.artifacts import Artifacts
+from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.training import champion, dataset, drafts, export, manifest, programs, verify
 from adapters.training.duplicates import groups
@@ -46,6 +47,10 @@ class Workshop:
     def backbone(self, job: Job) -> Backbone:
         """The backbone that a job trains on. Raises BackboneNotFound."""
         return backbones.find(self.engine, str(job.request.backbone))
+
+    def scratch(self, job_id: str) -> JobArtifacts:
+        """Where a job writes: what no version holds at its end is deleted."""
+        return JobArtifacts(self.engine, self.artifacts, job_id)
 
     def embedder(self, backbone: Backbone) -> Embedder:
         """The way from images to embeddings of a backbone."""
@@ -111,8 +116,9 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, parts)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
-    draft = drafts.of(job, data, classes, parts, result, measured, timing, shop.artifacts)
-    return shop.artifacts.put(draft.to_bytes())
+    scratch = shop.scratch(job_id)
+    draft = drafts.of(job, data, classes, parts, result, measured, timing, scratch)
+    return scratch.put(draft.to_bytes())
 
 
 def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
     cache = EmbeddingCache(shop.engine, backbone.digest)
     embeddings, _ = cache.get([a.sha256 for a in draft.assignments[: verify.LARGEST_BATCH]])
     parity = verify.verify(graph, program, embeddings, verify.LARGEST_BATCH)
-    return {"digest": shop.artifacts.put(graph), "parity": parity}
+    return {"digest": shop.scratch(job_id).put(graph), "parity": parity}
 
 
 def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, Any]) -> str:
@@ -141,13 +147,14 @@ def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, An
         live = heads.find_live(shop.engine, job.request.head)
         verdict = champion.compare(draft, live, shop.artifacts, shop.embedder, shop.engine)
         lost = not verdict["passed"] and job.request.deploy == "auto"
-        publication = manifest.publication(job, draft, shop.backbone(job), proven, verdict, live, lost, shop.artifacts)
+        scratch = shop.scratch(job_id)
+        publication = manifest.publication(job, draft, shop.backbone(job), proven, verdict, live, lost, scratch)
         try:
             heads.publish(shop.engine, publication)
             break
         except heads.AliasMoved:  # somebody promoted or rolled back: compare with what is live now
             continue
-    shop.artifacts.delete([draft_digest, draft.program, draft.answers, *jobs.release(shop.engine, job_id)])
+    shop.artifacts.delete(jobs.release(shop.engine, job_id))
     return "rejected" if lost else "succeeded"
 
 

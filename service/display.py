@@ -68,8 +68,8 @@ def _metrics(metrics: Json) -> None:
     if "accuracy" in metrics:
         low, high = metrics["accuracy_interval"]
         out.print(
-            f"accuracy [bold]{metrics['accuracy']:.4f}[/] (95 % interval {low:.3f}–{high:.3f}, {metrics['examples']} held-out "
-            f"examples, {metrics['evaluation']}); always the largest class: {metrics['majority_baseline']:.3f}"
+            f"accuracy [bold]{metrics['accuracy']:.4f}[/] (95 % interval {low:.3f}–{high:.3f}, {metrics['examples']} "
+            f"held-out examples, {metrics['evaluation']}); always the largest class: {metrics['majority_baseline']:.3f}"
         )
         out.print(f"macro F1 {metrics['macro_f1']:.4f}   log-loss {metrics['log_loss']:.4f}   ECE {metrics['ece']:.4f}")
 

@@ -69,7 +69,7 @@ class PredictResponse(Wire):
 
     @staticmethod
     def plain(result: Predictions) -> dict[str, Any]:
-        """The same as a dictionary: this path answers thousands of times a second and skips validation of our own words."""
+        """The same as a dictionary: on this hot path our own words are not validated."""
         predictions = [
             {
                 "index": p.index,

@@ -16,6 +16,7 @@ SLOW = 10.0  # seconds at most between restarts of something that keeps dying
 HEALTHY = 30.0  # seconds of life after which a death counts as the first again
 GRACE = 20.0  # seconds to finish what runs before SIGKILL
 PR_SET_PDEATHSIG = 1
+QUIET = {"BENTOML_DO_NOT_TRACK": "true"}  # else BentoML reports each start to its makers; who wants that sets "false"
 
 
 @dataclass(slots=True)
@@ -31,7 +32,10 @@ class Child:
 
     def start(self) -> None:
         """Start it as the leader of a process group of its own, so that all it started can be ended with it."""
-        self.process = subprocess.Popen(self.command, start_new_session=True, preexec_fn=_die_with_parent)
+        environment = QUIET | os.environ
+        self.process = subprocess.Popen(
+            self.command, env=environment, start_new_session=True, preexec_fn=_die_with_parent
+        )
         self.started = time.monotonic()
         log.info("%s runs as process %d", self.name, self.process.pid)
 

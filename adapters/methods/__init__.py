@@ -52,10 +52,14 @@ class Method(Protocol):
         settings: list[Setting],
         seed: int,
         cancelled: Callable[[], None],
+        start: list[HeadProgram] | None = None,
+        final: bool = False,
     ) -> list[HeadProgram]:
         """Embeddings f32 [N, D] and class numbers i64 [N] → one program for each setting, ending in logits [N, K].
 
-        Every class must occur. `cancelled` is called often and raises when the job was cancelled.
+        Every class must occur. `cancelled` is called often and raises when the job was cancelled. `start` are programs
+        of the same settings fitted on similar data: a place to begin, which must not change where the fit ends.
+        `final` asks for all the accuracy there is; without it the programs are only compared with each other.
         """
 
 

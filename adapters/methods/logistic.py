@@ -7,7 +7,7 @@ and halves the rest, and with fewer examples than dimensions only the row span i
 Objective, as scikit-learn's with C = 1 / (N·λ): mean cross-entropy + λ/2 ‖W‖², bias free.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -19,17 +19,18 @@ from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Step
 
 GRID = (4.0, 1.0, 0.25, 0.06, 0.015, 0.004, 0.001, 2.5e-4, 6e-5)  # λ on inputs of unit variance
 INPUTS = ("power", "standardized")
-AFFORDABLE = 3e7  # N·min(N, D)·K: above this, `auto` tries power only, which won or tied on all data we measured
+AFFORDABLE = 4e6  # N·min(N, D)·K: above this, `auto` tries power only, which won or tied on all data we measured
 MOST_LOGITS = 5e7  # N·G·K floats in memory at a time: larger grids are solved in parts
 MEMORY = 10  # pairs that L-BFGS remembers
 ITERATIONS = 100  # only penalties far below the best need more: they are as good as solved
 TOLERANCE = 1e-6  # of the objective: about how far from its least a problem may stop
-COMPARING = 1e-5  # the same in a grid of several, which is only to choose by: the winner is fitted again, alone
+COMPARING = 1e-4  # the same where candidates are only compared: the winner is fitted again
 BACKTRACKS = 12
 SUFFICIENT = 1e-4  # Armijo's constant
 NOISE = 1e-6  # of the objective, float32 rounding: a smaller rise is none
 SPREAD_FLOOR = 0.1  # of the median: a feature that hardly varies among few examples is not blown up
 RANK_FLOOR = 1e-9  # of the largest eigenvalue
+WARM = 0.25  # examples a dimension from which a start is worth more than the eigenbasis
 
 
 class Hyperparameters(BaseModel):
@@ -67,13 +68,19 @@ def fit(
     settings: list[Setting],
     seed: int,
     cancelled: Callable[[], None],
+    start: list[HeadProgram] | None = None,
+    final: bool = False,
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     programs: dict[int, HeadProgram] = {}
     for kind in dict.fromkeys(setting["inputs"] for setting in settings):
         chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
         strengths = [settings[i]["regularization"] for i in chosen]
-        programs |= zip(chosen, _fit_kind(inputs, targets, classes, kind, strengths, cancelled), strict=True)
+        begin = [start[i] for i in chosen] if start else None
+        fitted = _fit_kind(
+            inputs, targets, classes, kind, strengths, cancelled, begin, TOLERANCE if final else COMPARING
+        )
+        programs |= zip(chosen, fitted, strict=True)
     return [programs[i] for i in range(len(settings))]
 
 
@@ -84,25 +91,50 @@ def _fit_kind(
     kind: str,
     strengths: list[float],
     cancelled: Callable[[], None],
+    start: list[HeadProgram] | None,
+    tolerance: float,
 ) -> list[HeadProgram]:
     first: tuple[Step, ...] = (Power(0.5), L2Normalize()) if kind == "power" else ()
     x = _power(inputs) if kind == "power" else inputs
     shift, scale = _standardizer(x)
-    basis, rotated, variances = _eigenbasis((x - shift) * scale)
+    x = (x - shift) * scale
+    # Near the answer the eigenbasis saves less than it costs, unless there are few examples and it is small.
+    warm = start is not None and len(x) >= WARM * x.shape[1]
+    basis, rotated, variances = (None, x, x.square().mean(dim=0)) if warm else _eigenbasis(x)
     affine = Affine(_numpy(shift), _numpy(scale))
     programs = []
-    tolerance = COMPARING if len(strengths) > 1 else TOLERANCE
-    for part in _parts(strengths, len(x) * classes):
+    for part, begin in _parts(strengths, start if warm else None, len(x) * classes):
         penalties = torch.tensor(part, dtype=x.dtype, device=x.device)
-        weights, biases = solve(rotated, variances, targets, classes, penalties, cancelled, tolerance=tolerance)
-        for weight, bias in zip(basis @ weights.mT, biases, strict=True):
+        point = _point(begin, shift, scale) if begin else None
+        weights, biases = solve(rotated, variances, targets, classes, penalties, cancelled, point, tolerance)
+        unrotated = weights.mT if basis is None else basis @ weights.mT
+        for weight, bias in zip(unrotated, biases, strict=True):
             programs.append(HeadProgram((*first, affine, Linear(_numpy(weight), _numpy(bias)))))
     return programs
 
 
-def _parts(strengths: list[float], logits_each: int) -> list[list[float]]:
+def _point(programs: list[HeadProgram], shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Fitted programs in the coordinates of other data's standardisation: [G, K, D+1], the bias last."""
+    points = []
+    for program in programs:
+        affine, linear = program.steps[-2:]
+        assert isinstance(affine, Affine) and isinstance(linear, Linear)
+        old_shift, old_scale, weight, bias = (
+            torch.as_tensor(array).to(shift) for array in (affine.shift, affine.scale, linear.weight, linear.bias)
+        )
+        weight = weight * old_scale[:, None]  # on what is not standardised
+        bias = bias + (shift - old_shift) @ weight
+        weight = weight * torch.where(scale > 0, 1 / scale.clamp_min(1e-30), torch.zeros_like(scale))[:, None]
+        points.append(torch.cat([weight.T, bias[:, None]], dim=1))
+    return torch.stack(points)
+
+
+def _parts(
+    strengths: list[float], start: list[HeadProgram] | None, logits_each: int
+) -> Iterator[tuple[list[float], list[HeadProgram] | None]]:
     size = max(1, int(MOST_LOGITS // logits_each))
-    return [strengths[i : i + size] for i in range(0, len(strengths), size)]
+    for i in range(0, len(strengths), size):
+        yield strengths[i : i + size], start[i : i + size] if start else None
 
 
 def _power(x: torch.Tensor) -> torch.Tensor:

@@ -44,6 +44,8 @@ def fit(
     settings: list[Setting],
     seed: int,
     cancelled: Callable[[], None],
+    start: list[HeadProgram] | None = None,
+    final: bool = False,
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     cancelled()

@@ -33,9 +33,9 @@ def labels_of_head(engine: Engine, head: str) -> dict[str, str]:
         return {sha: label for sha, label in connection.execute(query)}
 
 
-def add_to_job(connection: sa.Connection, job_id: str, items: Sequence[Example]) -> None:
-    """Keep a job's examples beside it until it ends."""
-    rows = [{"job_id": job_id, "position": i} | _columns(e) for i, e in enumerate(items)]
+def add_to_job(connection: sa.Connection, job_id: str, items: Sequence[Example], *, start: int = 0) -> None:
+    """Keep examples beside a job, at positions from `start`, until it ends."""
+    rows = [{"job_id": job_id, "position": i} | _columns(e) for i, e in enumerate(items, start)]
     if rows:
         connection.execute(job_examples.insert(), rows)
 
@@ -43,13 +43,25 @@ def add_to_job(connection: sa.Connection, job_id: str, items: Sequence[Example])
 def commit(
     connection: sa.Connection, request: JobRequest, dataset: Sequence[tuple[Example, Assignment]], job_id: str
 ) -> None:
-    """Make the data of a finished job the head's data: exactly what the version was trained and measured on."""
+    """Make the data of a finished job the head's data: exactly what the version was trained and measured on.
+
+    What the head held before and holds no more goes to the job, which lets go of it at its end as of what it brought.
+    """
+    _hand_to_job(connection, request.head, {e.sha256 for e, _ in dataset}, job_id)
     connection.execute(examples.delete().where(examples.c.head == request.head))
     rows = [
         {"head": request.head, "assigned_split": a.split, "job_id": job_id} | _columns(e) for e, a in dataset
     ]  # fmt: skip
     if rows:
         connection.execute(examples.insert(), rows)
+
+
+def _hand_to_job(connection: sa.Connection, head: str, kept: set[str], job_id: str) -> None:
+    rows = connection.execute(sa.select(examples).where(examples.c.head == head)).mappings()
+    replaced = [_example(row) for row in rows if row["sha256"] not in kept]
+    last = sa.select(sa.func.max(job_examples.c.position)).where(job_examples.c.job_id == job_id)
+    first = connection.execute(last).scalar()
+    add_to_job(connection, job_id, replaced, start=0 if first is None else first + 1)
 
 
 def drop_head(connection: sa.Connection, head: str) -> list[str]:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Cancelled, Conflict, HeadNotFound, VersionNotFound
+from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
 from adapters.store.database import aware, now, reading
@@ -103,9 +104,7 @@ def _swap(connection: sa.Connection, head: str, alias: str, number: int, expecte
 
 
 def _bump(connection: sa.Connection, head: str) -> int:
-    bumped = connection.execute(generation.update().values(value=generation.c.value + 1)).rowcount
-    if not bumped:
-        connection.execute(generation.insert().values(id=1, value=1))
+    connection.execute(generation.update().values(value=generation.c.value + 1))
     value = int(connection.execute(sa.select(generation.c.value)).scalar_one())
     connection.execute(changes.insert().values(generation=value, head=head))
     return value
@@ -114,13 +113,13 @@ def _bump(connection: sa.Connection, head: str) -> int:
 def current_generation(engine: Engine) -> int:
     """The number of changes so far to what is served."""
     with reading(engine) as connection:
-        return int(connection.execute(sa.select(generation.c.value)).scalar() or 0)
+        return int(connection.execute(sa.select(generation.c.value)).scalar_one())
 
 
 def changed_since(engine: Engine, seen: int) -> tuple[int, set[str]]:
     """The present generation, and the heads that changed after the one already seen."""
     with reading(engine) as connection:
-        value = int(connection.execute(sa.select(generation.c.value)).scalar() or 0)
+        value = int(connection.execute(sa.select(generation.c.value)).scalar_one())
         if value == seen:
             return value, set()
         names = connection.execute(sa.select(changes.c.head).where(changes.c.generation > seen).distinct()).scalars()
@@ -225,7 +224,7 @@ def delete_version(engine: Engine, name: str, number: int) -> list[str]:
             )
         connection.execute(versions.delete().where(versions.c.head == name, versions.c.number == number))
         _bump(connection, name)
-        return _unused(connection, _blobs([version.digest], [version.manifest]))
+        return blobs.unused(connection, blobs.of_versions([version.digest], [version.manifest]))
 
 
 def delete(engine: Engine, name: str) -> list[str]:
@@ -242,27 +241,13 @@ def delete(engine: Engine, name: str) -> list[str]:
         rows = connection.execute(
             sa.select(versions.c.digest, versions.c.manifest).where(versions.c.head == name)
         ).all()
-        digests = _blobs([row.digest for row in rows], [row.manifest for row in rows])
+        digests = blobs.of_versions([row.digest for row in rows], [row.manifest for row in rows])
         connection.execute(aliases.delete().where(aliases.c.head == name))
         connection.execute(versions.delete().where(versions.c.head == name))
         freed = example_store.drop_head(connection, name)
         connection.execute(heads.delete().where(heads.c.name == name))
         _bump(connection, name)
-        return _unused(connection, digests) + freed
-
-
-def _blobs(digests: list[str], manifests: list[dict[str, Any]]) -> list[str]:
-    """What versions keep in the artifact store: graphs, the lists of their data, cross-validated answers."""
-    data = [manifest.get("data", {}) for manifest in manifests]
-    return digests + [facts[name] for facts in data for name in ("digest", "answers") if name in facts]
-
-
-def _unused(connection: sa.Connection, digests: list[str]) -> list[str]:
-    used: set[str] = set()
-    data = versions.c.manifest["data"]
-    for column in (versions.c.digest, data["digest"].as_string(), data["answers"].as_string()):
-        used |= set(connection.execute(sa.select(column).where(column.in_(digests))).scalars())
-    return sorted(set(digests) - used)
+        return blobs.unused(connection, digests) + freed
 
 
 def _version(row: Any) -> HeadVersion:

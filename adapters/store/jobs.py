@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
 from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
+from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store.database import aware, now, reading
 from adapters.store.schema import job_events, jobs
@@ -161,16 +162,16 @@ def finish(connection: sa.Connection, job_id: str, status: str, **values: Any) -
 
 
 def abandon(engine: Engine, job_id: str, status: str, error: dict[str, Any] | None) -> list[str]:
-    """End a job without a version; returns SHA-256 of uploads that nothing else uses, for the caller to delete."""
+    """End a job without a version; returns SHA-256 of blobs that nothing else uses, for the caller to delete."""
     with engine.begin() as connection:
         finish(connection, job_id, status, error=error)
-        return example_store.drop_job(connection, job_id)
+        return _let_go(connection, job_id)
 
 
 def release(engine: Engine, job_id: str) -> list[str]:
-    """Let go of what came with a job that has ended (replaced data may be nobody's now)."""
+    """Let go of what came with a job that has ended, of what it wrote, and of data that it replaced."""
     with engine.begin() as connection:
-        return example_store.drop_job(connection, job_id)
+        return _let_go(connection, job_id)
 
 
 def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
@@ -184,7 +185,7 @@ def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
         connection.execute(jobs.update().where(jobs.c.id == job_id).values(cancel_requested=True))
         if _locked(connection, job_id)["status"] == "queued":
             finish(connection, job_id, "cancelled")
-            freed = example_store.drop_job(connection, job_id)
+            freed = _let_go(connection, job_id)
     return get(engine, job_id), freed
 
 
@@ -203,6 +204,10 @@ def events(engine: Engine, job_id: str, after: int = 0) -> list[dict[str, Any]]:
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(job_events.c.sequence)).mappings().all()
     return [{"id": r["sequence"], "type": r["type"], "data": r["data"], "at": aware(r["created_at"])} for r in rows]
+
+
+def _let_go(connection: sa.Connection, job_id: str) -> list[str]:
+    return example_store.drop_job(connection, job_id) + blobs.drop_job(connection, job_id)
 
 
 def _locked(connection: sa.Connection, job_id: str) -> sa.RowMapping:

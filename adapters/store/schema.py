@@ -107,6 +107,14 @@ job_examples = Table(
     Index("ix_job_examples_sha256", "sha256"),
 )  # fmt: skip
 
+# What a running job has written to the artifact store: nobody's, unless it publishes.
+job_blobs = Table(
+    "job_blobs", metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Index("ix_job_blobs_digest", "digest"),
+)  # fmt: skip
+
 job_events = Table(
     "job_events", metadata,
     Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),

@@ -46,11 +46,12 @@ def publication(
     report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, artifacts)}
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
-        "method": draft.method, "hyperparameters": draft.setting, "seed": job.request.seed, "classes": list(draft.classes),
+        "method": draft.method, "hyperparameters": draft.setting, "seed": job.request.seed,
+        "classes": list(draft.classes), "metrics": draft.metrics, "data": report["data"], "parity": proven["parity"],
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
         "inputs": {"embedding": ["batch", backbone.dimension]},
         "outputs": {"probabilities": ["batch", len(draft.classes)]},
-        "metrics": draft.metrics, "data": report["data"], "parity": proven["parity"], "gate": verdict, "tools": _tools(),
+        "gate": verdict, "tools": _tools(),
     }  # fmt: skip
     dataset = list(zip(draft.examples, draft.assignments, strict=True))
     expected = live.number if live else None

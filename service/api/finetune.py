@@ -17,7 +17,7 @@ router = APIRouter(tags=["finetune"])
 
 @router.post(
     "/finetune", status_code=202, response_model=JobView,
-    responses=PROBLEMS | {200: {"model": JobView, "description": "Finished within `wait`."}}, openapi_extra=FINETUNE_FORM,
+    responses=PROBLEMS | {200: {"model": JobView, "description": "Ended within `wait`."}}, openapi_extra=FINETUNE_FORM,
 )  # fmt: skip
 async def finetune(
     request: Request,

@@ -21,10 +21,10 @@ SHAPES = tuple(COLOURS)
 def shape(kind: str, seed: int, format: str = "PNG", side: int = SIDE) -> bytes:
     """One picture of a shape; another seed is another place, size and background."""
     random = np.random.default_rng([seed, zlib.crc32(kind.encode())])
-    ground = random.integers(60, 200, (side // 8, side // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    image = Image.fromarray(ground)
+    ground = random.integers(90, 160, (side // 8, side // 8), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    image = Image.fromarray(ground).convert("RGB")
     draw = ImageDraw.Draw(image)
-    size = int(random.integers(side // 4, side // 2))
+    size = int(random.integers(side // 2, side * 3 // 4))
     x, y = (int(v) for v in random.integers(0, side - size, 2))
     _draw(draw, kind, x, y, size)
     return encoded(image, format)

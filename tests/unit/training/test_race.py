@@ -103,8 +103,8 @@ def test_the_same_seed_gives_the_same_head(few):
 
 
 def test_a_holdout_is_measured_on_its_test_set_only():
-    _, measured = run(60)
-    assert measured.figures["evaluation"] == "holdout" and measured.figures["examples"] == len(measured.index) == 36
+    _, measured = run(670)
+    assert measured.figures["evaluation"] == "holdout" and measured.figures["examples"] == len(measured.index) == 402
 
 
 def test_without_a_test_set_every_example_is_measured_out_of_fold():

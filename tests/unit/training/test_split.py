@@ -46,11 +46,11 @@ def test_no_group_straddles_and_every_class_is_trained_on(data):
 
 
 def test_enough_data_gives_a_stratified_fifth_to_the_test_set():
-    targets = np.arange(1000) % 4
+    targets = np.arange(4000) % 4
     parts = run(targets)
-    check(parts, targets, np.arange(1000))
-    assert np.bincount(targets[parts.test]).tolist() == [50] * 4
-    assert np.bincount(targets[parts.val]).tolist() == [40] * 4
+    check(parts, targets, np.arange(4000))
+    assert np.bincount(targets[parts.test]).tolist() == [200] * 4
+    assert np.bincount(targets[parts.val]).tolist() == [160] * 4
 
 
 def test_little_data_is_cross_validated():
@@ -64,13 +64,13 @@ def test_two_a_class_give_two_folds():
     assert len(run([0, 0, 1, 1]).folds) == 2
 
 
-def test_a_middling_set_has_a_test_set_and_folds_to_choose_by():
-    parts = run(np.arange(200) % 2)
+def test_with_a_test_set_and_little_else_candidates_are_compared_by_folds():
+    parts = run(np.arange(200) % 2, wished=[None] * 160 + ["test"] * 40)
     assert len(parts.test) == 40 and len(parts.val) == 0 and len(parts.folds) == 5
 
 
 def test_the_seed_decides():
-    targets = np.arange(300) % 3
+    targets = np.arange(2100) % 3
     assert run(targets, seed=1).test.tolist() == run(targets, seed=1).test.tolist()
     assert run(targets, seed=1).test.tolist() != run(targets, seed=2).test.tolist()
 
@@ -110,9 +110,9 @@ def test_a_class_of_copies_only_is_never_held_out():
 
 
 def test_appended_data_leaves_earlier_parts_as_they_were_and_is_split_alike():
-    first = run(np.arange(400) % 4)
-    targets = np.arange(600) % 4
-    second = run(targets, known=first.names(400) + [None] * 200)
+    first = run(np.arange(2400) % 4)
+    targets = np.arange(2600) % 4
+    second = run(targets, known=first.names(2400) + [None] * 200)
     assert set(first.test) <= set(second.test)
     assert set(first.rest) <= set(second.rest)
     assert len(set(second.test) - set(first.test)) == 40
@@ -133,9 +133,14 @@ def test_the_callers_wish_beats_what_was_before():
 
 
 def test_a_head_that_outgrows_cross_validation_gets_a_test_set():
-    parts = run(np.arange(200) % 2, known=["train"] * 180 + [None] * 20)
-    assert parts.evaluation == "holdout" and len(parts.test) >= 20
+    parts = run(np.arange(2000) % 2, known=["train"] * 1900 + [None] * 100)
+    assert parts.evaluation == "holdout" and len(parts.test) >= 400
     assert "earlier versions held too little out" in parts.explanation
+
+
+def test_a_small_sticky_test_set_takes_nothing_from_training():
+    parts = run(np.arange(2000) % 2, known=["train"] * 1660 + ["test"] * 340)
+    assert set(parts.test) == set(range(1660, 2000))
 
 
 def test_earlier_assignments_are_found_by_content():

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_generation")),
     )
+    op.execute("INSERT INTO generation (id, value) VALUES (1, 0)")  # now: two first publishers must not both add it
     op.create_table(
         "heads",
         sa.Column("name", sa.String(length=63), nullable=False),
@@ -89,6 +90,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("head", "sha256", name=op.f("pk_examples")),
     )
     op.create_index("ix_examples_sha256", "examples", ["sha256"], unique=False)
+    op.create_table(
+        "job_blobs",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_job_blobs_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "digest", name=op.f("pk_job_blobs")),
+    )
+    op.create_index("ix_job_blobs_digest", "job_blobs", ["digest"], unique=False)
     op.create_table(
         "job_events",
         sa.Column("job_id", sa.String(length=40), nullable=False),

@@ -1,0 +1,51 @@
+# The recipes that people and CI share. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check bench clean
+
+PYTHON ?= python3
+# onnxruntime and onnxruntime-gpu exclude each other, so one of the two extras: EXTRA=cpu or EXTRA=gpu.
+EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo gpu || echo cpu)
+# Passed on to pytest, the demo, the server or the benchmarks: make test ARGS='-m slow', make serve ARGS='--port 3001'
+ARGS ?=
+
+BIN := .venv/bin
+# The stamp makes `.venv` stale when what it was installed from changes, and only then.
+# A `.venv` that is a link is somebody's own environment: it is used as it is.
+STAMP := $(if $(shell test -L .venv && echo link),,.venv/.installed-$(EXTRA))
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## Make .venv with everything in it (first time: about 6 GB and some minutes)
+
+demo: $(STAMP) ## Start the service, teach it handwritten digits over HTTP, and leave it running
+	@$(BIN)/python -m examples.demo $(ARGS)
+
+serve: $(STAMP) ## Run the service and a training worker on http://127.0.0.1:3000
+	@$(BIN)/espalier serve $(ARGS)
+
+test: $(STAMP) ## Run the tests (not those marked slow: make test ARGS='-m slow')
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## Lint, formatting, types, and which layer may import which
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure speed and memory; results go to benchmarks/results
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove caches and .venv; what the service has learned (.espalier) stays
+	@rm -rf .venv build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed-%: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Espalier needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv for $* (the first time this downloads torch, about 6 GB installed, and takes some minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -e $@ || $(BIN)/pip uninstall --quiet --yes onnxruntime onnxruntime-gpu 2> .venv/install.log
+	@$(BIN)/pip install -c constraints.txt -e '.[$*,train,dev,postgres]' > .venv/install.log 2>&1 || \
+		{ tail -n 30 .venv/install.log; echo "The installation failed; all of its output is in .venv/install.log"; exit 1; }
+	@rm -f .venv/.installed-* && touch $@

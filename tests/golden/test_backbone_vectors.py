@@ -1,0 +1,111 @@
+"""Golden vectors: what the embedded backbone answers on fixed pictures must not move with a release of anything.
+
+`vectors.json` holds, for each picture, 32 evenly spaced values of the pooled output and its norm. To write it anew
+after a change that is meant to move them (which also makes all heads trained before useless):
+
+    python tests/golden/test_backbone_vectors.py
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adapters.backbones.cards import embedded_card
+from adapters.modalities import image
+from adapters.runtime.backbone import Backbones, BackboneSession
+from adapters.store import backbones, database
+from adapters.store.artifacts import Artifacts
+from service.context import load_backbone
+
+FILE = Path(__file__).with_name("vectors.json")
+KEPT = 32  # values of a vector
+# Of the vector's norm. Processors add floats in different orders; another resize filter or mean moves it by over 1e-2.
+TOLERANCE = 1e-3
+
+
+def pictures() -> dict[str, bytes]:
+    """scikit-learn's two photos as PNG (so that no JPEG decoder has a say), and two pictures that are computed."""
+    from sklearn.datasets import load_sample_image
+
+    y, x = np.mgrid[0:300, 0:400]
+    gradient = np.stack([x * 255 // 399, y * 255 // 299, (x + y) * 255 // 698], axis=-1).astype(np.uint8)
+    checks = np.where(((x // 25 + y // 25) % 2)[..., None], [230, 60, 40], [20, 90, 200]).astype(np.uint8)
+    arrays = {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
+    return {name: _png(array) for name, array in (arrays | {"gradient": gradient, "checks": checks}).items()}
+
+
+def _png(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def embed(session: BackboneSession, data: bytes) -> np.ndarray:
+    return session.embed(image.decode(data, session.backbone.preprocessing)[None])[0]
+
+
+def summary(vector: np.ndarray) -> dict[str, object]:
+    kept = vector[:: len(vector) // KEPT][:KEPT]
+    return {"norm": round(float(np.linalg.norm(vector)), 4), "values": [round(float(v), 5) for v in kept]}
+
+
+@pytest.fixture(scope="module")
+def session(prepared: Path) -> BackboneSession:
+    """The embedded backbone as `espalier init` built it."""
+    engine = database.connect(f"sqlite:///{prepared / 'espalier.sqlite'}")
+    artifacts = Artifacts(str(prepared / "artifacts"))
+    card = embedded_card("tf_efficientnet_lite0")
+    found = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
+    session = found.get(backbones.find(engine, card.name).digest)
+    engine.dispose()
+    return session
+
+
+@pytest.mark.parametrize("name", ["china", "flower", "gradient", "checks"])
+def test_the_embedded_backbone_answers_as_it_always_did(session, name):
+    wanted = json.loads(FILE.read_text())[name]
+    vector = embed(session, pictures()[name])
+    found = summary(vector)
+    assert vector.shape == (1280,)
+    assert found["norm"] == pytest.approx(wanted["norm"], rel=TOLERANCE)
+    np.testing.assert_allclose(found["values"], wanted["values"], atol=TOLERANCE * wanted["norm"])
+
+
+def test_golden_vectors_tell_preprocessing_apart(session):
+    """A shift of three grey levels moves a vector by more than the tolerance: these tests can fail."""
+    photo = pictures()["china"]
+    pixels = image.decode(photo, session.backbone.preprocessing)
+    moved = session.embed(np.clip(pixels.astype(int) + 3, 0, 255).astype(np.uint8)[None])[0]
+    vector = embed(session, photo)
+    assert np.abs(moved - vector).max() > TOLERANCE * np.linalg.norm(vector)
+
+
+def test_a_batch_embeds_as_its_images_do(session):
+    """Batches of several give each image the vector it has alone."""
+    pixels = [image.decode(data, session.backbone.preprocessing) for data in pictures().values()]
+    alone = np.concatenate([session.embed(p[None]) for p in pixels])
+    np.testing.assert_allclose(session.embed(np.stack(pixels)), alone, atol=1e-4)
+
+
+def _write() -> None:
+    import tempfile
+
+    from adapters.training.backbone import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        engine = database.connect(f"sqlite:///{folder}/espalier.sqlite")
+        database.migrate(engine)
+        artifacts = Artifacts(folder)
+        backbone = build(embedded_card("tf_efficientnet_lite0"), engine, artifacts)
+        session = BackboneSession(backbone, artifacts.get(backbone.artifact))
+        engine.dispose()
+    rows = {name: summary(embed(session, data)) for name, data in pictures().items()}
+    FILE.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    _write()
