@@ -32,8 +32,8 @@ class Load:
 
 def request(path: str, body: bytes, content_type: str, port: int) -> bytes:
     """One HTTP/1.1 request, ready to be sent."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-    return head.encode() + b"\r\n" + body
+    about = f"Host: 127.0.0.1:{port}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return f"POST {path} HTTP/1.1\r\n{about}".encode() + body
 
 
 def run(requests: list[bytes], port: int, connections: int, seconds: float) -> Load:

@@ -25,8 +25,10 @@ def write() -> None:
 def _section(name: str, about: dict[str, Any], results: dict[str, Any]) -> str:
     versions = ", ".join(f"{package} {number}" for package, number in about["versions"].items())
     lines = [
-        f"## {name}", "", f"`python -m benchmarks {name}` on {about['machine']}, commit {about['commit']}, {about['date']}.",
-        f"Python {about['python']}, {versions}.", "", "| figure | median | least – largest | limit |", "|---|---|---|---|",
+        f"## {name}", "",
+        f"`python -m benchmarks {name}` on {about['machine']}, commit {about['commit']}, {about['date']}.",
+        f"Python {about['python']}, {versions}.", "",
+        "| figure | median | least – largest | limit |", "|---|---|---|---|",
     ]  # fmt: skip
     limits = results.get("limits", {})
     for key, row in results.items():

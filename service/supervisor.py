@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 log = logging.getLogger("espalier.supervisor")
 FAST = 0.2  # seconds before the first restart
@@ -16,6 +17,7 @@ SLOW = 10.0  # seconds at most between restarts of something that keeps dying
 HEALTHY = 30.0  # seconds of life after which a death counts as the first again
 GRACE = 20.0  # seconds to finish what runs before SIGKILL
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 QUIET = {"BENTOML_DO_NOT_TRACK": "true"}  # else BentoML reports each start to its makers; who wants that sets "false"
 
 
@@ -50,7 +52,7 @@ class Child:
 
     def _bury(self, now: float) -> None:
         assert self.process is not None
-        # A killed server leaves its workers behind, which hold the port: end the whole group before starting anew.
+        # What it leaves behind would hold the port: end the whole group (and see `_end_orphans`) before starting anew.
         _signal_group(self.process.pid, signal.SIGKILL)
         self.deaths = 1 if now - self.started > HEALTHY else self.deaths + 1
         pause = min(FAST * 2 ** (self.deaths - 1), SLOW)
@@ -78,13 +80,35 @@ def commands(host: str, port: int) -> dict[str, list[str]]:
 
 def run(children: list[Child], stop: threading.Event) -> None:
     """Keep the children running until told to stop."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         while not stop.wait(0.1):
             for child in children:
                 child.look()
+            _end_orphans(children)
     finally:
         for child in children:
             child.stop()
+        _end_orphans(children)
+
+
+def _end_orphans(children: list[Child]) -> None:
+    """End what children of ours left behind, which is ours now.
+
+    bentoml gives its workers sessions of their own. One whose parent was killed would serve on beside its successor,
+    on the same port, and nobody would ever end it.
+    """
+    known = {child.process.pid for child in children if child.process is not None}
+    while orphans := set(_own_children()) - known:
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _own_children() -> list[int]:
+    # Only Linux lists them here, and only Linux made us their parent.
+    found = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for file in found for pid in file.read_text().split()]
 
 
 def _signal_group(leader: int, number: int) -> None:
@@ -95,6 +119,10 @@ def _signal_group(leader: int, number: int) -> None:
 
 
 def _die_with_parent() -> None:
-    # Only Linux has this; elsewhere a killed supervisor leaves its children to the user.
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
+    # Only Linux has this; elsewhere a killed process leaves its children to the user.
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(option, value)

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import Cancelled, Conflict, HeadNotFound, VersionNotFound
+from adapters.errors import Conflict, HeadNotFound, VersionNotFound
 from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
@@ -43,7 +43,7 @@ def publish(engine: Engine, publication: Publication) -> int:
     """Row, examples, alias compare-and-swap, generation and the job's end: all of it, or nothing.
 
     Returns the version number; the same job asked again gets the same number. Raises AliasMoved when `live` is no
-    longer the version that the gate looked at, Cancelled when the job has ended meanwhile.
+    longer the version that the gate looked at, Cancelled when the job has ended meanwhile or its owner wants it to.
     """
     with engine.begin() as connection:
         existing = connection.execute(
@@ -51,13 +51,14 @@ def publish(engine: Engine, publication: Publication) -> int:
         ).scalar()
         if existing is not None:
             return int(existing)
+        job_store.refuse_unwanted(connection, publication.job_id)
         number = _insert_version(connection, publication)
         example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
         if not publication.rejected and publication.request.deploy == "auto":
             _swap(connection, publication.request.head, LIVE, number, publication.expected_live)
         _bump(connection, publication.request.head)
         status = "rejected" if publication.rejected else "succeeded"
-        ended = job_store.finish(
+        job_store.finish(
             connection,
             publication.job_id,
             status,
@@ -65,8 +66,6 @@ def publish(engine: Engine, publication: Publication) -> int:
             metrics=publication.metrics,
             report=publication.report,
         )
-        if not ended:
-            raise Cancelled(f"the job {publication.job_id} ended before it could publish")
     return number
 
 

@@ -123,8 +123,7 @@ def unfinished(connection: sa.Connection, head: str) -> list[str]:
 def enter(engine: Engine, job_id: str, status: str) -> None:
     """Note that a job is in a new phase. Raises Cancelled when it has ended, or its owner wants it to."""
     with engine.begin() as connection:
-        row = _locked(connection, job_id)
-        _refuse_ended(row, job_id)
+        row = refuse_unwanted(connection, job_id)
         values: dict[str, Any] = {"status": status, "updated_at": now(), "progress": {}}
         if row["started_at"] is None:
             values["started_at"] = now()
@@ -135,8 +134,7 @@ def enter(engine: Engine, job_id: str, status: str) -> None:
 def progress(engine: Engine, job_id: str, done: int, total: int) -> None:
     """Note how far the present phase is. Raises Cancelled as `enter` does."""
     with engine.begin() as connection:
-        row = _locked(connection, job_id)
-        _refuse_ended(row, job_id)
+        row = refuse_unwanted(connection, job_id)
         facts = {"phase": row["status"], "done": done, "total": total}
         connection.execute(jobs.update().where(jobs.c.id == job_id).values(progress=facts, updated_at=now()))
         _add_event(connection, job_id, "progress", facts)
@@ -147,6 +145,14 @@ def tell(engine: Engine, job_id: str, type: str, data: dict[str, Any]) -> None:
     with engine.begin() as connection:
         _locked(connection, job_id)
         _add_event(connection, job_id, type, data)
+
+
+def refuse_unwanted(connection: sa.Connection, job_id: str) -> sa.RowMapping:
+    """Lock a job's row and return it. Raises Cancelled when it has ended, or its owner wants it to."""
+    row = _locked(connection, job_id)
+    if row["cancel_requested"] or row["status"] in TERMINAL:
+        raise Cancelled(f"the job {job_id} was cancelled")
+    return row
 
 
 def finish(connection: sa.Connection, job_id: str, status: str, **values: Any) -> bool:
@@ -212,11 +218,6 @@ def _let_go(connection: sa.Connection, job_id: str) -> list[str]:
 
 def _locked(connection: sa.Connection, job_id: str) -> sa.RowMapping:
     return connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().one()
-
-
-def _refuse_ended(row: sa.RowMapping, job_id: str) -> None:
-    if row["cancel_requested"] or row["status"] in TERMINAL:
-        raise Cancelled(f"the job {job_id} was cancelled")
 
 
 def _add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str, Any]) -> None:

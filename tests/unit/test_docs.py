@@ -1,0 +1,38 @@
+"""The documents say what is: reference pages are written from the code, and every name in them exists."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from adapters import methods, tasks
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+
+
+def _writer():
+    spec = importlib.util.spec_from_file_location("write", ROOT / "docs" / "reference" / "write.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["settings.md", "errors.md", "routes.md", "metrics.md"])
+def test_a_reference_page_is_what_the_code_says(name):
+    written = (ROOT / "docs" / "reference" / name).read_text()
+    assert written == _writer().PAGES[name](), "run: python docs/reference/write.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_glossary_has_every_task_and_method():
+    glossary = (ROOT / "docs" / "glossary.md").read_text()
+    for name in [*tasks.names(), *methods.names()]:
+        assert name in glossary
