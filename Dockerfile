@@ -30,7 +30,6 @@ COPY service service
 COPY adapters adapters
 RUN pip install --quiet --no-deps --editable . && python -m compileall -q service adapters
 USER espalier
-VOLUME /data
 ENTRYPOINT ["tini", "--"]
 CMD ["espalier", "worker"]
 
@@ -49,7 +48,6 @@ RUN pip install --quiet --no-deps --editable . && python -m compileall -q servic
 COPY --from=backbone /tmp/backbones /opt/espalier/backbones
 ENV ESPALIER_BACKBONE_BUNDLE=/opt/espalier/backbones
 USER espalier
-VOLUME /data
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]

@@ -128,7 +128,7 @@ def worker() -> None:
 @click.argument("head")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--method", help="auto (default), logistic, prototype, …")
-@click.option("--hyperparameters", help="JSON object, e.g. '{\"l2\": 0.001}'")
+@click.option("--hyperparameters", help="JSON object, e.g. '{\"regularization\": 0.001}'")
 @click.option("--backbone", help="Name of a backbone; default: the head's own.")
 @click.option(
     "--mode", type=click.Choice(["append", "replace"]), help="Add to the head's examples (default) or start over."

@@ -57,7 +57,7 @@ def job(facts: Json) -> None:
     version = f", version {facts['version']}" if facts["version"] else ""
     out.print(f"[bold]{facts['head']}[/]: [{colour}]{facts['status']}[/]{version}  [dim]{facts['id']}[/]")
     if facts["error"]:
-        out.print(f"[red]{escape(facts['error']['message'])}[/] [{facts['error']['code']}]")
+        out.print(f"[red]{escape(facts['error']['message'])}[/] {_code(facts['error']['code'])}")
     if facts["metrics"]:
         _metrics(facts["metrics"])
     if facts["report"]:
@@ -113,7 +113,7 @@ def predictions(answer: Json, names: Sequence[str]) -> None:
         table.add_row(escape(names[row["index"]]), head, escape(str(row["label"])), f"{row['score']:.3f}", others)
     out.print(table)
     for row in answer["errors"]:
-        out.print(f"[red]{escape(names[row['index']])}: {escape(row['detail'])}[/] [{row['code']}]")
+        out.print(f"[red]{escape(names[row['index']])}: {escape(row['detail'])}[/] {_code(row['code'])}")
 
 
 def heads(rows: Sequence[Json]) -> None:
@@ -166,6 +166,10 @@ def facts(row: Json) -> None:
     for key, value in row.items():
         table.add_row(key, escape(str(value)))
     out.print(table)
+
+
+def _code(code: str) -> str:
+    return escape(f"[{code}]")  # else rich would take it for markup and leave it out
 
 
 def _short(value: Any) -> str:

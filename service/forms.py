@@ -41,7 +41,7 @@ class ImageForm:
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """An option as a whole number between bounds."""
         text = self.one(name, str(default))
-        if not re.fullmatch(r"-?\d{1,18}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
             raise InvalidInput(f"{name!r} must be a whole number from {low} to {high}, not {text[:50]!r}", item=name)
         return int(text)
 
@@ -100,7 +100,7 @@ def head_ref(text: str) -> HeadRef:
     check_head_name(name)
     if not mark:
         return HeadRef(name)
-    if re.fullmatch(r"[1-9]\d{0,8}", selector):
+    if re.fullmatch(r"[1-9][0-9]{0,8}", selector):
         return HeadRef(name, version=int(selector))
     if not re.fullmatch(ALIAS_NAME, selector):
         hint = "a version number or an alias such as live"

@@ -56,9 +56,9 @@ def _tensors(path: Path, card: Card) -> "dict[str, torch.Tensor]":
         raise InvalidInput(f"there is no weights file {path}", item=str(path))
     if card.weights_sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
         raise InvalidInput(f"{path.name} is not the file that the card names (SHA-256 differs)", item=path.name)
-    if path.suffix == ".safetensors":
-        return load_file(path)
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         loaded: Any = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise InvalidInput(f"{path.name} holds more than tensors, or is damaged: {error}", item=path.name) from error

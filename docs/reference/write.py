@@ -11,12 +11,27 @@ from service.settings import Settings
 HERE = Path(__file__).parent
 
 
+SETTINGS = """# Settings
+
+Environment variables, read once when a process starts. Server, worker and command line read the same ones; containers
+need nothing else.
+
+| variable | default | what it does |
+|---|---|---|"""
+
+ERRORS = """# Errors
+
+Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` for people, a stable `code`
+for programs, and `item` where one thing is at fault. 429 and 503 carry `Retry-After`. A job that fails has the same
+`code`, `message` and `item` in its `error`.
+
+| code | status | meaning |
+|---|---|---|"""
+
+
 def settings() -> str:
     """Every environment variable."""
-    lines = [
-        "# Settings", "", "Environment variables, read once when a process starts. Server, worker and "
-        "command line read the same ones; containers need nothing else.", "", "| variable | default | what it does |", "|---|---|---|",
-    ]  # fmt: skip
+    lines = [SETTINGS]
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", None) else f"`{field.default}`"
         lines.append(f"| `ESPALIER_{name.upper()}` | {default} | {field.description} |")
@@ -26,11 +41,7 @@ def settings() -> str:
 
 def error_codes() -> str:
     """Every error code with its status."""
-    lines = [
-        "# Errors", "", "Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` for "
-        "people, a stable `code` for programs, and `item` where one thing is at fault. 429 and 503 carry "
-        "`Retry-After`. A job that fails has the same `code`, `message` and `item` in its `error`.", "", "| code | status | meaning |", "|---|---|---|",
-    ]  # fmt: skip
+    lines = [ERRORS]
     rows = {}
     for kind in _subclasses(errors.EspalierError):
         status, _ = status_of(kind("x"))

@@ -20,8 +20,11 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def context(connection: HTTPConnection) -> Context:
-    """The open parts of this process. Raises NotReady before they are open."""
+async def context(connection: HTTPConnection) -> Context:
+    """The open parts of this process. Raises NotReady before they are open.
+
+    Async although it awaits nothing: FastAPI would send a plain function to a thread, at every request.
+    """
     found: Context | None = getattr(connection.app.state, "context", None)
     if found is None:
         raise NotReady("the service is starting")

@@ -1,16 +1,21 @@
 """Backbones: any timm model becomes one, wrong weights do not, and one request may span several."""
 
 import hashlib
-import io
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from support.pictures import shape, shapes
-from support.services import espalier
+
+from service.cli import main
+
+# timm and torch's exporter warn about themselves, by kinds of their own.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 MOBILENET = ("pad_type=same", "mean=0.5", "std=0.5", "interpolation=bilinear")
 
@@ -24,14 +29,24 @@ def weights(data: Path) -> Path:
     return path
 
 
+def run(home: Path, *arguments: str) -> Result:
+    """The command line in this process, which has loaded torch already."""
+    return CliRunner().invoke(main, ["backbones", *arguments], env={"ESPALIER_HOME": str(home)})
+
+
+def ask(home: Path, *arguments: str) -> Any:
+    done = run(home, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 def add(home: Path, *arguments: str) -> dict:
-    return json.loads(espalier("backbones", "add", *arguments, "--json", home=home).stdout)
+    return ask(home, "add", *arguments)
 
 
 def refusal(home: Path, *arguments: str) -> str:
-    done = espalier("backbones", "add", *arguments, home=home, check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    done = run(home, "add", *arguments)
+    assert isinstance(done.exception, SystemExit) and done.exit_code == 1, done.exception
     return done.stderr
 
 
@@ -59,8 +74,8 @@ def test_a_second_real_backbone_is_built_taught_and_asked_together_with_the_firs
     # A head stays on its backbone unless the caller says otherwise, and a backbone in use is not removed.
     again = client.wait(client.finetune("second", shapes(("cross",)), method="prototype")["id"])
     assert again["request"]["backbone"] == "mobilenetv2_100"
-    refused = espalier("backbones", "remove", "mobilenetv2_100", home=home, check=False)
-    assert refused.returncode == 1 and "second" in refused.stderr
+    refused = run(home, "remove", "mobilenetv2_100")
+    assert refused.exit_code == 1 and "second" in refused.stderr
 
 
 @pytest.mark.data
@@ -78,11 +93,11 @@ def test_any_timm_model_becomes_a_backbone(home, name, dimension):
     assert facts["dimension"] == dimension and facts["details"]["timm_name"] == name
     assert max(facts["details"]["parity"].values()) <= 1e-4
     assert [b["name"] for b in _listed(home)] == ["mine", "tf_efficientnet_lite0"]
-    assert json.loads(espalier("backbones", "show", "mine", "--json", home=home).stdout) == facts
-    assert "mine" in espalier("backbones", "list", home=home).stdout
+    assert ask(home, "show", "mine") == facts
+    assert "mine" in run(home, "list").stdout
     blob = home / "artifacts" / "blobs" / facts["artifact"][:2] / facts["artifact"]
     assert hashlib.sha256(blob.read_bytes()).hexdigest() == facts["artifact"]
-    espalier("backbones", "remove", "mine", home=home)
+    run(home, "remove", "mine")
     assert not blob.exists() and [b["name"] for b in _listed(home)] == ["tf_efficientnet_lite0"]
 
 
@@ -116,7 +131,7 @@ def test_pickled_weights_are_refused_without_running_them(home, tmp_path):
 def test_a_wrong_request_for_a_backbone_is_one_sentence(home, tmp_path):
     """Unknown model, missing file, damaged file, an option that is none."""
     damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(io.BytesIO(b"no tensors").read())
+    damaged.write_bytes(b"no tensors")
     assert "'no_such_model'" in refusal(home, "no_such_model", "--weights", "random")
     assert "no weights file" in refusal(home, "resnet18", "--weights", str(tmp_path / "missing.pth"))
     assert "damaged" in refusal(home, "resnet18", "--weights", str(damaged))
@@ -126,7 +141,7 @@ def test_a_wrong_request_for_a_backbone_is_one_sentence(home, tmp_path):
 def test_an_exported_bundle_serves_elsewhere_without_torch(home, tmp_path):
     """`backbones export` writes files that ESPALIER_BACKBONE_BUNDLE registers in an empty home."""
     folder = tmp_path / "bundle"
-    espalier("backbones", "export", "tf_efficientnet_lite0", str(folder), home=home)
+    run(home, "export", "tf_efficientnet_lite0", str(folder))
     assert {p.name for p in folder.iterdir()} == {"tf_efficientnet_lite0.onnx", "tf_efficientnet_lite0.json"}
     from service import setup
     from service.context import Context
@@ -143,4 +158,4 @@ def test_an_exported_bundle_serves_elsewhere_without_torch(home, tmp_path):
 
 
 def _listed(home: Path) -> list[dict]:
-    return json.loads(espalier("backbones", "list", "--json", home=home).stdout)
+    return ask(home, "list")

@@ -222,10 +222,15 @@ BAD_FIELDS = {
     "an unknown hyperparameter": (
         {"method": "logistic", "hyperparameters": '{"depth": 3}'}, 422, "invalid_hyperparameter", "depth",
     ),
-    "a hyperparameter of auto": ({"hyperparameters": '{"l2": 1}'}, 422, "invalid_hyperparameter", "auto"),
-    "NaN": ({"method": "logistic", "hyperparameters": '{"l2": NaN}'}, 422, "invalid_hyperparameter", "NaN"),
-    "infinity": ({"method": "logistic", "hyperparameters": '{"l2": 1e999}'}, 422, "invalid_hyperparameter", "l2"),
-    "a negative one": ({"method": "logistic", "hyperparameters": '{"l2": -1}'}, 422, "invalid_hyperparameter", "l2"),
+    "a hyperparameter of auto": ({"hyperparameters": '{"regularization": 1}'}, 422, "invalid_hyperparameter", "auto"),
+    "NaN": ({"method": "logistic", "hyperparameters": '{"regularization": NaN}'}, 422, "invalid_hyperparameter", "NaN"),
+    "infinity": (
+        {"method": "logistic", "hyperparameters": '{"regularization": 1e999}'}, 422, "invalid_hyperparameter", "inf",
+    ),
+    "a negative one": (
+        {"method": "logistic", "hyperparameters": '{"regularization": -1}'}, 422, "invalid_hyperparameter",
+        "'regularization'",
+    ),
     "hyperparameters that are no JSON": (
         {"method": "logistic", "hyperparameters": "{l2: 1}"}, 422, "invalid_hyperparameter", "not JSON",
     ),

@@ -358,9 +358,8 @@ def test_an_alias_is_moved_forward_and_back_and_removed(server):
     head, _ = taught(server, "alias")
     finetune(server, head, shapes(("cross",)), deploy="manual")
     canary = server.client.set_alias(head, "canary", 2)
-    answer = server.client.predict(
-        [head, f"{head}@canary"], [shape("cross", 9)], min_generation=canary["generation"]
-    )["predictions"]
+    latest = canary["generation"]
+    answer = server.client.predict([head, f"{head}@canary"], [shape("cross", 9)], min_generation=latest)["predictions"]
     assert [p["version"] for p in answer] == [1, 2] and answer[1]["label"] == "cross"
     with pytest.raises(ApiError) as refused:
         server.client.delete_version(head, 2)

@@ -1,0 +1,163 @@
+"""Live heads: loaded once, kept within a bound, swapped only for what can be loaded."""
+
+import concurrent.futures
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.errors import CorruptArtifact, HeadNotFound, StaleReplica, VersionNotFound
+from adapters.runtime.live import LiveHeads
+from adapters.store import database, heads, jobs
+from adapters.store.artifacts import Artifacts
+from adapters.store.heads import Publication
+from adapters.training import export
+from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax
+
+X = np.ones((1, 4), np.float32)
+
+
+class Shelf:
+    """A database and a folder with heads in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.engine = database.connect(f"sqlite:///{folder / 'espalier.sqlite'}")
+        database.migrate(self.engine)
+        self.artifacts = Artifacts(str(folder))
+        self.count = 0
+
+    def publish(self, head: str, deploy: str = "auto") -> str:
+        """A new version whose graph is unlike all others; returns its digest."""
+        self.count += 1
+        weight = np.array([[self.count, 0]] * 4, np.float32) / 10
+        program = HeadProgram((Linear(weight, np.zeros(2, np.float32)), Softmax()))
+        digest = self.artifacts.put(export.to_onnx(program, 4, ["a", "b"], {}))
+        request = JobRequest(head, deploy=deploy)
+        job = jobs.create(self.engine, request, [], fingerprint="")
+        manifest = {"backbone": {"digest": "b"}, "classes": ["a", "b"], "task": "classification"}
+        live = heads.find_live(self.engine, head)
+        expected = live.number if live else None
+        heads.publish(self.engine, Publication(job.id, request, digest, manifest, {}, {}, [], False, expected))
+        return digest
+
+    def live(self, max_bytes: int = 2**20) -> LiveHeads:
+        return LiveHeads(self.engine, self.artifacts, max_bytes=max_bytes)
+
+    def path(self, digest: str) -> Path:
+        return self.folder / "blobs" / digest[:2] / digest
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    made = Shelf(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+def test_a_head_is_loaded_at_its_first_use_and_then_at_hand(shelf):
+    digest = shelf.publish("cats")
+    live = shelf.live()
+    ref = HeadRef("cats")
+    assert live.peek(ref) is None
+    found = live.get(ref)
+    assert found.version.digest == digest and found.classes == ("a", "b")
+    assert found.head.run(X).sum() == pytest.approx(1)
+    assert live.peek(ref) == found and live.get(ref) == found and live.loads == 1
+
+
+def test_a_swap_is_seen_at_the_next_look_and_not_before(shelf):
+    shelf.publish("cats")
+    live = shelf.live()
+    old = live.get(HeadRef("cats"))
+    shelf.publish("cats")
+    assert live.get(HeadRef("cats")).version.number == 1
+    live.refresh()
+    assert live.peek(HeadRef("cats")).version.number == 2, "it must be loaded before it is shown"
+    assert old.head.run(X).shape == (1, 2), "requests that began on the old version finish on it"
+    assert live.get(HeadRef("cats", version=1)).version.number == 1
+    assert live.generation == heads.current_generation(shelf.engine)
+
+
+def test_a_hundred_requests_for_a_cold_head_load_it_once(shelf):
+    shelf.publish("cats")
+    live = shelf.live()
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(lambda _: live.get(HeadRef("cats")), range(100)))
+    assert live.loads == 1 and len({id(f.head) for f in found}) == 1
+
+
+def test_memory_is_bounded_by_bytes_and_the_least_recently_used_goes(shelf):
+    for name in "abc":
+        shelf.publish(name)
+    size = shelf.live().get(HeadRef("a")).head.bytes
+    live = shelf.live(max_bytes=2 * size + size // 2)
+    for name in ("a", "b", "a", "c"):
+        live.get(HeadRef(name))
+    count, held = live.loaded()
+    assert (count, held, live.evictions) == (2, 2 * size, 1)
+    assert live.peek(HeadRef("a")) and live.peek(HeadRef("c")) and live.peek(HeadRef("b")) is None
+    assert live.get(HeadRef("b")).version.number == 1, "what was evicted is loaded again"
+
+
+def test_a_head_larger_than_the_bound_is_served_all_the_same(shelf):
+    shelf.publish("a")
+    live = shelf.live(max_bytes=1)
+    assert live.get(HeadRef("a")).head.run(X).shape == (1, 2) and live.loaded()[0] == 1
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered", "no graph"])
+def test_a_version_that_cannot_be_loaded_keeps_the_old_one_and_is_tried_again(shelf, harm):
+    shelf.publish("cats")
+    shelf.publish("dogs")
+    live = shelf.live()
+    live.get(HeadRef("cats"))
+    live.get(HeadRef("dogs"))
+    digest = shelf.publish("cats")
+    shelf.publish("dogs")
+    sound = shelf.path(digest).read_bytes()
+    if harm == "missing":
+        shelf.path(digest).unlink()
+    else:
+        shelf.path(digest).write_bytes(b"nonsense" if harm == "no graph" else sound + b"\0")
+    live.refresh()
+    assert live.peek(HeadRef("cats")).version.number == 1
+    assert live.peek(HeadRef("dogs")).version.number == 2, "another head's harm is not ours"
+    with pytest.raises(CorruptArtifact):
+        live.get(HeadRef("cats", version=2))
+    shelf.path(digest).write_bytes(sound)
+    live.refresh()
+    assert live.peek(HeadRef("cats")).version.number == 2
+
+
+def test_what_is_gone_is_not_found_at_the_next_look(shelf):
+    shelf.publish("cats")
+    live = shelf.live()
+    live.get(HeadRef("cats"))
+    heads.delete(shelf.engine, "cats")
+    live.refresh()
+    with pytest.raises(HeadNotFound):
+        live.get(HeadRef("cats"))
+
+
+def test_names_numbers_and_aliases_resolve(shelf):
+    shelf.publish("cats")
+    shelf.publish("cats", deploy="manual")
+    heads.set_alias(shelf.engine, "cats", "canary", 2)
+    live = shelf.live()
+    refs = (HeadRef("cats"), HeadRef("cats", version=2), HeadRef("cats", alias="canary"))
+    assert [live.get(ref).version.number for ref in refs] == [1, 2, 2]
+    assert live.loads == 2, "one version under two names is one graph in memory"
+    with pytest.raises(VersionNotFound):
+        live.get(HeadRef("cats", alias="none"))
+
+
+def test_a_generation_that_was_asked_for_is_caught_up_with_or_refused(shelf):
+    shelf.publish("cats")
+    live = shelf.live()
+    live.get(HeadRef("cats"))
+    shelf.publish("cats")
+    live.require(2)
+    assert live.peek(HeadRef("cats")).version.number == 2
+    with pytest.raises(StaleReplica, match="generation 2, not yet at 3"):
+        live.require(3)

@@ -1,0 +1,72 @@
+"""Options of /predict and /embed: each wrong one is named, whether it came in the form or in the query."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.errors import InvalidInput
+from adapters.types import HeadRef
+from service.forms import ImageForm, check_head_name, head_ref, head_refs
+
+
+def form(**options: list[str]) -> ImageForm:
+    return ImageForm([b"image"], options)
+
+
+@pytest.mark.parametrize(
+    ("text", "ref"),
+    [
+        ("cats", HeadRef("cats")),
+        ("cats@3", HeadRef("cats", version=3)),
+        ("cats@live", HeadRef("cats")),
+        ("cats@canary-1.b_c", HeadRef("cats", alias="canary-1.b_c")),
+        ("0.a_b-c", HeadRef("0.a_b-c")),
+        ("a" * 63, HeadRef("a" * 63)),
+    ],
+)
+def test_references_are_a_name_a_version_or_an_alias(text, ref):
+    assert head_ref(text) == ref
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "@1", "Cats", "a/b", "../a", "a b", "-a", "ä", "a" * 64, "cats@", "cats@0", "cats@01", "cats@-1", "cats@A",
+     "cats@1@2", "cats@1234567890", "cats\n", "cats@live\n", "cats@1٣"],
+)  # fmt: skip
+def test_anything_else_is_refused_and_named(text):
+    with pytest.raises(InvalidInput) as refused:
+        head_ref(text)
+    assert refused.value.item is not None
+
+
+@given(st.text())
+def test_a_name_is_either_refused_or_safe_in_a_path(text):
+    try:
+        check_head_name(text)
+    except InvalidInput:
+        return
+    assert text.isascii() and "/" not in text and not text.startswith(".") and 1 <= len(text) <= 63
+
+
+def test_heads_are_counted():
+    with pytest.raises(InvalidInput, match="no head"):
+        head_refs([], 2)
+    with pytest.raises(InvalidInput, match="3 heads in one request; at most 2"):
+        head_refs(["a", "b", "c"], 2)
+    assert [r.name for r in head_refs(["b", "a"], 2)] == ["b", "a"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "0", "11", "1e1", "99999999999999999999", "٣"])
+def test_a_number_out_of_bounds_or_no_number_is_named(text):
+    with pytest.raises(InvalidInput, match="'top_k' must be a whole number from 1 to 10") as refused:
+        form(top_k=[text]).integer("top_k", 5, 1, 10)
+    assert refused.value.item == "top_k"
+
+
+def test_options_have_defaults_and_come_once():
+    assert form().integer("top_k", 5, 1, 10) == 5 and form(top_k=["7"]).integer("top_k", 5, 1, 10) == 7
+    assert form().on_error() == "fail" and form(on_error=["skip"]).on_error() == "skip"
+    with pytest.raises(InvalidInput, match="sent 2 times"):
+        form(on_error=["skip", "fail"]).on_error()
+    with pytest.raises(InvalidInput, match="must be fail or skip"):
+        form(on_error=["ignore"]).on_error()

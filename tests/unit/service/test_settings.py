@@ -1,0 +1,55 @@
+"""Settings come from ESPALIER_… variables, once, and say where everything is kept."""
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    import os
+
+    for name in [n for n in os.environ if n.startswith("ESPALIER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
+
+
+def test_everything_lies_in_the_home_folder_unless_urls_say_otherwise(tmp_path):
+    settings = Settings()
+    assert settings.database == f"sqlite:///{tmp_path / 'espalier.sqlite'}"
+    assert settings.artifacts == str(tmp_path / "artifacts")
+    assert settings.jobs_database == f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+
+
+def test_postgres_and_a_bucket_are_configuration(monkeypatch):
+    monkeypatch.setenv("ESPALIER_DATABASE_URL", "postgresql+psycopg://db/espalier")
+    monkeypatch.setenv("ESPALIER_ARTIFACTS_URL", "s3://bucket/espalier")
+    settings = Settings()
+    assert settings.database == settings.jobs_database == "postgresql+psycopg://db/espalier"
+    assert settings.artifacts == "s3://bucket/espalier"
+    monkeypatch.setenv("ESPALIER_JOBS_DATABASE_URL", "postgresql+psycopg://db/dbos")
+    assert Settings().jobs_database == "postgresql+psycopg://db/dbos"
+
+
+def test_a_relative_home_means_the_same_wherever_a_process_goes(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ESPALIER_HOME", "here")
+    settings = Settings()
+    assert settings.database == f"sqlite:///{tmp_path / 'here' / 'espalier.sqlite'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DEVICE", "tpu"), ("THREADS", "-1"), ("MAX_WAITING", "0"), ("POLL_SECONDS", "0"), ("WORKER_NICENESS", "20")],
+)
+def test_a_value_that_cannot_be_meant_stops_the_start(monkeypatch, name, value):
+    monkeypatch.setenv(f"ESPALIER_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_settings_do_not_change_and_each_says_what_it_is():
+    with pytest.raises(ValidationError):
+        Settings().threads = 3
+    assert all(field.description for field in Settings.model_fields.values())

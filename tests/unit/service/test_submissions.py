@@ -1,0 +1,141 @@
+"""A submission is accepted whole, or refused before anything is stored."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.requests import Request
+from support.pictures import shape
+
+from adapters.errors import (
+    BackboneNotFound,
+    EspalierError,
+    IdempotencyConflict,
+    InvalidHyperparameter,
+    InvalidImage,
+    InvalidInput,
+    NotEnoughData,
+    NotReady,
+    Overloaded,
+)
+from adapters.methods import logistic
+from adapters.store import backbones, capabilities, database, examples, jobs
+from adapters.store.artifacts import Artifacts
+from adapters.types import Backbone, Preprocessing
+from service import uploads
+from service.settings import Settings
+from service.submissions import Desk, _hyperparameters
+
+IMAGES = [(f"{k}-{n}.png", shape(k, n)) for n in range(2) for k in ("circle", "square")]
+LABELS = ["circle", "square"] * 2
+
+
+@pytest.fixture
+def desk(tmp_path: Path):
+    """A desk over an empty installation with one backbone and one method."""
+    settings = Settings(home=tmp_path, max_jobs=2, max_examples=10)
+    engine = database.connect(settings.database)
+    database.migrate(engine)
+    shape = Preprocessing(224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
+    backbones.save(engine, Backbone("tf_efficientnet_lite0", "d", "a", shape, "fp32", 1280, 1280))
+    capabilities.replace_all(engine, "method", {"logistic": logistic.Hyperparameters.model_json_schema()})
+    yield Desk(settings, engine, Artifacts(settings.artifacts))
+    engine.dispose()
+
+
+def submit(desk: Desk, key: str | None = None, images=IMAGES, labels=LABELS, **fields: str):
+    """Send a form as httpx builds it."""
+    data = {"head": "shapes", "labels": list(labels)} | fields
+    sent = httpx.Request("POST", "http://x", data=data, files=[("images", image) for image in images])
+    body = sent.read()
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", sent.headers["content-type"].encode())]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    with asyncio.run(uploads.receive(request, max_bytes=2**30)) as upload:
+        return desk.submit(upload, key)
+
+
+def is_empty(desk: Desk) -> bool:
+    blobs = list((desk.settings.home / "artifacts").rglob("*"))
+    return jobs.count_unfinished(desk.engine) == 0 and not [b for b in blobs if b.is_file()]
+
+
+def test_an_accepted_job_has_its_examples_and_their_bytes_in_the_store(desk):
+    job = submit(
+        desk, method="logistic", hyperparameters='{"regularization": 0.5}', seed="3", deploy="manual", mode="replace"
+    )
+    sent = examples.of_job(desk.engine, job.id)
+    assert [(e.file_name, e.label) for e in sent] == list(zip([n for n, _ in IMAGES], LABELS, strict=True))
+    assert [desk.artifacts.get(e.sha256) for e in sent] == [data for _, data in IMAGES]
+    request = jobs.get(desk.engine, job.id).request
+    assert (request.head, request.method, request.seed) == ("shapes", "logistic", 3)
+    assert (request.mode, request.deploy, request.backbone) == ("replace", "manual", "tf_efficientnet_lite0")
+    assert request.hyperparameters == {"regularization": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"head": "a/b"}, InvalidInput),
+        ({"task": "sorting"}, InvalidInput),
+        ({"method": "magic"}, InvalidInput),
+        ({"method": "logistic", "hyperparameters": '{"regularization": "much"}'}, InvalidHyperparameter),
+        ({"method": "logistic", "hyperparameters": "[1]"}, InvalidHyperparameter),
+        ({"backbone": "vgg"}, BackboneNotFound),
+        ({"surprise": "1"}, InvalidInput),
+        ({"labels": ["circle"] * 4}, NotEnoughData),
+        ({"images": [*IMAGES[:3], ("bad.png", b"bad")]}, InvalidImage),
+        ({"images": IMAGES * 3, "labels": LABELS * 3}, InvalidInput),
+        ({"key": ""}, InvalidInput),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value.__name__,
+)
+def test_what_is_refused_leaves_nothing(desk, change, error):
+    with pytest.raises(error):
+        submit(desk, **change)
+    assert is_empty(desk)
+
+
+def test_an_image_that_comes_twice_with_one_label_counts_once(desk):
+    job = submit(desk, images=[*IMAGES, IMAGES[0]], labels=[*LABELS, LABELS[0]])
+    assert len(examples.of_job(desk.engine, job.id)) == 4
+    with pytest.raises(NotEnoughData, match="different images"):
+        submit(desk, images=[IMAGES[0], IMAGES[0], IMAGES[1], IMAGES[1]], labels=["a", "a", "b", "b"])
+
+
+def test_a_key_gives_the_job_there_is_also_when_there_is_no_room(desk):
+    first = submit(desk, key="k")
+    submit(desk, head="other")
+    assert submit(desk, key="k").id == first.id
+    with pytest.raises(IdempotencyConflict):
+        submit(desk, key="k", seed="1")
+    with pytest.raises(Overloaded) as full:
+        submit(desk, head="third")
+    assert full.value.retry_after > 0
+
+
+def test_before_a_worker_has_started_once_the_answer_is_not_ready(desk):
+    with desk.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM capabilities")
+    with pytest.raises(NotReady, match="espalier worker"):
+        submit(desk)
+    assert is_empty(desk)
+
+
+@pytest.mark.parametrize("text", ["auto", '"auto"', " auto ", "{}"])
+def test_auto_leaves_the_hyperparameters_open(text):
+    assert _hyperparameters(text) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", '{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', "[" * 100_000, "{", '"x"', "1", "null"]
+)
+def test_hyperparameters_that_are_no_finite_json_object_are_refused(text):
+    with pytest.raises(InvalidHyperparameter) as refused:
+        _hyperparameters(text)
+    assert len(json.dumps(refused.value.message)) < 400 and isinstance(refused.value, EspalierError)
