@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
@@ -43,7 +44,9 @@ def build() -> FastAPI:
     from service import __version__
     from service.api import backbones, embed, finetune, heads, health, jobs, predict
 
-    app = FastAPI(title="Espalier", version=__version__, description="Teach a frozen backbone a new task over HTTP.")
+    # FastAPI's own /docs loads its scripts from a public CDN: blank where a self-hosted service has no way out.
+    about = "Teach a frozen backbone a new task over HTTP."
+    app = FastAPIOffline(title="Espalier", version=__version__, description=about, redoc_url=None)
     errors.install(app)
     for module in (predict, finetune, jobs, heads, backbones, embed, health):
         app.include_router(module.router)
