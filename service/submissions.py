@@ -10,7 +10,7 @@ import jsonschema
 from sqlalchemy.engine import Engine
 
 from adapters import tasks
-from adapters.errors import InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
+from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
 from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.types import Example, Job, JobRequest
@@ -51,9 +51,14 @@ class Desk:
         return self._accept(request, items, fingerprint, idempotency_key)
 
     def _accept(self, request: JobRequest, items: list[Item], fingerprint: str, key: str | None) -> Job:
-        found = self._store(items)
+        found, new = self._sorted_out(items)
         sent = [item.example for item in items]
-        job = jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key)
+        try:
+            self._store(new)
+            job = jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key)
+        except EspalierError:  # a full store, a key that came with another body at the same moment
+            self._take_back(new)
+            raise
         # A head deleted meanwhile may have taken blobs along that we found in place; now our rows hold them.
         self._store(found)
         return job
@@ -135,15 +140,23 @@ class Desk:
         if count >= self.settings.max_jobs:
             raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
 
-    def _store(self, items: list[Item]) -> list[Item]:
-        """Put every example's bytes in the store; returns those that were there already."""
-        found = []
+    def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
+        """Those whose bytes are in the store already, and those that are new to it."""
+        there = [self.artifacts.has(item.example.sha256) for item in items]
+        pairs = list(zip(items, there, strict=True))
+        return [item for item, known in pairs if known], [item for item, known in pairs if not known]
+
+    def _store(self, items: list[Item]) -> None:
+        """Put the bytes of those examples in the store that are not there yet."""
         for item in items:
-            if self.artifacts.has(item.example.sha256):
-                found.append(item)
-            else:
+            if not self.artifacts.has(item.example.sha256):
                 self.artifacts.put(item.data())
-        return found
+
+    def _take_back(self, items: list[Item]) -> None:
+        """Delete what was stored for nothing, but for what another job has come to hold."""
+        with self.engine.begin() as connection:
+            unused = examples.forget_unused(connection, [item.example.sha256 for item in items])
+        self.artifacts.delete(unused)
 
 
 def _check_layout(images: bool, archives: int, manifest: bool, labels: bool) -> None:

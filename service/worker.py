@@ -4,13 +4,15 @@ Our `jobs` table is the outbox: `/finetune` writes a row and answers 202; the wo
 runs each as a durable workflow (docs/adr/0001). Handing over twice does nothing: the workflow's id is the job's id.
 """
 
+import contextlib
+import fcntl
 import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
@@ -50,6 +52,10 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop. What is unfinished then is taken up by the next start under the same name."""
+        with _alone(self.settings):
+            self._run(stop)
+
+    def _run(self, stop: threading.Event) -> None:
         setup.prepare(self.settings, self.engine, self.artifacts)
         pipeline.warm()
         self._launch()
@@ -123,6 +129,24 @@ class Worker:
     def _end(self, job_id: str, status: str, error: dict[str, Any] | None) -> str:
         self.artifacts.delete(jobs.abandon(self.engine, job_id, status, error))
         return status
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """On SQLite all workers have one name, and a second one would take up the first one's running jobs: it waits.
+
+    The lock goes with the process, however that ends.
+    """
+    if not settings.database.startswith("sqlite"):
+        yield
+        return
+    with open(f"{settings.database.removeprefix('sqlite:///')}.worker", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("another worker is at work on this database; waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def durably(name: str, step: Callable[..., Any], *arguments: Any) -> Any:

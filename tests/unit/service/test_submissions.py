@@ -19,6 +19,7 @@ from adapters.errors import (
     NotEnoughData,
     NotReady,
     Overloaded,
+    StorageFull,
 )
 from adapters.methods import logistic
 from adapters.store import backbones, capabilities, database, examples, jobs
@@ -117,6 +118,24 @@ def test_a_key_gives_the_job_there_is_also_when_there_is_no_room(desk):
     with pytest.raises(Overloaded) as full:
         submit(desk, head="third")
     assert full.value.retry_after > 0
+
+
+def test_a_store_that_fills_up_keeps_nothing_of_what_was_sent(desk, monkeypatch):
+    """But for images that another job holds."""
+    other = submit(desk, images=[*IMAGES[:2], ("a", shape("circle", 8)), ("b", shape("square", 8))])
+    held = {e.sha256 for e in examples.of_job(desk.engine, other.id)}
+    whole, room = Artifacts.put, iter((True, False))
+
+    def put(store: Artifacts, data: bytes) -> str:
+        if not next(room):
+            raise StorageFull("there is no space left")
+        return whole(store, data)
+
+    monkeypatch.setattr(Artifacts, "put", put)
+    with pytest.raises(StorageFull):
+        submit(desk)
+    blobs = {b.name for b in (desk.settings.home / "artifacts").rglob("*") if b.is_file()}
+    assert blobs == held and next(room, "both used") == "both used"
 
 
 def test_before_a_worker_has_started_once_the_answer_is_not_ready(desk):
