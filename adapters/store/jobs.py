@@ -95,10 +95,13 @@ def list_page(
 
 
 def waiting(engine: Engine, limit: int = 1000) -> list[tuple[str, str]]:
-    """(id, head) of jobs that nobody has begun, oldest first."""
-    query = sa.select(jobs.c.id, jobs.c.head).where(jobs.c.status == "queued").order_by(jobs.c.created_at).limit(limit)
+    """(id, head) of jobs that may begin, oldest first: those of a head begin in the order they came, one by one."""
+    older = jobs.alias("older")
+    before = sa.tuple_(older.c.created_at, older.c.id) < sa.tuple_(jobs.c.created_at, jobs.c.id)
+    ahead = sa.exists().where(older.c.head == jobs.c.head, older.c.status.not_in(_TERMINAL), before)
+    query = sa.select(jobs.c.id, jobs.c.head).where(jobs.c.status == "queued", ~ahead)
     with reading(engine) as connection:
-        return [(row.id, row.head) for row in connection.execute(query)]
+        return [(row.id, row.head) for row in connection.execute(query.order_by(jobs.c.created_at).limit(limit))]
 
 
 def unfinished_ids(engine: Engine) -> list[str]:

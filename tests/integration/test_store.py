@@ -332,6 +332,15 @@ def test_waiting_jobs_come_oldest_first_and_only_while_they_wait(engine):
         jobs.get(engine, "job_none")
 
 
+def test_jobs_of_one_head_wait_for_each_other_in_the_order_they_came(engine):
+    made = [accept(engine) for _ in range(3)]
+    for job_id in made:
+        assert jobs.waiting(engine) == [(job_id, "cats")]
+        jobs.enter(engine, job_id, "training")
+        assert jobs.waiting(engine) == []
+        jobs.abandon(engine, job_id, "failed", None)
+
+
 def test_cancelling_a_waiting_job_frees_what_came_with_it(engine):
     publish(engine, "cats", "ab")
     job_id = accept(engine, "dogs", "bc")
