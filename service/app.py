@@ -76,4 +76,4 @@ class Espalier:
 
 # BentoML's timeout leaves a timer and a closure behind for each request until its time is up, which at 100 requests a
 # second is a third of a million of them, and its answer is not problem+json. It cannot be configured away.
-Espalier.config["traffic"].pop("timeout", None)
+Espalier.config["traffic"].pop("timeout", None)  # type: ignore[attr-defined]

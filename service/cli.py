@@ -115,9 +115,9 @@ def serve(host: str, port: int) -> None:
 @_readable
 def worker() -> None:
     """Run a training worker: as many as you like on Postgres, one on SQLite."""
-    # Before torch loads its OpenMP: by default idle threads spin, and beside a busy server that made training 4 to 10
-    # times dearer in CPU seconds (measured: one race, 1.0 s passive, 3.7–11 s spinning).
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Before torch loads its OpenMP, whose idle threads spin: beside a busy server one race took 28 s, with one thread
+    # 1.6. So torch gets half of the cores; the other half is the server's.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
     from service import worker as process
     from service.settings import Settings
 

@@ -53,10 +53,11 @@ def publish(engine: Engine, publication: Publication) -> int:
             return int(existing)
         job_store.refuse_unwanted(connection, publication.job_id)
         number = _insert_version(connection, publication)
-        example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
-        if not publication.rejected and publication.request.deploy == "auto":
-            _swap(connection, publication.request.head, LIVE, number, publication.expected_live)
-        _bump(connection, publication.request.head)
+        if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
+            example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
+            if publication.request.deploy == "auto":
+                _swap(connection, publication.request.head, LIVE, number, publication.expected_live)
+        state = _bump(connection, publication.request.head)
         status = "rejected" if publication.rejected else "succeeded"
         job_store.finish(
             connection,
@@ -64,7 +65,7 @@ def publish(engine: Engine, publication: Publication) -> int:
             status,
             version=number,
             metrics=publication.metrics,
-            report=publication.report,
+            report=publication.report | {"generation": state},
         )
     return number
 
@@ -191,6 +192,9 @@ def set_alias(engine: Engine, name: str, alias: str, number: int) -> int:
     """
     resolve(engine, HeadRef(name, version=number))
     with engine.begin() as connection:
+        wanted = sa.select(versions.c.number).where(versions.c.head == name, versions.c.number == number)
+        if connection.execute(wanted.with_for_update()).scalar() is None:
+            raise VersionNotFound(f"version {number} of {name!r} was deleted just now", item=f"{name}@{number}")
         where = (aliases.c.head == name, aliases.c.alias == alias)
         values = {"number": number, "updated_at": now()}
         if connection.execute(aliases.update().where(*where).values(**values)).rowcount == 0:

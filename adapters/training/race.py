@@ -136,8 +136,9 @@ def _candidates(
     measured: list[list[Floats]] = [[] for _ in settings]  # logits of each fold, by setting
     running, programs_ = list(range(len(settings))), None
     for number, (train, val) in enumerate(split.folds):
-        start = programs_ and [programs_[i] for i in running]
-        fitted = _fit(data, train, name, [settings[i] for i in running], seed, cancelled, start)
+        # Each fold begins at zero: where a fit begins is forgotten only by one that goes to the very end, and the fold
+        # before has seen these answers (tried: it turned 98.8 % into 99.9 %).
+        fitted = _fit(data, train, name, [settings[i] for i in running], seed, cancelled)
         programs_ = dict(zip(running, fitted, strict=True))
         for i, program in programs_.items():
             measured[i].append(programs.run(program, data.rows(val)))

@@ -15,6 +15,7 @@ from adapters.training import programs
 from adapters.types import Embeddings, Floats, HeadProgram
 
 TOLERANCE = 1e-4  # of a probability
+FEW = 128  # rows that go through in small batches
 LARGEST_BATCH = 1024  # as many images as one /predict takes by default
 LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
 EXTREMES = 3  # rows of them
@@ -56,7 +57,9 @@ def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:
 
 def _compare(head: Head, probes: Embeddings, wanted: Floats, slack: Floats, size: int) -> float:
     """The largest difference when the probes go through in batches of `size`, the last one filled up by repetition."""
-    rows = np.resize(np.arange(len(probes)), -(-len(probes) // size) * size)
+    # The extreme rows are the last ones; a thousand single runs would prove no more than a hundred and take 0.1 s.
+    few = np.arange(len(probes))[-min(len(probes), max(size, FEW)) :]
+    rows = np.resize(few, -(-len(few) // size) * size)
     answered = np.concatenate([head.run(probes[part]) for part in rows.reshape(-1, size)])
     if answered.shape != (len(rows), wanted.shape[1]) or not np.isfinite(answered).all():
         raise ParityError(f"at batch {size} the exported graph does not answer with finite numbers of the right shape")

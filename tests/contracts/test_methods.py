@@ -31,7 +31,7 @@ def fit(name: str, count: int, settings=None) -> tuple[list[dict], list[HeadProg
     method = methods.get(name)
     regime = Regime(count, DIMENSION, CLASSES, count // CLASSES, count / CLASSES)
     settings = settings or method.settings(method.Hyperparameters(), regime)
-    return settings, method.fit(inputs, targets, CLASSES, settings, 0, lambda: None)
+    return settings, method.fit(inputs, targets, CLASSES, settings, 0, lambda: None, final=True)
 
 
 def probabilities(program: HeadProgram, inputs: torch.Tensor) -> np.ndarray:

@@ -22,7 +22,7 @@ def test_coefficients_and_probabilities_agree_with_scikit_learn(shape, strength)
     count, _, classes = shape
     inputs, targets = data(*shape)
     setting = {"inputs": "standardized", "regularization": strength}
-    (program,) = logistic.fit(inputs, targets, classes, [setting], 0, lambda: None)
+    (program,) = logistic.fit(inputs, targets, classes, [setting], 0, lambda: None, final=True)
     affine, linear = program.steps
     x = (inputs.numpy() - affine.shift) * affine.scale
     # Two classes as multinomial: scikit-learn has one weight w where we have ± w/2, whose penalty is half of w's.
