@@ -50,7 +50,7 @@ def build() -> FastAPI:
     errors.install(app)
     for module in (predict, finetune, jobs, heads, backbones, embed, health):
         app.include_router(module.router)
-    # FastAPI would say "Not Found" with no word of help; BentoML's own routes (/livez, /readyz, /bento) come before ours.
+    # FastAPI would say "Not Found" with no word of help. BentoML's own routes (/livez, /readyz, /bento) come first.
     app.add_api_route("/{path:path}", _nowhere, methods=METHODS, include_in_schema=False)
     return app
 
