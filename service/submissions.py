@@ -142,15 +142,15 @@ class Desk:
 
     def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
         """Those whose bytes are in the store already, and those that are new to it."""
-        there = [self.artifacts.has(item.example.sha256) for item in items]
+        there = self.artifacts.has_all([item.example.sha256 for item in items])
         pairs = list(zip(items, there, strict=True))
         return [item for item, known in pairs if known], [item for item, known in pairs if not known]
 
     def _store(self, items: list[Item]) -> None:
         """Put the bytes of those examples in the store that are not there yet."""
-        for item in items:
-            if not self.artifacts.has(item.example.sha256):
-                self.artifacts.put(item.data())
+        there = self.artifacts.has_all([item.example.sha256 for item in items])
+        missing = (item for item, known in zip(items, there, strict=True) if not known)
+        self.artifacts.put_all((item.example.sha256, item.data) for item in missing)
 
     def _take_back(self, items: list[Item]) -> None:
         """Delete what was stored for nothing, but for what another job has come to hold."""

@@ -13,7 +13,7 @@ from service.multipart import Form, Part, Sink
 
 MAX_PARTS = 200_000
 MAX_FIELD_BYTES = 16 << 20  # all text fields of a request together
-SLICE_BYTES = 1 << 20  # the most that is parsed and hashed before other requests get their turn
+SLICE_BYTES = 1 << 20  # the most that is parsed and hashed at a time
 
 __all__ = ["Part", "Upload", "read_body", "receive"]
 
@@ -79,12 +79,32 @@ async def receive(
     form = Form(*_content_type(request), max_parts, max_field_bytes)
     try:
         async with aclosing(_bounded(request, max_bytes)) as chunks:
-            async for chunk in chunks:
-                form.feed(chunk)
+            await _feed(form, chunks)
         return Upload(form.finish(), form.sink)
     except BaseException:
         form.sink.close()
         raise
+
+
+async def _feed(form: Form, chunks: AsyncGenerator[bytes, None]) -> None:
+    """Parse, hash and store in a thread while more is received, so that neither waits; a small body stays here."""
+    gathered, size = [], 0
+    busy: asyncio.Future[None] | None = None
+    try:
+        async for chunk in chunks:
+            gathered.append(chunk)
+            size += len(chunk)
+            if size >= SLICE_BYTES:
+                if busy is not None:
+                    await busy
+                busy = asyncio.get_running_loop().run_in_executor(None, form.feed, b"".join(gathered))
+                gathered, size = [], 0
+    finally:
+        if busy is not None:
+            await asyncio.wait([busy])  # whatever happened here: the caller will close what the thread writes to
+    if busy is not None:
+        busy.result()
+    form.feed(b"".join(gathered))
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

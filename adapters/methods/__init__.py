@@ -19,6 +19,8 @@ from adapters.types import HeadProgram
 if TYPE_CHECKING:
     import torch
 
+    from adapters.inputs import Inputs
+
 Setting = dict[str, Any]  # one concrete choice of every hyperparameter, ready for JSON
 
 
@@ -46,7 +48,7 @@ class Method(Protocol):
 
     def fit(
         self,
-        inputs: "torch.Tensor",
+        inputs: "Inputs",
         targets: "torch.Tensor",
         classes: int,
         settings: list[Setting],
@@ -55,7 +57,7 @@ class Method(Protocol):
         start: list[HeadProgram] | None = None,
         final: bool = False,
     ) -> list[HeadProgram]:
-        """Embeddings f32 [N, D] and class numbers i64 [N] → one program for each setting, ending in logits [N, K].
+        """Inputs of N examples and class numbers i64 [N] → one program for each setting, ending in logits [N, K].
 
         Every class must occur. `cancelled` is called often and raises when the job was cancelled. `start` are programs
         of the same settings fitted on similar data: a place to begin, which must not change where the fit ends.

@@ -9,16 +9,18 @@ Objective, as scikit-learn's with C = 1 / (N·λ): mean cross-entropy + λ/2 ‖
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.inputs import Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
-from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Step
+from adapters.types import Affine, HeadProgram, Linear
 
 GRID = (4.0, 1.0, 0.25, 0.06, 0.015, 0.004, 0.001, 2.5e-4, 6e-5)  # λ on inputs of unit variance
 INPUTS = ("power", "standardized")
+FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain"}
 AFFORDABLE = 4e6  # N·min(N, D)·K: above this, `auto` tries power only, which won or tied on all data we measured
 MOST_LOGITS = 5e7  # N·G·K floats in memory at a time: larger grids are solved in parts
 MEMORY = 5  # pairs that L-BFGS remembers
@@ -29,8 +31,6 @@ EASY = 0.1  # nats: where the objective is far below, as on separable data, digi
 BACKTRACKS = 12
 SUFFICIENT = 1e-4  # Armijo's constant
 NOISE = 1e-6  # of the objective, float32 rounding: a smaller rise is none
-SPREAD_FLOOR = 0.1  # of the median: a feature that hardly varies among few examples is not blown up
-RANK_FLOOR, ROUGH_FLOOR = 1e-9, 1e-6  # of the largest eigenvalue
 WARM = 0.25  # examples a dimension from which a start is worth more than the eigenbasis
 
 
@@ -63,7 +63,7 @@ def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
 
 
 def fit(
-    inputs: torch.Tensor,
+    inputs: Inputs,
     targets: torch.Tensor,
     classes: int,
     settings: list[Setting],
@@ -78,41 +78,35 @@ def fit(
         chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
         strengths = [settings[i]["regularization"] for i in chosen]
         begin = [start[i] for i in chosen] if start else None
-        fitted = _fit_kind(
-            inputs, targets, classes, kind, strengths, cancelled, begin, TOLERANCE if final else COMPARING
-        )
+        fitted = _fit_kind(inputs, targets, classes, FORMS[kind], strengths, cancelled, begin, final)
         programs |= zip(chosen, fitted, strict=True)
     return [programs[i] for i in range(len(settings))]
 
 
 def _fit_kind(
-    inputs: torch.Tensor,
+    inputs: Inputs,
     targets: torch.Tensor,
     classes: int,
-    kind: str,
+    kind: Kind,
     strengths: list[float],
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None,
-    tolerance: float,
+    final: bool,
 ) -> list[HeadProgram]:
-    first: tuple[Step, ...] = (Power(0.5), L2Normalize()) if kind == "power" else ()
-    x = _power(inputs) if kind == "power" else inputs
-    shift, scale = _standardizer(x)
-    x = (x - shift) * scale
+    form = inputs.standardized(kind)
     # Near the answer the eigenbasis saves less than it costs, unless there are few examples and it is small.
-    warm = start is not None and len(x) >= WARM * x.shape[1]
-    basis, rotated, variances = (
-        (None, x, x.square().mean(dim=0)) if warm else _eigenbasis(x, exact=tolerance == TOLERANCE)
-    )
-    affine = Affine(_numpy(shift), _numpy(scale))
+    start = start if start is not None and len(inputs) >= WARM * form.x.shape[1] else None
+    axes = inputs.eigenbasis(kind, exact=final) if start is None else None
+    x, variances = (axes.rotated, axes.variances) if axes else (form.x, form.x.square().mean(dim=0))
     programs = []
-    for part, begin in _parts(strengths, start if warm else None, len(x) * classes):
+    for part, begin in _parts(strengths, start, len(x) * classes):
         penalties = torch.tensor(part, dtype=x.dtype, device=x.device)
-        point = _point(begin, shift, scale) if begin else None
-        weights, biases = solve(rotated, variances, targets, classes, penalties, cancelled, point, tolerance)
-        unrotated = weights.mT if basis is None else basis @ weights.mT
+        point = _point(begin, form.shift, form.scale) if begin else None
+        tolerance = TOLERANCE if final else COMPARING
+        weights, biases = solve(x, variances, targets, classes, penalties, cancelled, point, tolerance)
+        unrotated = axes.back(weights) if axes else weights.mT
         for weight, bias in zip(unrotated, biases, strict=True):
-            programs.append(HeadProgram((*first, affine, Linear(_numpy(weight), _numpy(bias)))))
+            programs.append(HeadProgram((*form.steps, Linear(numpy(weight), numpy(bias)))))
     return programs
 
 
@@ -138,35 +132,6 @@ def _parts(
     size = max(1, int(MOST_LOGITS // logits_each))
     for i in range(0, len(strengths), size):
         yield strengths[i : i + size], start[i : i + size] if start else None
-
-
-def _power(x: torch.Tensor) -> torch.Tensor:
-    x = x.sign() * x.abs().sqrt()
-    return x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
-
-
-def _standardizer(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shift and scale [D]. A feature that never varies is switched off: nothing was learned of it."""
-    shift, spread = x.mean(dim=0), x.std(dim=0, correction=0)
-    varies = spread > 1e-6 * shift.abs() + 1e-12
-    typical = spread[varies].median() if bool(varies.any()) else spread.new_ones(())
-    scale = torch.where(varies, 1 / spread.clamp_min(SPREAD_FLOOR * typical), torch.zeros_like(spread))
-    return shift, scale
-
-
-def _eigenbasis(x: torch.Tensor, exact: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Principal axes V [D, R], x·V [N, R] and its variances [R].
-
-    `exact` works in float64, so that V is orthogonal to the last axis; float32 takes half the time and loses axes with
-    less than a millionth of the first one's variance, which no comparison of candidates can tell.
-    """
-    wide, y = x.shape[0] < x.shape[1], x.double() if exact else x
-    values, vectors = torch.linalg.eigh(y @ y.T if wide else y.T @ y)
-    keep = values > (RANK_FLOOR if exact else ROUGH_FLOOR) * values[-1].clamp_min(1e-30)
-    values, vectors = values[keep], vectors[:, keep]
-    basis = (y.T @ vectors) / values.sqrt() if wide else vectors
-    rotated = vectors * values.sqrt() if wide else y @ basis
-    return basis.to(x.dtype), rotated.to(x.dtype).contiguous(), (values / len(x)).to(x.dtype)
 
 
 @dataclass(slots=True)
@@ -347,7 +312,3 @@ def _remember(state: _State, step: torch.Tensor, change: torch.Tensor) -> None:
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Inner products problem by problem, [G]."""
     return (a * b).flatten(1).sum(dim=1)
-
-
-def _numpy(x: torch.Tensor) -> Any:
-    return x.float().cpu().contiguous().numpy()

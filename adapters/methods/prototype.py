@@ -5,17 +5,17 @@ al. 2019). Nothing is optimised, so it leads where there are one or two examples
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.inputs import Inputs, Kind, normalized, numpy
 from adapters.methods import Regime, Setting
-from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Step
+from adapters.types import Affine, HeadProgram, L2Normalize, Linear
 
 COSINE_SCALE = 20.0  # logits = 20·cosine, so that the temperature found by calibration is near one
 FEW = 50  # examples of the median class; above that a discriminative method has always won our races
-EPSILON = 1e-12
 
 
 class Hyperparameters(BaseModel):
@@ -38,7 +38,7 @@ def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
 
 
 def fit(
-    inputs: torch.Tensor,
+    inputs: Inputs,
     targets: torch.Tensor,
     classes: int,
     settings: list[Setting],
@@ -52,22 +52,13 @@ def fit(
     return [_program(inputs, targets, classes, setting["inputs"]) for setting in settings]
 
 
-def _program(inputs: torch.Tensor, targets: torch.Tensor, classes: int, kind: str) -> HeadProgram:
-    first: tuple[Step, ...] = (Power(0.5), L2Normalize()) if kind == "power" else ()
-    x = _normalized(inputs.sign() * inputs.abs().sqrt()) if kind == "power" else inputs
+def _program(inputs: Inputs, targets: torch.Tensor, classes: int, kind: Kind) -> HeadProgram:
+    first, x = inputs.form(kind)
     one_hot = torch.nn.functional.one_hot(targets, classes).to(x.dtype)  # [N, K]
     counts = one_hot.sum(dim=0)[:, None]
     shift = ((one_hot.T @ x) / counts).mean(dim=0)  # the mean of class means: imbalance must not pull the origin
-    means = (one_hot.T @ _normalized(x - shift)) / counts  # [K, D]
-    weight = COSINE_SCALE * _normalized(means).T  # [D, K]
-    affine = Affine(_numpy(shift), _numpy(torch.ones_like(shift)))
-    linear = Linear(_numpy(weight), _numpy(weight.new_zeros(classes)))
+    means = (one_hot.T @ normalized(x - shift)) / counts  # [K, D]
+    weight = COSINE_SCALE * normalized(means).T  # [D, K]
+    affine = Affine(numpy(shift), numpy(torch.ones_like(shift)))
+    linear = Linear(numpy(weight), numpy(weight.new_zeros(classes)))
     return HeadProgram((*first, affine, L2Normalize(), linear))
-
-
-def _normalized(x: torch.Tensor) -> torch.Tensor:
-    return x / x.norm(dim=1, keepdim=True).clamp_min(EPSILON)
-
-
-def _numpy(x: torch.Tensor) -> Any:
-    return x.float().cpu().contiguous().numpy()

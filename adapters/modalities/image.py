@@ -28,6 +28,8 @@ _RESAMPLE = {
 }
 # Pillow's own bomb guard counts pixels process-wide; ours is per call, before decoding, with a message for the caller.
 Image.MAX_IMAGE_PIXELS = None
+# Odd metadata is not the caller's problem. Once for all: `catch_warnings` is not safe among threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
@@ -108,9 +110,7 @@ def _decode_other(data: bytes | memoryview, max_pixels: int) -> Image.Image:
 
 def _opened(data: bytes | memoryview) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata is not the caller's problem
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # Pillow's plugins raise whatever they like on hostile bytes
         names = "JPEG, PNG, WebP, BMP, GIF or TIFF"
         raise InvalidImage(f"not an image: the bytes are not {names}") from error
@@ -126,16 +126,14 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any mode → RGB: transparency over white, 16-bit scaled to 8, inks to light."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image.load()
-            if image.mode == "F":
-                raise InvalidImage("float pixels have no agreed range; convert the image to 8 or 16 bits")
-            if image.mode.startswith("I"):
-                return _from_16_bit(image)
-            if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-                return _over_white(image.convert("RGBA"))
-            return image.convert("RGB")
+        image.load()
+        if image.mode == "F":
+            raise InvalidImage("float pixels have no agreed range; convert the image to 8 or 16 bits")
+        if image.mode.startswith("I"):
+            return _from_16_bit(image)
+        if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+            return _over_white(image.convert("RGBA"))
+        return image.convert("RGB")
     except InvalidImage:
         raise
     except Exception as error:  # truncated or hostile data

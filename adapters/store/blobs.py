@@ -15,7 +15,7 @@ class JobArtifacts(Artifacts):
     """The artifact store as one job writes to it: what it puts is noted first, so that nothing outlives its use."""
 
     def __init__(self, engine: Engine, artifacts: Artifacts, job_id: str) -> None:
-        self._store = artifacts._store
+        self._folder, self._store = artifacts._folder, artifacts._store
         self._engine, self._job_id = engine, job_id
 
     def put(self, data: bytes | memoryview) -> str:

@@ -134,13 +134,15 @@ def _mates(pairs: _Pairs, roots: Indices, fingerprints: Thumbnails) -> tuple[Ind
     near = (pairs.embedding >= MATE_EMBEDDING) & (roots[pairs.left] != roots[pairs.right])
     left, right = pairs.left[near], pairs.right[near]
     score = (pairs.thumbnail + pairs.embedding)[near]
-    nearest: dict[int, tuple[float, int, int, int]] = {}  # group → score, other group, the two images
-    for s, i, j in zip(score.tolist(), left.tolist(), right.tolist(), strict=True):
-        for a, b in ((i, j), (j, i)):
-            mine, other = int(roots[a]), int(roots[b])
-            nearest[mine] = max(nearest.get(mine, (-2.0, -1, -1, -1)), (s, other, a, b))
-    mutual = [(a, b) for g, (_, o, a, b) in nearest.items() if g < o and nearest[o][1] == g]
-    i, j = np.array(mutual, dtype=np.int64).reshape(-1, 2).T
+    # Each pair from both ends; sorted, the last row of a group names its nearest.
+    ends = [np.concatenate(e) for e in ((left, right), (right, left))]
+    mine, other = roots[ends[0]], roots[ends[1]]
+    order = np.lexsort((*reversed(ends), other, np.concatenate((score, score)), mine))
+    last = order[np.flatnonzero(np.diff(mine[order], append=-1))]
+    nearest = np.full(len(roots), -1)
+    nearest[mine[last]] = other[last]
+    mutual = last[(nearest[other[last]] == mine[last]) & (mine[last] < other[last])]
+    i, j = ends[0][mutual], ends[1][mutual]
     crops = _aligned(fingerprints[i], fingerprints[j]) >= MATE_THUMBNAIL
     return i[crops], j[crops]
 
@@ -149,19 +151,18 @@ def _aligned(one: Thumbnails, other: Thumbnails) -> NDArray[np.float32]:
     """The best correlation [P] of thumbnails [P, 256] when either is cropped a little; bilinear, 27 crops."""
     a, b = torch.from_numpy(one.astype(np.float32)), torch.from_numpy(other.astype(np.float32))
     best = torch.full((len(a),), -1.0)
-    for crop in _crops():
-        for x, y in ((a @ crop.T, b), (a, b @ crop.T)):
-            best = torch.maximum(best, (_centred(x) * _centred(y)).sum(dim=1))
+    for share in CROPS:
+        for x, y in ((a, b), (b, a)):
+            found = torch.einsum("pcd,pd->pc", _centred(_cropped(x, share)), _centred(y))
+            best = torch.maximum(best, found.max(dim=1).values)
     return best.numpy()
 
 
-def _crops() -> list[torch.Tensor]:
-    """Operators [256, 256] that cut 2–5 % off a thumbnail's sides and stretch the rest back, at nine positions each."""
-    found = []
-    for share in CROPS:
-        ways = [_crop(share, at) for at in (0.0, 0.5, 1.0)]
-        found += [torch.kron(down, across) for down in ways for across in ways]
-    return found
+def _cropped(thumbnails: torch.Tensor, share: float) -> torch.Tensor:
+    """Thumbnails [P, 256] with `share` cut off and the rest stretched back, at nine positions: [P, 9, 256]."""
+    ways = torch.stack([_crop(share, at) for at in (0.0, 0.5, 1.0)])  # [3, 16, 16]
+    square = thumbnails.view(-1, 1, 1, SIDE, SIDE)
+    return (ways[:, None] @ square @ ways.mT[None, :]).flatten(3).flatten(1, 2)
 
 
 def _crop(share: float, at: float) -> torch.Tensor:
@@ -176,4 +177,4 @@ def _crop(share: float, at: float) -> torch.Tensor:
 
 def _centred(x: torch.Tensor) -> torch.Tensor:
     """Rows of mean zero and norm one: their products are correlations. A blank picture is like nothing."""
-    return torch.nn.functional.normalize(x - x.mean(dim=1, keepdim=True), dim=1)
+    return torch.nn.functional.normalize(x - x.mean(dim=-1, keepdim=True), dim=-1)

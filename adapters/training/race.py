@@ -14,6 +14,7 @@ import torch
 
 from adapters import methods
 from adapters.errors import InvalidHyperparameter
+from adapters.inputs import Inputs
 from adapters.methods import Regime, Setting
 from adapters.tasks import Task
 from adapters.training import programs
@@ -23,6 +24,7 @@ from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale
 
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
 
+SHARED_FROM = 300  # training examples a fold: from here folds share the standardisation and the eigenbasis of all
 PRUNE_FROM = 300  # training examples: below it all settings run all folds, which costs little and is noisier
 SURVIVORS = 3  # settings a method that run every fold
 
@@ -75,7 +77,7 @@ def race(
     Raises InvalidInput for an unknown method, InvalidHyperparameter for what it does not take.
     """
     began = time.perf_counter()
-    data = _Data(torch.from_numpy(embeddings).to(programs.device()), torch.from_numpy(targets), len(classes))
+    data = _Data(embeddings, targets, len(classes), split.rest)
     regime = _regime(data, targets, split)
     entered = _entered(method, hyperparameters, regime)
     candidates: list[_Candidate] = []
@@ -100,15 +102,29 @@ def race(
     )
 
 
-@dataclass(frozen=True, slots=True)
 class _Data:
-    embeddings: torch.Tensor  # f32 [N, D], on the device
-    targets: torch.Tensor  # i64 [N], on the CPU
-    classes: int
+    """The examples of a race. Those of the test set lend nothing, not even to a mean."""
+
+    def __init__(self, embeddings: Embeddings, targets: Indices, classes: int, rest: Indices) -> None:
+        self.embeddings = torch.from_numpy(embeddings).to(programs.device())  # f32 [N, D]
+        self.targets = torch.from_numpy(targets)  # i64 [N], on the CPU
+        self.classes = classes
+        self.dimension = embeddings.shape[1]
+        self.position = torch.full((len(targets),), -1)
+        self.position[torch.from_numpy(rest)] = torch.arange(len(rest))
+        self.rest = Inputs(self.rows(rest))
 
     def rows(self, index: Indices) -> torch.Tensor:
         """Some of the embeddings, f32 [M, D], on the device."""
         return self.embeddings[torch.from_numpy(index).to(self.embeddings.device)]
+
+    def inputs(self, index: Indices) -> Inputs:
+        """What to fit on. Many examples of the rest are seen in forms made from all of the rest, labels apart."""
+        if len(index) == len(self.rest):
+            return self.rest
+        if len(index) < SHARED_FROM:
+            return Inputs(self.rows(index))
+        return self.rest.part(self.position[torch.from_numpy(index)].to(self.embeddings.device))
 
 
 def _entered(method: str, hyperparameters: dict[str, Any], regime: Regime) -> list[tuple[str, list[Setting]]]:
@@ -125,7 +141,7 @@ def _entered(method: str, hyperparameters: dict[str, Any], regime: Regime) -> li
 
 def _regime(data: _Data, targets: Indices, split: Split) -> Regime:
     counts = np.bincount(targets[split.rest], minlength=data.classes)
-    return Regime(len(split.rest), data.embeddings.shape[1], data.classes, int(counts.min()), float(np.median(counts)))
+    return Regime(len(split.rest), data.dimension, data.classes, int(counts.min()), float(np.median(counts)))
 
 
 def _candidates(
@@ -174,7 +190,7 @@ def _fit(
     final: bool = False,
 ) -> list[HeadProgram]:
     targets = data.targets[torch.from_numpy(rows)].to(data.embeddings.device)
-    return methods.get(name).fit(data.rows(rows), targets, data.classes, settings, seed, cancelled, start, final)
+    return methods.get(name).fit(data.inputs(rows), targets, data.classes, settings, seed, cancelled, start, final)
 
 
 def _losses(logits: Floats, targets: Indices) -> Floats:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from adapters import methods
 from adapters.errors import InvalidHyperparameter, InvalidInput
+from adapters.inputs import Inputs
 from adapters.methods import Regime
 from adapters.runtime.head import Head
 from adapters.training import export, programs
@@ -31,7 +32,7 @@ def fit(name: str, count: int, settings=None) -> tuple[list[dict], list[HeadProg
     method = methods.get(name)
     regime = Regime(count, DIMENSION, CLASSES, count // CLASSES, count / CLASSES)
     settings = settings or method.settings(method.Hyperparameters(), regime)
-    return settings, method.fit(inputs, targets, CLASSES, settings, 0, lambda: None, final=True)
+    return settings, method.fit(Inputs(inputs), targets, CLASSES, settings, 0, lambda: None, final=True)
 
 
 def probabilities(program: HeadProgram, inputs: torch.Tensor) -> np.ndarray:
@@ -92,7 +93,7 @@ def test_inputs_are_not_changed(name, count):
     inputs, targets = data(count)
     before = inputs.clone(), targets.clone()
     settings, _ = fit(name, count)
-    methods.get(name).fit(inputs, targets, CLASSES, settings, 0, lambda: None)
+    methods.get(name).fit(Inputs(inputs), targets, CLASSES, settings, 0, lambda: None)
     assert torch.equal(inputs, before[0]) and torch.equal(targets, before[1])
 
 
@@ -131,14 +132,14 @@ def test_features_that_never_vary_do_no_harm(name, count):
     inputs, targets = data(count)
     inputs[:, 0], inputs[:, 1] = 0.0, 1e6
     settings, _ = fit(name, count)
-    for program in methods.get(name).fit(inputs, targets, CLASSES, settings, 0, lambda: None):
+    for program in methods.get(name).fit(Inputs(inputs), targets, CLASSES, settings, 0, lambda: None):
         assert np.isfinite(probabilities(program, inputs)).all()
 
 
 def test_identical_examples_do_no_harm(name):
     inputs, targets = torch.ones(6, DIMENSION), torch.arange(6) % CLASSES
     settings, _ = fit(name, 9)
-    for program in methods.get(name).fit(inputs, targets, CLASSES, settings, 0, lambda: None):
+    for program in methods.get(name).fit(Inputs(inputs), targets, CLASSES, settings, 0, lambda: None):
         assert np.isfinite(probabilities(program, inputs)).all()
 
 
@@ -152,7 +153,7 @@ def test_cancelling_is_heard(name):
     inputs, targets = data(9)
     settings, _ = fit(name, 9)
     with pytest.raises(Stop):
-        methods.get(name).fit(inputs, targets, CLASSES, settings, 0, cancelled)
+        methods.get(name).fit(Inputs(inputs), targets, CLASSES, settings, 0, cancelled)
 
 
 @pytest.mark.gpu
@@ -160,7 +161,7 @@ def test_cancelling_is_heard(name):
 def test_a_gpu_fits_the_same_heads(name, count):
     inputs, targets = data(count)
     settings, on_cpu = fit(name, count)
-    on_gpu = methods.get(name).fit(inputs.cuda(), targets.cuda(), CLASSES, settings, 0, lambda: None)
+    on_gpu = methods.get(name).fit(Inputs(inputs.cuda()), targets.cuda(), CLASSES, settings, 0, lambda: None)
     for one, other in zip(on_cpu, on_gpu, strict=True):
         np.testing.assert_allclose(probabilities(one, inputs), probabilities(other, inputs), atol=2e-3)
 

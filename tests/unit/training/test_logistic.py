@@ -6,6 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from adapters.errors import InvalidHyperparameter
+from adapters.inputs import Inputs
 from adapters.methods import Regime, check, logistic
 
 
@@ -22,7 +23,7 @@ def test_coefficients_and_probabilities_agree_with_scikit_learn(shape, strength)
     count, _, classes = shape
     inputs, targets = data(*shape)
     setting = {"inputs": "standardized", "regularization": strength}
-    (program,) = logistic.fit(inputs, targets, classes, [setting], 0, lambda: None, final=True)
+    (program,) = logistic.fit(Inputs(inputs), targets, classes, [setting], 0, lambda: None, final=True)
     affine, linear = program.steps
     x = (inputs.numpy() - affine.shift) * affine.scale
     # Two classes as multinomial: scikit-learn has one weight w where we have ± w/2, whose penalty is half of w's.
@@ -36,7 +37,8 @@ def test_coefficients_and_probabilities_agree_with_scikit_learn(shape, strength)
 
 def test_a_warm_start_at_the_answer_stops_at_once():
     inputs, targets = data(200, 10, 3)
-    _, rotated, variances = logistic._eigenbasis(inputs - inputs.mean(dim=0))
+    axes = Inputs(inputs).eigenbasis("plain", exact=True)
+    rotated, variances = axes.rotated, axes.variances
     calls: list[int] = []
     penalties = torch.tensor([0.1, 0.01])
     cold, bias = logistic.solve(rotated, variances, targets, 3, penalties, lambda: calls.append(0))
@@ -65,7 +67,7 @@ def test_a_senseless_penalty_is_refused(strength):
 def test_a_large_grid_is_solved_in_parts(monkeypatch):
     inputs, targets = data(60, 8, 3)
     settings = [{"inputs": "power", "regularization": value} for value in (1.0, 0.1, 0.01)]
-    whole = logistic.fit(inputs, targets, 3, settings, 0, lambda: None)
+    whole = logistic.fit(Inputs(inputs), targets, 3, settings, 0, lambda: None)
     monkeypatch.setattr(logistic, "MOST_LOGITS", 200)
-    for one, other in zip(whole, logistic.fit(inputs, targets, 3, settings, 0, lambda: None), strict=True):
+    for one, other in zip(whole, logistic.fit(Inputs(inputs), targets, 3, settings, 0, lambda: None), strict=True):
         np.testing.assert_allclose(one.steps[-1].weight, other.steps[-1].weight, atol=1e-3)
