@@ -1,0 +1,137 @@
+"""The inputs of a fit: forms of embeddings, each made once however many fits share it.
+
+A race fits dozens of heads on overlapping parts of one set of embeddings. Normalising, standardising and above all the
+eigenbasis depend on no label, so they are made once for all folds: an eigendecomposition a fold was half of a race.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from adapters.types import Affine, L2Normalize, Power, Step
+
+Kind = Literal["plain", "normalized", "power"]
+
+EPSILON = 1e-12
+SPREAD_FLOOR = 0.1  # of the median: a feature that hardly varies among few examples is not blown up
+RANK_FLOOR, ROUGH_FLOOR = 1e-9, 1e-6  # of the largest eigenvalue
+
+
+@dataclass(frozen=True, slots=True)
+class Standardized:
+    """Inputs of mean zero and unit variance, and the steps that lead to them from an embedding."""
+
+    steps: tuple[Step, ...]
+    x: torch.Tensor  # f32 [N, D]
+    shift: torch.Tensor  # f32 [D]
+    scale: torch.Tensor  # f32 [D]
+
+
+@dataclass(frozen=True, slots=True)
+class Eigenbasis:
+    """Principal axes of standardised inputs; their span is all that a penalised linear fit on them can use."""
+
+    rotated: torch.Tensor  # f32 [N, R], the inputs in it
+    variances: torch.Tensor  # f32 [R], of what the basis was made from
+    factors: tuple[torch.Tensor, ...]  # their product is the basis [D, R]
+
+    def back(self, weights: torch.Tensor) -> torch.Tensor:
+        """Weights [G, K, R] on the axes → weights [G, D, K] on the inputs."""
+        columns = weights.flatten(0, 1).T  # [R, G·K]: a product with a few columns is cheaper than making the basis
+        for factor in reversed(self.factors):
+            columns = factor @ columns
+        return columns.T.unflatten(0, weights.shape[:2]).mT
+
+
+class Inputs:
+    """Embeddings f32 [N, D] on the device, and forms of them, made when first asked for."""
+
+    def __init__(self, embeddings: torch.Tensor) -> None:
+        self.embeddings = embeddings
+        self._parent: Inputs | None = None
+        self._rows: torch.Tensor | None = None
+        self._made: dict[Any, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def part(self, rows: torch.Tensor) -> "Inputs":
+        """Some of the examples, i64 [M], in forms that were made from all of them."""
+        part = Inputs(self.embeddings[rows])
+        part._parent, part._rows = self, rows
+        return part
+
+    def form(self, kind: Kind) -> tuple[tuple[Step, ...], torch.Tensor]:
+        """The steps of a kind, and their outcome f32 [N, D]."""
+        x = self.embeddings
+        if kind == "plain":
+            return (), x
+        if kind == "normalized":
+            return (L2Normalize(),), normalized(x)
+        if kind not in self._made:
+            self._made[kind] = normalized(x.sign() * x.abs().sqrt())
+        return (Power(0.5), L2Normalize()), self._made[kind]
+
+    def standardized(self, kind: Kind) -> Standardized:
+        """A form, shifted and scaled feature by feature."""
+        key = ("standardized", kind)
+        if key not in self._made:
+            self._made[key] = self._standardized(kind)
+        found: Standardized = self._made[key]
+        return found
+
+    def eigenbasis(self, kind: Kind, exact: bool) -> Eigenbasis:
+        """A standardised form in its principal axes.
+
+        `exact` works in float64, so that the basis is orthogonal to the last axis; float32 takes half the time and
+        loses axes with less than a millionth of the first one's variance, which no comparison of candidates can tell.
+        """
+        key = ("eigenbasis", kind, exact)
+        if key not in self._made:
+            if self._parent is not None:
+                whole = self._parent.eigenbasis(kind, exact)
+                self._made[key] = Eigenbasis(whole.rotated[self._rows], whole.variances, whole.factors)
+            else:
+                self._made[key] = _eigenbasis(self.standardized(kind).x, exact)
+        found: Eigenbasis = self._made[key]
+        return found
+
+    def _standardized(self, kind: Kind) -> Standardized:
+        if self._parent is not None:
+            whole = self._parent.standardized(kind)
+            return Standardized(whole.steps, whole.x[self._rows], whole.shift, whole.scale)
+        steps, x = self.form(kind)
+        shift, scale = _standardizer(x)
+        return Standardized((*steps, Affine(numpy(shift), numpy(scale))), (x - shift) * scale, shift, scale)
+
+
+def normalized(x: torch.Tensor) -> torch.Tensor:
+    """Rows of norm one, as the step L2Normalize makes them."""
+    return x / x.norm(dim=1, keepdim=True).clamp_min(EPSILON)
+
+
+def numpy(x: torch.Tensor) -> Any:
+    """A tensor as a step of a HeadProgram keeps it: f32, on the CPU."""
+    return x.float().cpu().contiguous().numpy()
+
+
+def _standardizer(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shift and scale [D]. A feature that never varies is switched off: nothing was learned of it."""
+    shift = x.mean(dim=0)
+    spread = (x - shift).square().mean(dim=0).sqrt()  # `std` takes four times as long on a CPU
+    varies = spread > 1e-6 * shift.abs() + 1e-12
+    typical = spread[varies].median() if bool(varies.any()) else spread.new_ones(())
+    scale = torch.where(varies, 1 / spread.clamp_min(SPREAD_FLOOR * typical), torch.zeros_like(spread))
+    return shift, scale
+
+
+def _eigenbasis(x: torch.Tensor, exact: bool) -> Eigenbasis:
+    wide, y = x.shape[0] < x.shape[1], x.double() if exact else x
+    values, vectors = torch.linalg.eigh(y @ y.T if wide else y.T @ y)
+    keep = values > (RANK_FLOOR if exact else ROUGH_FLOOR) * values[-1].clamp_min(1e-30)
+    values, vectors = values[keep], vectors[:, keep]
+    rotated = vectors * values.sqrt() if wide else y @ vectors
+    factors = (y.T, vectors / values.sqrt()) if wide else (vectors,)
+    parts = [part.to(x.dtype).contiguous() for part in (rotated, values / len(x), *factors)]
+    return Eigenbasis(parts[0], parts[1], tuple(parts[2:]))
