@@ -1,6 +1,7 @@
 """Programs: run a HeadProgram in torch, which is the reference that the exported graph must equal; and store one."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,25 @@ def run(
 
     `dtype` is what is computed in: float64 shows how much of a difference is float32's rounding.
     """
+    return run_all([program], embeddings, device, dtype)[0]
+
+
+def run_all(
+    programs: Sequence[HeadProgram],
+    embeddings: Embeddings | torch.Tensor,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> list[Floats]:
+    """`run` for several programs; first steps that they share, as those of one fit do, are run once."""
     x = torch.as_tensor(embeddings)
     where = device or x.device
+    found: list[list[torch.Tensor]] = [[] for _ in programs]
     with torch.no_grad():
-        steps = [_on(step, where, dtype) for step in program.steps]
-        parts = [_through(steps, part.to(where, dtype)).float().cpu() for part in x.split(CHUNK)]
-    return torch.cat(parts).numpy()
+        for part in x.split(CHUNK):
+            known: dict[tuple[int, ...], torch.Tensor] = {(): part.to(where, dtype)}
+            for program, outputs in zip(programs, found, strict=True):
+                outputs.append(_through(program.steps, known, where, dtype).float().cpu())
+    return [torch.cat(outputs).numpy() for outputs in found]
 
 
 def to_bytes(program: HeadProgram) -> bytes:
@@ -62,9 +76,19 @@ def from_bytes(data: bytes) -> HeadProgram:
         raise CorruptArtifact(f"these bytes are not a stored head program ({error})") from error
 
 
-def _through(steps: list[Any], x: torch.Tensor) -> torch.Tensor:
-    for kind, values in steps:
+def _through(
+    steps: tuple[Step, ...], known: dict[tuple[int, ...], torch.Tensor], where: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """The outcome of steps; `known` are those of the same step objects before, kept but for the last step's."""
+    x, path = known[()], tuple(id(step) for step in steps)
+    for count, step in enumerate(steps, start=1):
+        if path[:count] in known:
+            x = known[path[:count]]
+            continue
+        kind, values = _on(step, where, dtype)
         x = _REFERENCE[kind](x, *values)
+        if count < len(steps):
+            known[path[:count]] = x
     return x
 
 
