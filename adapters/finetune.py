@@ -111,7 +111,7 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     parts = split(targets, grouped, data.wished, data.known, job.request.seed)
     result = race(
         embeddings, targets, classes, parts, task, job.request.method, job.request.hyperparameters,
-        job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled,
+        job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget,
     )  # fmt: skip
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, parts)

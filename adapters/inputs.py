@@ -62,6 +62,18 @@ class Inputs:
         part._parent, part._rows = self, rows
         return part
 
+    @property
+    def pool(self) -> int:
+        """How many examples the forms were made from."""
+        return len(self if self._parent is None else self._parent)
+
+    def others(self, kind: Kind, exact: bool) -> torch.Tensor:
+        """The examples that forms were made from and that are not among these, in their principal axes, f32 [M, R]."""
+        whole = self if self._parent is None else self._parent
+        left = torch.ones(len(whole), dtype=torch.bool, device=self.embeddings.device)
+        left[slice(None) if self._rows is None else self._rows] = False
+        return whole.eigenbasis(kind, exact).rotated[left]
+
     def form(self, kind: Kind) -> tuple[tuple[Step, ...], torch.Tensor]:
         """The steps of a kind, and their outcome f32 [N, D]."""
         x = self.embeddings

@@ -74,6 +74,11 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
+class Relu:
+    """x → max(x, 0), elementwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
     """x → x·factor: one over the calibration temperature."""
 
@@ -85,7 +90,7 @@ class Softmax:
     """Logits → probabilities that sum to one, f32 [N, K]."""
 
 
-Step: TypeAlias = Power | L2Normalize | Affine | Linear | Scale | Softmax
+Step: TypeAlias = Power | L2Normalize | Affine | Linear | Relu | Scale | Softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,7 @@ class JobRequest:
     mode: Mode = "append"
     seed: int = 0
     deploy: Deploy = "auto"
+    budget: float | None = None  # estimated seconds of one core for the race; None: by the number of examples
 
 
 @dataclass(frozen=True, slots=True)

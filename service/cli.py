@@ -127,13 +127,14 @@ def worker() -> None:
 @main.command()
 @click.argument("head")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--method", help="auto (default), logistic, prototype, …")
+@click.option("--method", help="auto (default), gda, logistic, mlp, prototype, ridge")
 @click.option("--hyperparameters", help="JSON object, e.g. '{\"regularization\": 0.001}'")
 @click.option("--backbone", help="Name of a backbone; default: the head's own.")
 @click.option(
     "--mode", type=click.Choice(["append", "replace"]), help="Add to the head's examples (default) or start over."
 )
 @click.option("--seed", type=int)
+@click.option("--budget", type=float, help="Seconds that the race of methods may take; more tries more candidates.")
 @click.option("--deploy", type=click.Choice(["auto", "manual"]), help="manual: make a version without serving it.")
 @click.option("--no-wait", is_flag=True, help="Return when the job is accepted.")
 @remote

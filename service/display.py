@@ -82,6 +82,8 @@ def _report(report: Json) -> None:
     out.print(f"embedded {embedding.get('new', 0)} new images, {embedding.get('cached', 0)} from the cache")
     out.print(f"gate: {'passed' if gate.get('passed') else 'not passed'}; {escape(str(gate.get('reason', '')))}")
     _race(report.get("race", []))
+    if "race_note" in report:
+        out.print(f"[dim]{escape(report['race_note'])}[/]")
     _classes(report.get("per_class", {}))
 
 

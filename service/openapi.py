@@ -62,6 +62,11 @@ FINETUNE_FORM = _form(
         "backbone": {"type": "string", "description": "GET /backbones lists them."},
         "mode": {"enum": ["append", "replace"], "default": "append"},
         "seed": {"type": "integer", "default": 0},
+        "budget": {
+            "type": "string",
+            "default": "auto",
+            "description": "Estimated seconds of one core that the race may take; more tries more candidates.",
+        },
         "deploy": {
             "enum": ["auto", "manual"],
             "default": "auto",

@@ -109,6 +109,7 @@ class JobRequestView(Wire):
     mode: Literal["append", "replace"]
     seed: int
     deploy: Literal["auto", "manual"]
+    budget: float | None = Field(None, description="Seconds given to the race; null: chosen by the examples.")
 
 
 class JobError(Wire):

@@ -22,9 +22,10 @@ from service.uploads import Upload
 
 FIELDS = frozenset({
     "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
-    "deploy",
+    "deploy", "budget",
 })  # fmt: skip
 AUTO = "auto"
+MAX_BUDGET = 3600.0  # seconds of racing
 MAX_KEY = 255  # characters of an Idempotency-Key
 
 
@@ -78,6 +79,7 @@ class Desk:
             mode=_choice(upload, "mode", ("append", "replace")),  # type: ignore[arg-type]
             seed=_seed(upload.field("seed", "0") or ""),
             deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
+            budget=_budget(upload.field("budget", AUTO) or AUTO),
         )
         tasks.get(request.task)
         self._check_method(request)
@@ -190,7 +192,7 @@ def _labeled(items: list[Item], task_name: str) -> list[Item]:
 
 
 def _facts(request: JobRequest) -> dict[str, Any]:
-    names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy")
+    names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget")
     return {name: getattr(request, name) for name in names}
 
 
@@ -206,6 +208,20 @@ def _seed(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text[:12]) >= 2**31:
         raise InvalidInput(f"'seed' must be a whole number from 0 to 2147483647, not {text[:50]!r}", item="seed")
     return int(text)
+
+
+def _budget(text: str) -> float | None:
+    if text == AUTO:
+        return None
+    try:
+        seconds = float(text[:30])
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= MAX_BUDGET:  # NaN is not either
+        raise InvalidInput(
+            f"'budget' must be auto, or seconds up to {MAX_BUDGET:,.0f}, not {text[:50]!r}", item="budget"
+        )
+    return seconds
 
 
 def _hyperparameters(text: str) -> dict[str, Any]:

@@ -32,7 +32,13 @@ class Regime:
     dimension: int  # D
     classes: int  # K
     smallest: int  # training examples of the smallest class
-    median: float  # and of the median class
+    median: float  # of the median class
+    largest: int  # and of the largest
+
+    @property
+    def rank(self) -> int:
+        """The most dimensions that N embeddings can span."""
+        return min(self.examples, self.dimension)
 
 
 class Method(Protocol):
@@ -40,11 +46,14 @@ class Method(Protocol):
 
     Hyperparameters: type[BaseModel]  # its JSON schema is what the API publishes
 
-    def suits(self, regime: Regime) -> bool:
-        """Whether `auto` lets this method take part."""
+    def promise(self, regime: Regime) -> float:
+        """How early `auto` lets this method in, before its budget is spent: the highest first, zero never."""
 
     def settings(self, hyperparameters: Any, regime: Regime) -> list[Setting]:
         """The concrete candidates that a caller's hyperparameters leave open, from most to least regularised."""
+
+    def work(self, regime: Regime, settings: list[Setting]) -> float:
+        """About how many floating-point operations one fit of these settings takes, beside making their inputs."""
 
     def fit(
         self,

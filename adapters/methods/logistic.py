@@ -19,9 +19,8 @@ from adapters.methods import Regime, Setting
 from adapters.types import Affine, HeadProgram, Linear
 
 GRID = (4.0, 1.0, 0.25, 0.06, 0.015, 0.004, 0.001, 2.5e-4, 6e-5)  # λ on inputs of unit variance
-INPUTS = ("power", "standardized")
-FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain"}
-AFFORDABLE = 4e6  # N·min(N, D)·K: above this, `auto` tries power only, which won or tied on all data we measured
+FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
+IMBALANCED = 3.0  # largest class over smallest, from which `auto` tries both priors
 MOST_LOGITS = 5e7  # N·G·K floats in memory at a time: larger grids are solved in parts
 MEMORY = 5  # pairs that L-BFGS remembers
 ITERATIONS = 100  # only penalties far below the best need more: they are as good as solved
@@ -40,26 +39,43 @@ class Hyperparameters(BaseModel):
     regularization: Literal["auto"] | Annotated[float, Field(gt=0, le=1e6)] = Field(
         "auto", description="λ in mean cross-entropy + λ/2 ‖W‖²; `auto` tries 9 from 4 to 0.00006"
     )
-    inputs: Literal["auto", "standardized", "power"] = Field(
+    inputs: Literal["auto", "power", "standardized", "normalized"] = Field(
         "auto",
-        description="`standardized` scales each feature to unit variance; `power` takes the signed square root and "
-        "L2-normalises before that; `auto` tries both where that is affordable",
+        description="Each feature is scaled to unit variance: as it is (`standardized`), after L2-normalising "
+        "(`normalized`), or after the signed square root and L2-normalising (`power`)",
+    )
+    prior: Literal["auto", "data", "uniform"] = Field(
+        "auto",
+        description="`uniform` takes the classes' log frequencies off the logits (Menon et al., ICLR 2021), so that a "
+        "rare class counts as much as a common one; `auto` tries it where classes differ threefold in size",
     )
 
 
-def suits(regime: Regime) -> bool:
-    """Always: it wins from about five examples a class, and the penalty keeps it sane below."""
-    return True
+def promise(regime: Regime) -> float:
+    """First from five examples a class; below that the penalty keeps it sane."""
+    return 3.0 if regime.median >= 5 else 1.0
 
 
 def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
-    """Every λ of the grid with every kind of inputs, or what was asked for."""
-    work = regime.examples * min(regime.examples, regime.dimension) * regime.classes
-    kinds = INPUTS if work <= AFFORDABLE else INPUTS[:1]
-    kinds = kinds if hyperparameters.inputs == "auto" else (hyperparameters.inputs,)
+    """Every λ of the grid with every kind of inputs and prior, or what was asked for."""
+    kinds = tuple(FORMS) if hyperparameters.inputs == "auto" else (hyperparameters.inputs,)
     strength = hyperparameters.regularization
     grid = GRID if strength == "auto" else (strength,)
-    return [{"inputs": kind, "regularization": float(value)} for value in grid for kind in kinds]
+    unlike = regime.largest >= IMBALANCED * regime.smallest
+    both = ("data", "uniform") if unlike else ("data",)
+    priors = both if hyperparameters.prior == "auto" else (hyperparameters.prior,)
+    return [
+        {"inputs": kind, "regularization": float(value), "prior": prior}
+        for kind in kinds
+        for value in grid
+        for prior in priors
+    ]
+
+
+def work(regime: Regime, settings: list[Setting]) -> float:
+    """See `adapters.methods.Method.work`; 25: measured, of the iterations of a whole grid."""
+    strengths = len({setting["regularization"] for setting in settings})
+    return 25.0 * strengths * regime.examples * regime.rank * regime.classes
 
 
 def fit(
@@ -75,12 +91,22 @@ def fit(
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     programs: dict[int, HeadProgram] = {}
     for kind in dict.fromkeys(setting["inputs"] for setting in settings):
-        chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
-        strengths = [settings[i]["regularization"] for i in chosen]
-        begin = [start[i] for i in chosen] if start else None
+        chosen = {i: settings[i]["regularization"] for i, s in enumerate(settings) if s["inputs"] == kind}
+        strengths = list(dict.fromkeys(chosen.values()))
+        begin = [start[next(i for i in chosen if chosen[i] == value)] for value in strengths] if start else None
         fitted = _fit_kind(inputs, targets, classes, FORMS[kind], strengths, cancelled, begin, final)
-        programs |= zip(chosen, fitted, strict=True)
+        solved = dict(zip(strengths, fitted, strict=True))
+        programs |= {i: _with_prior(solved[value], targets, settings[i]["prior"]) for i, value in chosen.items()}
     return [programs[i] for i in range(len(settings))]
+
+
+def _with_prior(program: HeadProgram, targets: torch.Tensor, prior: str) -> HeadProgram:
+    if prior == "data":
+        return program
+    *first, linear = program.steps
+    assert isinstance(linear, Linear)
+    shares = torch.bincount(targets, minlength=len(linear.bias)) / len(targets)
+    return HeadProgram((*first, Linear(linear.weight, linear.bias - numpy(shares.log()))))
 
 
 def _fit_kind(

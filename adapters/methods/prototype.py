@@ -26,15 +26,20 @@ class Hyperparameters(BaseModel):
     )
 
 
-def suits(regime: Regime) -> bool:
+def promise(regime: Regime) -> float:
     """Few examples a class: with more it is only slower to say what logistic says better."""
-    return regime.median <= FEW
+    return 0.5 if regime.median <= FEW else 0.0
 
 
 def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
     """Plain and power-normalised inputs, or the one that was asked for."""
     choice = hyperparameters.inputs
     return [{"inputs": inputs} for inputs in (("plain", "power") if choice == "auto" else (choice,))]
+
+
+def work(regime: Regime, settings: list[Setting]) -> float:
+    """See `adapters.methods.Method.work`."""
+    return len(settings) * 4.0 * regime.examples * regime.dimension * regime.classes
 
 
 def fit(

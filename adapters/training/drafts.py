@@ -58,7 +58,9 @@ def of(
     shas = data.sha256s
     names = split.names(len(shas))
     assignments = [Assignment(e.sha256, e.label, name) for e, name in zip(data.examples, names, strict=True)]
-    report = measured.figures | {"race": result.table, "temperature": result.temperature} | timing
+    report = (
+        measured.figures | {"race": result.table, "race_note": result.note, "temperature": result.temperature} | timing
+    )
     return Draft(
         artifacts.put(programs.to_bytes(result.program)), classes, result.method, result.hyperparameters,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],

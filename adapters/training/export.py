@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adapters.errors import CorruptArtifact
-from adapters.types import Affine, Floats, HeadProgram, L2Normalize, Linear, Power, Scale, Softmax, Step
+from adapters.types import Affine, Floats, HeadProgram, L2Normalize, Linear, Power, Relu, Scale, Softmax, Step
 
 OPSET = 18
 IR_VERSION = 10  # onnxruntime 1.18 and later read it
@@ -92,6 +92,8 @@ class _Graph:
             case Linear(weight, bias):
                 parameters = [self._constant(f"{prefix}.weight", weight), self._constant(f"{prefix}.bias", bias)]
                 self._node("Gemm", [source, *parameters], target)
+            case Relu():
+                self._node("Relu", [source], target)
             case Scale(factor):
                 self._node("Mul", [source, self._constant(f"{prefix}.factor", factor)], target)
             case Softmax():

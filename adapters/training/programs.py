@@ -10,10 +10,22 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from adapters.errors import CorruptArtifact
-from adapters.types import Affine, Embeddings, Floats, HeadProgram, L2Normalize, Linear, Power, Scale, Softmax, Step
+from adapters.types import (
+    Affine,
+    Embeddings,
+    Floats,
+    HeadProgram,
+    L2Normalize,
+    Linear,
+    Power,
+    Relu,
+    Scale,
+    Softmax,
+    Step,
+)
 
 EPSILON = 1e-12  # of L2Normalize; the exported graph has the same
-KINDS = {kind.__name__: kind for kind in (Power, L2Normalize, Affine, Linear, Scale, Softmax)}
+KINDS = {kind.__name__: kind for kind in (Power, L2Normalize, Affine, Linear, Relu, Scale, Softmax)}
 CHUNK = 8192  # rows at a time: bounds memory whatever N is
 
 
@@ -97,6 +109,7 @@ _REFERENCE: dict[str, Any] = {
     "L2Normalize": lambda x: x / x.norm(dim=1, keepdim=True).clamp_min(EPSILON),
     "Affine": lambda x, shift, scale: (x - shift) * scale,
     "Linear": lambda x, weight, bias: x @ weight + bias,
+    "Relu": lambda x: x.relu(),
     "Scale": lambda x, factor: x * factor,
     "Softmax": lambda x: x.softmax(dim=1),
 }

@@ -6,7 +6,8 @@ candidates apart on few examples, and it is what the temperature improves.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,12 @@ from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
 
 SHARED_FROM = 300  # training examples a fold: from here folds share the standardisation and the eigenbasis of all
-PRUNE_FROM = 300  # training examples: below it all settings run all folds, which costs little and is noisier
-SURVIVORS = 3  # settings a method that run every fold
+PRUNE_FROM = 300  # training examples: below it all candidates run all folds, which costs little and is noisier
+SURVIVORS = 3  # candidates that run every fold
+BUDGET, BUDGET_EACH = 0.7, 0.001  # seconds by default, or so many an example: a tenth of what embedding it takes
+SPEED = {"cpu": 2e10, "cuda": 2e12}  # operations a second, for estimates: a CPU core does no more on skinny products
+LATER_FOLDS = 0.4  # of what the first fold costs
+ON_TRUST = 5.0  # temperature of a head that nothing was measured of: what races with two examples a class find
 
 Report = Callable[[dict[str, Any]], None]
 Row = dict[str, Any]
@@ -42,20 +47,21 @@ class RaceResult:
     table: list[
         Row
     ]  # best first, ready for JSON: method, hyperparameters, log_loss, standard_error, accuracy, folds, seconds
+    note: str  # what was tried, and what was not for want of time
     probabilities: Floats  # [M, K], of the winner for `index`, from fits that had not seen them
     index: Indices  # [M], positions in the data that the race was given
     temperature: float
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Candidate:
     method: str
     setting: Setting
-    logits: Floats  # [M, K], out of fold
-    index: Indices  # [M], of what
-    row: Row
-    program: HeadProgram | None  # of the last fold: where the final fit may begin
+    folds: list[Floats] = field(default_factory=list)  # logits [M, K] of each fold that it ran
+    program: HeadProgram | None = None  # of the last fold: where the final fit may begin
+    seconds: float = 0.0
+    row: Row = field(default_factory=dict)
 
 
 def race(
@@ -69,24 +75,25 @@ def race(
     seed: int,
     report: Report,
     cancelled: Callable[[], None],
+    budget: float | None = None,
 ) -> RaceResult:
     """Choose and train a head on embeddings f32 [N, D] with targets i64 [N].
 
     `method` is a name or "auto", which races every method that suits the data. `report` gets
-    {"method", "done", "of", "rows"} after each method; `cancelled` is called often and raises Cancelled.
+    {"method", "done", "of", "rows"} for each method; `cancelled` is called often and raises Cancelled. `budget` is in
+    estimated seconds of one core, so that the same data and seed give the same race on a busy machine.
     Raises InvalidInput for an unknown method, InvalidHyperparameter for what it does not take.
     """
     began = time.perf_counter()
     data = _Data(embeddings, targets, len(classes), split.rest)
     regime = _regime(data, targets, split)
-    entered = _entered(method, hyperparameters, regime)
-    candidates: list[_Candidate] = []
-    for done, (name, settings) in enumerate(entered, start=1):
-        cancelled()
-        found = _candidates(data, split, name, settings, seed, cancelled)
-        candidates += found
-        report({"method": name, "done": done, "of": len(entered), "rows": [c.row for c in found]})
+    candidates, note = _entered(method, hyperparameters, regime, len(split.folds), budget)
+    if not split.folds:
+        return _unraced(data, split, candidates, task, seed, cancelled, began)
+    _run(data, split, candidates, seed, cancelled)
+    _tell(candidates, split, data, report)
     winner = _winner(candidates, len(split.folds))
+    logits = np.concatenate(winner.folds)
     start = [winner.program] if winner.program else None
     program = _fit(data, split.rest, winner.method, [winner.setting], seed, cancelled, start, final=True)[0]
     heat: float = winner.row["temperature"]
@@ -95,8 +102,9 @@ def race(
         method=winner.method,
         hyperparameters=winner.setting,
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["log_loss"])),
-        probabilities=(torch.from_numpy(winner.logits) / heat).softmax(dim=1).numpy(),
-        index=winner.index,
+        note=note,
+        probabilities=(torch.from_numpy(logits) / heat).softmax(dim=1).numpy(),
+        index=np.concatenate([val for _, val in split.folds]),
         temperature=heat,
         seconds=time.perf_counter() - began,
     )
@@ -127,56 +135,146 @@ class _Data:
         return self.rest.part(self.position[torch.from_numpy(index)].to(self.embeddings.device))
 
 
-def _entered(method: str, hyperparameters: dict[str, Any], regime: Regime) -> list[tuple[str, list[Setting]]]:
-    """Each method that takes part, with its candidates."""
+def _entered(
+    method: str, hyperparameters: dict[str, Any], regime: Regime, folds: int, budget: float | None
+) -> tuple[list[_Candidate], str]:
+    """Who takes part: what each method would try with one kind of inputs at a time, as long as the budget lasts."""
+    budget = max(BUDGET, BUDGET_EACH * regime.examples) if budget is None else budget
+    entered: list[_Candidate] = []
+    kinds: set[Any] = set()
+    spent = 0.0
+    left_out: list[tuple[float, str, Any, list[Setting]]] = []
+    for name, settings in _groups(method, hyperparameters, regime):
+        kind = settings[0].get("inputs")
+        cost = _seconds(methods.get(name).work(regime, settings), regime, folds, kind not in kinds)
+        if spent + cost > budget:
+            left_out.append((cost, name, kind, settings))
+            continue
+        spent += cost
+        kinds.add(kind)
+        entered += [_Candidate(name, setting) for setting in settings]
+    if not entered:  # somebody has to
+        cheapest = min(left_out, key=lambda group: group[0])
+        left_out.remove(cheapest)
+        entered = [_Candidate(cheapest[1], setting) for setting in cheapest[3]]
+    note = f"{len(entered)} candidates of {len({c.method for c in entered})} methods"
+    return entered, note + _excuse(left_out, budget)
+
+
+def _excuse(left_out: list[tuple[float, str, Any, list[Setting]]], budget: float) -> str:
+    if not left_out:
+        return "; all that suit the data were tried"
+    named = ", ".join(f"{name} on {kind} ({cost:.1f} s)" for cost, name, kind, _ in left_out)
+    return f"; left out, as their estimated time is over the budget of {budget:.1f} s: {named}"
+
+
+def _groups(method: str, hyperparameters: dict[str, Any], regime: Regime) -> list[tuple[str, list[Setting]]]:
+    """(method, settings with one kind of inputs), the first kinds of all methods before their second ones."""
     if method != "auto":
         checked = methods.check(method, hyperparameters)
-        return [(method, methods.get(method).settings(checked, regime))]
+        return _by_inputs(method, methods.get(method).settings(checked, regime))
     if hyperparameters:
         first = next(iter(hyperparameters))[:80]
         raise InvalidHyperparameter(f"hyperparameter {first!r} needs a method; `auto` takes none", item=first)
-    suited = [name for name in methods.names() if methods.get(name).suits(regime)]
-    return [(name, methods.get(name).settings(methods.check(name, {}), regime)) for name in suited]
+    promises = {name: methods.get(name).promise(regime) for name in methods.names()}
+    suited = sorted((name for name in promises if promises[name]), key=lambda name: -promises[name])
+    groups = [_by_inputs(name, methods.get(name).settings(methods.check(name, {}), regime)) for name in suited]
+    return [group for rank in zip_longest(*groups) for group in rank if group is not None]
+
+
+def _by_inputs(name: str, settings: list[Setting]) -> list[tuple[str, list[Setting]]]:
+    kinds = dict.fromkeys(setting.get("inputs") for setting in settings)
+    return [(name, [setting for setting in settings if setting.get("inputs") == kind]) for kind in kinds]
+
+
+def _seconds(work: float, regime: Regime, folds: int, new_inputs: bool) -> float:
+    """Estimated seconds of one core for all folds; making inputs in their principal axes is most of a small race."""
+    basis = 1.5 * regime.rank**2 * (regime.rank + max(regime.examples, regime.dimension)) if new_inputs else 0.0
+    return (basis + work * (1 + LATER_FOLDS * (folds - 1))) / SPEED[programs.device().type]
 
 
 def _regime(data: _Data, targets: Indices, split: Split) -> Regime:
     counts = np.bincount(targets[split.rest], minlength=data.classes)
-    return Regime(len(split.rest), data.dimension, data.classes, int(counts.min()), float(np.median(counts)))
+    return Regime(
+        len(split.rest), data.dimension, data.classes, int(counts.min()), float(np.median(counts)), int(counts.max())
+    )
 
 
-def _candidates(
-    data: _Data, split: Split, name: str, settings: list[Setting], seed: int, cancelled: Callable[[], None]
-) -> list[_Candidate]:
-    """Every setting on the first fold, and those that still may win on the others."""
-    began = time.perf_counter()
-    measured: list[list[Floats]] = [[] for _ in settings]  # logits of each fold, by setting
-    running, programs_ = list(range(len(settings))), None
+def _run(data: _Data, split: Split, candidates: list[_Candidate], seed: int, cancelled: Callable[[], None]) -> None:
+    """Every candidate on the first fold, and those that still may win on the others."""
+    running = candidates
     for number, (train, val) in enumerate(split.folds):
         # Each fold begins at zero: where a fit begins is forgotten only by one that goes to the very end, and the fold
         # before has seen these answers (tried: it turned 98.8 % into 99.9 %).
-        fitted = _fit(data, train, name, [settings[i] for i in running], seed, cancelled)
-        programs_ = dict(zip(running, fitted, strict=True))
-        for i, logits in zip(running, programs.run_all(fitted, data.rows(val)), strict=True):
-            measured[i].append(logits)
+        inputs, unseen = data.inputs(train), data.rows(val)
+        targets = data.targets[torch.from_numpy(train)].to(data.embeddings.device)
+        for name in dict.fromkeys(candidate.method for candidate in running):
+            cancelled()
+            mine = [candidate for candidate in running if candidate.method == name]
+            _fold(data, inputs, targets, unseen, mine, seed, cancelled)
         if number == 0 and len(train) >= PRUNE_FROM:
-            running = _survivors(running, measured, data.targets[torch.from_numpy(val)].numpy())
-    found = [
-        _measure(name, setting, logits, split, data, programs_.get(i) if programs_ else None)
-        for i, (setting, logits) in enumerate(zip(settings, measured, strict=True))
-    ]
-    seconds = (time.perf_counter() - began) / len(settings)  # they are solved together: each one's share
-    for candidate in found:
-        candidate.row["seconds"] = round(seconds, 4)
-    return found
+            running = _survivors(running, data.targets[torch.from_numpy(val)].numpy())
 
 
-def _survivors(running: list[int], measured: list[list[Floats]], targets: Indices) -> list[int]:
-    """The best few of the first fold: a setting far behind on a fifth of the data does not win on all of it.
+def _fold(
+    data: _Data,
+    inputs: Inputs,
+    targets: torch.Tensor,
+    unseen: torch.Tensor,
+    candidates: list[_Candidate],
+    seed: int,
+    cancelled: Callable[[], None],
+) -> None:
+    """Fit the candidates of one method and keep what they say of examples that they did not see."""
+    began = time.perf_counter()
+    settings = [candidate.setting for candidate in candidates]
+    fitted = methods.get(candidates[0].method).fit(inputs, targets, data.classes, settings, seed, cancelled)
+    answers = programs.run_all(fitted, unseen)
+    share = (time.perf_counter() - began) / len(candidates)  # they are solved together
+    for candidate, program, logits in zip(candidates, fitted, answers, strict=True):
+        candidate.folds.append(logits)
+        candidate.program = program
+        candidate.seconds += share
+
+
+def _survivors(candidates: list[_Candidate], targets: Indices) -> list[_Candidate]:
+    """The best few of the first fold: a candidate far behind on a fifth of the data does not win on all of it.
 
     Racing as in Maron & Moore (1994), with one cut: it is what makes five folds cost about two.
     """
-    losses = {i: _losses(measured[i][0], targets)[0].mean() for i in running}
-    return sorted(sorted(running, key=lambda i: float(losses[i]))[:SURVIVORS])
+    losses = {id(c): float(_losses(c.folds[0], targets)[0].mean()) for c in candidates}
+    best = sorted(candidates, key=lambda c: losses[id(c)])[:SURVIVORS]
+    return [candidate for candidate in candidates if candidate in best]
+
+
+def _tell(candidates: list[_Candidate], split: Split, data: _Data, report: Report) -> None:
+    """The figures of every candidate, reported method by method."""
+    names = list(dict.fromkeys(candidate.method for candidate in candidates))
+    for done, name in enumerate(names, start=1):
+        mine = [candidate for candidate in candidates if candidate.method == name]
+        for candidate in mine:
+            candidate.row = _measure(candidate, split, data)
+        report({"method": name, "done": done, "of": len(names), "rows": [c.row for c in mine]})
+
+
+def _unraced(
+    data: _Data,
+    split: Split,
+    candidates: list[_Candidate],
+    task: Task,
+    seed: int,
+    cancelled: Callable[[], None],
+    began: float,
+) -> RaceResult:
+    """With one example a class nothing can be compared: the one that has led on other data is taken, on trust."""
+    chosen = next((c for c in candidates if c.method == "prototype" and c.setting["inputs"] == "power"), candidates[0])
+    program = _fit(data, split.rest, chosen.method, [chosen.setting], seed, cancelled, final=True)[0]
+    nothing = np.zeros((0, data.classes), np.float32)
+    note = "no two examples of a class to compare candidates with; class means were taken on trust"
+    return RaceResult(
+        program.then(Scale(1 / ON_TRUST), task.output_step()), chosen.method, chosen.setting, [], note, nothing,
+        np.zeros(0, np.int64), ON_TRUST, time.perf_counter() - began,
+    )  # fmt: skip
 
 
 def _fit(
@@ -200,24 +298,22 @@ def _losses(logits: Floats, targets: Indices) -> tuple[Floats, float]:
     return torch.nn.functional.cross_entropy(scaled, torch.from_numpy(targets), reduction="none").numpy(), heat
 
 
-def _measure(
-    name: str, setting: Setting, folds: list[Floats], split: Split, data: _Data, program: HeadProgram | None
-) -> _Candidate:
+def _measure(candidate: _Candidate, split: Split, data: _Data) -> Row:
     """The figures of one candidate on the folds that it ran."""
-    logits = np.concatenate(folds)
-    index = np.concatenate([val for _, val in split.folds[: len(folds)]])
+    logits = np.concatenate(candidate.folds)
+    index = np.concatenate([val for _, val in split.folds[: len(candidate.folds)]])
     targets = data.targets[torch.from_numpy(index)].numpy()
     losses, heat = _losses(logits, targets)
-    row = {
-        "method": name,
-        "hyperparameters": setting,
+    return {
+        "method": candidate.method,
+        "hyperparameters": candidate.setting,
         "log_loss": float(losses.mean()),
         "standard_error": float(losses.std() / max(len(losses), 1) ** 0.5),
         "accuracy": float((logits.argmax(axis=1) == targets).mean()),
         "temperature": heat,
-        "folds": len(folds),
+        "folds": len(candidate.folds),
+        "seconds": round(candidate.seconds, 4),
     }
-    return _Candidate(name, setting, logits, index, row, program)
 
 
 def _winner(candidates: list[_Candidate], folds: int) -> _Candidate:

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 from adapters import errors
+from adapters import methods as training_methods
 from service import api, telemetry
 from service.errors import status_of
 from service.settings import Settings
@@ -18,6 +19,12 @@ need nothing else.
 
 | variable | default | what it does |
 |---|---|---|"""
+
+METHODS = """# Methods
+
+How a head can be trained: `method` of `POST /finetune`, with `hyperparameters` as a JSON object. `GET /methods` has the
+same as JSON schemas. `auto` races all that suit the data within `budget` and takes the best by calibrated log-loss on
+examples that the candidate was not fitted on."""
 
 ERRORS = """# Errors
 
@@ -84,11 +91,24 @@ def metrics() -> str:
     return "\n".join([*lines, ""])
 
 
+def methods() -> str:
+    """Every method and its hyperparameters."""
+    lines = [METHODS]
+    for name in training_methods.names():
+        method = training_methods.get(name)
+        lines += ["", f"## {name}", "", (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " "), ""]
+        lines += ["| hyperparameter | default | meaning |", "|---|---|---|"]
+        for key, field in method.Hyperparameters.model_fields.items():
+            lines.append(f"| `{key}` | `{field.default}` | {field.description} |")
+    return "\n".join([*lines, ""])
+
+
 def _subclasses(kind: type) -> list[type]:
     return [kind, *(s for child in kind.__subclasses__() for s in _subclasses(child))]
 
 
 PAGES = {"settings.md": settings, "errors.md": error_codes, "routes.md": routes, "metrics.md": metrics}
+PAGES["methods.md"] = methods
 
 if __name__ == "__main__":
     for name, write in PAGES.items():

@@ -30,7 +30,7 @@ def data(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def fit(name: str, count: int, settings=None) -> tuple[list[dict], list[HeadProgram]]:
     inputs, targets = data(count)
     method = methods.get(name)
-    regime = Regime(count, DIMENSION, CLASSES, count // CLASSES, count / CLASSES)
+    regime = Regime(count, DIMENSION, CLASSES, count // CLASSES, count / CLASSES, count // CLASSES)
     settings = settings or method.settings(method.Hyperparameters(), regime)
     return settings, method.fit(Inputs(inputs), targets, CLASSES, settings, 0, lambda: None, final=True)
 
@@ -72,7 +72,8 @@ def test_each_setting_gives_one_program_that_ends_in_logits(name, count):
     assert len(fitted) == len(settings)
     for program in fitted:
         assert isinstance(program.steps[-1], Linear)
-        assert program.steps[-1].weight.shape == (DIMENSION, CLASSES)
+        first = next(step for step in program.steps if isinstance(step, Linear))
+        assert first.weight.shape[0] == DIMENSION and program.steps[-1].weight.shape[1] == CLASSES
         assert program.steps[-1].weight.dtype == np.float32
 
 
@@ -167,5 +168,5 @@ def test_a_gpu_fits_the_same_heads(name, count):
 
 
 def test_an_unknown_method_is_answered_with_those_there_are():
-    with pytest.raises(InvalidInput, match="there are: auto, logistic, prototype"):
+    with pytest.raises(InvalidInput, match="there are: auto, gda, logistic, mlp, prototype, ridge"):
         methods.get("svm")

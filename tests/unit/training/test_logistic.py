@@ -22,7 +22,7 @@ def data(count: int, dimension: int, classes: int) -> tuple[torch.Tensor, torch.
 def test_coefficients_and_probabilities_agree_with_scikit_learn(shape, strength):
     count, _, classes = shape
     inputs, targets = data(*shape)
-    setting = {"inputs": "standardized", "regularization": strength}
+    setting = {"inputs": "standardized", "regularization": strength, "prior": "data"}
     (program,) = logistic.fit(Inputs(inputs), targets, classes, [setting], 0, lambda: None, final=True)
     affine, linear = program.steps
     x = (inputs.numpy() - affine.shift) * affine.scale
@@ -49,13 +49,13 @@ def test_a_warm_start_at_the_answer_stops_at_once():
     torch.testing.assert_close(again, cold, atol=0.02, rtol=0)
 
 
-def test_settings_shrink_to_what_was_asked_for_and_what_is_affordable():
-    regime = Regime(100, 1280, 4, 25, 25)
-    asked = check("logistic", {"regularization": 0.5, "inputs": "power"})
-    assert logistic.settings(asked, regime) == [{"inputs": "power", "regularization": 0.5}]
-    auto = check("logistic", {})
-    assert len(logistic.settings(auto, regime)) == 2 * len(logistic.GRID)
-    assert len(logistic.settings(auto, Regime(10**6, 1280, 100, 10**4, 10**4))) == len(logistic.GRID)
+def test_settings_shrink_to_what_was_asked_for():
+    regime = Regime(100, 1280, 4, 25, 25, 25)
+    fixed = {"regularization": 0.5, "inputs": "power", "prior": "data"}
+    assert logistic.settings(check("logistic", fixed), regime) == [fixed]
+    assert len(logistic.settings(check("logistic", {}), regime)) == len(logistic.FORMS) * len(logistic.GRID)
+    unlike = Regime(100, 1280, 4, 10, 25, 40)
+    assert len(logistic.settings(check("logistic", {}), unlike)) == 2 * len(logistic.FORMS) * len(logistic.GRID)
 
 
 @pytest.mark.parametrize("strength", [0, -1, float("inf"), "strong", None, 1e9])
@@ -66,7 +66,7 @@ def test_a_senseless_penalty_is_refused(strength):
 
 def test_a_large_grid_is_solved_in_parts(monkeypatch):
     inputs, targets = data(60, 8, 3)
-    settings = [{"inputs": "power", "regularization": value} for value in (1.0, 0.1, 0.01)]
+    settings = [{"inputs": "power", "regularization": value, "prior": "data"} for value in (1.0, 0.1, 0.01)]
     whole = logistic.fit(Inputs(inputs), targets, 3, settings, 0, lambda: None)
     monkeypatch.setattr(logistic, "MOST_LOGITS", 200)
     for one, other in zip(whole, logistic.fit(Inputs(inputs), targets, 3, settings, 0, lambda: None), strict=True):

@@ -10,7 +10,7 @@ from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.training import programs
 from adapters.training.evaluate import evaluate
 from adapters.training.race import RaceResult, race
-from adapters.training.split import split
+from adapters.training.split import Split, split
 
 TASK = tasks.get("classification")
 
@@ -40,11 +40,11 @@ def few() -> RaceResult:
 
 
 def test_auto_races_every_method_that_suits(few):
-    assert {row["method"] for row in few.table} == {"logistic", "prototype"}
+    assert {row["method"] for row in few.table} == {"gda", "logistic", "prototype", "ridge"}
 
 
 def test_prototypes_leave_the_field_when_there_is_plenty():
-    assert {row["method"] for row in run(120)[0].table} == {"logistic"}
+    assert {row["method"] for row in run(120)[0].table} == {"gda", "logistic", "ridge"}
 
 
 def test_the_table_is_best_first_and_ready_for_json(few):
@@ -69,8 +69,9 @@ def test_out_of_fold_answers_cover_every_example_once(few):
 
 
 def test_a_named_method_with_a_value_runs_alone():
-    result, _ = run(4, "logistic", {"regularization": 0.5, "inputs": "power"})
-    assert [row["hyperparameters"] for row in result.table] == [{"inputs": "power", "regularization": 0.5}]
+    fixed = {"regularization": 0.5, "inputs": "power", "prior": "data"}
+    result, _ = run(4, "logistic", fixed)
+    assert [row["hyperparameters"] for row in result.table] == [fixed]
 
 
 def test_hyperparameters_need_a_method():
@@ -86,7 +87,7 @@ def test_an_unknown_method_is_refused():
 def test_progress_is_told_after_each_method():
     told: list[dict] = []
     run(4, report=told.append)
-    assert [(t["done"], t["of"]) for t in told] == [(1, 2), (2, 2)]
+    assert [(t["done"], t["of"]) for t in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     json.dumps(told, allow_nan=False)
 
 
@@ -132,3 +133,45 @@ def test_noise_is_not_made_to_look_like_skill():
     assert (
         figures["accuracy_interval"][0] < 1 / 3 and figures["log_loss"] < 1.2
     )  # no worse than not knowing: ln 3 = 1.1
+
+
+def test_a_budget_leaves_out_what_it_cannot_afford_and_says_so():
+    embeddings, targets, classes = data(30)
+    nothing = [None] * len(targets)
+    parts = split(targets, np.arange(len(targets)), nothing, nothing, 0)
+    notes = {}
+    for budget in (1e-9, 3600.0):
+        result = race(
+            embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda facts: None, lambda: None, budget
+        )
+        notes[budget] = result.note
+        assert result.table
+    assert "left out" in notes[1e-9] and "all that suit the data were tried" in notes[3600.0]
+
+
+def test_what_is_left_out_depends_on_the_data_and_never_on_the_clock():
+    assert run(40)[0].note == run(40)[0].note
+
+
+def test_one_example_a_class_is_taken_on_trust():
+    embeddings, targets, classes = data(1)
+    alone = Split(np.arange(3), np.zeros(0, np.int64), np.zeros(0, np.int64), [], "cross-validation", "")
+    result = race(embeddings, targets, classes, alone, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
+    assert result.method == "prototype" and "on trust" in result.note
+    assert (programs.run(result.program, embeddings).argmax(axis=1) == targets).all()
+
+
+def test_rare_classes_can_count_as_much_as_common_ones():
+    embeddings, targets, classes = data(200, spread=3.0)
+    keep = np.flatnonzero((targets != 2) | (np.arange(len(targets)) % 10 == 2))
+    embeddings, targets = embeddings[keep], targets[keep]
+    nothing = [None] * len(targets)
+    parts = split(targets, np.arange(len(targets)), nothing, nothing, 0)
+    recalls = {}
+    for prior in ("data", "uniform"):
+        arguments = (classes, parts, TASK, "logistic", {"prior": prior}, 0, lambda facts: None, lambda: None)
+        result = race(embeddings, targets, *arguments)
+        fresh, truth, _ = data(300, spread=3.0, seed=1)
+        rare = truth == 2
+        recalls[prior] = (programs.run(result.program, fresh)[rare].argmax(axis=1) == 2).mean()
+    assert recalls["uniform"] > recalls["data"] + 0.1

@@ -1,0 +1,92 @@
+"""Ridge: least squares to the one-hot labels, one penalty or many, in closed form.
+
+With few examples it is hard to beat and cannot fail to converge; Rifkin & Klautau (JMLR 2004) found one-vs-all least
+squares as accurate as any other. One decomposition serves every penalty and every fold (adapters/shrinkage.py).
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters import shrinkage
+from adapters.inputs import Inputs, Kind, numpy
+from adapters.methods import Regime, Setting
+from adapters.types import HeadProgram, Linear
+
+GRID = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)  # λ on inputs of unit variance
+FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
+
+
+class Hyperparameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    regularization: Literal["auto"] | Annotated[float, Field(gt=0, le=1e9)] = Field(
+        "auto", description="λ in mean squared error + λ ‖W‖²; `auto` tries 8 from 300 to 0.1"
+    )
+    inputs: Literal["auto", "power", "standardized", "normalized"] = Field(
+        "auto",
+        description="Each feature is scaled to unit variance: as it is (`standardized`), after L2-normalising "
+        "(`normalized`), or after the signed square root and L2-normalising (`power`)",
+    )
+
+
+def promise(regime: Regime) -> float:
+    """Always: it costs next to nothing beside the others."""
+    return 1.5
+
+
+def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
+    """Every λ of the grid with every kind of inputs, or what was asked for."""
+    kinds = tuple(FORMS) if hyperparameters.inputs == "auto" else (hyperparameters.inputs,)
+    strength = hyperparameters.regularization
+    grid = GRID if strength == "auto" else (strength,)
+    return [{"inputs": kind, "regularization": float(value)} for kind in kinds for value in grid]
+
+
+def work(regime: Regime, settings: list[Setting]) -> float:
+    """See `adapters.methods.Method.work`."""
+    left_out = regime.examples / 5
+    return len(settings) * left_out**2 * (2 * regime.rank + left_out)
+
+
+def fit(
+    inputs: Inputs,
+    targets: torch.Tensor,
+    classes: int,
+    settings: list[Setting],
+    seed: int,
+    cancelled: Callable[[], None],
+    start: list[HeadProgram] | None = None,
+    final: bool = False,
+) -> list[HeadProgram]:
+    """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
+    programs: dict[int, HeadProgram] = {}
+    for kind in dict.fromkeys(setting["inputs"] for setting in settings):
+        cancelled()
+        chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
+        strengths = [settings[i]["regularization"] for i in chosen]
+        programs |= zip(chosen, _fit_kind(inputs, targets, classes, FORMS[kind], strengths, final), strict=True)
+    return [programs[i] for i in range(len(settings))]
+
+
+def _fit_kind(
+    inputs: Inputs, targets: torch.Tensor, classes: int, kind: Kind, strengths: list[float], exact: bool
+) -> list[HeadProgram]:
+    steps = inputs.standardized(kind).steps
+    everyone = inputs.embeddings.new_ones(len(targets), 1)
+    axes, scatter, mean = shrinkage.around(inputs, kind, exact, everyone)
+    wanted = torch.nn.functional.one_hot(targets, classes).to(mean.dtype)  # [N, K]
+    wanted = wanted - wanted.mean(dim=0)
+    penalties = len(targets) * torch.tensor(strengths, dtype=mean.dtype, device=mean.device)
+    weights = scatter.solve(axes.rotated.T @ wanted, penalties)  # [G, R, K]
+    biases = _shares(targets, classes, mean) - mean @ weights  # [G, 1, K]
+    factor = shrinkage.spread(axes.rotated @ weights)[:, None, None]
+    pairs = zip(axes.back((weights * factor).mT), (biases * factor)[:, 0], strict=True)
+    return [HeadProgram((*steps, Linear(numpy(weight), numpy(bias)))) for weight, bias in pairs]
+
+
+def _shares(targets: torch.Tensor, classes: int, like: torch.Tensor) -> torch.Tensor:
+    """How often each class occurs, [K]: what an input at the mean is worth."""
+    return torch.bincount(targets, minlength=classes).to(like) / len(targets)

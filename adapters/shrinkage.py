@@ -1,0 +1,68 @@
+"""Shrunken solves: (S + λI)·Z = B for many λ at once, where S is a scatter matrix of some of the examples.
+
+In the principal axes of all examples their scatter is diagonal, so that of a fold is a diagonal less a few outer
+products: those of the examples left out, and of means. Woodbury's identity then needs a small system for each λ, and no
+decomposition for each fold.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from adapters.inputs import Eigenbasis, Inputs, Kind
+
+LOGIT_SPREAD = 3.0  # nats: about what a trained head's logits spread by, so that calibration begins near one
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """S = diag(diagonal) − lessᵀ·less, positive semidefinite."""
+
+    diagonal: torch.Tensor  # f32 [R]
+    less: torch.Tensor  # f32 [M, R]
+
+    @property
+    def trace(self) -> torch.Tensor:
+        """The sum of S's eigenvalues."""
+        return self.diagonal.sum() - self.less.square().sum()
+
+    @property
+    def square(self) -> torch.Tensor:
+        """The sum of their squares, ‖S‖²."""
+        cross = ((self.less.square()) @ self.diagonal).sum()
+        return self.diagonal.square().sum() - 2 * cross + (self.less @ self.less.T).square().sum()
+
+    def solve(self, columns: torch.Tensor, penalties: torch.Tensor) -> torch.Tensor:
+        """Columns B [R, K] and penalties λ [G] → Z [G, R, K]."""
+        inverse = 1 / (self.diagonal + penalties[:, None])  # [G, R]
+        first = inverse[:, :, None] * columns
+        if not len(self.less):
+            return first
+        if len(penalties) * len(self.less) ** 2 > 5 * len(self.diagonal) ** 2:
+            return self._decomposed(columns, penalties)
+        narrowed = self.less * inverse[:, None]  # [G, M, R]
+        system = torch.eye(len(self.less), dtype=inverse.dtype, device=inverse.device) - narrowed @ self.less.T
+        inner = torch.linalg.solve(system.double(), (self.less @ first).double()).to(first.dtype)  # [G, M, K]
+        return first + narrowed.mT @ inner
+
+    def _decomposed(self, columns: torch.Tensor, penalties: torch.Tensor) -> torch.Tensor:
+        """The same where so much is left out that one decomposition of S is cheaper than a system for each λ."""
+        values, vectors = torch.linalg.eigh(torch.diag(self.diagonal) - self.less.T @ self.less)
+        shrunk = 1 / (values.clamp_min(0) + penalties[:, None])
+        return vectors @ (shrunk[:, :, None] * (vectors.T @ columns))
+
+
+def around(inputs: Inputs, kind: Kind, exact: bool, weights: torch.Tensor) -> tuple[Eigenbasis, Scatter, torch.Tensor]:
+    """The axes of some examples, their scatter around means, and the means [P, R].
+
+    `weights` f32 [N, P] says how much of each mean an example is; an indicator of classes gives class means.
+    """
+    axes, others, count = inputs.eigenbasis(kind, exact), inputs.others(kind, exact), inputs.pool
+    totals = weights.sum(dim=0)[:, None]
+    means = weights.T @ axes.rotated / totals
+    return axes, Scatter(axes.variances * count, torch.cat([others, means * totals.sqrt()])), means
+
+
+def spread(logits: torch.Tensor) -> torch.Tensor:
+    """The factor [G] that gives logits [G, N, K] a common spread: least squares and densities have no natural one."""
+    return LOGIT_SPREAD / logits.std(dim=2).mean(dim=1).clamp_min(1e-12)
