@@ -161,6 +161,20 @@ def finetune(head: str, path: Path, server: str, raw: bool, no_wait: bool, **opt
 @main.command()
 @click.argument("head")
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--count", type=int, default=10, show_default=True)
+@remote
+def suggest(head: str, images: tuple[Path, ...], count: int, server: str, raw: bool) -> None:
+    """Which of many unlabeled IMAGEs to label next for HEAD."""
+    from service import display
+
+    with _client(server) as client:
+        answer = client.suggest(head, images, count=count)
+    _show(answer, raw, lambda a: display.suggestions(a, [str(i) for i in images]))
+
+
+@main.command()
+@click.argument("head")
+@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--top-k", type=int, default=3, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Answer for the images that can be read.")
 @remote

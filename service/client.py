@@ -89,6 +89,11 @@ class Client:
         fields = {"head": list(heads)} | {k: _text(v) for k, v in options.items() if v is not None}
         return self._json("POST", "/predict", data=fields, files=[_file(image) for image in images])
 
+    def suggest(self, head: str, images: Iterable[bytes | Path], **options: Any) -> Json:
+        """Which of these unlabeled images to label next. Options: count, on_error."""
+        fields = {k: _text(v) for k, v in options.items() if v is not None}
+        return self._json("POST", f"/heads/{head}/suggest", data=fields, files=[_file(image) for image in images])
+
     def embed(self, images: Iterable[bytes | Path], **options: Any) -> Json:
         """Embeddings of images."""
         fields = {k: _text(v) for k, v in options.items() if v is not None}

@@ -118,6 +118,18 @@ def predictions(answer: Json, names: Sequence[str]) -> None:
         out.print(f"[red]{escape(names[row['index']])}: {escape(row['detail'])}[/] {_code(row['code'])}")
 
 
+def suggestions(answer: Json, names: Sequence[str]) -> None:
+    """One row a suggested image."""
+    table = Table("label this next", "the head says", "doubt", title=escape(answer["explanation"]))
+    for row in answer["suggestions"]:
+        table.add_row(
+            escape(names[row["index"]]), f"{escape(str(row['label']))} {row['score']:.3f}", f"{row['doubt']:.3f}"
+        )
+    out.print(table)
+    expected, at_random = answer["expected_corrections"], answer["expected_of_random"]
+    out.print(f"the head expects to have {expected:.1f} of these wrong; of as many random ones {at_random:.1f}")
+
+
 def heads(rows: Sequence[Json]) -> None:
     """One row a head."""
     table = Table("head", "live", "versions", "classes", "accuracy")

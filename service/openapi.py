@@ -45,6 +45,12 @@ IMAGE_FORM = _form(
     raw=True,
 ) | {"parameters": _PREDICT_QUERY}
 
+SUGGEST_FORM = _form(
+    {"images": _IMAGES, "count": {"type": "integer", "default": 10, "minimum": 1}, "on_error": _ON_ERROR},
+    ["images"],
+    raw=True,
+)
+
 EMBED_FORM = _form(
     {"images": _IMAGES, "backbone": {"type": "string"}, "on_error": _ON_ERROR}, ["images"], raw=True
 )  # fmt: skip

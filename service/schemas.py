@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.predict import Predictions
 from adapters.store.heads import HeadSummary
+from adapters.suggest import Suggestions
 from adapters.types import Backbone, HeadVersion, Job
 
 HEAD_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
@@ -85,6 +86,42 @@ class PredictResponse(Wire):
             "errors": [asdict(e) for e in result.errors],
             "generation": result.generation,
         }
+
+
+class Suggestion(Wire):
+    """An image that is worth a label."""
+
+    index: int = Field(description="Position of the image in the request, from 0.")
+    label: Any = Field(description="What the head says of it now.")
+    score: float
+    doubt: float = Field(description="The chance that this is wrong, by the head's own calibrated word.")
+
+
+class SuggestResponse(Wire):
+    """Images to label next, the most instructive first."""
+
+    head: str
+    version: int
+    strategy: Literal["typical", "uncertain"]
+    explanation: str
+    suggestions: list[Suggestion]
+    expected_corrections: float = Field(description="Of the suggested images, how many the head has wrong, expected.")
+    expected_of_random: float = Field(description="The same for as many images drawn at random from those sent.")
+    errors: list[ItemError]
+
+    @classmethod
+    def of(cls, found: Suggestions) -> "SuggestResponse":
+        """On the wire."""
+        rows = [
+            Suggestion(index=index, label=answer["label"], score=answer["score"], doubt=doubt)
+            for index, answer, doubt in zip(found.indices, found.answers, found.doubts, strict=True)
+        ]
+        return cls(
+            head=found.head.version.head, version=found.head.version.number, strategy=found.strategy,
+            explanation=found.explanation, suggestions=rows, expected_corrections=sum(found.doubts),
+            expected_of_random=found.random_doubt * len(rows),
+            errors=[ItemError(index=e.index, code=e.code, detail=e.detail) for e in found.errors],
+        )  # fmt: skip
 
 
 class EmbedResponse(Wire):

@@ -35,6 +35,12 @@ class Task(Protocol):
     def decode(self, output: Floats, classes: Sequence[str], top_k: int) -> dict[str, Any]:
         """One row of the head's output, f32 [K] → the answer in the response."""
 
+    def doubt(self, outputs: Floats) -> Floats:
+        """The chance that each answer is wrong, by the head's own calibrated word: f32 [N, K] → f32 [N], 0 to 1."""
+
+    def hesitation(self, outputs: Floats) -> Floats:
+        """How near each answer was to being another one: f32 [N, K] → f32 [N], 1 where two are as likely."""
+
     def metrics(self, probabilities: Floats, targets: Indices, classes: Sequence[str]) -> dict[str, Any]:
         """Predictions f32 [N, K] against targets i64 [N] → plain numbers, ready for JSON."""
 

@@ -84,6 +84,19 @@ def decode(output: Floats, classes: Sequence[str], top_k: int) -> dict[str, Any]
     return {**top[0], "top": top}
 
 
+def doubt(outputs: Floats) -> Floats:
+    """One less the probability of the best class, f32 [N]."""
+    found: Floats = 1 - outputs.max(axis=1)
+    return found
+
+
+def hesitation(outputs: Floats) -> Floats:
+    """One less the margin between the best two classes, f32 [N]."""
+    best = np.sort(outputs, axis=1)[:, -2:]
+    found: Floats = 1 - (best[:, 1] - best[:, 0])
+    return found
+
+
 def metrics(probabilities: Floats, targets: Indices, classes: Sequence[str]) -> dict[str, Any]:
     """Probabilities f32 [N, K], targets i64 [N] → plain floats, ready for JSON.
 

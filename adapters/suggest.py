@@ -1,0 +1,158 @@
+"""What to label next: of many unlabeled images, the few that teach a head most.
+
+While labels are few, typical images of what no label covers yet teach most (TypiClust, Hacohen et al., ICML 2022):
+uncertainty means little when the head knows little. Later, images that the head hesitates between teach most, taken
+from different places so that ten are not ten of the same kind (as BADGE does, Ash et al., ICLR 2020).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from sqlalchemy.engine import Engine
+
+from adapters import predict as pipeline
+from adapters import tasks
+from adapters.predict import ItemError, OnError, Predictor
+from adapters.runtime.live import LiveHead
+from adapters.store import examples
+from adapters.store.embeddings import EmbeddingCache
+from adapters.types import Embeddings, Floats, HeadRef, Indices
+
+Strategy = Literal["typical", "uncertain"]
+
+FEW = 10  # examples a class, on average: below it typical images are asked for
+MOST_LABELED = 5000  # embeddings looked at: more say little about what is covered
+NEIGHBOURS = 20  # whose mean distance says how typical an image is
+ROUNDS = 10  # of k-means
+SHORTLIST = 5  # times as many hesitant images as wanted, to choose different ones from
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """Images worth a label, the best first."""
+
+    head: LiveHead
+    strategy: Strategy
+    explanation: str
+    indices: list[int]  # of images in the request
+    answers: list[dict[str, Any]]  # what the head says of each now
+    doubts: list[float]  # the chance that what it says is wrong, by its own calibrated word
+    random_doubt: float  # the mean of that over all images
+    errors: list[ItemError]
+
+
+async def suggest(
+    predictor: Predictor,
+    engine: Engine,
+    images: Sequence[bytes | memoryview],
+    ref: HeadRef,
+    count: int,
+    on_error: OnError = "fail",
+) -> Suggestions:
+    """The `count` images to label next. Raises what `adapters.predict.predict` raises."""
+    predictor.lanes.admit(len(images))
+    found = predictor.live.peek(ref)
+    loaded = found if found is not None else await asyncio.to_thread(predictor.live.get, ref)
+    embedded = await pipeline.embed(predictor, images, loaded.backbone_digest, on_error)
+    if not embedded.indices:
+        return Suggestions(loaded, "typical", "none of the images can be read", [], [], [], 0.0, embedded.errors)
+    return await asyncio.to_thread(_chosen, engine, loaded, embedded, count)
+
+
+def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages, count: int) -> Suggestions:
+    task = tasks.get(loaded.task)
+    outputs = loaded.head.run(embedded.embeddings)
+    doubts = task.doubt(outputs)
+    labeled = _labeled(engine, loaded)
+    count = min(count, len(outputs))
+    few = len(labeled) < FEW * max(1, len(loaded.classes))
+    if few:
+        rows = typical(embedded.embeddings, labeled, count)
+        why = f"the head has {len(labeled)} examples, so typical images of what none of them covers come first"
+    else:
+        rows = uncertain(embedded.embeddings, task.hesitation(outputs), count)
+        why = "the images that the head hesitates about most, from different places, come first"
+    return Suggestions(
+        loaded, "typical" if few else "uncertain", why, [embedded.indices[row] for row in rows],
+        [task.decode(outputs[row], loaded.classes, 2) for row in rows], [float(doubts[row]) for row in rows],
+        float(doubts.mean()), embedded.errors,
+    )  # fmt: skip
+
+
+def _labeled(engine: Engine, loaded: LiveHead) -> Embeddings:
+    """Embeddings f32 [M, D] of the head's examples, as far as they are cached."""
+    shas = list(examples.labels_of_head(engine, loaded.version.head))[:MOST_LABELED]
+    cache = EmbeddingCache(engine, loaded.backbone_digest)
+    missing = set(cache.missing(shas))
+    known = [sha for sha in shas if sha not in missing]
+    return cache.get(known)[0] if known else np.zeros((0, 0), np.float32)
+
+
+def typical(embeddings: Embeddings, labeled: Embeddings, count: int) -> list[int]:
+    """Rows of `embeddings` f32 [N, D]: the densest place of each of the largest clusters that no label is in."""
+    x = _unit(embeddings)
+    known = _unit(labeled) if len(labeled) else x[:0]
+    both = np.concatenate([x, known])
+    clusters = _kmeans(both, min(len(both), count + min(len(known), 2 * count)))
+    covered = np.bincount(clusters[len(x) :], minlength=clusters.max() + 1)
+    sizes = np.bincount(clusters[: len(x)], minlength=len(covered))
+    density = _density(x)
+    chosen: list[int] = []
+    order = np.lexsort((-sizes, covered))  # the least covered first, then the largest
+    while len(chosen) < count:
+        for cluster in order.tolist():
+            members = np.setdiff1d(np.flatnonzero(clusters[: len(x)] == cluster), chosen)
+            if len(members) and len(chosen) < count:
+                chosen.append(int(members[density[members].argmax()]))
+    return chosen
+
+
+def uncertain(embeddings: Embeddings, hesitation: Floats, count: int) -> list[int]:
+    """Rows of `embeddings` f32 [N, D]: hesitant ones (f32 [N], 1 is most), each far from those before it."""
+    order = np.argsort(-hesitation, kind="stable")
+    last = hesitation[order[min(SHORTLIST * count, len(order)) - 1]]
+    shortlist = order[hesitation[order] >= last]  # those as hesitant as the last one, too
+    x = _unit(embeddings[shortlist])
+    chosen = [0]  # the most hesitant
+    distance = 1 - x @ x[0]
+    while len(chosen) < count:
+        worth = distance * hesitation[shortlist]
+        worth[chosen] = -1
+        chosen.append(int(worth.argmax()))
+        distance = np.minimum(distance, 1 - x @ x[chosen[-1]])
+    return [int(shortlist[row]) for row in chosen]
+
+
+def _density(x: Floats) -> Floats:
+    """One over the mean distance to the nearest neighbours, f32 [N]."""
+    near = min(NEIGHBOURS, len(x) - 1)
+    if near == 0:
+        return np.ones(len(x), np.float32)
+    similar = np.sort(x @ x.T, axis=1)[:, -near - 1 : -1]
+    density: Floats = 1 / (1 - similar.mean(axis=1) + 1e-6)
+    return density
+
+
+def _kmeans(x: Floats, count: int) -> Indices:
+    """Cluster numbers i64 [N] of unit vectors; begun at points far apart, so that the same images give the same."""
+    centres = x[[0]]
+    distance = 1 - x @ x[0]
+    while len(centres) < count:
+        centres = np.concatenate([centres, x[[int(distance.argmax())]]])
+        distance = np.minimum(distance, 1 - x @ centres[-1])
+    nearest = (x @ centres.T).argmax(axis=1)
+    for _ in range(ROUNDS):
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, x)
+        centres = np.where(np.linalg.norm(sums, axis=1, keepdims=True) > 0, _unit(sums), centres)
+        nearest = (x @ centres.T).argmax(axis=1)
+    found: Indices = nearest.astype(np.int64)
+    return found
+
+
+def _unit(x: Floats) -> Floats:
+    scaled: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return scaled

@@ -1,0 +1,30 @@
+"""POST /heads/{head}/suggest."""
+
+from fastapi import APIRouter, Request
+
+from adapters import suggest as pipeline
+from service import forms
+from service.api import PROBLEMS, Ctx
+from service.openapi import SUGGEST_FORM
+from service.schemas import SuggestResponse
+
+router = APIRouter(tags=["heads"])
+MAX_COUNT = 1000
+
+
+@router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM)
+async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
+    """Which of many unlabeled images to label next, the most instructive first.
+
+    Send multipart `images` (repeated). Options: `count` (10), `on_error` (`fail` or `skip`). `head` may be a version
+    or an alias, as in /predict.
+    """
+    form = await forms.receive(request, ctx.settings)
+    try:
+        count = form.integer("count", 10, 1, MAX_COUNT)
+        found = await pipeline.suggest(
+            ctx.predictor, ctx.engine, form.images, forms.head_ref(head), count, form.on_error()
+        )
+    finally:
+        form.close()
+    return SuggestResponse.of(found)
