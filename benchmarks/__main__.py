@@ -2,9 +2,11 @@
 
 import sys
 
-from benchmarks import decode, finetuning, footprint, record, report, serving
+from benchmarks import decode, finetuning, footprint, record, report, serving, training
 
-ALL = {"decode": decode, "serving": serving, "finetuning": finetuning, "footprint": footprint}
+ALL = {
+    "decode": decode, "serving": serving, "finetuning": finetuning, "training": training, "footprint": footprint,
+}  # fmt: skip
 
 
 def main(names: list[str]) -> None:
