@@ -57,10 +57,12 @@ def _refuse_clash(after: Names) -> None:
 
 
 def _require_held(held: Sequence[Example], named: Sequence[Example]) -> None:
+    """By position: the message is kept with the job, and must not remember an example that was taken back."""
     there = {example.sha256 for example in held}
-    for example in named:
+    for number, example in enumerate(named, start=1):
         if example.sha256 not in there:
-            raise ExampleNotFound(f"the head no longer holds the example {example.sha256}", item=example.sha256)
+            which = f"example {number} of {len(named)}"
+            raise ExampleNotFound(f"{which} was taken back meanwhile; send the others again", item=which)
 
 
 def _some(classes: Iterable[str], most: int = 20) -> str:

@@ -81,7 +81,8 @@ def _report(report: Json) -> None:
     gate = report.get("gate", {})
     if embedding:
         out.print(f"embedded {embedding['new']} new images, {embedding['cached']} from the cache")
-    out.print(f"gate: {'passed' if gate.get('passed') else 'not passed'}; {escape(str(gate.get('reason', '')))}")
+    if gate:
+        out.print(f"gate: {'passed' if gate['passed'] else 'not passed'}; {escape(gate['reason'])}")
     if "deploy" in report:
         out.print(escape(report["deploy"]))
     if "retired" in report:
