@@ -13,13 +13,14 @@ Names = dict[str, str | None]  # class → what it is called from now on; None: 
 def apply(edit: Edit, held: Sequence[Example], named: Sequence[Example]) -> list[Example]:
     """The examples of a head after an edit; `named` are those it means, with their new labels when it relabels.
 
-    Raises ExampleNotFound, LabelNotFound, Conflict: jobs before this one may have changed what the head holds.
+    Raises ExampleNotFound, LabelNotFound, Conflict: jobs before this one may have changed what the head holds. To
+    remove what is not held any more is no error: versions may still know it.
     """
-    _require_held(held, named)
     labels = {example.sha256: example.label for example in named}
     if edit.remove:
         return [example for example in held if example.sha256 not in labels]
     if edit.relabel:
+        _require_held(held, named)
         return [replace(example, label=labels.get(example.sha256, example.label)) for example in held]
     named_now = names(edit, {example.label for example in held})
     moved = ((example, named_now[example.label]) for example in held)

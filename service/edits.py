@@ -12,8 +12,10 @@ from typing import Any, Literal
 from sqlalchemy.engine import Engine
 
 from adapters import edits, tasks
+from adapters.comparison import honest
 from adapters.errors import Conflict, InvalidInput, NotEnoughData, Overloaded
 from adapters.store import backbones, examples, heads, jobs
+from adapters.store.artifacts import Artifacts
 from adapters.types import Edit, Example, Job, JobRequest
 from service.settings import Settings
 from service.submissions import MAX_KEY
@@ -31,6 +33,7 @@ class EditDesk:
 
     settings: Settings
     engine: Engine
+    artifacts: Artifacts
     head: str
     key: str | None = None  # an Idempotency-Key
 
@@ -39,7 +42,10 @@ class EditDesk:
         return self._once("relabel", dict(labels), lambda: self._relabeled(labels))
 
     def remove(self, sha256s: Sequence[str]) -> Job:
-        """Unlearn examples. Raises ExampleNotFound, NotEnoughData when too few would be left of a class."""
+        """Unlearn examples, also such as only a version still knows: its data were rejected or replaced.
+
+        Raises ExampleNotFound, NotEnoughData when too few would be left of a class.
+        """
         wanted = sorted(set(sha256s))
         return self._once("remove", wanted, lambda: self._removed(wanted))
 
@@ -63,7 +69,9 @@ class EditDesk:
 
     def _removed(self, sha256s: Sequence[str]) -> Prepared:
         recipe, held = self._recipe(), self._held()
-        named = self._named(held, sha256s)
+        strangers = [sha256 for sha256 in sha256s if sha256 not in held]
+        known = held | self._of_versions(strangers)
+        named = self._named(known, sha256s)
         return self._checked(recipe, Edit(remove=len(named)), held, named)
 
     def _changed(self, edit: Edit) -> Prepared:
@@ -87,6 +95,14 @@ class EditDesk:
 
     def _held(self) -> dict[str, Example]:
         return {example.sha256: example for example, _ in examples.of_head(self.engine, self.head)}
+
+    def _of_versions(self, sha256s: Sequence[str]) -> dict[str, Example]:
+        """Those that the data list of a version names although the head does not hold them."""
+        if not sha256s:
+            return {}
+        versions = heads.summary(self.engine, self.head).versions
+        listed = {sha256 for version in versions for sha256, _ in honest.data_list(version, self.artifacts)}
+        return {sha256: Example(sha256, "", "") for sha256 in sha256s if sha256 in listed}
 
     def _named(self, held: Mapping[str, Example], sha256s: Sequence[str]) -> list[Example]:
         if not sha256s:

@@ -24,14 +24,14 @@ Which = Annotated[str, Query(description="A version, or an alias.")]
 @router.post("/labels", status_code=202, response_model=JobView, responses=RESPONSES)
 async def change_labels(ctx: Ctx, head: str, body: LabelsRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Rename classes (the same weights), merge some into one, or drop some (both trained anew)."""
-    desk = EditDesk(ctx.settings, ctx.engine, head, key)
+    desk = EditDesk(ctx.settings, ctx.engine, ctx.artifacts, head, key)
     return await answer(ctx, await run_in_threadpool(desk.change_labels, body.edit()), wait)
 
 
 @router.post("/rebuild", status_code=202, response_model=JobView, responses=RESPONSES)
 async def rebuild(ctx: Ctx, head: str, body: RebuildRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Train the head from its stored examples on another backbone; gated as any new version."""
-    desk = EditDesk(ctx.settings, ctx.engine, head, key)
+    desk = EditDesk(ctx.settings, ctx.engine, ctx.artifacts, head, key)
     return await answer(ctx, await run_in_threadpool(desk.rebuild, body.backbone, body.deploy), wait)
 
 

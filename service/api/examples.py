@@ -88,4 +88,4 @@ async def delete_examples(
 
 
 def _desk(ctx: Context, head: str, key: str | None) -> EditDesk:
-    return EditDesk(ctx.settings, ctx.engine, head, key)
+    return EditDesk(ctx.settings, ctx.engine, ctx.artifacts, head, key)

@@ -171,6 +171,40 @@ def test_nothing_of_a_deleted_example_stays(server):
     assert answer["predictions"][0]["version"] == 4
 
 
+def test_what_only_a_version_still_knows_is_unlearned_too(server):
+    """An image of a rejected job, and one that was replaced: no longer examples of the head, but in weights of it."""
+    held_out = [labeled(f"t-{k}-{n}.png", shape(k, 3250 + n), k, "test") for k in SHAPES[:3] for n in range(8)]
+    good = shapes(each=6, start=3270)
+    head = taught(server, "rejected", [*good, *held_out])
+    new = [labeled(f"new-{k}", shape(k, 3290), k) for k in SHAPES[:3]]
+    turned = [labeled(i.file_name, i.data(), "circle" if i.label == "square" else "square") for i in good[:-1]]
+    job = server.client.finetune(head, [*turned, *new], method="prototype", wait=WAIT)
+    ended(server, job, "rejected")
+    assert len(list(server.client.examples(head))) == 42
+    job = ended(server, server.client.forget(head, [sha(new[0])], wait=WAIT))
+    assert job["report"]["retired"]["versions"] == [2] and job["report"]["gate"]["passed"]
+    assert [v["version"] for v in server.client.head(head)["versions"]] == [3, 1]
+    same(scores(server, head, 3), scores(server, head, 1))
+    learn(server, head, shapes(("cross", "bar"), each=4, start=3270), mode="replace")
+    job = ended(server, server.client.forget(head, [sha(good[0])], wait=WAIT))
+    assert job["report"]["retired"]["versions"] == [1, 3]
+
+
+def test_a_copy_that_a_deleted_image_kept_out_of_training_is_trained_on_again(server):
+    """As if the held-out original had never been sent, nobody had noticed the copy."""
+    test = [labeled(f"t-{k}-{n}.png", shape(k, 3380 + n), k, "test") for k in SHAPES[:3] for n in range(3)]
+    copy = labeled("copy.jpg", shape("circle", 3380, "JPEG"), "circle")
+    good = shapes(each=4, start=3390)
+    head = taught(server, "copy", [*good, *test])
+    learn(server, head, [copy])
+    (kept,) = [e for e in server.client.examples(head) if e["file_name"] == "copy.jpg"]
+    ended(server, server.client.forget(head, [sha(test[0])], wait=WAIT))
+    (again,) = [e for e in server.client.examples(head) if e["file_name"] == "copy.jpg"]
+    assert (kept["split"], again["split"]) == ("test", "train")
+    never = taught(server, "no-original", [*good, *test[1:], copy])
+    same(scores(server, head, 3), scores(server, never, 1))
+
+
 def test_an_image_that_another_head_holds_stays_with_it(server):
     """Deleting it from one head takes nothing from the other."""
     common = shapes(each=4, start=3300)

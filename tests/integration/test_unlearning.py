@@ -67,3 +67,16 @@ def test_what_is_left_is_split_and_trained_as_if_the_others_had_never_been_sent(
     one, other = (Head.from_bytes(shop.artifacts.get(v.digest)).run(probes) for v in (unlearned, never))
     np.testing.assert_allclose(one, other, atol=1e-6)
     assert [v.number for v in heads.summary(shop.engine, "whole").versions] == [2]
+
+
+def test_two_deletions_of_one_example_both_succeed(shop):
+    """Accepted while neither had run: the second finds nothing left to do, and nothing to fail for."""
+    request = JobRequest("twice", method="prototype", backbone=BACKBONE)
+    items = everything()[:60]
+    run(shop, request, items)
+    again = replace(request, edit=Edit(remove=1), deploy="always")
+    waiting = [jobs.create(shop.engine, again, items[:1], fingerprint="") for _ in range(2)]
+    assert [pipeline.finetune(job.id, shop) for job in waiting] == ["succeeded"] * 2
+    assert [jobs.get(shop.engine, job.id).version for job in waiting] == [2, 3]
+    assert len(examples.of_head(shop.engine, "twice")) == 59
+    assert EmbeddingCache(shop.engine, backbones.find(shop.engine, BACKBONE).digest).missing([items[0].sha256])

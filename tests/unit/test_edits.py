@@ -60,9 +60,14 @@ def test_what_cannot_be_done_names_the_class(edit, error, item):
 def test_an_example_that_went_meanwhile_is_named_by_position_alone():
     """The message is kept with the job, and the example must leave no trace."""
     with pytest.raises(ExampleNotFound) as refused:
-        labels(Edit(remove=2), [HELD[0], Example("deadbeef", "a", "secret.png")])
+        labels(Edit(relabel=2), [HELD[0], Example("deadbeef", "a", "secret.png")])
     assert refused.value.item == "example 2 of 2"
     assert "deadbeef" not in refused.value.message and "secret" not in refused.value.message
+
+
+def test_what_is_gone_already_may_be_removed_again():
+    """Two deletions of one example may wait one after the other; the second has nothing to fail for."""
+    assert edits.apply(Edit(remove=2), HELD, [HELD[0], Example("gone", "", "")]) == HELD[1:]
 
 
 @given(st.permutations("abc"))
