@@ -87,6 +87,18 @@ class VersionNotFound(NotFound):
     code = "version_not_found"
 
 
+class ExampleNotFound(NotFound):
+    """The head holds no example with that SHA-256."""
+
+    code = "example_not_found"
+
+
+class LabelNotFound(NotFound):
+    """The head has no class of that name."""
+
+    code = "label_not_found"
+
+
 class BackboneNotFound(NotFound):
     """No backbone has that name."""
 

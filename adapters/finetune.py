@@ -22,7 +22,7 @@ from adapters.store import backbones, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
-from adapters.training import champion, dataset, drafts, export, manifest, programs, verify
+from adapters.training import champion, dataset, drafts, export, manifest, programs, renaming, unlearning, verify
 from adapters.training.duplicates import groups
 from adapters.training.embed import Embedder
 from adapters.training.evaluate import evaluate
@@ -68,7 +68,8 @@ def finetune(job_id: str, shop: Workshop, durably: Durably = directly) -> str:
 
     Raises Cancelled, InvalidInput (an item cannot be used), ParityError, StorageFull; nothing is published then.
     """
-    durably("validate", validate, shop, job_id)
+    if durably("validate", validate, shop, job_id).get("renames"):
+        return str(durably("rename", rename, shop, job_id))
     embedded = durably("embed", embed, shop, job_id)
     draft = durably("train", train, shop, job_id, embedded)
     proven = durably("export", prove, shop, job_id, draft)
@@ -82,7 +83,15 @@ def validate(shop: Workshop, job_id: str) -> dict[str, Any]:
     job = jobs.get(shop.engine, job_id)
     data = dataset.assemble(shop.engine, job)
     tasks.get(job.request.task).check_examples(data.examples)
-    return {"examples": len(data.examples)}
+    return {"examples": len(data.examples), "renames": job.request.edit is not None and bool(job.request.edit.rename)}
+
+
+def rename(shop: Workshop, job_id: str) -> str:
+    """Other names for the classes of the live version: nothing to train, so there is nothing to measure or gate."""
+    Narrator(shop.engine, job_id).enter("publishing")
+    renaming.publish(jobs.get(shop.engine, job_id), shop.engine, shop.scratch(job_id))
+    shop.artifacts.delete(jobs.release(shop.engine, job_id))
+    return "succeeded"
 
 
 def embed(shop: Workshop, job_id: str) -> dict[str, Any]:
@@ -148,7 +157,10 @@ def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, An
         verdict = champion.compare(draft, live, shop.artifacts, shop.embedder, shop.engine)
         lost = not verdict["passed"] and job.request.deploy == "auto"
         scratch = shop.scratch(job_id)
-        publication = manifest.publication(job, draft, shop.backbone(job), proven, verdict, live, lost, scratch)
+        retired = unlearning.holders(shop.engine, shop.artifacts, job)
+        publication = manifest.publication(
+            job, draft, shop.backbone(job), proven, verdict, live, lost, scratch, retired
+        )
         try:
             heads.publish(shop.engine, publication)
             break

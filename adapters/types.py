@@ -14,7 +14,7 @@ Indices: TypeAlias = NDArray[np.int64]  # [N], positions or class numbers
 
 SplitName = Literal["train", "val", "test"]
 Mode = Literal["append", "replace"]
-Deploy = Literal["auto", "manual"]
+Deploy = Literal["auto", "manual", "always"]  # always: live where there is a live version, whatever the gate says
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -127,6 +127,20 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of the data that a head has, asked for by its owner: one of these.
+
+    The examples that `relabel` and `remove` count are kept beside the job, so that no trace of them outlives it.
+    """
+
+    relabel: int = 0  # examples that get another label
+    remove: int = 0  # examples to unlearn
+    rename: dict[str, str] = field(default_factory=dict)  # class → what it is called from now on
+    merge: dict[str, list[str]] = field(default_factory=dict)  # class → the classes that become it
+    drop: list[str] = field(default_factory=list)  # classes that go, with their examples
+
+
+@dataclass(frozen=True, slots=True)
 class JobRequest:
     """What a caller asked of `/finetune`, checked; the examples are stored beside it."""
 
@@ -139,11 +153,12 @@ class JobRequest:
     seed: int = 0
     deploy: Deploy = "auto"
     budget: float | None = None  # estimated seconds of one core for the race; None: by the number of examples
+    edit: Edit | None = None  # of what the head has; None: examples are added, or replace the old ones
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One accepted `/finetune`."""
+    """One accepted `/finetune`, edit or rebuild."""
 
     id: str
     request: JobRequest

@@ -41,6 +41,27 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "raw", is_flag=True, help="Print JSON instead of tables.")(command)
 
 
+def changing(command: Command) -> Command:
+    """What commands share that change a head: each answers with a job, which is followed to its end."""
+
+    @click.option("--no-wait", is_flag=True, help="Return when the job is accepted.")
+    @remote
+    @wraps(command)
+    def run(*arguments: Any, server: str, raw: bool, no_wait: bool, **options: Any) -> None:
+        from service import display
+
+        with _client(server) as client:
+            job = command(*arguments, client=client, **options)
+            if not no_wait:
+                display.follow(client, job["id"], quiet=raw)
+                job = client.job(job["id"])
+        _show(job, raw, display.job)
+        if job["status"] in ("failed", "rejected", "cancelled"):
+            raise SystemExit(1)
+
+    return run
+
+
 def _readable(command: Command) -> Command:
     """Errors as one sentence and exit code 1, never a stack trace."""
 
@@ -190,7 +211,7 @@ def predict(head: str, images: tuple[Path, ...], top_k: int, skip_errors: bool, 
 
 @main.group(cls=Listing)
 def heads() -> None:
-    """List heads, look at one, promote a version, delete."""
+    """List heads, look at one, promote a version, delete; change examples, classes and backbone of one."""
 
 
 @heads.command("list")
@@ -241,6 +262,89 @@ def heads_delete(head: str, version: int | None, server: str, raw: bool) -> None
         else:
             client.delete_version(head, version)
     _show({"deleted": head, "version": version}, raw, lambda _: click.echo(f"deleted {head}"))
+
+
+@heads.command("examples")
+@click.argument("head")
+@click.option("--label", help="Only those of this class.")
+@click.option("--split", type=click.Choice(["train", "val", "test", "none"]), help="Only those of this part.")
+@remote
+def heads_examples(head: str, label: str | None, split: str | None, server: str, raw: bool) -> None:
+    """The examples that HEAD holds."""
+    from service import display
+
+    with _client(server) as client:
+        _show(list(client.examples(head, label=label, split=split)), raw, display.examples)
+
+
+@heads.command("relabel")
+@click.argument("head")
+@click.argument("labels", nargs=-1, required=True, metavar="SHA256=LABEL...")
+@changing
+def heads_relabel(head: str, labels: tuple[str, ...], client: "Client") -> Any:
+    """Correct the labels of examples of HEAD."""
+    return client.relabel(head, _assignments(labels))
+
+
+@heads.command("forget")
+@click.argument("head")
+@click.argument("sha256s", nargs=-1, required=True, metavar="SHA256...")
+@changing
+def heads_forget(head: str, sha256s: tuple[str, ...], client: "Client") -> Any:
+    """Unlearn examples of HEAD; versions that were trained on them are deleted."""
+    return client.forget(head, sha256s)
+
+
+@heads.command("rename")
+@click.argument("head")
+@click.argument("names", nargs=-1, required=True, metavar="OLD=NEW...")
+@changing
+def heads_rename(head: str, names: tuple[str, ...], client: "Client") -> Any:
+    """Give classes of HEAD other names; the weights stay."""
+    return client.rename_labels(head, _assignments(names))
+
+
+@heads.command("merge")
+@click.argument("head")
+@click.argument("into")
+@click.argument("labels", nargs=-1, required=True)
+@changing
+def heads_merge(head: str, into: str, labels: tuple[str, ...], client: "Client") -> Any:
+    """Make the classes LABELS of HEAD one, called INTO."""
+    return client.merge_labels(head, into, labels)
+
+
+@heads.command("drop")
+@click.argument("head")
+@click.argument("labels", nargs=-1, required=True)
+@changing
+def heads_drop(head: str, labels: tuple[str, ...], client: "Client") -> Any:
+    """Drop the classes LABELS of HEAD, with their examples."""
+    return client.drop_labels(head, labels)
+
+
+@heads.command("rebuild")
+@click.argument("head")
+@click.argument("backbone")
+@click.option("--deploy", type=click.Choice(["auto", "manual"]), default="auto", show_default=True)
+@changing
+def heads_rebuild(head: str, backbone: str, deploy: str, client: "Client") -> Any:
+    """Train HEAD from its stored examples on BACKBONE."""
+    return client.rebuild(head, backbone, deploy=deploy)
+
+
+@heads.command("compare")
+@click.argument("head")
+@click.argument("a")
+@click.argument("b")
+@click.option("--limit", type=int, default=20, show_default=True, help="Most changed answers to list.")
+@remote
+def heads_compare(head: str, a: str, b: str, limit: int, server: str, raw: bool) -> None:
+    """Versions A and B of HEAD (or aliases) on held-out examples that neither learned from."""
+    from service import display
+
+    with _client(server) as client:
+        _show(client.compare(head, a, b, limit=limit), raw, display.comparison)
 
 
 @main.group(cls=Listing)
@@ -391,6 +495,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not mark or not key.isidentifier():
         raise click.ClickException(f"{text!r} is not OPTION=VALUE")
     return key, value
+
+
+def _assignments(texts: tuple[str, ...]) -> dict[str, str]:
+    """`old=new` texts as a dictionary; a label may hold further signs of equality."""
+    for text in texts:
+        if not all(text.partition("=")):
+            raise click.ClickException(f"{text!r} is not of the form OLD=NEW")
+    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
 
 
 def _show(answer: Any, raw: bool, draw: Callable[[Any], Any]) -> None:

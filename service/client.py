@@ -172,6 +172,47 @@ class Client:
         """Delete a version."""
         self._request("DELETE", f"/heads/{name}/versions/{version}")
 
+    def examples(self, head: str, *, label: str | None = None, split: str | None = None) -> Iterator[Json]:
+        """Every example of a head, or those of a label or a split (train, val, test, none), page by page."""
+        query = {k: v for k, v in {"label": label, "split": split}.items() if v is not None}
+        after: str | None = ""
+        while after is not None:
+            page = self._json("GET", f"/heads/{head}/examples", params=query | {"after": after, "limit": 1000})
+            yield from page["examples"]
+            after = page["next"]
+
+    def image(self, head: str, sha256: str) -> bytes:
+        """The image of an example, as it was sent."""
+        return self._request("GET", f"/heads/{head}/examples/{sha256}/image").content
+
+    def relabel(self, head: str, labels: dict[str, str], *, wait: float = 0) -> Json:
+        """Correct labels (SHA-256 → label); returns the job that trains the head anew."""
+        return self._change(f"/heads/{head}/examples/relabel", {"labels": labels}, wait)
+
+    def forget(self, head: str, sha256s: Sequence[str], *, wait: float = 0) -> Json:
+        """Unlearn examples; returns the job. Versions that were trained on them are deleted at its end."""
+        return self._change(f"/heads/{head}/examples/delete", {"sha256": list(sha256s)}, wait)
+
+    def rename_labels(self, head: str, names: dict[str, str], *, wait: float = 0) -> Json:
+        """Give classes other names (old → new); returns the job. The weights stay."""
+        return self._change(f"/heads/{head}/labels", {"rename": names}, wait)
+
+    def merge_labels(self, head: str, into: str, labels: Sequence[str], *, wait: float = 0) -> Json:
+        """Make classes one; returns the job."""
+        return self._change(f"/heads/{head}/labels", {"merge": {into: list(labels)}}, wait)
+
+    def drop_labels(self, head: str, labels: Sequence[str], *, wait: float = 0) -> Json:
+        """Drop classes with their examples; returns the job."""
+        return self._change(f"/heads/{head}/labels", {"drop": list(labels)}, wait)
+
+    def rebuild(self, head: str, backbone: str, *, deploy: str = "auto", wait: float = 0) -> Json:
+        """Train a head from its stored examples on another backbone; returns the job."""
+        return self._change(f"/heads/{head}/rebuild", {"backbone": backbone, "deploy": deploy}, wait)
+
+    def compare(self, head: str, a: int | str, b: int | str, *, limit: int = 100) -> Json:
+        """Two versions (or aliases) on the same held-out examples."""
+        return self._json("GET", f"/heads/{head}/compare", params={"a": a, "b": b, "limit": limit})
+
     def backbones(self) -> list[Json]:
         """All backbones."""
         return self._json("GET", "/backbones")["backbones"]
@@ -190,6 +231,9 @@ class Client:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the server at {self._http.base_url} was not ready in {timeout:.0f} s")
             time.sleep(0.1)
+
+    def _change(self, path: str, body: Json, wait: float) -> Json:
+        return self._json("POST", path, json=body, params={"wait": wait})
 
     def _json(self, method: str, path: str, **arguments: Any) -> Any:
         return self._request(method, path, **arguments).json()

@@ -79,12 +79,20 @@ def _report(report: Json) -> None:
         out.print(f"[dim]{escape(report['explanation'])}[/]")
     embedding = report.get("embedding", {})
     gate = report.get("gate", {})
-    out.print(f"embedded {embedding.get('new', 0)} new images, {embedding.get('cached', 0)} from the cache")
-    out.print(f"gate: {'passed' if gate.get('passed') else 'not passed'}; {escape(str(gate.get('reason', '')))}")
-    _race(report.get("race", []))
-    if "race_note" in report:
-        out.print(f"[dim]{escape(report['race_note'])}[/]")
-    _classes(report.get("per_class", {}))
+    if embedding:
+        out.print(f"embedded {embedding['new']} new images, {embedding['cached']} from the cache")
+    if gate:
+        out.print(f"gate: {'passed' if gate['passed'] else 'not passed'}; {escape(gate['reason'])}")
+    if "deploy" in report:
+        out.print(escape(report["deploy"]))
+    if "retired" in report:
+        out.print(
+            f"deleted versions, which knew what was unlearned: {', '.join(map(str, report['retired']['versions']))}"
+        )
+    if report.get("race"):
+        _race(report["race"])
+        out.print(f"[dim]{escape(report.get('race_note', ''))}[/]")
+        _classes(report.get("per_class", {}))
 
 
 def _race(rows: Sequence[Json]) -> None:
@@ -159,6 +167,34 @@ def jobs(rows: Sequence[Json]) -> None:
         accuracy = (row["metrics"] or {}).get("accuracy")
         shown = "" if accuracy is None else f"{accuracy:.4f}"
         table.add_row(row["id"], row["head"], row["status"], str(row["version"] or ""), shown, row["created_at"][:19])
+    out.print(table)
+
+
+def examples(rows: Sequence[Json]) -> None:
+    """One row an example."""
+    table = Table("sha256", "file", "label", "split", "group")
+    for row in rows:
+        texts = (escape(row["file_name"]), escape(row["label"]), row["split"] or "left out", escape(row["group"] or ""))
+        table.add_row(row["sha256"], *texts)
+    out.print(table)
+
+
+def comparison(facts: Json) -> None:
+    """Two versions: the paired difference, and one row an answer that changed."""
+    a, b = f"{facts['head']}@{facts['a']}", f"{facts['head']}@{facts['b']}"
+    if not facts["examples"]:
+        out.print(f"{a} and {b} have no held-out examples in common that neither learned from")
+        return
+    low, high = facts["difference_interval"]
+    out.print(
+        f"{b} less {a}: [bold]{facts['difference']:+.4f}[/] accuracy (95 % interval {low:+.3f} to {high:+.3f}, "
+        f"p = {facts['p_value']:.2g}, {facts['examples']} held-out examples)"
+    )
+    out.print(f"only {a} right: {facts['only_a_right']}; only {b} right: {facts['only_b_right']}")
+    table = Table("file", "is", a, b, title=f"{facts['changed_count']} answers changed")
+    for row in facts["changed"]:
+        said = (f"{escape(row[v]['label'])} {row[v]['score']:.3f}" for v in ("a", "b"))
+        table.add_row(escape(row["file_name"]), escape(row["label"]), *said)
     out.print(table)
 
 

@@ -145,7 +145,8 @@ class JobRequestView(Wire):
     backbone: str | None
     mode: Literal["append", "replace"]
     seed: int
-    deploy: Literal["auto", "manual"]
+    deploy: Literal["auto", "manual", "always"]
+    edit: dict[str, Any] | None = Field(description="What was changed of the data that the head had.")
     budget: float | None = Field(None, description="Seconds given to the race; null: chosen by the examples.")
 
 

@@ -46,6 +46,15 @@ def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str
     return facts
 
 
+def media_type(data: bytes) -> str:
+    """The media type of an image by its bytes; what we do not know is only bytes."""
+    try:
+        with _opened(data) as image:
+            return f"image/{str(image.format).lower()}"
+    except InvalidImage:
+        return "application/octet-stream"
+
+
 def decode(data: bytes | memoryview, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Bytes → uint8 [size, size, 3] RGB: orientation applied, resized and cropped as the backbone was trained.
 

@@ -20,12 +20,17 @@ class JobArtifacts(Artifacts):
 
     def put(self, data: bytes | memoryview) -> str:
         """Store bytes until the job lets go of them, or for good when a version holds them by then."""
-        row = {"job_id": self._job_id, "digest": hashlib.sha256(data).hexdigest()}
         with self._engine.begin() as connection:
-            noted = sa.select(job_blobs.c.digest).where(*(job_blobs.c[k] == v for k, v in row.items()))
-            if connection.execute(noted).scalar() is None:
-                connection.execute(job_blobs.insert().values(**row))
+            note(connection, self._job_id, [hashlib.sha256(data).hexdigest()])
         return super().put(data)
+
+
+def note(connection: sa.Connection, job_id: str, digests: Iterable[str]) -> None:
+    """Put blobs into a job's care: what nothing else uses at its end is deleted then."""
+    known = set(connection.execute(sa.select(job_blobs.c.digest).where(job_blobs.c.job_id == job_id)).scalars())
+    fresh = [{"job_id": job_id, "digest": digest} for digest in dict.fromkeys(digests) if digest not in known]
+    if fresh:
+        connection.execute(job_blobs.insert(), fresh)
 
 
 def drop_job(connection: sa.Connection, job_id: str) -> list[str]:

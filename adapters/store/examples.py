@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.errors import ExampleNotFound
 from adapters.store.database import reading
 from adapters.store.schema import embeddings, examples, job_examples
 from adapters.types import Assignment, Example, JobRequest
@@ -24,6 +25,43 @@ def of_job(engine: Engine, job_id: str) -> list[Example]:
     with reading(engine) as connection:
         query = sa.select(job_examples).where(job_examples.c.job_id == job_id).order_by(job_examples.c.position)
         return [_example(row) for row in connection.execute(query).mappings()]
+
+
+def page(
+    engine: Engine, head: str, *, limit: int, after: str = "", label: str | None = None, split: str | None = None
+) -> list[tuple[Example, Assignment]]:
+    """A page of a head's examples by SHA-256; `split` "none" means those that were left out of training."""
+    query = sa.select(examples).where(examples.c.head == head, examples.c.sha256 > after)
+    if label is not None:
+        query = query.where(examples.c.label == label)
+    if split is not None:
+        assigned = examples.c.assigned_split
+        query = query.where(assigned.is_(None) if split == "none" else assigned == split)
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(examples.c.sha256).limit(limit)).mappings()
+        return [(_example(row), _assignment(row)) for row in rows]
+
+
+def find(engine: Engine, head: str, sha256: str) -> Example:
+    """One example of a head. Raises ExampleNotFound."""
+    query = sa.select(examples).where(examples.c.head == head, examples.c.sha256 == sha256)
+    with reading(engine) as connection:
+        row = connection.execute(query).mappings().first()
+    if row is None:
+        raise missing(head, sha256)
+    return _example(row)
+
+
+def missing(head: str, sha256: str) -> ExampleNotFound:
+    """The error for an example that a head does not hold."""
+    where = f"GET /heads/{head}/examples lists what it holds"
+    return ExampleNotFound(f"the head {head!r} holds no example {sha256}; {where}", item=sha256)
+
+
+def job_of_head(engine: Engine, head: str) -> str | None:
+    """The job that made a head's data what they are; None for a head that holds none."""
+    with reading(engine) as connection:
+        return connection.execute(sa.select(examples.c.job_id).where(examples.c.head == head).limit(1)).scalar()
 
 
 def labels_of_head(engine: Engine, head: str) -> dict[str, str]:

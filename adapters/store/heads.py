@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict, HeadNotFound, VersionNotFound
-from adapters.store import blobs
+from adapters.store import blobs, retirement
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
 from adapters.store.database import aware, now, reading
@@ -37,6 +37,13 @@ class Publication:
     dataset: Sequence[tuple[Example, Assignment]]
     rejected: bool  # lost against the live version
     expected_live: int | None  # the version that the gate compared with
+    retired: Sequence[int] = ()  # versions that must not outlive this one: they hold what it has unlearned
+
+    @property
+    def moves_live(self) -> bool:
+        """Whether it goes live; a change that an owner asked for does where there is a live version to follow."""
+        always = self.request.deploy == "always" and self.expected_live is not None
+        return not self.rejected and (always or self.request.deploy == "auto")
 
 
 def publish(engine: Engine, publication: Publication) -> int:
@@ -55,8 +62,9 @@ def publish(engine: Engine, publication: Publication) -> int:
         number = _insert_version(connection, publication)
         if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
             example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
-            if publication.request.deploy == "auto":
-                _swap(connection, publication.request.head, LIVE, number, publication.expected_live)
+        if publication.moves_live:
+            _swap(connection, publication.request.head, LIVE, number, publication.expected_live)
+        report = publication.report | _retire(connection, publication, number)
         state = _bump(connection, publication.request.head)
         status = "rejected" if publication.rejected else "succeeded"
         job_store.finish(
@@ -65,9 +73,16 @@ def publish(engine: Engine, publication: Publication) -> int:
             status,
             version=number,
             metrics=publication.metrics,
-            report=publication.report | {"generation": state},
+            report=report | {"generation": state},
         )
     return number
+
+
+def _retire(connection: sa.Connection, publication: Publication, number: int) -> dict[str, Any]:
+    if not publication.retired:
+        return {}
+    head, job_id = publication.request.head, publication.job_id
+    return {"retired": retirement.retire(connection, head, publication.retired, number, job_id)}
 
 
 def _insert_version(connection: sa.Connection, publication: Publication) -> int:

@@ -15,7 +15,7 @@ from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store.database import aware, now, reading
 from adapters.store.schema import job_events, jobs
-from adapters.types import TERMINAL, Example, Job, JobRequest
+from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 
 _TERMINAL = sorted(TERMINAL)
 
@@ -235,4 +235,9 @@ def _job(row: sa.RowMapping) -> Job:
     plain = ("id", "status", "version", "metrics", "report", "error", "cancel_requested", "progress")
     times = ("created_at", "updated_at", "started_at", "finished_at")
     facts: dict[str, Any] = {k: row[k] for k in plain} | {k: row[k] and aware(row[k]) for k in times}
-    return Job(request=JobRequest(**row["request"]), **facts)
+    return Job(request=_request(row["request"]), **facts)
+
+
+def _request(facts: dict[str, Any]) -> JobRequest:
+    edit = facts.get("edit")
+    return JobRequest(**facts | {"edit": None if edit is None else Edit(**edit)})

@@ -1,16 +1,16 @@
 """The gate's evidence: the candidate and the live version on the same examples, which neither was trained on."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sqlalchemy.engine import Engine
 
+from adapters.comparison import gate, honest
 from adapters.runtime.head import Head
 from adapters.store import backbones
 from adapters.store.artifacts import Artifacts
-from adapters.training import drafts, gate
+from adapters.training import drafts
 from adapters.training.drafts import Draft
 from adapters.training.embed import Embedder
 from adapters.types import Backbone, Example, Floats, HeadVersion
@@ -26,7 +26,7 @@ def compare(
     """The verdict of the gate on a draft; a head's first version has nobody to lose against."""
     if live is None:
         return {"passed": True, "reason": "there is no live version to compare with", "examples": 0}
-    remembered = _remembered(live, artifacts)
+    remembered = honest.remembered(live, artifacts)
     rows = _comparable(draft, live, remembered, artifacts)
     examples = {e.sha256: e for e in draft.examples}
     shared = [examples[draft.held_out[row]] for row in rows]
@@ -36,23 +36,9 @@ def compare(
     return verdict | {"against": live.number}
 
 
-def _remembered(live: HeadVersion, artifacts: Artifacts) -> dict[str, Floats]:
-    """SHA-256 → what cross-validation said of it when the live version was made: fits that had not seen it, f32 [K].
-
-    The version itself was trained on all its data, so these are its only honest answers about them.
-    """
-    stored = live.manifest["data"].get("answers")
-    if stored is None:
-        return {}
-    keys = [sha for sha, _ in json.loads(artifacts.get(live.manifest["data"]["digest"]))]
-    table = np.frombuffer(artifacts.get(stored), "<f4").reshape(len(keys), len(live.manifest["classes"]))
-    return {key: row for key, row in zip(keys, table, strict=True) if np.isfinite(row).all()}
-
-
 def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Floats], artifacts: Artifacts) -> list[int]:
     """Rows of the draft's held-out examples about which the live version has an honest answer, too."""
-    parts = json.loads(artifacts.get(live.manifest["data"]["digest"]))
-    learned = {sha for sha, part in parts if part in ("train", "val")} - remembered.keys()
+    learned = honest.learned(live, artifacts) - remembered.keys()
     return [row for row, sha in enumerate(draft.held_out) if sha not in learned]
 
 

@@ -1,11 +1,12 @@
-"""The data of a job: what came with it, and, when it appends, what its head has already."""
+"""The data of a job: what came with it, and, when it appends or edits, what its head has already."""
 
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
+from adapters import edits
 from adapters.store import examples
-from adapters.types import Example, Job, SplitName
+from adapters.types import Assignment, Example, Job, JobRequest, SplitName
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,27 @@ class Dataset:
 
 
 def assemble(engine: Engine, job: Job) -> Dataset:
-    """The head's examples (append) and the job's own; the newest label of an image wins.
+    """The head's examples (append) and the job's own, the newest label of an image wins; or the head's as edited.
 
     Sorted by SHA-256: the order of arrival must not matter, so that five batches one after another train the very
     head that one batch of all would.
     """
-    sent = {e.sha256: e for e in examples.of_job(engine, job.id)}
     stored = examples.of_head(engine, job.request.head)
-    known = {a.sha256: a.split for _, a in stored}
-    kept = {e.sha256: e for e, _ in stored} if job.request.mode == "append" else {}
-    merged = sorted((kept | sent).values(), key=lambda e: e.sha256)
+    merged = _merged(job.request, [e for e, _ in stored], examples.of_job(engine, job.id))
+    known = _known(job.request, [a for _, a in stored])
     return Dataset(merged, [known.get(e.sha256) for e in merged])
+
+
+def _merged(request: JobRequest, held: list[Example], sent: list[Example]) -> list[Example]:
+    if request.edit is not None:
+        return sorted(edits.apply(request.edit, held, sent), key=lambda e: e.sha256)
+    kept = {e.sha256: e for e in held} if request.mode == "append" else {}
+    return sorted((kept | {e.sha256: e for e in sent}).values(), key=lambda e: e.sha256)
+
+
+def _known(request: JobRequest, assignments: list[Assignment]) -> dict[str, SplitName | None]:
+    """SHA-256 → an earlier split. None are known after a removal: which examples were held out depended on those that
+    are gone, and what is left must be trained on as if they had never been sent."""
+    if request.edit is not None and request.edit.remove:
+        return {}
+    return {a.sha256: a.split for a in assignments}

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +14,7 @@ from adapters.store.database import now
 from adapters.store.heads import Publication
 from adapters.training import drafts
 from adapters.training.drafts import Draft
-from adapters.types import Backbone, HeadVersion, Job
+from adapters.types import Backbone, Deploy, HeadVersion, Job
 
 FORMAT = 1
 TOOLS = ("torch", "onnx", "onnxruntime", "numpy", "timm", "pillow", "simplejpeg")
@@ -41,9 +42,11 @@ def publication(
     live: HeadVersion | None,
     lost: bool,
     artifacts: Artifacts,
+    retired: Sequence[int] = (),
 ) -> Publication:
     """Everything that `heads.publish` writes."""
     report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, artifacts)}
+    report["deploy"] = _deployed(job.request.deploy, lost, live)
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
         "method": draft.method, "hyperparameters": draft.setting, "seed": job.request.seed,
@@ -55,7 +58,20 @@ def publication(
     }  # fmt: skip
     dataset = list(zip(draft.examples, draft.assignments, strict=True))
     expected = live.number if live else None
-    return Publication(job.id, job.request, proven["digest"], facts, draft.metrics, report, dataset, lost, expected)
+    return Publication(
+        job.id, job.request, proven["digest"], facts, draft.metrics, report, dataset, lost, expected, retired
+    )
+
+
+def _deployed(deploy: Deploy, lost: bool, live: HeadVersion | None) -> str:
+    """What became of the version, in a sentence for its owner."""
+    if deploy == "manual":
+        return "not served: deploy=manual gates nothing and moves no alias"
+    if deploy == "always" and live is None:
+        return "not served: the head has no live version that it could take the place of"
+    if deploy == "always":
+        return "served as live whatever the gate says: the owner of the head asked for this change of its data"
+    return "kept as rejected: it lost against the live version" if lost else "served as live: it passed the gate"
 
 
 def _data(draft: Draft, artifacts: Artifacts) -> dict[str, Any]:

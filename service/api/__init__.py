@@ -42,13 +42,13 @@ def _nowhere(path: str) -> None:
 def build() -> FastAPI:
     """The public HTTP API; `app.state.context` is set when the process has opened its parts."""
     from service import __version__
-    from service.api import backbones, embed, finetune, heads, health, jobs, predict, suggest
+    from service.api import backbones, changes, embed, examples, finetune, heads, health, jobs, predict, suggest
 
     # FastAPI's own /docs loads its scripts from a public CDN: blank where a self-hosted service has no way out.
     about = "Teach a frozen backbone a new task over HTTP."
     app = FastAPIOffline(title="Espalier", version=__version__, description=about, redoc_url=None)
     errors.install(app)
-    for module in (predict, finetune, jobs, heads, suggest, backbones, embed, health):
+    for module in (predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, health):
         app.include_router(module.router)
     # FastAPI would say "Not Found" with no word of help. BentoML's own routes (/livez, /readyz, /bento) come first.
     app.add_api_route("/{path:path}", _nowhere, methods=METHODS, include_in_schema=False)

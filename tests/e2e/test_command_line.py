@@ -63,6 +63,31 @@ def test_the_first_day(server, folder, tmp_path):
     assert gone.returncode == 1 and "head_not_found" in gone.stderr
 
 
+def test_the_life_of_a_head(server, folder, tmp_path):
+    """Look at examples, correct and take back some, rename, merge and drop classes, compare versions, rebuild."""
+    head = f"life-{uuid.uuid4().hex[:8]}"
+    run(server, "finetune", head, str(folder), "--method", "prototype")
+    listed = run(server, "heads", "examples", head, "--label", "circle", "--split", "train").stdout
+    assert "circle-0.png" in listed and "square" not in listed
+    rows = json.loads(run(server, "heads", "examples", head, "--json").stdout)
+    first, second = (e["sha256"] for e in rows if e["file_name"].endswith(("circle-0.png", "circle-1.png")))
+    assert "whatever the gate says" in run(server, "heads", "relabel", head, f"{first}=square").stdout
+    forgotten = run(server, "heads", "forget", head, second).stdout
+    assert "succeeded" in forgotten and "deleted versions" in forgotten and "1, 2" in forgotten
+    assert "succeeded" in run(server, "heads", "rename", head, "circle=ring").stdout
+    changes = run(server, "heads", "compare", head, "3", "4").stdout
+    assert "+0.0000" in changes and "0 answers changed" in changes
+    merged = json.loads(run(server, "heads", "merge", head, "round", "ring", "square", "--json").stdout)
+    assert merged["report"]["data"]["classes"] == {"round": 15, "triangle": 8}
+    assert run(server, "heads", "drop", head, "round", check=False).returncode == 1
+    backbone = server.client.head(head)["versions"][0]["backbone"]
+    assert "succeeded" in run(server, "heads", "rebuild", head, backbone, "--deploy", "manual").stdout
+    wrong = run(server, "heads", "relabel", head, "nonsense", check=False)
+    assert wrong.returncode == 1 and "OLD=NEW" in wrong.stderr
+    queued = run(server, "heads", "rename", head, "triangle=wedge", "--no-wait").stdout
+    assert head in queued
+
+
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path):
     """With the command that starts one."""
     done = espalier("heads", "list", "--server", "http://127.0.0.1:9", home=tmp_path, check=False)

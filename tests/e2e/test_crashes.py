@@ -1,6 +1,7 @@
 """kill -9 of every process at every moment: a job still ends once, and what was served is served again."""
 
 import concurrent.futures
+import hashlib
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -55,6 +56,22 @@ def test_a_worker_killed_in_any_phase_is_followed_by_one_that_finishes_the_job(h
     assert hooked.client.predict([head], [shape("circle", 70)])["predictions"][0]["label"] == "circle"
     _check_story(hooked, job["id"], phase)
     _check_leftovers(hooked, head, before)
+
+
+@pytest.mark.parametrize("phase", ["training", "publishing", "published"])
+def test_a_worker_killed_while_it_unlearns_is_followed_by_one_that_leaves_no_trace(hooked, plan, phase):
+    """One new version, the old one retired once, and the image and its embedding gone."""
+    head, images = f"kill-{phase}-unlearn", shapes(start=1500 + 100 * PHASES.index(phase))
+    hooked.client.wait(hooked.client.finetune(head, images, method="prototype")["id"])
+    gone = hashlib.sha256(images[0].data()).hexdigest()
+    ended = hooked.client.wait(hooked.client.forget(head, [gone])["id"])
+    assert (plan / f"{ended['id']}-{phase}").read_text() == "killed\n"
+    assert ended["status"] == "succeeded" and ended["report"]["retired"]["versions"] == [1]
+    assert [v["version"] for v in hooked.client.head(head)["versions"]] == [2]
+    assert len(list(hooked.client.examples(head))) == 23
+    eventually(lambda: gone not in hooked.blobs(), seconds=20)
+    for table in ("examples", "job_examples", "embeddings"):
+        assert not hooked.rows(table, "sha256=?", gone)
 
 
 def test_a_job_that_kills_its_worker_at_every_try_fails_as_worker_lost(own_server, tmp_path):

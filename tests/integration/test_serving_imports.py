@@ -38,11 +38,13 @@ with TestClient(Espalier.to_asgi()) as client:
     image = Path(sys.argv[1]).read_bytes()
     answer = client.post("/predict", data={"head": "shapes"}, files={"images": image})
     paths = ("/embed", "/backbones", "/methods", "/heads/shapes", "/jobs", "/metrics", "/openapi.json")
+    paths += ("/heads/shapes/examples", "/heads/shapes/compare?a=1&b=live")
     statuses = {path: client.get(path).status_code for path in paths if path != "/embed"}
     statuses["/embed"] = client.post("/embed", files={"images": image}).status_code
     form = {"head": "more", "labels": ["a", "b", "a", "b"]}
     files = [("images", (f"{n}.png", Path(f"{sys.argv[1]}.{n}").read_bytes(), "image/png")) for n in range(4)]
     statuses["/finetune"] = client.post("/finetune", data=form, files=files).status_code
+    statuses["/labels"] = client.post("/heads/shapes/labels", json={"drop": ["circle"]}).status_code
 print(json.dumps({"answer": answer.json(), "statuses": statuses, "modules": sorted(sys.modules)}))
 """
 

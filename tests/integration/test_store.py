@@ -18,6 +18,7 @@ from adapters.errors import (
     Cancelled,
     Conflict,
     CorruptArtifact,
+    ExampleNotFound,
     HeadNotFound,
     IdempotencyConflict,
     JobNotFound,
@@ -29,7 +30,7 @@ from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import AliasMoved, Publication
 from adapters.store.schema import metadata
-from adapters.types import Assignment, Backbone, Example, HeadRef, JobRequest, Preprocessing
+from adapters.types import Assignment, Backbone, Edit, Example, HeadRef, JobRequest, Preprocessing
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -263,6 +264,58 @@ def test_replaced_images_are_freed_when_the_job_lets_go(engine):
     assert {e.sha256 for e, _ in examples.of_head(engine, "cats")} == {sha(n) for n in "cdxy"}
 
 
+def test_versions_are_retired_with_what_only_they_held_and_aliases_follow(engine):
+    """In the step that publishes their successor; the reports of their jobs are emptied, the others' stay."""
+    for expected in (None, 1, 2):
+        publish(engine, expected=expected)
+    for alias, number in (("canary", 2), ("first", 1)):
+        heads.set_alias(engine, "cats", alias, number)
+    old = [heads.resolve(engine, HeadRef("cats", version=n)) for n in (2, 3)]
+    job_id = accept(engine, "cats", "ab", deploy="always", edit=Edit(remove=2))
+    kept = [(e, a) for e, a in examples.of_head(engine, "cats") if e.sha256 not in (sha("a"), sha("b"))]
+    heads.publish(engine, publication(engine, job_id, 3, retired=(2, 3), dataset=kept))
+    summary = heads.summary(engine, "cats")
+    assert [v.number for v in summary.versions] == [4, 1]
+    assert summary.aliases == {"live": 4, "canary": 4, "first": 1}
+    report = jobs.get(engine, job_id).report
+    assert report["retired"] == {"versions": [2, 3], "aliases": ["canary"]}
+    made = {job.version: job.report for job in jobs.list_page(engine, limit=9)}
+    assert "retired_by" in made[2] and "retired_by" in made[3] and "generation" in made[1]
+    blobs = {v.digest for v in old} | {v.manifest["data"]["digest"] for v in old}
+    assert set(jobs.release(engine, job_id)) == blobs | {sha("a"), sha("b")}
+
+
+def test_a_graph_that_a_retired_version_shares_with_its_successor_stays(engine):
+    publish(engine)
+    graph = heads.resolve(engine, HeadRef("cats")).digest
+    job_id = accept(engine, "cats", "a", deploy="always", edit=Edit(remove=1))
+    heads.publish(engine, publication(engine, job_id, 1, retired=(1,), digest=graph))
+    assert graph not in jobs.release(engine, job_id)
+
+
+def test_always_moves_live_only_where_there_is_a_live_version(engine):
+    publish(engine, deploy="manual")
+    publish(engine, deploy="always", edit=Edit(relabel=4))
+    assert heads.summary(engine, "cats").aliases == {}
+    heads.set_alias(engine, "cats", "live", 1)
+    publish(engine, deploy="always", expected=1)
+    assert heads.resolve(engine, HeadRef("cats")).number == 3
+
+
+def test_examples_are_paged_and_filtered(engine):
+    publish(engine, "cats", "abcdefg")
+    everything = [e.sha256 for e, _ in examples.of_head(engine, "cats")]
+    first = [e.sha256 for e, _ in examples.page(engine, "cats", limit=3)]
+    assert first == everything[:3]
+    assert [e.sha256 for e, _ in examples.page(engine, "cats", limit=9, after=first[-1])] == everything[3:]
+    assert {e.label for e, _ in examples.page(engine, "cats", limit=9, label="odd")} == {"odd"}
+    assert len(examples.page(engine, "cats", limit=9, split="train")) == 7
+    assert examples.page(engine, "cats", limit=9, split="none") == examples.page(engine, "dogs", limit=9) == []
+    assert examples.find(engine, "cats", sha("a")).file_name == "a.png"
+    with pytest.raises(ExampleNotFound):
+        examples.find(engine, "dogs", sha("a"))
+
+
 def test_what_a_job_wrote_goes_with_it_unless_a_version_or_another_job_needs_it(engine, tmp_path):
     store, job_id, other = Artifacts(str(tmp_path)), accept(engine), accept(engine, "dogs")
     mine = JobArtifacts(engine, store, job_id)
@@ -428,7 +481,9 @@ def test_an_altered_blob_is_never_given_out(tmp_path):
 
 def test_a_job_request_survives_the_database_as_it_is(engine):
     settings = {"l2": 1e-3, "name": "ü", "deep": {"a": [1, None]}}
-    job_id = accept(engine, method="logistic", hyperparameters=settings, seed=2**31 - 1, mode="replace")
+    edit = Edit(rename={"ü": "a"}, merge={"b": ["c", "d"]}, drop=["e"])
+    job_id = accept(engine, method="logistic", hyperparameters=settings, seed=2**31 - 1, mode="replace", edit=edit)
     stored = jobs.get(engine, job_id).request
+    assert stored.edit == edit
     assert json.dumps(stored.hyperparameters, sort_keys=True) == json.dumps(settings, sort_keys=True)
     assert (stored.method, stored.seed, stored.mode, stored.deploy) == ("logistic", 2**31 - 1, "replace", "auto")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from adapters.training.gate import compare, gate
+from adapters.comparison.gate import compare, gate
 
 
 def answers(both: int, only_live: int, only_candidate: int, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ def gate(candidate: NDArray[np.bool_], live: NDArray[np.bool_]) -> dict[str, Any
     if examples == 0:
         return {"passed": True, "examples": 0, "reason": "the two versions have no held-out examples in common"}
     lost, won = int((live & ~candidate).sum()), int((candidate & ~live).sum())
-    chance = _tail(lost, lost + won)
+    chance = tail(lost, lost + won)
     passed = chance > SIGNIFICANT
     return {
         "passed": passed,
@@ -67,7 +67,7 @@ def compare(
     )
 
 
-def _tail(lost: int, flips: int) -> float:
+def tail(lost: int, flips: int) -> float:
     """P(at least `lost` heads in `flips` fair coins), exact in integers."""
     term = total = 1  # from the all-heads end: C(n, n)
     for heads in range(flips, lost, -1):

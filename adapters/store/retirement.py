@@ -1,0 +1,38 @@
+"""Retiring versions: they go when a newer one takes their place, and aliases that pointed at them follow it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.store import blobs
+from adapters.store.database import now
+from adapters.store.schema import aliases, jobs, versions
+
+RETIRED = "the version was deleted: it knew examples that were taken back"  # all that is left of its job's report
+
+
+def retire(connection: sa.Connection, head: str, numbers: Sequence[int], successor: int, job_id: str) -> dict[str, Any]:
+    """Delete versions of a head; returns {"versions", "aliases"}: what went, and which aliases now mean `successor`.
+
+    Their graphs and lists go to the job, which lets go of them at its end as of what it wrote itself. The reports of
+    the jobs that made them are emptied: they may name examples.
+    """
+    chosen = (versions.c.head == head, versions.c.number.in_(numbers))
+    # Locked first: an alias that somebody points at one of them just now must wait, and then find it gone.
+    query = sa.select(versions).where(*chosen).order_by(versions.c.number).with_for_update()
+    rows = connection.execute(query).all()
+    moved = _follow(connection, head, numbers, successor)
+    connection.execute(versions.delete().where(*chosen))
+    makers = jobs.c.id.in_([row.job_id for row in rows])
+    connection.execute(jobs.update().where(makers).values(report={"deploy": RETIRED, "retired_by": job_id}))
+    blobs.note(connection, job_id, blobs.of_versions([r.digest for r in rows], [r.manifest for r in rows]))
+    return {"versions": [row.number for row in rows], "aliases": moved}
+
+
+def _follow(connection: sa.Connection, head: str, numbers: Sequence[int], successor: int) -> list[str]:
+    """An alias left behind would name a version that is gone; one removed would fail everybody who asks by it."""
+    pointing = (aliases.c.head == head, aliases.c.number.in_(numbers))
+    names = sorted(connection.execute(sa.select(aliases.c.alias).where(*pointing)).scalars())
+    connection.execute(aliases.update().where(*pointing).values(number=successor, updated_at=now()))
+    return names

@@ -1,0 +1,96 @@
+"""Renaming classes: a new version with the same weights; only what its outputs are called changes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from sqlalchemy.engine import Engine
+
+from adapters import edits
+from adapters.errors import Conflict, ParityError
+from adapters.runtime.head import Head
+from adapters.store import examples, heads
+from adapters.store.artifacts import Artifacts
+from adapters.store.database import now
+from adapters.store.heads import Publication
+from adapters.types import Edit, HeadVersion, Job
+
+PROBES = 64  # rows of noise on which the two graphs must agree to the last bit
+LABELS = "labels"  # the key in metadata_props
+
+
+def publish(job: Job, engine: Engine, artifacts: Artifacts) -> int:
+    """Make a version of the live one, or of the newest, under other names. Raises LabelNotFound, Conflict."""
+    while True:
+        live = heads.find_live(engine, job.request.head)
+        try:
+            return heads.publish(engine, publication(job, engine, artifacts, live))
+        except heads.AliasMoved:  # somebody promoted or rolled back: rename what is live now
+            continue
+
+
+def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersion | None) -> Publication:
+    """Everything that `heads.publish` writes; the figures are those of the version that is renamed."""
+    source = live or _newest(engine, job.request.head)
+    assert job.request.edit is not None
+    stored = examples.of_head(engine, job.request.head)
+    names = edits.names(job.request.edit, {example.label for example, _ in stored})
+    classes = _renamed(source, job.request.edit)
+    graph = renamed(artifacts.get(source.digest), classes, source.manifest["inputs"]["embedding"][1])
+    dataset = [
+        (replace(e, label=str(names[e.label])), replace(a, label=str(names[a.label]))) for e, a in stored
+    ]  # fmt: skip
+    facts = _manifest(job.id, job.request.edit, source, classes)
+    report = {k: facts[k] for k in ("data", "parity", "gate", "renamed")} | {"deploy": _deployed(live)}
+    expected = live.number if live else None
+    return Publication(
+        job.id, job.request, artifacts.put(graph), facts, facts["metrics"], report, dataset, False, expected
+    )
+
+
+def renamed(graph: bytes, classes: Sequence[str], dimension: int) -> bytes:
+    """A head.onnx whose metadata names its outputs anew. Raises ParityError unless it answers exactly as before."""
+    model = onnx.load_from_string(graph)
+    for entry in model.metadata_props:
+        if entry.key == LABELS:
+            entry.value = json.dumps(list(classes), ensure_ascii=False)
+    made = model.SerializeToString(deterministic=True)
+    probes = np.random.default_rng(0).normal(size=(PROBES, dimension)).astype(np.float32)
+    if not np.array_equal(Head.from_bytes(graph).run(probes), Head.from_bytes(made).run(probes)):
+        raise ParityError("the renamed graph does not answer as the one it was made from")
+    return made
+
+
+def _newest(engine: Engine, head: str) -> HeadVersion:
+    """The newest version that was not rejected: nothing is live, but the names may change all the same."""
+    found = [v for v in heads.summary(engine, head).versions if v.status == "published"]
+    if not found:
+        raise Conflict(f"the head {head!r} has no version to rename the classes of; teach it first", item=head)
+    return found[0]
+
+
+def _renamed(source: HeadVersion, edit: Edit) -> list[str]:
+    """The classes in the order of the outputs, which does not change. They may be others than the data's by now."""
+    known = set(source.manifest["classes"])
+    own = edits.names(Edit(rename={old: new for old, new in edit.rename.items() if old in known}), known)
+    return [str(own[label]) for label in source.manifest["classes"]]
+
+
+def _manifest(job_id: str, edit: Edit, source: HeadVersion, classes: list[str]) -> dict[str, Any]:
+    new = dict(zip(source.manifest["classes"], classes, strict=True))
+    data: dict[str, Any] = source.manifest["data"]
+    counts = {new.get(label, label): count for label, count in data.get("classes", {}).items()}
+    verdict = {"passed": True, "examples": 0, "reason": "the same weights under other names: nothing to compare"}
+    return source.manifest | {
+        "job": job_id, "created_at": now().isoformat(), "classes": classes, "data": data | {"classes": counts},
+        "gate": verdict, "renamed": {"from_version": source.number, "names": edit.rename},
+    }  # fmt: skip
+
+
+def _deployed(live: HeadVersion | None) -> str:
+    if live is None:
+        return "not served: the head has no live version that it could take the place of"
+    return "served as live: the same weights under the names that its owner chose"

@@ -1,0 +1,91 @@
+"""The examples of a head: look at them, correct their labels, take them back."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from adapters.modalities import image
+from adapters.store import examples as store
+from adapters.store import heads
+from service.api import PROBLEMS, Context, Ctx
+from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.edit_schemas import (
+    SHA256,
+    DeleteExamplesRequest,
+    ExamplePage,
+    ExampleView,
+    LabelRequest,
+    RelabelRequest,
+)
+from service.edits import EditDesk
+from service.schemas import JobView
+
+router = APIRouter(prefix="/heads/{head}/examples", tags=["examples"])
+Sha256 = Annotated[str, Path(pattern=SHA256)]
+SplitFilter = Literal["train", "val", "test", "none"]
+
+
+@router.get("", responses=PROBLEMS)
+def list_examples(
+    ctx: Ctx,
+    head: str,
+    label: str | None = None,
+    split: Annotated[SplitFilter | None, Query(description="none: left out of training.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str, Query(description="`next` of the page before.")] = "",
+) -> ExamplePage:
+    """The examples that a head holds, by SHA-256."""
+    page = store.page(ctx.engine, head, limit=limit, after=after, label=label, split=split)
+    if not page:
+        heads.summary(ctx.engine, head)  # raises HeadNotFound
+    last = page[-1][0].sha256 if len(page) == limit else None
+    return ExamplePage(examples=[ExampleView.of(*row) for row in page], next=last)
+
+
+@router.get("/{sha256}/image", responses=PROBLEMS, response_class=Response)
+def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
+    """The image of an example, as it was sent."""
+    found = store.find(ctx.engine, head, sha256)
+    data = ctx.artifacts.get(found.sha256)
+    # Somebody else's bytes under our address: shown as the image they are, never run as a page or a script.
+    safe = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+    headers = safe | {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache", "Content-Disposition": "inline"}
+    return Response(data, media_type=image.media_type(data), headers=headers)
+
+
+@router.patch("/{sha256}", status_code=202, response_model=JobView, responses=RESPONSES)
+async def relabel_example(
+    ctx: Ctx, head: str, sha256: Sha256, body: LabelRequest, wait: Wait = 0, key: Key = None
+) -> JSONResponse:
+    """Correct the label of an example: a job trains the head anew, from cached embeddings, and serves it."""
+    job = await run_in_threadpool(_desk(ctx, head, key).relabel, {sha256: body.label})
+    return await answer(ctx, job, wait)
+
+
+@router.post("/relabel", status_code=202, response_model=JobView, responses=RESPONSES)
+async def relabel_examples(ctx: Ctx, head: str, body: RelabelRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
+    """Correct the labels of several examples in one job."""
+    job = await run_in_threadpool(_desk(ctx, head, key).relabel, body.labels)
+    return await answer(ctx, job, wait)
+
+
+@router.delete("/{sha256}", status_code=202, response_model=JobView, responses=RESPONSES)
+async def delete_example(ctx: Ctx, head: str, sha256: Sha256, wait: Wait = 0, key: Key = None) -> JSONResponse:
+    """Unlearn an example: the head is trained as if it had never been sent, and versions that knew it are deleted."""
+    job = await run_in_threadpool(_desk(ctx, head, key).remove, [sha256])
+    return await answer(ctx, job, wait)
+
+
+@router.post("/delete", status_code=202, response_model=JobView, responses=RESPONSES)
+async def delete_examples(
+    ctx: Ctx, head: str, body: DeleteExamplesRequest, wait: Wait = 0, key: Key = None
+) -> JSONResponse:
+    """Unlearn several examples in one job."""
+    job = await run_in_threadpool(_desk(ctx, head, key).remove, body.sha256)
+    return await answer(ctx, job, wait)
+
+
+def _desk(ctx: Context, head: str, key: str | None) -> EditDesk:
+    return EditDesk(ctx.settings, ctx.engine, ctx.artifacts, head, key)

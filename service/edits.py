@@ -1,0 +1,139 @@
+"""Requests to change the data of a head → checked jobs. What can be refused is refused here, before a job exists.
+
+A job trains as the job did that made the head's present data: the same method, hyperparameters, seed and backbone.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sqlalchemy.engine import Engine
+
+from adapters import edits, tasks
+from adapters.comparison import honest
+from adapters.errors import Conflict, InvalidInput, NotEnoughData, Overloaded
+from adapters.store import backbones, examples, heads, jobs
+from adapters.store.artifacts import Artifacts
+from adapters.types import Edit, Example, Job, JobRequest
+from service.settings import Settings
+from service.submissions import MAX_KEY
+
+Prepared = tuple[JobRequest, list[Example]]  # a checked request, and the examples that it names
+
+
+@dataclass(frozen=True, slots=True)
+class EditDesk:
+    """Where changes of one head's data are handed in; each method answers with the accepted job.
+
+    All raise HeadNotFound, Overloaded, and Conflict for a head without examples; the same `key` and request give the
+    job there is already.
+    """
+
+    settings: Settings
+    engine: Engine
+    artifacts: Artifacts
+    head: str
+    key: str | None = None  # an Idempotency-Key
+
+    def relabel(self, labels: Mapping[str, str]) -> Job:
+        """SHA-256 → new label. Raises ExampleNotFound, InvalidLabel, NotEnoughData; Conflict when nothing changes."""
+        return self._once("relabel", dict(labels), lambda: self._relabeled(labels))
+
+    def remove(self, sha256s: Sequence[str]) -> Job:
+        """Unlearn examples, also such as only a version still knows: its data were rejected or replaced.
+
+        Raises ExampleNotFound, NotEnoughData when too few would be left of a class.
+        """
+        wanted = sorted(set(sha256s))
+        return self._once("remove", wanted, lambda: self._removed(wanted))
+
+    def change_labels(self, edit: Edit) -> Job:
+        """Rename, merge or drop classes. Raises LabelNotFound, InvalidLabel, Conflict, NotEnoughData."""
+        facts = {"rename": edit.rename, "merge": edit.merge, "drop": edit.drop}
+        return self._once("labels", facts, lambda: self._changed(edit))
+
+    def rebuild(self, backbone: str, deploy: Literal["auto", "manual"] = "auto") -> Job:
+        """Train from the stored examples on a backbone, gated as any new version. Raises BackboneNotFound."""
+        return self._once("rebuild", [backbone, deploy], lambda: self._rebuilt(backbone, deploy))
+
+    def _relabeled(self, labels: Mapping[str, str]) -> Prepared:
+        recipe, held = self._recipe(), self._held()
+        parse = tasks.get(recipe.task).parse_label
+        named = [replace(e, label=parse(labels[e.sha256], e.sha256)) for e in self._named(held, list(labels))]
+        if all(example.label == held[example.sha256].label for example in named):
+            first = named[0]
+            raise Conflict(f"the example {first.sha256} is labeled {first.label!r} already", item=first.sha256)
+        return self._checked(recipe, Edit(relabel=len(named)), held, named)
+
+    def _removed(self, sha256s: Sequence[str]) -> Prepared:
+        recipe, held = self._recipe(), self._held()
+        strangers = [sha256 for sha256 in sha256s if sha256 not in held]
+        known = held | self._of_versions(strangers)
+        named = self._named(known, sha256s)
+        return self._checked(recipe, Edit(remove=len(named)), held, named)
+
+    def _changed(self, edit: Edit) -> Prepared:
+        recipe = self._recipe()
+        parse = tasks.get(recipe.task).parse_label
+        rename = {old: parse(new, f"the new name of {old[:50]!r}") for old, new in edit.rename.items()}
+        merge = {parse(into, "the merged class"): labels for into, labels in edit.merge.items()}
+        return self._checked(recipe, replace(edit, rename=rename, merge=merge), self._held(), [])
+
+    def _rebuilt(self, backbone: str, deploy: Literal["auto", "manual"]) -> Prepared:
+        recipe = self._recipe()
+        return replace(recipe, backbone=backbones.find(self.engine, backbone).name, deploy=deploy), []
+
+    def _recipe(self) -> JobRequest:
+        """How the head's present data were trained on, to be done again."""
+        job_id = examples.job_of_head(self.engine, self.head)
+        if job_id is None:
+            heads.summary(self.engine, self.head)  # raises HeadNotFound
+            raise Conflict(f"the head {self.head!r} holds no examples; POST /finetune teaches it some", item=self.head)
+        return replace(jobs.get(self.engine, job_id).request, mode="append", deploy="always", edit=None)
+
+    def _held(self) -> dict[str, Example]:
+        return {example.sha256: example for example, _ in examples.of_head(self.engine, self.head)}
+
+    def _of_versions(self, sha256s: Sequence[str]) -> dict[str, Example]:
+        """Those that the data list of a version names although the head does not hold them."""
+        if not sha256s:
+            return {}
+        versions = heads.summary(self.engine, self.head).versions
+        listed = {sha256 for version in versions for sha256, _ in honest.data_list(version, self.artifacts)}
+        return {sha256: Example(sha256, "", "") for sha256 in sha256s if sha256 in listed}
+
+    def _named(self, held: Mapping[str, Example], sha256s: Sequence[str]) -> list[Example]:
+        if not sha256s:
+            raise InvalidInput("name at least one example by its SHA-256", item="sha256")
+        for sha256 in sha256s:
+            if sha256 not in held:
+                raise examples.missing(self.head, sha256)
+        return [held[sha256] for sha256 in sha256s]
+
+    def _checked(self, recipe: JobRequest, edit: Edit, held: Mapping[str, Example], named: list[Example]) -> Prepared:
+        left = edits.apply(edit, list(held.values()), named)
+        try:
+            tasks.get(recipe.task).check_examples(left)
+        except NotEnoughData as error:
+            hint = f'after this change; POST /heads/{self.head}/labels {{"drop": […]}} drops a class'
+            raise NotEnoughData(f"{error.message} ({hint}, DELETE /heads/{self.head} all)", item=error.item) from None
+        return replace(recipe, edit=edit), named
+
+    def _once(self, what: str, facts: Any, prepare: Callable[[], Prepared]) -> Job:
+        """The job of this key, looked for before all checks: once it has run, they would refuse what it has done."""
+        if self.key is not None and not 1 <= len(self.key) <= MAX_KEY:
+            raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
+        fingerprint = hashlib.sha256(json.dumps([self.head, what, facts], sort_keys=True).encode()).hexdigest()
+        known = jobs.find_by_key(self.engine, self.key, fingerprint)
+        if known is not None:
+            return known
+        self._check_room()
+        request, named = prepare()
+        return jobs.create(self.engine, request, named, fingerprint=fingerprint, idempotency_key=self.key)
+
+    def _check_room(self) -> None:
+        count = jobs.count_unfinished(self.engine)
+        if count >= self.settings.max_jobs:
+            raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
