@@ -29,6 +29,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.InvalidInput: (422, "The request cannot be used"),
     errors.HeadNotFound: (404, "No such head"),
     errors.VersionNotFound: (404, "No such version"),
+    errors.ReportNotFound: (404, "No report"),
     errors.BackboneNotFound: (404, "No such backbone"),
     errors.JobNotFound: (404, "No such job"),
     errors.NotFound: (404, "Nothing by that name"),

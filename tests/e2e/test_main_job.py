@@ -144,7 +144,7 @@ def test_replace_forgets_the_old_examples_and_their_bytes(server):
     assert gone in server.blobs()
     job = finetune(server, head, shapes(("cross", "bar")), mode="replace")
     assert sorted(job["report"]["data"]["classes"]) == ["bar", "cross"]
-    assert gone not in server.blobs()
+    eventually(lambda: gone not in server.blobs(), seconds=20)
     assert not server.rows("embeddings", "sha256=?", gone)
 
 
