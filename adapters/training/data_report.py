@@ -124,11 +124,21 @@ def _duplicates(examples: Sequence[Example], copies: Indices, split: Split, targ
     several = sorted((run for run in runs if len(run) > 1), key=len, reverse=True)
     contradicting = [run for run in several if len({examples[i].label for i in run}) > 1]
     agreeing = [run for run in several if len({examples[i].label for i in run}) == 1]
-    listed = [[_named(examples[i]) for i in run[:MOST_MEMBERS]] for run in [*contradicting, *agreeing][:MOST]]
+    listed = [_members(examples, run) for run in [*contradicting, *agreeing][:MOST]]
     return {
         "groups": len(several), "examples": sum(map(len, several)), "contradicting": len(contradicting),
         "straddling": _straddling(several, split), "list": listed,
     }  # fmt: skip
+
+
+def _members(examples: Sequence[Example], run: Indices) -> list[Json]:
+    """A group's rows, one of each label first: a contradiction is seen at once."""
+    seen: Counter[str] = Counter()
+    rows = []
+    for example in (examples[i] for i in run):
+        rows.append((seen[example.label], example.label, _named(example)))
+        seen[example.label] += 1
+    return [row for *_, row in sorted(rows, key=lambda r: r[:2])[:MOST_MEMBERS]]
 
 
 def _straddling(runs: list[Indices], split: Split) -> int:
@@ -176,13 +186,9 @@ def _look_alikes(measured: Measured, embeddings: Embeddings, targets: Indices, c
 
 
 def _means(embeddings: Embeddings, targets: Indices, wanted: set[int]) -> dict[int, Floats]:
-    """The direction f32 [D] of each class from the mean of all: their products are cosines."""
-    centre = embeddings.mean(axis=0)
-    found = {}
-    for k in wanted:
-        mean = embeddings[targets == k].mean(axis=0) - centre
-        found[k] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    return found
+    """The direction f32 [D] of the mean of each class: their products are cosines."""
+    means = {k: embeddings[targets == k].mean(axis=0) for k in wanted}
+    return {k: mean / max(float(np.linalg.norm(mean)), 1e-12) for k, mean in means.items()}
 
 
 # Examples

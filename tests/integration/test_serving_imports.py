@@ -37,7 +37,8 @@ with TestClient(Espalier.to_asgi()) as client:
     assert client.get("/readyz").status_code == 200
     image = Path(sys.argv[1]).read_bytes()
     answer = client.post("/predict", data={"head": "shapes"}, files={"images": image})
-    paths = ("/embed", "/backbones", "/methods", "/heads/shapes", "/jobs", "/metrics", "/openapi.json")
+    paths = ("/embed", "/backbones", "/methods", "/heads/shapes", "/jobs", "/metrics", "/openapi.json",
+             "/heads/shapes/report", "/heads/shapes/report?format=html")
     statuses = {path: client.get(path).status_code for path in paths if path != "/embed"}
     statuses["/embed"] = client.post("/embed", files={"images": image}).status_code
     form = {"head": "more", "labels": ["a", "b", "a", "b"]}
