@@ -19,7 +19,7 @@ FLOOR = 1e-12  # of a probability, so that a ratio of two zeros is one half
 class Suspicion:
     """What the answers say of each label."""
 
-    score: Floats  # [M], 0…1: how much likelier the suggested label is than the given one; above ½, likelier
+    score: Floats  # [M], 0…1: how surely it is not the given label but the suggested one
     suggested: Indices  # [M], the likeliest class that is not the label
     flagged: NDArray[np.bool_]  # [M], confidently of another class
     estimate: float  # of how many labels are wrong, by the calibrated joint; the flagged are those it is sure of
@@ -28,16 +28,17 @@ class Suspicion:
 def suspicion(probabilities: Floats, targets: Indices) -> Suspicion:
     """Out-of-sample probabilities f32 [M, K] and labels i64 [M] → the suspicion of each label.
 
-    The score is p(suggested) / (p(suggested) + p(label)). By it, flipped weather labels are told from sound ones with
-    an AUROC of 0.996 (10 % flipped) and 0.992 (20 %); cleanlab's best ranking of the same answers reaches 0.996 and
-    0.991 (`benchmarks/suspicion.py`).
+    The score is the mean of two rankings: 1 − p(label), which cleanlab calls self-confidence, and the share of the
+    suggested label among the two, p(suggested) / (p(suggested) + p(label)). Alone, either is worse on some data; over
+    8 draws of flipped weather labels the mean has an AUROC of 0.9950 (10 % flipped) and 0.9919 (20 %), the first
+    0.9949 and 0.9914, cleanlab's normalized margin 0.9938 and 0.9907. `python -m benchmarks trust` measures it.
     """
     rows = np.arange(len(targets))
     others = probabilities.copy()
     others[rows, targets] = -1
     suggested = others.argmax(axis=1)
     label, other = probabilities[rows, targets], probabilities[rows, suggested]
-    score = (other + FLOOR) / (other + label + 2 * FLOOR)
+    score = (1 - label + (other + FLOOR) / (other + label + 2 * FLOOR)) / 2
     confident = _confident(probabilities, targets)
     flagged = (confident >= 0) & (confident != targets) & (other > label)
     return Suspicion(score, suggested, flagged, _estimate(confident, targets, probabilities.shape[1]))

@@ -52,7 +52,7 @@ def test_hardly_a_sound_label_is_suspected():
     assert suspicion(probabilities, truth).flagged.mean() < 0.02
 
 
-def test_scores_lie_between_zero_and_one_and_above_one_half_the_suggestion_is_likelier():
+def test_scores_lie_between_zero_and_one_and_above_one_half_when_the_suggestion_is_likelier():
     probabilities = np.array([[0.9, 0.1, 0.0], [0.0, 0.0, 1.0], [0.2, 0.5, 0.3]], np.float32)
     found = suspicion(probabilities, np.array([0, 0, 0]))
     assert found.suggested.tolist() == [1, 2, 1]
