@@ -1,9 +1,11 @@
 """Outliers: examples unlike all others of their class. A screenshot among photos, a wrong crop, a lens cap.
 
 Measured with the embedded backbone on 1,097 weather photos: a blood-cell micrograph, a drawing of a letter and a black
-picture put into any of the classes score 5.0 to 8.9, and five micrographs or drawings at once 2.3 to 6.7; of the
-photos themselves four reach the limit of 3.5, and 99 % of each class stay below 3.1. Distances of centred embeddings,
-Euclidean ones and Mahalanobis' told these apart less well or not at all.
+picture put into any of the classes score 5.0 to 8.9, and five micrographs or drawings at once 2.3 to 5.9; of the
+photos themselves four reach the limit of 3.5, and 99 % of each class stay below 2.9. Of 920 letters drawn by hand, in
+classes of 20, it is 31. Distances of centred embeddings, Euclidean ones and Mahalanobis' told the strangers apart less
+well or not at all. A class is judged by the wider of its own spread and that of all classes: the spread of 20 examples
+is a guess.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ MAD = 1.4826  # a normal distribution's standard deviation in median absolute de
 class Outliers:
     """How far each example is from its own class."""
 
-    score: Floats  # [N], mean cosine distance to the nearest of its class, in robust standard deviations of the class
+    score: Floats  # [N], mean cosine distance to the nearest of its class: robust standard deviations above the median
     flagged: NDArray[np.bool_]  # [N]
     judged: int  # examples of classes that are large enough
 
@@ -35,13 +37,16 @@ class Outliers:
 def outliers(embeddings: Embeddings, targets: Indices, groups: Indices) -> Outliers:
     """Embeddings f32 [N, D], classes i64 [N], near-duplicate groups i64 [N]: a copy of oneself is no neighbour."""
     x = _directions(torch.from_numpy(embeddings))
+    beyond = np.zeros(len(targets), np.float32)  # how much further than the median of its class
+    large = [np.flatnonzero(targets == k) for k in np.flatnonzero(np.bincount(targets) >= ENOUGH)]
+    for members in large:
+        distance = _distances(x[torch.from_numpy(members)], groups[members])
+        beyond[members] = distance - np.median(distance)
+    judged = np.concatenate(large) if large else np.zeros(0, np.int64)
     score = np.zeros(len(targets), np.float32)
-    judged = 0
-    for k in np.flatnonzero(np.bincount(targets) >= ENOUGH):
-        members = np.flatnonzero(targets == k)
-        judged += len(members)
-        score[members] = _modified_z(_distances(x[torch.from_numpy(members)], groups[members]))
-    return Outliers(score, score > LIMIT, judged)
+    for members in large:
+        score[members] = beyond[members] / max(_spread(beyond[members]), _spread(beyond[judged]), LEAST_SPREAD)
+    return Outliers(score, score > LIMIT, len(judged))
 
 
 def _directions(x: torch.Tensor) -> torch.Tensor:
@@ -63,8 +68,6 @@ def _distances(x: torch.Tensor, groups: Indices) -> Floats:
     return distances
 
 
-def _modified_z(distance: Floats) -> Floats:
-    middle = np.median(distance)
-    spread = MAD * np.median(np.abs(distance - middle))
-    scores: Floats = (distance - middle) / max(float(spread), LEAST_SPREAD)
-    return scores
+def _spread(beyond: Floats) -> float:
+    """A robust standard deviation, from the median of absolute deviations."""
+    return MAD * float(np.median(np.abs(beyond)))
