@@ -99,6 +99,12 @@ class LabelNotFound(NotFound):
     code = "label_not_found"
 
 
+class ReportNotFound(NotFound):
+    """The version has no report: it was made before reports were kept."""
+
+    code = "report_not_found"
+
+
 class BackboneNotFound(NotFound):
     """No backbone has that name."""
 

@@ -1,12 +1,13 @@
 """THE FINE-TUNE PIPELINE.
 
 labeled batch → validate → embed (same ONNX backbone, cached) → split → train (race of methods) → evaluate
-→ export ONNX → verify parity → gate against the live version → publish → swap
+→ export ONNX → verify parity → gate against the live version → publish → swap → learning curve
 
 Each step is durable: it takes the job's id, leaves its result in the store and answers with a little JSON, so that a
 worker that dies is followed by one that goes on from the last finished step. A notebook runs them `directly`.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,20 +18,24 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from adapters import tasks
+from adapters.errors import CorruptArtifact, NotFound
 from adapters.runtime.backbone import Backbones
-from adapters.store import backbones, heads, jobs
+from adapters.store import backbones, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.training import champion, dataset, drafts, export, manifest, programs, renaming, unlearning, verify
+from adapters.training.data_report import data_report
 from adapters.training.duplicates import groups
 from adapters.training.embed import Embedder
 from adapters.training.evaluate import evaluate
 from adapters.training.narrator import Narrator
 from adapters.training.race import race
 from adapters.training.split import split
+from adapters.training.survey import surveyed
 from adapters.types import Backbone, Job
 
+log = logging.getLogger("espalier.finetune")
 Durably = Callable[..., Any]  # (name, step, *arguments) → the step's JSON answer
 
 
@@ -73,7 +78,9 @@ def finetune(job_id: str, shop: Workshop, durably: Durably = directly) -> str:
     embedded = durably("embed", embed, shop, job_id)
     draft = durably("train", train, shop, job_id, embedded)
     proven = durably("export", prove, shop, job_id, draft)
-    return str(durably("publish", publish, shop, job_id, draft, proven))
+    status = str(durably("publish", publish, shop, job_id, draft, proven))
+    durably("finish", finish, shop, job_id, draft)
+    return status
 
 
 def validate(shop: Workshop, job_id: str) -> dict[str, Any]:
@@ -124,9 +131,10 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     )  # fmt: skip
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, parts)
+    found = data_report(data, classes, embeddings, fingerprints, targets, grouped, parts, result, measured)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = shop.scratch(job_id)
-    draft = drafts.of(job, data, classes, parts, result, measured, timing, scratch)
+    draft = drafts.of(job, data, classes, parts, grouped, result, measured, found, timing, scratch)
     return scratch.put(draft.to_bytes())
 
 
@@ -166,8 +174,19 @@ def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, An
             break
         except heads.AliasMoved:  # somebody promoted or rolled back: compare with what is live now
             continue
-    shop.artifacts.delete(jobs.release(shop.engine, job_id))
     return "rejected" if lost else "succeeded"
+
+
+def finish(shop: Workshop, job_id: str, draft_digest: str) -> None:
+    """The version is out and the job has ended: measure what nobody should wait for, and let go of what it held."""
+    try:
+        job, draft = jobs.get(shop.engine, job_id), drafts.load(shop.artifacts, draft_digest)
+        embeddings, _ = EmbeddingCache(shop.engine, shop.backbone(job).digest).get([e.sha256 for e in draft.examples])
+        report = surveyed(draft, embeddings, tasks.get(job.request.task), job.request.seed, shop.artifacts)
+        reports.replace(shop.engine, job_id, shop.scratch(job_id).put(report))
+    except (CorruptArtifact, NotFound):  # deleted meanwhile, by its owner or by a first try that was killed
+        log.info("the version of %s is gone: no learning curve", job_id)
+    shop.artifacts.delete(jobs.release(shop.engine, job_id))
 
 
 def warm() -> None:

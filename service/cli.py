@@ -235,6 +235,23 @@ def heads_show(head: str, server: str, raw: bool) -> None:
         _show(client.head(head), raw, display.head)
 
 
+@heads.command("report")
+@click.argument("head")
+@click.option("--version", type=int, help="Default: the live one.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write it as a page to this file.")
+@remote
+def heads_report(head: str, version: int | None, html: Path | None, server: str, raw: bool) -> None:
+    """How far to trust HEAD: figures, suspected labels, whether more images would help."""
+    from service import display
+
+    with _client(server) as client:
+        if html is not None:
+            html.write_text(client.report_page(head, version), encoding="utf-8")
+            _show({"written": str(html)}, raw, lambda _: click.echo(f"wrote {html}"))
+        else:
+            _show(client.report(head, version), raw, display.report)
+
+
 @heads.command("promote")
 @click.argument("head")
 @click.argument("version", type=int)

@@ -156,6 +156,14 @@ class Client:
         """The manifest of a version."""
         return self._json("GET", f"/heads/{name}/versions/{version}")
 
+    def report(self, name: str, version: int | None = None) -> Json:
+        """How far a version (default: the live one) can be trusted."""
+        return self._json("GET", f"/heads/{name}/report", params=_version(version))
+
+    def report_page(self, name: str, version: int | None = None) -> str:
+        """The same as one page of HTML, for people."""
+        return self._request("GET", f"/heads/{name}/report", params=_version(version) | {"format": "html"}).text
+
     def graph(self, name: str, version: int) -> bytes:
         """The head.onnx of a version."""
         return self._request("GET", f"/heads/{name}/versions/{version}/head.onnx").content
@@ -256,6 +264,10 @@ def _raise(response: httpx.Response) -> None:
 def _file(image: bytes | Path) -> tuple[str, tuple[str, bytes, str]]:
     name, data = ("image", image) if isinstance(image, bytes) else (image.name, image.read_bytes())
     return "images", (name, data, "application/octet-stream")
+
+
+def _version(version: int | None) -> dict[str, Any]:
+    return {} if version is None else {"version": version}
 
 
 def _text(value: Any) -> str:

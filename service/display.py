@@ -19,6 +19,7 @@ out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 err = Console(stderr=True, highlight=False)
 MOST_CLASSES = 30  # rows of a per-class table; the rest is in --json
 MOST_CANDIDATES = 8
+MOST_SUSPECTS = 20
 
 
 @contextmanager
@@ -136,6 +137,34 @@ def suggestions(answer: Json, names: Sequence[str]) -> None:
     out.print(table)
     expected, at_random = answer["expected_corrections"], answer["expected_of_random"]
     out.print(f"the head expects to have {expected:.1f} of these wrong; of as many random ones {at_random:.1f}")
+
+
+def report(facts: Json) -> None:
+    """How far a version can be trusted, in as many lines as fit on a screen."""
+    out.print(f"[bold]{facts['head']}[/]@{facts['version']}  {facts['status']}, {escape(facts['method'])}")
+    _metrics(facts["metrics"])
+    out.print(f"[dim]{escape(facts['explanation'])}[/]")
+    curve, found = facts.get("curve") or {}, facts["findings"]
+    answer = curve.get("answer") or curve.get("skipped") or "not measured"
+    out.print(f"would more images help? {escape(answer)}")
+    copies = found["duplicates"]
+    out.print(f"near-duplicates: {copies['groups']} groups, {copies['straddling']} of them across the split")
+    for row in found.get("look_alikes", [])[:3]:
+        pair = " and ".join(map(escape, row["classes"]))
+        out.print(f"look alike: {pair}, {row['confused']} of {row['of']} taken for the other")
+    if "outliers" in found:
+        out.print(f"unlike their class: {found['outliers']['flagged']} of {found['outliers']['judged']}")
+    if "suspected_labels" in found:
+        _suspects(found["suspected_labels"])
+
+
+def _suspects(suspects: Json) -> None:
+    title = f"{suspects['flagged']} of {suspects['judged']} labels look wrong"
+    table = Table("file", "label", "rather", "score", "SHA-256", title=title)
+    for row in suspects["list"][:MOST_SUSPECTS]:
+        names = (escape(row[key]) for key in ("file_name", "label", "suggested"))
+        table.add_row(*names, f"{row['score']:.2f}", row["sha256"][:12])
+    out.print(table if suspects["list"] else title)
 
 
 def heads(rows: Sequence[Json]) -> None:

@@ -31,6 +31,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.VersionNotFound: (404, "No such version"),
     errors.ExampleNotFound: (404, "No such example"),
     errors.LabelNotFound: (404, "No such class"),
+    errors.ReportNotFound: (404, "No report"),
     errors.BackboneNotFound: (404, "No such backbone"),
     errors.JobNotFound: (404, "No such job"),
     errors.NotFound: (404, "Nothing by that name"),

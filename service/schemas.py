@@ -236,6 +236,53 @@ class HeadView(Wire):
         )  # fmt: skip
 
 
+class ReportView(Wire):
+    """What is known of how far a version can be trusted. What has no meaning for its task is not there."""
+
+    head: str
+    version: int
+    status: Literal["published", "rejected"]
+    created_at: datetime
+    task: str
+    method: str
+    backbone: str
+    backbone_digest: str
+    digest: str = Field(description="SHA-256 of the graph.")
+    data_digest: str
+    labels: list[str]
+    splits: dict[str, int] = Field(description="How many examples were trained on, chosen with and measured with.")
+    metrics: dict[str, Any]
+    explanation: str = Field(description="How the figures were come by.")
+    per_class: dict[str, Any] | None = None
+    confusion: dict[str, Any] | None = Field(None, description="{labels, matrix}; up to 200 classes.")
+    reliability: list[dict[str, Any]] | None = Field(None, description="Bins of held-out answers by confidence.")
+    worst: list[dict[str, Any]] | None = Field(None, description="Held-out mistakes, the surest first; at most 100.")
+    findings: dict[str, Any] = Field(
+        description="duplicates, imbalance, suspected_labels, outliers, look_alikes; lists are capped, counts are not."
+    )
+    curve: dict[str, Any] | None = Field(
+        None, description="{points, gain, more_images, answer} or {skipped}; absent until it is measured."
+    )
+    race: list[dict[str, Any]]
+    winner: dict[str, Any]
+    gate: dict[str, Any]
+    parity: dict[str, Any]
+
+    @classmethod
+    def of(cls, version: HeadVersion, report: dict[str, Any]) -> "ReportView":
+        manifest, figures = version.manifest, report["figures"]
+        return cls(
+            head=version.head, version=version.number, status=version.status, created_at=version.created_at,
+            task=manifest["task"], method=manifest["method"], backbone=manifest["backbone"]["name"],
+            backbone_digest=manifest["backbone"]["digest"], digest=version.digest,
+            data_digest=manifest["data"]["digest"], labels=manifest["classes"], splits=manifest["data"]["splits"],
+            metrics=manifest["metrics"], explanation=figures["explanation"], per_class=figures.get("per_class"),
+            confusion=figures.get("confusion"), reliability=report.get("reliability"), worst=report.get("worst"),
+            findings=report["findings"], curve=report["curve"], race=report["race"], winner=report["winner"],
+            gate=manifest["gate"], parity=manifest["parity"],
+        )  # fmt: skip
+
+
 class HeadPage(Wire):
     """Heads by name."""
 

@@ -66,6 +66,18 @@ def decode(data: bytes | memoryview, preprocessing: Preprocessing, *, max_pixels
     return np.asarray(image.resize((side, side), _RESAMPLE[preprocessing.interpolation], box=box))
 
 
+def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Bytes → a JPEG of at most side × side pixels for people to look at: upright, without the photo's metadata.
+
+    Raises InvalidImage, ImageTooLarge.
+    """
+    small = _decode_other(data, max_pixels, need=2 * side)
+    small.thumbnail((side, side))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
 def _decode_jpeg(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Image.Image | None:
     """The fast path; None for what is not a plain, sound, grey or colour JPEG: Pillow, as in `probe`, judges those."""
     if bytes(data[:3]) != b"\xff\xd8\xff":
@@ -104,9 +116,12 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _decode_other(data: bytes | memoryview, max_pixels: int) -> Image.Image:
+def _decode_other(data: bytes | memoryview, max_pixels: int, need: int | None = None) -> Image.Image:
+    """With Pillow; `need` pixels a side are enough, which spares most of the work for a large JPEG."""
     with _opened(data) as image:
         _check_size(image.width, image.height, max_pixels)
+        if need is not None:
+            image.draft(None, (need, need))
         rgb = _to_rgb(image)
         orientation = _orientation(image)  # only now: Pillow turns a TIFF upright while loading it, and says so then
     if orientation in (None, 1):

@@ -10,6 +10,8 @@ from sqlalchemy.engine import Engine
 from adapters.store.artifacts import Artifacts
 from adapters.store.schema import job_blobs, versions
 
+_OF_DATA = ("digest", "answers", "report")  # of a manifest's data: the list of it, cross-validated answers, the report
+
 
 class JobArtifacts(Artifacts):
     """The artifact store as one job writes to it: what it puts is noted first, so that nothing outlives its use."""
@@ -41,16 +43,16 @@ def drop_job(connection: sa.Connection, job_id: str) -> list[str]:
 
 
 def of_versions(digests: Iterable[str], manifests: Iterable[dict[str, Any]]) -> list[str]:
-    """What versions keep in the artifact store: graphs, the lists of their data, cross-validated answers."""
+    """What versions keep in the artifact store: graphs, and what _OF_DATA says."""
     data = [manifest.get("data", {}) for manifest in manifests]
-    return [*digests, *(facts[name] for facts in data for name in ("digest", "answers") if name in facts)]
+    return [*digests, *(facts[name] for facts in data for name in _OF_DATA if name in facts)]
 
 
 def unused(connection: sa.Connection, digests: list[str]) -> list[str]:
     """Those that neither a version nor a job at work needs."""
     used: set[str] = set()
     data = versions.c.manifest["data"]
-    columns: list[Any] = [versions.c.digest, data["digest"].as_string(), data["answers"].as_string()]
+    columns: list[Any] = [versions.c.digest, *(data[name].as_string() for name in _OF_DATA)]
     for column in (*columns, job_blobs.c.digest):
         used |= set(connection.execute(sa.select(column).where(column.in_(digests))).scalars())
     return sorted(set(digests) - used)

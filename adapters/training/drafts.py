@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from adapters.store.artifacts import Artifacts
-from adapters.training import programs
+from adapters.training import data_report, programs
+from adapters.training.curve import Trial
 from adapters.training.dataset import Dataset
 from adapters.training.evaluate import Measured
 from adapters.training.race import RaceResult
 from adapters.training.split import Split
-from adapters.types import Assignment, Example, Floats, Job
+from adapters.types import Assignment, Example, Floats, Indices, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,9 @@ class Draft:
     assignments: list[Assignment]
     held_out: list[str]  # SHA-256 of the examples that the figures are from
     answers: str  # digest of what the candidate said of them: probabilities f32 [M, K]
+    findings: str  # digest of the data report
+    groups: list[int]  # near-duplicate group of each example
+    folds: list[list[int]]  # positions held out together: the test set, or each fold of cross-validation
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
@@ -49,8 +53,10 @@ def of(
     data: Dataset,
     classes: tuple[str, ...],
     split: Split,
+    groups: Indices,
     result: RaceResult,
     measured: Measured,
+    found: dict[str, Any],
     timing: dict[str, Any],
     artifacts: Artifacts,
 ) -> Draft:
@@ -58,14 +64,23 @@ def of(
     shas = data.sha256s
     names = split.names(len(shas))
     assignments = [Assignment(e.sha256, e.label, name) for e, name in zip(data.examples, names, strict=True)]
-    report = (
-        measured.figures | {"race": result.table, "race_note": result.note, "temperature": result.temperature} | timing
-    )
+    race = {"race": result.table, "race_note": result.note, "temperature": result.temperature}
+    report = measured.figures | race | timing
+    report["data_report"] = data_report.summary(found)
+    held = [split.test] if split.evaluation == "holdout" else [val for _, val in split.folds]
     return Draft(
         artifacts.put(programs.to_bytes(result.program)), classes, result.method, result.hyperparameters,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],
-        artifacts.put(measured.probabilities.astype("<f4").tobytes()),
+        artifacts.put(measured.probabilities.astype("<f4").tobytes()), artifacts.put(data_report.to_bytes(found)),
+        groups.tolist(), [positions.tolist() for positions in held],
     )  # fmt: skip
+
+
+def trials(draft: Draft) -> list[Trial]:
+    """How the draft was measured: what was trained on, and what was asked, in the order of its answers."""
+    learned = np.array([i for i, a in enumerate(draft.assignments) if a.split in ("train", "val")], dtype=np.int64)
+    held = [np.array(positions, dtype=np.int64) for positions in draft.folds]
+    return [Trial(np.setdiff1d(learned, positions), positions) for positions in held]
 
 
 def answers(artifacts: Artifacts, draft: Draft) -> Floats:

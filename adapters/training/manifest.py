@@ -50,7 +50,8 @@ def publication(
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
         "method": draft.method, "hyperparameters": draft.setting, "seed": job.request.seed,
-        "classes": list(draft.classes), "metrics": draft.metrics, "data": report["data"], "parity": proven["parity"],
+        "classes": list(draft.classes), "metrics": draft.metrics, "parity": proven["parity"],
+        "data": report["data"] | {"report": draft.findings},
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
         "inputs": {"embedding": ["batch", backbone.dimension]},
         "outputs": {"probabilities": ["batch", len(draft.classes)]},

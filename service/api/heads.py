@@ -1,18 +1,20 @@
 """Heads, their versions, aliases and graphs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
-from fastapi.responses import Response
+from fastapi import APIRouter, Header, Path, Query
+from fastapi.responses import HTMLResponse, Response
 
 from adapters.store import heads as store
+from adapters.store import reports
 from adapters.types import HeadRef
 from service.api import PROBLEMS, Ctx
-from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView
+from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView, ReportView
 
 router = APIRouter(prefix="/heads", tags=["heads"])
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Alias = Annotated[str, Path(pattern=ALIAS_NAME)]
+PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
 @router.get("", responses=PROBLEMS)
@@ -33,6 +35,31 @@ def get_head(ctx: Ctx, head: str) -> HeadView:
 def delete_head(ctx: Ctx, head: str) -> None:
     """Delete a head, its versions, and its examples that no other head holds."""
     ctx.artifacts.delete(store.delete(ctx.engine, head))
+
+
+@router.get(
+    "/{head}/report",
+    responses=PROBLEMS | {200: {"content": {"text/html": {}}}},
+    response_model=ReportView,
+    response_model_exclude_none=True,
+)
+def get_report(
+    ctx: Ctx,
+    head: str,
+    version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Default: the live one.")] = None,
+    format: Annotated[Literal["json", "html"] | None, Query(description="Default: by Accept.")] = None,
+    accept: Annotated[str, Header()] = "",
+) -> Any:
+    """How far a version can be trusted: figures, race, learning curve, suspected labels, … as JSON or as a page."""
+    found = store.resolve(ctx.engine, HeadRef(head, version=version))
+    view = ReportView.of(found, reports.load(ctx.artifacts, found))
+    if (format or ("html" if "text/html" in accept else "json")) == "json":
+        return view
+    from service import pages  # a serving process that shows nobody a page does not pay for the template engine
+
+    page = pages.render(view.model_dump(mode="json", exclude_none=True), ctx.artifacts.get, ctx.settings.max_pixels)
+    headers = {"Content-Security-Policy": pages.policy(), "Vary": "Accept"} | PAGE_HEADERS
+    return HTMLResponse(page, headers=headers)
 
 
 @router.get("/{head}/versions/{version}", responses=PROBLEMS)

@@ -39,6 +39,7 @@ with TestClient(Espalier.to_asgi()) as client:
     answer = client.post("/predict", data={"head": "shapes"}, files={"images": image})
     paths = ("/embed", "/backbones", "/methods", "/heads/shapes", "/jobs", "/metrics", "/openapi.json")
     paths += ("/heads/shapes/examples", "/heads/shapes/compare?a=1&b=live")
+    paths += ("/heads/shapes/report", "/heads/shapes/report?format=html")
     statuses = {path: client.get(path).status_code for path in paths if path != "/embed"}
     statuses["/embed"] = client.post("/embed", files={"images": image}).status_code
     form = {"head": "more", "labels": ["a", "b", "a", "b"]}

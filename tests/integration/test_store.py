@@ -22,9 +22,10 @@ from adapters.errors import (
     HeadNotFound,
     IdempotencyConflict,
     JobNotFound,
+    ReportNotFound,
     VersionNotFound,
 )
-from adapters.store import backbones, capabilities, database, examples, heads, jobs
+from adapters.store import backbones, capabilities, database, examples, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
@@ -326,6 +327,30 @@ def test_what_a_job_wrote_goes_with_it_unless_a_version_or_another_job_needs_it(
     assert jobs.release(engine, job_id) == [draft]
     assert set(jobs.abandon(engine, other, "failed", None)) == {common}  # the images are the cats' now
     assert graph in heads.delete(engine, "cats")
+
+
+def test_a_report_is_completed_once_and_goes_with_its_version(engine, tmp_path):
+    store, job_id = Artifacts(str(tmp_path)), accept(engine)
+    mine = JobArtifacts(engine, store, job_id)
+    first, facts = mine.put(b'{"curve": null}'), publication(engine, job_id).manifest
+    data = facts["data"] | {"report": first}
+    heads.publish(engine, publication(engine, job_id, manifest=facts | {"data": data}))
+    assert reports.load(store, heads.resolve(engine, HeadRef("cats"))) == {"curve": None}
+    second = mine.put(b'{"curve": {}}')
+    reports.replace(engine, job_id, second)
+    assert jobs.release(engine, job_id) == [first]
+    version = heads.resolve(engine, HeadRef("cats"))
+    assert reports.load(store, version) == {"curve": {}}
+    assert version.manifest["data"]["digest"] == data["digest"] and version.manifest["backbone"] == facts["backbone"]
+    assert second in heads.delete(engine, "cats")
+    with pytest.raises(VersionNotFound):
+        reports.replace(engine, job_id, second)
+
+
+def test_a_version_from_before_there_were_reports_says_so(engine, tmp_path):
+    publish(engine)
+    with pytest.raises(ReportNotFound, match="teach the head again"):
+        reports.load(Artifacts(str(tmp_path)), heads.resolve(engine, HeadRef("cats")))
 
 
 def test_a_head_at_work_is_not_deleted(engine):

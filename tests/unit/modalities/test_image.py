@@ -286,3 +286,23 @@ def test_views_of_memory_and_of_a_file_decode_as_bytes_do() -> None:
         assert (decoded(mapped) == decoded(data)).all()
         assert (decoded(memoryview(bytearray(data)).toreadonly()) == decoded(data)).all()
         assert modality.probe(mapped) == modality.probe(data)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_thumbnail_is_a_small_upright_jpeg_that_tells_nothing_of_the_camera(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    exif[0x010F] = "Camera"
+    data = encoded(Image.new("RGB", (800, 400), (10, 200, 30)), format, exif=exif)
+    with Image.open(io.BytesIO(modality.thumbnail(data, 100))) as small:
+        assert small.format == "JPEG" and small.size == (50, 100)
+        assert not small.getexif()
+        assert np.abs(np.asarray(small).mean(axis=(0, 1)) - (10, 200, 30)).max() < 6
+
+
+def test_what_is_no_image_has_no_thumbnail() -> None:
+    for data in (b"", b"no image", encoded(picture(), "JPEG")[:300]):
+        with pytest.raises(InvalidImage):
+            modality.thumbnail(data, 100)
+    with pytest.raises(ImageTooLarge):
+        modality.thumbnail(encoded(picture(), "PNG"), 100, max_pixels=10)

@@ -1,0 +1,36 @@
+"""The data report of a version: a blob, whose digest is in the version's manifest."""
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters.errors import ReportNotFound, VersionNotFound
+from adapters.store.artifacts import Artifacts
+from adapters.store.schema import versions
+from adapters.types import HeadVersion
+
+
+def load(artifacts: Artifacts, version: HeadVersion) -> dict[str, Any]:
+    """The report of a version. Raises ReportNotFound for one that was made before there were reports."""
+    digest = version.manifest["data"].get("report")
+    if digest is None:
+        name = f"{version.head}@{version.number}"
+        raise ReportNotFound(f"{name} was made before reports were kept; teach the head again to get one", item=name)
+    found: dict[str, Any] = json.loads(artifacts.get(digest))
+    return found
+
+
+def replace(engine: Engine, job_id: str, digest: str) -> None:
+    """Give the version that a job made another report. The job lets go of the old one, as of all that it wrote.
+
+    Raises VersionNotFound when the version was deleted meanwhile.
+    """
+    with engine.begin() as connection:
+        query = sa.select(versions.c.manifest).where(versions.c.job_id == job_id).with_for_update()
+        manifest = connection.execute(query).scalar()
+        if manifest is None:
+            raise VersionNotFound(f"the version of the job {job_id} was deleted meanwhile", item=job_id)
+        changed = manifest | {"data": manifest["data"] | {"report": digest}}
+        connection.execute(versions.update().where(versions.c.job_id == job_id).values(manifest=changed))

@@ -1,0 +1,289 @@
+"""Does the data report find what is wrong with data? Real photos with labels flipped and copies put in.
+
+Limits: AUROC of suspicion at least 0.9 with 10 % and with 20 % of the labels flipped, and no worse than cleanlab on the
+same answers; injected near-duplicates: recall at least 0.95, at most 1 % false alarms, none across the split.
+Needs the weather photos of ESPALIER_TEST_DATA (default ../shared/data), and for the comparison a Python that has
+cleanlab: ESPALIER_CLEANLAB_PYTHON. It is not a dependency of ours.
+"""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from adapters import finetune as pipeline
+from adapters import tasks
+from adapters.runtime.backbone import Backbones
+from adapters.store import backbones, database
+from adapters.store.artifacts import Artifacts
+from adapters.store.embeddings import EmbeddingCache
+from adapters.training.curve import Trial, learner, learning_curve
+from adapters.training.data_report import data_report
+from adapters.training.dataset import Dataset
+from adapters.training.duplicates import groups
+from adapters.training.evaluate import Measured, evaluate
+from adapters.training.race import RaceResult, race
+from adapters.training.split import Split, split
+from adapters.training.suspicion import suspicion
+from adapters.types import Example
+from benchmarks import record
+from service import setup
+from service.context import load_backbone
+from service.settings import Settings
+
+DATA = Path(os.environ.get("ESPALIER_TEST_DATA") or record.ROOT.parent / "shared" / "data")
+CLEANLAB = os.environ.get("ESPALIER_CLEANLAB_PYTHON", "")
+SEEDS = range(5)
+COPIES = 200  # photos that get a changed copy
+LIMITS = {
+    "auroc_10": 0.9, "auroc_20": 0.9, "copies_recall": 0.95, "copies_false_alarms": 0.01, "copies_straddling": 0,
+    "report_ms": 60, "curve_over_race": 0.5,
+}  # fmt: skip
+TASK = tasks.get("classification")
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """Labeled photos with their embeddings f32 [N, D] and fingerprints u8 [N, 256]."""
+
+    examples: list[Example]
+    embeddings: np.ndarray
+    fingerprints: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """One label a photo."""
+        return np.array([e.label for e in self.examples])
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a job has at hand when it reports."""
+
+    photos: Photos
+    classes: tuple[str, ...]
+    targets: np.ndarray
+    groups: np.ndarray
+    split: Split
+    result: RaceResult
+    measured: Measured
+
+    def report(self) -> dict[str, Any]:
+        """The data report."""
+        data = Dataset(self.photos.examples, [None] * len(self.targets))
+        return data_report(
+            data, self.classes, self.photos.embeddings, self.photos.fingerprints, self.targets, self.groups,
+            self.split, self.result, self.measured,
+        )  # fmt: skip
+
+    def curve(self) -> dict[str, Any]:
+        """The learning curve."""
+        learn = learner(
+            self.photos.embeddings, self.targets, len(self.classes), self.result.method, self.result.hyperparameters, 0
+        )
+        trials = [Trial(train, held) for train, held in self.split.folds]
+        return learning_curve(self.targets, self.classes, self.groups, trials, self.measured.probabilities, learn, 0)
+
+
+class Embedding:
+    """The embedded backbone in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        settings = Settings(home=home)
+        engine = database.connect(settings.database)
+        database.migrate(engine)
+        artifacts = Artifacts(settings.artifacts)
+        setup.prepare(settings, engine, artifacts)
+        loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
+        self.shop = pipeline.Workshop(engine, artifacts, loaded, lanes=2, max_pixels=10**8)
+        self.backbone = backbones.find(engine, settings.default_backbone)
+
+    def photos(self, files: Sequence[tuple[str, str, bytes]]) -> Photos:
+        """(label, name, bytes) of each → its embedding; files that are equal in every byte count once."""
+        found: dict[str, Example] = {}
+        for label, name, data in files:
+            example = Example(self.shop.artifacts.put(data), label, name)
+            found.setdefault(example.sha256, example)
+        examples = sorted(found.values(), key=lambda e: e.sha256)
+        self.shop.embedder(self.backbone).embed(examples, lambda done, of: None)
+        cache = EmbeddingCache(self.shop.engine, self.backbone.digest)
+        return Photos(examples, *cache.get([e.sha256 for e in examples]))
+
+
+def weather() -> list[tuple[str, str, bytes]]:
+    """1,123 photos of four kinds of weather: label, name, bytes."""
+    if not (DATA / "weather").is_dir():
+        raise SystemExit(f"there are no photos in {DATA / 'weather'}; set ESPALIER_TEST_DATA to a folder with weather/")
+    return [(p.parent.name, p.name, p.read_bytes()) for p in sorted((DATA / "weather").glob("*/*"))]
+
+
+def flipped(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels with a share of them changed to any other class, and which those are, bool [N]."""
+    random, names = np.random.default_rng(seed), np.unique(labels)
+    wrong = np.zeros(len(labels), bool)
+    wrong[random.choice(len(labels), round(share * len(labels)), replace=False)] = True
+    shift = random.integers(1, len(names), len(labels))
+    other = names[(np.searchsorted(names, labels) + shift) % len(names)]
+    return np.where(wrong, other, labels), wrong
+
+
+def trained(photos: Photos, labels: np.ndarray | None = None) -> Trained:
+    """Split and race, as a job does it."""
+    if labels is not None:
+        examples = [replace(e, label=str(label)) for e, label in zip(photos.examples, labels, strict=True)]
+        photos = replace(photos, examples=examples)
+    given = photos.labels.tolist()
+    classes = TASK.classes(given)
+    targets, nothing = TASK.targets(given, classes), [None] * len(given)
+    grouped = groups(photos.embeddings, photos.fingerprints, [e.sha256 for e in photos.examples], nothing)
+    parts = split(targets, grouped, nothing, nothing, 0)
+    result = race(photos.embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda _: None, lambda: None)
+    measured = evaluate(result, TASK, photos.embeddings, targets, classes, parts)
+    return Trained(photos, classes, targets, grouped, parts, result, measured)
+
+
+def answers(job: Trained) -> tuple[np.ndarray, np.ndarray]:
+    """Out-of-fold probabilities [M, K] of a job and the labels [M] given to these examples."""
+    return job.result.probabilities, job.targets[job.result.index]
+
+
+def auroc(score: np.ndarray, wrong: np.ndarray) -> float:
+    """The chance that a wrong label scores above a sound one; ties count half."""
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    ones = int(wrong.sum())
+    return float((rank[wrong].sum() - ones * (ones + 1) / 2) / (ones * (len(score) - ones)))
+
+
+CHANGES: dict[str, Callable[[Image.Image], tuple[Image.Image, int]]] = {  # picture → picture and JPEG quality
+    "re-encoded": lambda i: (i, 40),
+    "smaller": lambda i: (i.resize((i.width * 3 // 4, i.height * 3 // 4)), 85),
+    "brighter": lambda i: (ImageEnhance.Brightness(i).enhance(1.1), 85),
+    "cropped": lambda i: (i.crop((i.width * 3 // 100, i.height * 3 // 100, i.width, i.height)), 85),
+}
+
+
+def copies(files: list[tuple[str, str, bytes]], count: int, seed: int = 0) -> list[tuple[str, str, bytes]]:
+    """Changed copies of some photos; `copy-of-<SHA-256>` is the name of each."""
+    found = []
+    for number in np.random.default_rng(seed).choice(len(files), count, replace=False):
+        label, _, data = files[number]
+        change = list(CHANGES.values())[int(number) % len(CHANGES)]
+        with Image.open(io.BytesIO(data)) as picture:
+            changed, quality = change(picture.convert("RGB"))
+        out = io.BytesIO()
+        changed.save(out, "JPEG", quality=quality)
+        found.append((label, f"copy-of-{hashlib.sha256(data).hexdigest()}", out.getvalue()))
+    return found
+
+
+def found_copies(before: Photos, after: Photos) -> dict[str, float]:
+    """Of the copies in `after`: the share joined to its original, and to a photo that is not its original's."""
+    names = [[e.sha256 for e in photos.examples] for photos in (before, after)]
+    grouped = [
+        dict(zip(shas, groups(p.embeddings, p.fingerprints, shas, [None] * len(shas)).tolist(), strict=True))
+        for shas, p in zip(names, (before, after), strict=True)
+    ]
+    pairs = [
+        (e.sha256, e.file_name.removeprefix("copy-of-")) for e in after.examples if e.file_name.startswith("copy-of-")
+    ]
+    sources = set(before_sha for _, before_sha in pairs)
+    joined = [grouped[1][copy] == grouped[1][source] for copy, source in pairs]
+    # Photos joined now that were not, other than a copy to its own: of all that there are.
+    wrong = [
+        sha for sha in names[0]
+        if sha not in sources and any(_strange(sha, copy, source, grouped) for copy, source in pairs)
+    ]  # fmt: skip
+    return {"recall": float(np.mean(joined)), "false_alarms": len(wrong) / len(names[0])}
+
+
+def _strange(sha: str, copy: str, source: str, grouped: list[dict[str, int]]) -> bool:
+    """A photo beside a copy of a picture that it was not beside."""
+    return grouped[1][sha] == grouped[1][copy] and grouped[0][sha] != grouped[0][source]
+
+
+CLEANLAB_PROGRAM = """
+import json, sys, numpy as np
+from cleanlab.rank import get_label_quality_scores as quality
+found = np.load(sys.argv[1])
+labels, answers = found["labels"], found["answers"].astype(float)
+answers /= answers.sum(axis=1, keepdims=True)
+kinds = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+print(json.dumps({k: (-quality(labels, answers, method=k)).tolist() for k in kinds}))
+"""
+
+
+def cleanlab(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Its three rankings of the same answers, the more suspicious the larger; {} where it is not installed."""
+    if not CLEANLAB:
+        return {}
+    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        np.savez(file, answers=probabilities, labels=labels)
+        file.flush()
+        command = [CLEANLAB, "-c", CLEANLAB_PROGRAM, file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {f"cleanlab_{name}": np.array(score) for name, score in json.loads(done.stdout).items()}
+
+
+def main() -> dict[str, Any]:
+    """Measure and print; returns the results."""
+    with tempfile.TemporaryDirectory() as home:
+        embedding, files = Embedding(Path(home)), weather()
+        photos = embedding.photos(files)
+        with_copies = embedding.photos(files + copies(files, COPIES))
+    results: dict[str, Any] = {}
+    for share in (0.1, 0.2):
+        results |= _suspicion(photos, share)
+    found = found_copies(photos, with_copies)
+    straddling = trained(with_copies).report()["findings"]["duplicates"]["straddling"]
+    results |= {f"copies_{name}": record.spread([value]) for name, value in found.items()}
+    results |= {"copies_straddling": record.spread([straddling])} | _cost(photos) | {"limits": LIMITS}
+    for name, row in results.items():
+        print(f"  {name:34} {row}")
+    return results
+
+
+def _suspicion(photos: Photos, share: float) -> dict[str, Any]:
+    rows: dict[str, list[float]] = {}
+    for seed in SEEDS:
+        labels, wrong = flipped(photos.labels, share, seed)
+        job = trained(photos, labels)
+        probabilities, given = answers(job)
+        truth = wrong[job.result.index]
+        found = suspicion(probabilities, given)
+        rows.setdefault(f"auroc_{share * 100:.0f}", []).append(auroc(found.score, truth))
+        rows.setdefault(f"flagged_precision_{share * 100:.0f}", []).append(float(truth[found.flagged].mean()))
+        rows.setdefault(f"flagged_recall_{share * 100:.0f}", []).append(float(found.flagged[truth].mean()))
+        for name, score in cleanlab(probabilities, given).items():
+            rows.setdefault(f"auroc_{share * 100:.0f}_{name}", []).append(auroc(score, truth))
+    return {name: record.spread(values) for name, values in rows.items()}
+
+
+def _cost(photos: Photos) -> dict[str, Any]:
+    """What the report adds to a job, and the curve to its end."""
+    job, report, ratio = trained(photos), [], []
+    for _ in range(5):
+        report.append(1000 * _seconds(job.report))
+        ratio.append(_seconds(job.curve) / job.result.seconds)
+        job = trained(photos)
+    return {"report_ms": record.spread(report), "curve_over_race": record.spread(ratio)}
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    record.save("trust", main())
