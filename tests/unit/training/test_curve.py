@@ -68,7 +68,7 @@ def test_a_real_method_learns_more_from_more():
     random = np.random.default_rng(0)
     truth = targets(360)
     embeddings = np.abs(random.normal(size=(3, 64))[truth] + 2.5 * random.normal(size=(360, 64))).astype(np.float32)
-    setting = {"inputs": "power", "regularization": 1.0}
+    setting = {"inputs": "power", "regularization": 1.0, "prior": "data"}
     learn = learner(embeddings, truth, 3, "logistic", setting, 0)
     parts = trials(360)
     full = np.concatenate([learn(t.train, t.held) for t in parts])
