@@ -78,7 +78,9 @@ class EditDesk:
         recipe = self._recipe()
         parse = tasks.get(recipe.task).parse_label
         rename = {old: parse(new, f"the new name of {old[:50]!r}") for old, new in edit.rename.items()}
-        merge = {parse(into, "the merged class"): labels for into, labels in edit.merge.items()}
+        merge: dict[str, list[str]] = {}
+        for into, labels in edit.merge.items():  # two spellings may be one class
+            merge.setdefault(parse(into, "the merged class"), []).extend(labels)
         return self._checked(recipe, replace(edit, rename=rename, merge=merge), self._held(), [])
 
     def _rebuilt(self, backbone: str, deploy: Literal["auto", "manual"]) -> Prepared:

@@ -88,7 +88,8 @@ async def _espalier(_: Request, error: Exception) -> JSONResponse:
 async def _validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
+    # A key of the body may be in it: of any length, and with halves of surrogate pairs, which no answer can carry.
+    where = ".".join(str(part) for part in first["loc"][1:])[:200].encode("utf-8", "replace").decode()
     return problem(422, "The request cannot be used", f"{where}: {first['msg']}", "invalid_input", item=where)
 
 

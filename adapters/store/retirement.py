@@ -9,14 +9,13 @@ from adapters.store import blobs
 from adapters.store.database import now
 from adapters.store.schema import aliases, jobs, versions
 
-RETIRED = "the version was deleted: it knew examples that were taken back"  # all that is left of its job's report
+RETIRED = "the version was deleted; it may have known examples that were taken back"  # what is left of a report
 
 
 def retire(connection: sa.Connection, head: str, numbers: Sequence[int], successor: int, job_id: str) -> dict[str, Any]:
     """Delete versions of a head; returns {"versions", "aliases"}: what went, and which aliases now mean `successor`.
 
-    Their graphs and lists go to the job, which lets go of them at its end as of what it wrote itself. The reports of
-    the jobs that made them are emptied: they may name examples.
+    Their graphs and lists go to the job, which lets go of them at its end as of what it wrote itself.
     """
     chosen = (versions.c.head == head, versions.c.number.in_(numbers))
     # Locked first: an alias that somebody points at one of them just now must wait, and then find it gone.
@@ -24,8 +23,7 @@ def retire(connection: sa.Connection, head: str, numbers: Sequence[int], success
     rows = connection.execute(query).all()
     moved = _follow(connection, head, numbers, successor)
     connection.execute(versions.delete().where(*chosen))
-    makers = jobs.c.id.in_([row.job_id for row in rows])
-    connection.execute(jobs.update().where(makers).values(report={"deploy": RETIRED, "retired_by": job_id}))
+    _empty_reports(connection, head, job_id)
     blobs.note(connection, job_id, blobs.of_versions([r.digest for r in rows], [r.manifest for r in rows]))
     return {"versions": [row.number for row in rows], "aliases": moved}
 
@@ -36,3 +34,10 @@ def _follow(connection: sa.Connection, head: str, numbers: Sequence[int], succes
     names = sorted(connection.execute(sa.select(aliases.c.alias).where(*pointing)).scalars())
     connection.execute(aliases.update().where(*pointing).values(number=successor, updated_at=now()))
     return names
+
+
+def _empty_reports(connection: sa.Connection, head: str, job_id: str) -> None:
+    """Reports may name examples. Those of versions deleted earlier as well: nobody can tell any more what they knew."""
+    there = sa.select(versions.c.job_id).where(versions.c.head == head)
+    gone = (jobs.c.head == head, jobs.c.version.is_not(None), jobs.c.id.not_in(there))
+    connection.execute(jobs.update().where(*gone).values(report={"deploy": RETIRED, "retired_by": job_id}))

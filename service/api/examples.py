@@ -31,10 +31,10 @@ SplitFilter = Literal["train", "val", "test", "none"]
 def list_examples(
     ctx: Ctx,
     head: str,
-    label: str | None = None,
+    label: Annotated[str | None, Query(pattern=r"^[^\x00]*$")] = None,
     split: Annotated[SplitFilter | None, Query(description="none: left out of training.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str, Query(description="`next` of the page before.")] = "",
+    after: Annotated[str, Query(pattern=r"^[0-9a-f]{0,64}$", description="`next` of the page before.")] = "",
 ) -> ExamplePage:
     """The examples that a head holds, by SHA-256."""
     page = store.page(ctx.engine, head, limit=limit, after=after, label=label, split=split)

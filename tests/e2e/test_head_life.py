@@ -12,6 +12,7 @@ from support.services import Service
 
 from service.client import ApiError, LabeledImage
 
+_JSON = {"Content-Type": "application/json"}
 WAIT = 60.0  # seconds that the server holds a request for its job
 
 
@@ -343,6 +344,10 @@ def test_changes_of_classes_that_cannot_be_made_are_refused_by_name(server, shar
     for body in ({}, {"drop": ["circle"], "rename": {"square": "box"}}, {"paint": "red"}):
         answer = server.http.post(f"/heads/{shared}/labels", json=body)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+    hostile = (rb'{"rename": {"\ud800": "a"}}', b'{"drop": ["\\u0000"]}', b"{", b'{"drop": "circle"}')
+    for content in hostile:
+        answer = server.http.post(f"/heads/{shared}/labels", content=content, headers=_JSON)
+        assert answer.status_code in (404, 422) and answer.json()["code"] in ("invalid_input", "label_not_found")
     twice = server.http.post(f"/heads/{shared}/labels", json={"merge": {"x": ["circle"], "y": ["circle"]}})
     assert (twice.status_code, twice.json()["item"]) == (409, "circle")
     assert len(server.client.jobs(head=shared)) == jobs

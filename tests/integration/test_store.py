@@ -109,6 +109,7 @@ def test_sqlite_keeps_a_write_ahead_log_and_checks_foreign_keys(tmp_path):
         found = {p: connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("journal_mode", "foreign_keys")}
         assert found == {"journal_mode": "wal", "foreign_keys": 1}
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL: 202 survives a power cut
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1  # what was unlearned is overwritten
     engine.dispose()
 
 
