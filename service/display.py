@@ -82,8 +82,19 @@ def _report(report: Json) -> None:
     gate = report.get("gate", {})
     out.print(f"embedded {embedding.get('new', 0)} new images, {embedding.get('cached', 0)} from the cache")
     out.print(f"gate: {'passed' if gate.get('passed') else 'not passed'}; {escape(str(gate.get('reason', '')))}")
+    _data(report.get("data_report", {}))
     _race(report.get("race", []))
     _classes(report.get("per_class", {}))
+
+
+def _data(found: Json) -> None:
+    """What looks wrong in the data, as counts; `heads report` names each."""
+    if "suspected_labels" in found:
+        suspects, copies = found["suspected_labels"], found["near_duplicate_groups"]
+        out.print(
+            f"data: {suspects['flagged']} of {suspects['judged']} labels look wrong, {found['outliers']} images are "
+            f"unlike their class, {copies} groups of near-duplicates; see: espalier heads report"
+        )
 
 
 def _race(rows: Sequence[Json]) -> None:
