@@ -90,10 +90,21 @@ def _report(report: Json) -> None:
         out.print(
             f"deleted versions, which knew what was unlearned: {', '.join(map(str, report['retired']['versions']))}"
         )
+    _data(report.get("data_report", {}))
     if report.get("race"):
         _race(report["race"])
         out.print(f"[dim]{escape(report.get('race_note', ''))}[/]")
         _classes(report.get("per_class", {}))
+
+
+def _data(found: Json) -> None:
+    """What looks wrong in the data, as counts; `heads report` names each."""
+    if "suspected_labels" in found:
+        suspects, copies = found["suspected_labels"], found["near_duplicate_groups"]
+        out.print(
+            f"data: {suspects['flagged']} of {suspects['judged']} labels look wrong, {found['outliers']} images are "
+            f"unlike their class, {copies} groups of near-duplicates; see: espalier heads report"
+        )
 
 
 def _race(rows: Sequence[Json]) -> None:

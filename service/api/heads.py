@@ -45,6 +45,7 @@ def delete_head(ctx: Ctx, head: str) -> None:
 )
 def get_report(
     ctx: Ctx,
+    response: Response,
     head: str,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Default: the live one.")] = None,
     format: Annotated[Literal["json", "html"] | None, Query(description="Default: by Accept.")] = None,
@@ -53,7 +54,8 @@ def get_report(
     """How far a version can be trusted: figures, race, learning curve, suspected labels, … as JSON or as a page."""
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
     view = ReportView.of(found, reports.load(ctx.artifacts, found))
-    if (format or ("html" if "text/html" in accept else "json")) == "json":
+    if format == "json" or (format is None and not _prefers_page(accept)):
+        response.headers["Vary"] = "Accept"
         return view
     from service import pages  # a serving process that shows nobody a page does not pay for the template engine
 
@@ -95,3 +97,9 @@ def put_alias(ctx: Ctx, head: str, alias: Alias, body: AliasRequest) -> AliasVie
 def delete_alias(ctx: Ctx, head: str, alias: Alias) -> None:
     """Remove an alias; the version stays."""
     store.delete_alias(ctx.engine, head, alias)
+
+
+def _prefers_page(accept: str) -> bool:
+    """Whether an Accept header names HTML, as browsers do, and not JSON before it."""
+    named = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    return next((kind for kind in named if kind in ("text/html", "application/json")), "") == "text/html"

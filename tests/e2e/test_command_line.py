@@ -35,6 +35,7 @@ def test_a_folder_a_zip_and_a_manifest_teach_a_head(server, folder, source):
     head = f"cli-{uuid.uuid4().hex[:8]}"
     shown = run(server, "finetune", head, str(folder.parent / source), "--method", "prototype").stdout
     assert "succeeded" in shown and "accuracy" in shown and "triangle" in shown
+    assert "data: 0 of 24 labels look wrong" in shown
     assert server.client.head(head)["labels"] == ["circle", "square", "triangle"]
 
 

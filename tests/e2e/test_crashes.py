@@ -206,8 +206,8 @@ def _check_leftovers(service: Service, head: str, before: set[str]) -> None:
     manifest = service.client.manifest(head, 1)
     data = manifest["data"]
     kept |= {service.client.head(head)["versions"][0]["digest"], data["digest"], data["answers"]}
-    eventually(lambda: service.blobs() - before <= kept | {_report(service, head)}, seconds=20)
-    eventually(lambda: not service.rows("job_examples", "job_id=?", manifest["job"]), seconds=20)
+    eventually(lambda: service.blobs() - before <= kept | {_report(service, head)})
+    eventually(lambda: not service.rows("job_examples", "job_id=?", manifest["job"]))
     assert _report(service, head) in service.blobs()
 
 

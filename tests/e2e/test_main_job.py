@@ -103,6 +103,9 @@ def test_a_version_has_a_report_for_programs_and_one_for_people(server, shared):
     assert {row["method"] for row in found["race"]} == {row["method"] for row in job["report"]["race"]}
     page = server.http.get(f"/heads/{head}/report", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html") and head in page.text
+    for accept in ("*/*", "application/json, text/html;q=0.5"):
+        answer = server.http.get(f"/heads/{head}/report", headers={"Accept": accept})
+        assert answer.json() == found and answer.headers["vary"] == "Accept"
     assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
     assert "<script" not in page.text and page.text == server.client.report_page(head, 1)
 
