@@ -22,7 +22,7 @@ from adapters.store import backbones, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
-from adapters.training import champion, dataset, drafts, export, manifest, programs, verify
+from adapters.training import champion, dataset, drafts, export, manifest, programs, trust, verify
 from adapters.training.duplicates import groups
 from adapters.training.embed import Embedder
 from adapters.training.evaluate import evaluate
@@ -115,9 +115,10 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     )  # fmt: skip
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, parts)
+    trusted = trust.learn(result.program, task, measured, embeddings, targets, parts)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = shop.scratch(job_id)
-    draft = drafts.of(job, data, classes, parts, result, measured, timing, scratch)
+    draft = drafts.of(job, data, classes, parts, result, measured, trusted, timing, scratch)
     return scratch.put(draft.to_bytes())
 
 
@@ -129,7 +130,9 @@ def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
     backbone = shop.backbone(job)
     draft = drafts.load(shop.artifacts, draft_digest)
     program = programs.from_bytes(shop.artifacts.get(draft.program))
-    graph = export.to_onnx(program, backbone.dimension, draft.classes, manifest.metadata(job, backbone))
+    graph = export.to_onnx(
+        program, backbone.dimension, draft.classes, manifest.metadata(job, backbone) | draft.metadata
+    )
     narrator.enter("verifying")
     cache = EmbeddingCache(shop.engine, backbone.digest)
     embeddings, _ = cache.get([a.sha256 for a in draft.assignments[: verify.LARGEST_BATCH]])

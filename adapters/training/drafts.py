@@ -12,6 +12,7 @@ from adapters.training.dataset import Dataset
 from adapters.training.evaluate import Measured
 from adapters.training.race import RaceResult
 from adapters.training.split import Split
+from adapters.training.trust import Trust
 from adapters.types import Assignment, Example, Floats, Job
 
 
@@ -29,6 +30,7 @@ class Draft:
     assignments: list[Assignment]
     held_out: list[str]  # SHA-256 of the examples that the figures are from
     answers: str  # digest of what the candidate said of them: probabilities f32 [M, K]
+    metadata: dict[str, str]  # that the graph shall carry
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
@@ -51,6 +53,7 @@ def of(
     split: Split,
     result: RaceResult,
     measured: Measured,
+    trusted: Trust,
     timing: dict[str, Any],
     artifacts: Artifacts,
 ) -> Draft:
@@ -58,11 +61,12 @@ def of(
     shas = data.sha256s
     names = split.names(len(shas))
     assignments = [Assignment(e.sha256, e.label, name) for e, name in zip(data.examples, names, strict=True)]
-    report = measured.figures | {"race": result.table, "temperature": result.temperature} | timing
+    facts = {"race": result.table, "temperature": result.temperature, "trust": trusted.facts}
+    report = measured.figures | facts | timing
     return Draft(
-        artifacts.put(programs.to_bytes(result.program)), classes, result.method, result.hyperparameters,
+        artifacts.put(programs.to_bytes(trusted.program)), classes, result.method, result.hyperparameters,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],
-        artifacts.put(measured.probabilities.astype("<f4").tobytes()),
+        artifacts.put(measured.probabilities.astype("<f4").tobytes()), trusted.metadata,
     )  # fmt: skip
 
 
