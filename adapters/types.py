@@ -59,7 +59,7 @@ class L2Normalize:
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """x → (x − shift)·scale, elementwise; shift and scale f32 [D]. One column [N, 1] becomes D of them."""
+    """x → (x − shift)·scale, elementwise; shift and scale f32 [D]."""
 
     shift: Floats
     scale: Floats

@@ -4,7 +4,7 @@ The distance is the squared one to the nearest group's mean, of embeddings that 
 length one. Their length being one makes it 1 + ‖m‖² − 2·x·m: a Linear step and a minimum. Measured against shared and
 shrunk Mahalanobis distances (Lee et al., NeurIPS 2018), relative ones (Ren et al. 2021), distances to principal
 subspaces and to the fifth neighbour, it found images of another kind as surely (AUROC 1.00 on five sorts of them for
-a head of weather) and held-out classes nearly as often, at a twentieth of the size; docs/concepts/trust.md has figures.
+a head of weather) and held-out classes about as often, at a fraction of the size; docs/concepts/trust.md has figures.
 
 What the graph gives is not the distance but the share of held-out examples with a smaller one.
 """
@@ -18,7 +18,7 @@ import torch
 from adapters.inputs import Inputs, numpy
 from adapters.training import programs
 from adapters.training.split import Split
-from adapters.types import Affine, Clip, Embeddings, Floats, HeadProgram, Indices, Linear, Minimum, Step
+from adapters.types import Clip, Embeddings, Floats, HeadProgram, Indices, Linear, Minimum, Step
 
 AXES = 32  # of the means of more groups: 0.16 MB at D = 1280, whatever their number
 SHARES = (0.01, 0.02, 0.05, *(k / 20 for k in range(2, 19)), 0.95, 0.98, 0.99, 0.995, 0.999)  # where knots lie
@@ -92,7 +92,7 @@ def _share(distances: Floats) -> tuple[Step, ...]:
     at, shares = _knots(distances.astype(np.float64))
     widths, rises = np.diff(at), np.diff(shares)
     return (
-        Affine(at[:-1].astype(np.float32), (1 / widths).astype(np.float32)),
+        Linear((1 / widths)[None].astype(np.float32), (-at[:-1] / widths).astype(np.float32)),
         Clip(0.0, 1.0),
         Linear(rises[:, None].astype(np.float32), np.zeros(1, np.float32)),
     )
