@@ -96,7 +96,8 @@ def terms(
 ) -> Terms:
     """What a request asks of a version, from what the version knows of itself; `head` is how messages call it.
 
-    Raises NotEnoughHeldOut where the version cannot promise it, InvalidInput for an accuracy without a threshold.
+    Raises NotEnoughHeldOut where the version cannot promise it, InvalidInput for an accuracy without a threshold and
+    for a task that promises nothing.
     """
     least = 0.0 if coverage is None else _least(head, of_truth, facts, coverage)
     return Terms(coverage, least, None if accuracy is None else _confidence(head, facts, accuracy))
@@ -132,6 +133,8 @@ def _confidence(head: str, facts: Mapping[str, Any], accuracy: float) -> float:
 
 
 def _require(head: str, facts: Mapping[str, Any], option: str) -> None:
+    if "held_out" in facts and "abstain" not in facts:
+        raise InvalidInput(f"{head}: answers of its task come without {option!r}; leave it out", item=option)
     if "abstain" not in facts:
         raise NotEnoughHeldOut(
             f"{head}: it has no held-out answers to choose by, because it was made without them; teach it again with "

@@ -23,7 +23,7 @@ from adapters.types import Clip, Embeddings, Floats, HeadProgram, Indices, Linea
 AXES = 32  # of the means of more groups: 0.16 MB at D = 1280, whatever their number
 SHARES = (0.01, 0.02, 0.05, *(k / 20 for k in range(2, 19)), 0.95, 0.98, 0.99, 0.995, 0.999)  # where knots lie
 STEEPEST = 50.0  # of the share by distance: keeps float32's rounding of a distance below the tolerance of parity
-REACH = 1.0  # beyond the farthest held-out example, in its distance from the median one: where novelty becomes 1
+REACH = 0.5  # beyond the farthest held-out example, in its distance from the median one: where novelty becomes 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,9 @@ def _measure(steps: tuple[Step, ...], x: torch.Tensor, rows: Indices) -> Floats:
 def _distance(x: torch.Tensor, groups: Indices, rows: Indices) -> tuple[Step, ...]:
     """Rows of length one f32 [N, D] → the steps to the squared distance from the nearest mean of the chosen rows."""
     present, position = np.unique(groups[rows], return_inverse=True)
-    counts = np.bincount(position)
-    share = torch.from_numpy(1.0 / counts[position]).to(x)
-    chosen = x[torch.from_numpy(rows).to(x.device)] * share[:, None]
-    means = x.new_zeros(len(present), x.shape[1])  # [G, D]
-    means.index_add_(0, torch.from_numpy(position).to(x.device), chosen)
+    sums = x.new_zeros(len(present), x.shape[1])
+    sums.index_add_(0, torch.from_numpy(position).to(x.device), x[torch.from_numpy(rows).to(x.device)])
+    means = sums / torch.from_numpy(np.bincount(position)).to(x)[:, None]  # [G, D]
     if len(means) <= AXES:
         return (_squared(means), Minimum())
     axes = _axes(means)  # [D, AXES]

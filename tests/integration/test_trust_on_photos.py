@@ -147,7 +147,7 @@ def test_what_is_no_weather_is_novel_to_a_head_of_weather(weather, strange, each
     for sort, embeddings in strange.items():
         told = head.answer(embeddings).novelty
         assert auroc(usual, told) >= 0.95, sort
-        assert (told > trust.NOVEL).mean() >= 0.9, sort
+        assert (told > trust.NOVEL).mean() >= 0.8, sort
     assert (usual > trust.NOVEL).mean() <= 0.03
     assert 0.35 < np.median(usual) < 0.65
 

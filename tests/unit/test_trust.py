@@ -102,6 +102,13 @@ def test_a_version_that_was_made_without_promises_says_so(asked):
         trust.terms("head 'old', version 1", np.zeros(0, np.float32), {}, *asked)
 
 
+@pytest.mark.parametrize(("asked", "option"), [((0.9, None), "coverage"), ((None, 0.9), "abstain")])
+def test_a_task_that_promises_nothing_says_so(asked, option):
+    with pytest.raises(InvalidInput, match=f"head 'ages'.*without '{option}'; leave it out") as refused:
+        trust.terms("head 'ages'", np.zeros(0, np.float32), {"held_out": 50}, *asked)
+    assert refused.value.code == "invalid_input"
+
+
 def test_a_set_holds_every_label_that_is_probable_enough_best_first():
     output = np.array([0.3, 0.6, 0.1], np.float32)
     said = classification.promised(output, LABELS, 0.5, Terms(coverage=0.9, least=0.3))

@@ -82,7 +82,7 @@ def test_torch_storage_and_the_graph_agree(classes):
     graph = export.to_onnx(program, DIMENSION, [str(k) for k in range(classes)], {})
     answers = Head.from_bytes(graph).answer(inputs)
     assert answers.novelty.shape == (50,)
-    np.testing.assert_allclose(answers.novelty, wanted, atol=1e-5)
+    np.testing.assert_allclose(answers.novelty, wanted, atol=5e-5)
     assert verify(graph, program, inputs, 32)["max_difference"] < 1e-4
 
 
@@ -94,7 +94,7 @@ def test_first_steps_that_the_answer_begins_with_are_run_once():
     operators = [node.op_type for node in onnx.load_from_string(graph(alone)).graph.node]
     assert operators.count("ReduceL2") == 1
     np.testing.assert_allclose(
-        Head.from_bytes(graph(alone)).answer(data(5)[0]).novelty, programs.novelty(program, data(5)[0]), atol=1e-5
+        Head.from_bytes(graph(alone)).answer(data(5)[0]).novelty, programs.novelty(program, data(5)[0]), atol=5e-5
     )
 
 
