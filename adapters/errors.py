@@ -57,6 +57,12 @@ class NotEnoughData(InvalidInput):
     code = "not_enough_data"
 
 
+class NotEnoughHeldOut(InvalidInput):
+    """The version was measured on too few examples to promise the coverage or the accuracy asked for."""
+
+    code = "not_enough_held_out"
+
+
 class InvalidHyperparameter(InvalidInput):
     """A hyperparameter is unknown, out of range or not a number."""
 

@@ -24,7 +24,7 @@ from adapters.store import backbones, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
-from adapters.training import champion, dataset, drafts, export, manifest, programs, renaming, unlearning, verify
+from adapters.training import champion, dataset, drafts, export, manifest, programs, renaming, trust, unlearning, verify
 from adapters.training.data_report import data_report
 from adapters.training.duplicates import groups
 from adapters.training.embed import Embedder
@@ -131,10 +131,11 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     )  # fmt: skip
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, parts)
+    trusted = trust.learn(result.program, task, measured, embeddings, targets, parts)
     found = data_report(data, classes, embeddings, fingerprints, targets, grouped, parts, result, measured)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = shop.scratch(job_id)
-    draft = drafts.of(job, data, classes, parts, grouped, result, measured, found, timing, scratch)
+    draft = drafts.of(job, data, classes, parts, grouped, result, measured, trusted, found, timing, scratch)
     return scratch.put(draft.to_bytes())
 
 
@@ -146,7 +147,9 @@ def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
     backbone = shop.backbone(job)
     draft = drafts.load(shop.artifacts, draft_digest)
     program = programs.from_bytes(shop.artifacts.get(draft.program))
-    graph = export.to_onnx(program, backbone.dimension, draft.classes, manifest.metadata(job, backbone))
+    graph = export.to_onnx(
+        program, backbone.dimension, draft.classes, manifest.metadata(job, backbone) | draft.metadata
+    )
     narrator.enter("verifying")
     cache = EmbeddingCache(shop.engine, backbone.digest)
     embeddings, _ = cache.get([a.sha256 for a in draft.assignments[: verify.LARGEST_BATCH]])

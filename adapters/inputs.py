@@ -82,7 +82,7 @@ class Inputs:
         if kind == "normalized":
             return (L2Normalize(),), normalized(x)
         if kind not in self._made:
-            self._made[kind] = normalized(x.sign() * x.abs().sqrt())
+            self._made[kind] = normalized(x.abs().sqrt_().copysign_(x))  # in place: new memory costs more than the sum
         return (Power(0.5), L2Normalize()), self._made[kind]
 
     def standardized(self, kind: Kind) -> Standardized:

@@ -18,11 +18,15 @@ from adapters.errors import EspalierError, InvalidInput
 from adapters.modalities import image
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.batcher import Batcher, Lanes
+from adapters.runtime.head import HeadAnswers
 from adapters.runtime.live import LiveHead, LiveHeads
+from adapters.trust import Terms
 from adapters.types import Embeddings, Floats, HeadRef
 
 # Outputs below which heads run on the event loop: 20 µs a run, where a trip to a lane and back takes 350 (measured).
 INLINE = 512
+
+NOTHING = Terms()
 
 OnError = Literal["fail", "skip"]
 
@@ -59,7 +63,7 @@ class Prediction:
 
     index: int
     head: LiveHead
-    answer: dict[str, Any]  # the task's: {"label", "score", "top"}
+    answer: dict[str, Any]  # the task's: {"label", "score", "top"}; and novelty
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +83,23 @@ async def predict(
     top_k: int = 5,
     on_error: OnError = "fail",
     min_generation: int = 0,
+    coverage: float | None = None,
+    abstain: float | None = None,
 ) -> Predictions:
     """Answer for every image and head.
 
-    Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded; InvalidImage or ImageTooLarge, naming the image,
-    unless `on_error` is "skip".
+    With a `coverage` answers carry a set of labels that holds the truth that often; with `abstain` they say whether to
+    leave them be, so that the accuracy of the others is that or better.
+    Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded, NotEnoughHeldOut when a version cannot promise that;
+    InvalidImage or ImageTooLarge, naming the image, unless `on_error` is "skip".
     """
     predictor.lanes.admit(len(images))
     generation, heads = await _admit(predictor, refs, min_generation)
+    terms = [head.terms(coverage, abstain) for head in heads]
     digests = list(dict.fromkeys(head.backbone_digest for head in heads))
     embedded = {digest: await embed(predictor, images, digest, on_error) for digest in digests}
     outputs = await _answer(predictor, heads, embedded)
-    return _decode(heads, embedded, outputs, top_k, generation)
+    return _decode(heads, terms, embedded, outputs, top_k, generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +157,17 @@ async def _admit(predictor: Predictor, refs: Sequence[HeadRef], min_generation: 
     return generation, heads
 
 
-async def _answer(predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages]) -> list[Floats]:
-    """One run a head over all images, f32 [M, K] each."""
+async def _answer(
+    predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages]
+) -> list[HeadAnswers]:
+    """One run a head over all images, M rows each."""
 
-    def work() -> list[Floats]:
-        return [head.head.run(embedded[head.backbone_digest].embeddings) for head in heads]
+    def work() -> list[HeadAnswers]:
+        return [head.head.answer(embedded[head.backbone_digest].embeddings) for head in heads]
 
     rows = max(len(e.indices) for e in embedded.values())
     if not rows:
-        return [np.zeros((0, len(head.classes)), np.float32) for head in heads]
+        return [HeadAnswers(np.zeros((0, len(head.classes)), np.float32), None) for head in heads]
     if rows * sum(len(head.classes) for head in heads) <= INLINE:
         return work()
     return await predictor.lanes.run(work)
@@ -164,15 +175,25 @@ async def _answer(predictor: Predictor, heads: Sequence[LiveHead], embedded: dic
 
 def _decode(
     heads: Sequence[LiveHead],
+    terms: Sequence[Terms],
     embedded: dict[str, EmbeddedImages],
-    outputs: list[Floats],
+    outputs: list[HeadAnswers],
     top_k: int,
     generation: int,
 ) -> Predictions:
     first = next(iter(embedded.values()))
     found = [
-        Prediction(index, head, tasks.get(head.task).decode(output[row], head.classes, top_k))
+        Prediction(index, head, _said(head, wanted, answers, row, top_k))
         for row, index in enumerate(first.indices)
-        for head, output in zip(heads, outputs, strict=True)
+        for head, wanted, answers in zip(heads, terms, outputs, strict=True)
     ]
     return Predictions(found, first.errors, generation)
+
+
+def _said(head: LiveHead, terms: Terms, answers: HeadAnswers, row: int, top_k: int) -> dict[str, Any]:
+    task, output = tasks.get(head.task), answers.output[row]
+    novelty = None if answers.novelty is None else float(answers.novelty[row])
+    said = task.decode(output, head.classes, top_k) | {"novelty": novelty}
+    if terms == NOTHING:
+        return said
+    return said | task.promised(output, head.classes, novelty or 0.0, terms)

@@ -90,17 +90,34 @@ class Softmax:
     """Logits → probabilities that sum to one, f32 [N, K]."""
 
 
-Step: TypeAlias = Power | L2Normalize | Affine | Linear | Relu | Scale | Softmax
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """x [N, K] → the least of each row, [N, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """x → x, but no less than low and no more than high."""
+
+    low: float
+    high: float
+
+
+Step: TypeAlias = Power | L2Normalize | Affine | Linear | Relu | Scale | Softmax | Minimum | Clip
 
 
 @dataclass(frozen=True, slots=True)
 class HeadProgram:
-    """The steps of one head, in order, from embedding [N, D] to the task's output."""
+    """The steps of one head, in order, from embedding [N, D] to the task's output.
+
+    `novelty`, where there are any, are those from the same embedding to how unlike it is to what was taught, [N, 1].
+    """
 
     steps: tuple[Step, ...]
+    novelty: tuple[Step, ...] = ()
 
     def then(self, *steps: Step) -> "HeadProgram":
-        return HeadProgram((*self.steps, *steps))
+        return HeadProgram((*self.steps, *steps), self.novelty)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,14 +198,18 @@ def suggest(head: str, images: tuple[Path, ...], count: int, server: str, raw: b
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--top-k", type=int, default=3, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Answer for the images that can be read.")
+@click.option("--coverage", type=float, help="Show a set of labels, too, that holds the truth this often: 0.9")
+@click.option("--abstain", type=float, help="Mark answers to leave be, so that this share of the others is right: 0.95")
 @remote
-def predict(head: str, images: tuple[Path, ...], top_k: int, skip_errors: bool, server: str, raw: bool) -> None:
+def predict(
+    head: str, images: tuple[Path, ...], top_k: int, skip_errors: bool, server: str, raw: bool, **promises: float | None
+) -> None:
     """Ask HEAD (name, name@3, name@canary; several with commas) about IMAGEs."""
     from service import display
 
     on_error = "skip" if skip_errors else "fail"
     with _client(server) as client:
-        answer = client.predict(head.split(","), images, top_k=top_k, on_error=on_error)
+        answer = client.predict(head.split(","), images, top_k=top_k, on_error=on_error, **promises)
     _show(answer, raw, lambda a: display.predictions(a, [str(i) for i in images]))
 
 

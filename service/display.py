@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from adapters.trust import NOVEL
+
 if TYPE_CHECKING:
     from service.client import Client
 
@@ -128,14 +130,29 @@ def _classes(classes: Json) -> None:
 
 def predictions(answer: Json, names: Sequence[str]) -> None:
     """One row an image and head."""
-    table = Table("image", "head", "label", "score", "next")
+    sets = any("set" in row for row in answer["predictions"])
+    table = Table("image", "head", "label", "score", "novelty", "next", *(["set"] if sets else []))
     for row in answer["predictions"]:
         others = ", ".join(f"{escape(t['label'])} {t['score']:.3f}" for t in row["top"][1:])
         head = f"{row['head']}@{row['version']}"
-        table.add_row(escape(names[row["index"]]), head, escape(str(row["label"])), f"{row['score']:.3f}", others)
+        told = (f"{row['score']:.3f}", _novelty(row["novelty"]), others)
+        held = [escape(", ".join(row["set"]) or "none is likely enough")] if "set" in row else []
+        table.add_row(escape(names[row["index"]]), head, _answered(row), *told, *held)
     out.print(table)
     for row in answer["errors"]:
         out.print(f"[red]{escape(names[row['index']])}: {escape(row['detail'])}[/] {_code(row['code'])}")
+
+
+def _answered(row: Json) -> str:
+    label = escape(str(row["label"]))
+    return f"[yellow]abstains[/] [dim]({label}?)[/]" if row.get("abstain") else label
+
+
+def _novelty(novelty: float | None) -> str:
+    """Two digits; in yellow what is farther out than all but one in a hundred of the images it was taught."""
+    if novelty is None:
+        return "–"
+    return f"[yellow]{novelty:.2f}[/]" if novelty > NOVEL else f"{novelty:.2f}"
 
 
 def suggestions(answer: Json, names: Sequence[str]) -> None:

@@ -45,6 +45,15 @@ class ImageForm:
             raise InvalidInput(f"{name!r} must be a whole number from {low} to {high}, not {text[:50]!r}", item=name)
         return int(text)
 
+    def share(self, name: str) -> float | None:
+        """An option as a number between 0 and 1, both excluded; None where it was not sent."""
+        text = self.one(name, "")
+        if name not in self.options:
+            return None
+        if not re.fullmatch(r"0?\.[0-9]{1,6}", text, re.ASCII) or not float(text):
+            raise InvalidInput(f"{name!r} must be a number above 0 and below 1, not {text[:50]!r}", item=name)
+        return float(text)
+
     def on_error(self) -> OnError:
         """What to do with images that cannot be used."""
         text = self.one("on_error", "fail")

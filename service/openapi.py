@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from adapters.trust import ACCURACIES
+
 
 def _file(description: str) -> dict[str, Any]:
     return {"type": "string", "contentMediaType": "application/octet-stream", "description": description}
@@ -26,11 +28,24 @@ _ON_ERROR = {
     "description": "skip: answer for the images that can be read.",
 }
 
+_COVERAGE = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "exclusiveMaximum": 1,
+    "description": "Answer with a set of labels, too, that holds the truth this often.",
+}
+_ABSTAIN = {
+    "enum": list(ACCURACIES),
+    "description": "Say whether to leave an answer be, so that this share of the others is right.",
+}
+
 _PREDICT_QUERY = [
     {"name": "head", "in": "query", "required": False, "schema": _many({"type": "string"}),
      "description": "For a raw image body: `name`, `name@3` or `name@canary`; may be repeated."},
     {"name": "top_k", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 1}},
     {"name": "min_generation", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}},
+    {"name": "coverage", "in": "query", "required": False, "schema": _COVERAGE},
+    {"name": "abstain", "in": "query", "required": False, "schema": _ABSTAIN},
 ]  # fmt: skip
 
 IMAGE_FORM = _form(
@@ -40,6 +55,8 @@ IMAGE_FORM = _form(
         "top_k": {"type": "integer", "default": 5, "minimum": 1},
         "on_error": _ON_ERROR,
         "min_generation": {"type": "integer", "description": "Never answer from an older state than this."},
+        "coverage": _COVERAGE,
+        "abstain": _ABSTAIN,
     },
     ["images", "head"],
     raw=True,

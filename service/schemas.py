@@ -49,6 +49,13 @@ class Prediction(Wire):
     label: str
     score: float
     top: list[LabelScore]
+    novelty: float | None = Field(
+        description="The share of held-out examples that are less unlike what was taught: 0.5 is typical, near 1 is "
+        "like nothing it was taught. Null from versions made before heads told it."
+    )
+    set: list[str] | None = Field(None, description="With `coverage`: labels that hold the truth that often.")
+    coverage: float | None = Field(None, description="The coverage asked for.")
+    abstain: bool | None = Field(None, description="With `abstain`: leave this answer be.")
 
 
 class ItemError(Wire):

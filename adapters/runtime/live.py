@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
+from adapters import trust
 from adapters.errors import EspalierError, NotFound, StaleReplica
 from adapters.runtime.head import Head
 from adapters.store import heads
 from adapters.store.artifacts import Artifacts
-from adapters.types import HeadRef, HeadVersion
+from adapters.types import Floats, HeadRef, HeadVersion
 
 log = logging.getLogger("espalier.live")
 POLL = 1.0  # seconds between looks at the generation
@@ -31,6 +32,14 @@ class LiveHead:
     backbone_digest: str
     classes: tuple[str, ...]
     task: str
+    of_truth: Floats  # [M] ascending, what held-out answers gave the truth: sets are made from it
+
+    def terms(self, coverage: float | None, accuracy: float | None) -> trust.Terms:
+        """What a request asks of this version. Raises NotEnoughHeldOut, InvalidInput."""
+        if coverage is None and accuracy is None:
+            return trust.Terms()
+        name = f"head {self.version.head!r}, version {self.version.number}"
+        return trust.terms(name, self.of_truth, self.version.manifest.get("trust", {}), coverage, accuracy)
 
 
 class LiveHeads:
@@ -140,8 +149,9 @@ class LiveHeads:
 
     def _as(self, version: HeadVersion, source: "Head | LiveHead") -> LiveHead:
         head = source.head if isinstance(source, LiveHead) else source
+        of_truth = source.of_truth if isinstance(source, LiveHead) else trust.unpack(source.metadata)
         facts = version.manifest
-        return LiveHead(version, head, facts["backbone"]["digest"], tuple(facts["classes"]), facts["task"])
+        return LiveHead(version, head, facts["backbone"]["digest"], tuple(facts["classes"]), facts["task"], of_truth)
 
     def _keep(self, digest: str, loaded: LiveHead) -> None:
         with self._lock:

@@ -12,7 +12,9 @@ from adapters.types import Device
 ort.set_default_logger_severity(3)  # errors only: warnings about shapes are not for operators
 
 
-def create(graph: bytes | str, device: Device = "cpu", *, threads: int = 1, arena: bool = True) -> Any:
+def create(
+    graph: bytes | str, device: Device = "cpu", *, threads: int = 1, arena: bool = True, prepack: bool = True
+) -> Any:
     """A session over a graph (bytes or a path). Raises DeviceError when CUDA was asked for and is not really used.
 
     One intra-op thread on purpose: on CPU two single-threaded runs beat one two-threaded run by 1.3–1.5×, so
@@ -22,6 +24,8 @@ def create(graph: bytes | str, device: Device = "cpu", *, threads: int = 1, aren
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = arena
+    if not prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning steals a neighbour's core
     providers = _providers(device)
     session = ort.InferenceSession(graph, options, providers=providers)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from adapters.errors import InvalidInput
+from adapters.trust import HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Step
 
 
@@ -43,6 +44,18 @@ class Task(Protocol):
 
     def metrics(self, probabilities: Floats, targets: Indices, classes: Sequence[str]) -> dict[str, Any]:
         """Predictions f32 [N, K] against targets i64 [N] → plain numbers, ready for JSON."""
+
+    def kinds(self, targets: Indices) -> Indices:
+        """Targets → numbers of groups of like examples, i64 [N]: novelty is the distance to the nearest of them."""
+
+    def held_out(self, probabilities: Floats, targets: Indices) -> HeldOut | None:
+        """Answers f32 [N, K] on held-out examples → what sets and thresholds to abstain by are made from.
+
+        None where a task has neither: `coverage` and `abstain` are then refused.
+        """
+
+    def promised(self, output: Floats, classes: Sequence[str], novelty: float, terms: Terms) -> dict[str, Any]:
+        """One row of the head's output, f32 [K] → what `coverage` and `abstain` add to the answer."""
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from adapters.errors import InvalidLabel, NotEnoughData
+from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Softmax
 
 MAX_LABEL = 200  # characters
@@ -94,6 +95,32 @@ def hesitation(outputs: Floats) -> Floats:
     """One less the margin between the best two classes, f32 [N]."""
     best = np.sort(outputs, axis=1)[:, -2:]
     found: Floats = 1 - (best[:, 1] - best[:, 0])
+    return found
+
+
+def kinds(targets: Indices) -> Indices:
+    """The classes themselves."""
+    return targets
+
+
+def held_out(probabilities: Floats, targets: Indices) -> HeldOut:
+    """Probabilities f32 [N, K] of held-out examples and what they are, i64 [N]."""
+    of_truth = probabilities[np.arange(len(targets)), targets]
+    return HeldOut(of_truth, probabilities.max(axis=1), probabilities.argmax(axis=1) == targets)
+
+
+def promised(output: Floats, classes: Sequence[str], novelty: float, terms: Terms) -> dict[str, Any]:
+    """Probabilities f32 [K] → {"set", "coverage"} and {"abstain"}, as asked for.
+
+    The set is every label that is probable enough, best first. It is empty where none is: a head that is right more
+    often than the coverage asked for leaves out the answers it is least sure of.
+    """
+    found: dict[str, Any] = {}
+    if terms.coverage is not None:
+        order = np.argsort(-output, kind="stable")
+        found |= {"set": [classes[k] for k in order if output[k] >= terms.least], "coverage": terms.coverage}
+    if terms.confidence is not None:
+        found["abstain"] = bool(output.max() < terms.confidence or novelty > NOVEL)
     return found
 
 

@@ -13,6 +13,7 @@ from adapters.training.dataset import Dataset
 from adapters.training.evaluate import Measured
 from adapters.training.race import RaceResult
 from adapters.training.split import Split
+from adapters.training.trust import Trust
 from adapters.types import Assignment, Example, Floats, Indices, Job
 
 
@@ -33,6 +34,7 @@ class Draft:
     findings: str  # digest of the data report
     groups: list[int]  # near-duplicate group of each example
     folds: list[list[int]]  # positions held out together: the test set, or each fold of cross-validation
+    metadata: dict[str, str]  # that the graph shall carry
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
@@ -56,6 +58,7 @@ def of(
     groups: Indices,
     result: RaceResult,
     measured: Measured,
+    trusted: Trust,
     found: dict[str, Any],
     timing: dict[str, Any],
     artifacts: Artifacts,
@@ -65,14 +68,14 @@ def of(
     names = split.names(len(shas))
     assignments = [Assignment(e.sha256, e.label, name) for e, name in zip(data.examples, names, strict=True)]
     race = {"race": result.table, "race_note": result.note, "temperature": result.temperature}
-    report = measured.figures | race | timing
+    report = measured.figures | race | {"trust": trusted.facts} | timing
     report["data_report"] = data_report.summary(found)
     held = [split.test] if split.evaluation == "holdout" else [val for _, val in split.folds]
     return Draft(
-        artifacts.put(programs.to_bytes(result.program)), classes, result.method, result.hyperparameters,
+        artifacts.put(programs.to_bytes(trusted.program)), classes, result.method, result.hyperparameters,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],
         artifacts.put(measured.probabilities.astype("<f4").tobytes()), artifacts.put(data_report.to_bytes(found)),
-        groups.tolist(), [positions.tolist() for positions in held],
+        groups.tolist(), [positions.tolist() for positions in held], trusted.metadata,
     )  # fmt: skip
 
 

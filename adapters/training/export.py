@@ -1,6 +1,7 @@
 """A program → ONNX, node by node with `onnx.helper`: milliseconds, where a tracing exporter takes seconds.
 
-Input `embedding` f32 [batch, D]; outputs `probabilities` (the task's output) and `logits` (calibrated), f32 [batch, K].
+Input `embedding` f32 [batch, D]; outputs `probabilities` (the task's output) and `logits` (calibrated), f32 [batch, K],
+and `novelty` f32 [batch] where the program has it.
 Everything a prediction needs is inside, so any ONNX runtime gives the same answer.
 """
 
@@ -12,12 +13,25 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adapters.errors import CorruptArtifact
-from adapters.types import Affine, Floats, HeadProgram, L2Normalize, Linear, Power, Relu, Scale, Softmax, Step
+from adapters.types import (
+    Affine,
+    Clip,
+    Floats,
+    HeadProgram,
+    L2Normalize,
+    Linear,
+    Minimum,
+    Power,
+    Relu,
+    Scale,
+    Softmax,
+    Step,
+)
 
 OPSET = 18
 IR_VERSION = 10  # onnxruntime 1.18 and later read it
 PRODUCER = "espalier"
-INPUT, OUTPUT, LOGITS = "embedding", "probabilities", "logits"
+INPUT, OUTPUT, LOGITS, NOVELTY = "embedding", "probabilities", "logits", "novelty"
 EPSILON = 1e-12  # of L2Normalize; the torch reference has the same
 
 
@@ -34,10 +48,32 @@ def to_onnx(program: HeadProgram, dimension: int, classes: Sequence[str], metada
     for position, step in enumerate(program.steps):
         last, logits = position == len(program.steps) - 1, position == len(program.steps) - 2
         name = graph.add(step, name, OUTPUT if last else LOGITS if logits else f"x{position}", f"s{position}")
-    model = _model(graph, dimension, len(classes))
+    _add_novelty(graph, program)
+    model = _model(graph, dimension, len(classes), bool(program.novelty))
     helper.set_model_props(model, {**metadata, "labels": json.dumps(list(classes), ensure_ascii=False)})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
+
+
+def _add_novelty(graph: "_Graph", program: HeadProgram) -> None:
+    """The steps of `novelty`; leading ones that the answer begins with, too, are run once."""
+    if not program.novelty:
+        return
+    shared = _shared(program)
+    name = f"x{shared - 1}" if shared else INPUT
+    for position, step in enumerate(program.novelty[shared:], start=shared):
+        name = graph.add(step, name, f"n{position}", f"t{position}")
+    graph.squeeze(name, NOVELTY)
+
+
+def _shared(program: HeadProgram) -> int:
+    """How many first steps the two have in common; only steps without arrays are compared."""
+    count = 0
+    for one, other in zip(program.steps[:-2], program.novelty, strict=False):
+        if not isinstance(one, Power | L2Normalize) or one != other:
+            break
+        count += 1
+    return count
 
 
 def refuse_external_data(data: bytes) -> None:
@@ -62,9 +98,11 @@ def _tensors(graph: onnx.GraphProto) -> list[TensorProto]:
     return found
 
 
-def _model(graph: "_Graph", dimension: int, classes: int) -> onnx.ModelProto:
+def _model(graph: "_Graph", dimension: int, classes: int, novelty: bool) -> onnx.ModelProto:
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", dimension])]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", classes]) for name in (OUTPUT, LOGITS)]
+    if novelty:
+        outputs.append(helper.make_tensor_value_info(NOVELTY, TensorProto.FLOAT, ["batch"]))
     proto = helper.make_graph(graph.nodes, "head", inputs, outputs, graph.initializers)
     opset = [helper.make_opsetid("", OPSET)]
     return helper.make_model(proto, opset_imports=opset, ir_version=IR_VERSION, producer_name=PRODUCER)
@@ -98,7 +136,16 @@ class _Graph:
                 self._node("Mul", [source, self._constant(f"{prefix}.factor", factor)], target)
             case Softmax():
                 self._node("Softmax", [source], target, axis=1)
+            case Minimum():
+                self._node("ReduceMin", [source, self._axes(prefix)], target, keepdims=1)
+            case Clip(low, high):
+                bounds = [self._constant(f"{prefix}.low", low), self._constant(f"{prefix}.high", high)]
+                self._node("Clip", [source, *bounds], target)
         return target
+
+    def squeeze(self, source: str, target: str) -> None:
+        """[batch, 1] → [batch]."""
+        self._node("Squeeze", [source, self._axes(target)], target)
 
     def _power(self, exponent: float, source: str, target: str, prefix: str) -> None:
         self._node("Sign", [source], f"{prefix}.sign")

@@ -54,8 +54,8 @@ def publication(
         "data": report["data"] | {"report": draft.findings},
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
         "inputs": {"embedding": ["batch", backbone.dimension]},
-        "outputs": {"probabilities": ["batch", len(draft.classes)]},
-        "gate": verdict, "tools": _tools(),
+        "outputs": {"probabilities": ["batch", len(draft.classes)], "novelty": ["batch"]},
+        "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),
     }  # fmt: skip
     dataset = list(zip(draft.examples, draft.assignments, strict=True))
     expected = live.number if live else None

@@ -12,11 +12,13 @@ from safetensors.torch import save as save_tensors
 from adapters.errors import CorruptArtifact
 from adapters.types import (
     Affine,
+    Clip,
     Embeddings,
     Floats,
     HeadProgram,
     L2Normalize,
     Linear,
+    Minimum,
     Power,
     Relu,
     Scale,
@@ -25,7 +27,7 @@ from adapters.types import (
 )
 
 EPSILON = 1e-12  # of L2Normalize; the exported graph has the same
-KINDS = {kind.__name__: kind for kind in (Power, L2Normalize, Affine, Linear, Relu, Scale, Softmax)}
+KINDS = {kind.__name__: kind for kind in (Power, L2Normalize, Affine, Linear, Relu, Scale, Softmax, Minimum, Clip)}
 CHUNK = 8192  # rows at a time: bounds memory whatever N is
 
 
@@ -45,6 +47,16 @@ def run(
     `dtype` is what is computed in: float64 shows how much of a difference is float32's rounding.
     """
     return run_all([program], embeddings, device, dtype)[0]
+
+
+def novelty(
+    program: HeadProgram,
+    embeddings: Embeddings | torch.Tensor,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Floats:
+    """How novel a program finds embeddings f32 [N, D], f32 [N]."""
+    return run(HeadProgram(program.novelty), embeddings, device, dtype)[:, 0]
 
 
 def run_all(
@@ -67,14 +79,24 @@ def run_all(
 
 def to_bytes(program: HeadProgram) -> bytes:
     """A program as safetensors, its structure as JSON in the metadata; no pickle anywhere."""
-    structure: list[dict[str, Any]] = []
     tensors: dict[str, torch.Tensor] = {}
-    for position, step in enumerate(program.steps):
+    structure = {
+        "steps": _structure(program.steps, "", tensors),
+        "novelty": _structure(program.novelty, "novelty.", tensors),
+    }
+    # One key: safetensors writes several in an order that changes from run to run.
+    return save_tensors(tensors, {"program": json.dumps(structure)})
+
+
+def _structure(steps: tuple[Step, ...], prefix: str, tensors: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
+    """Steps without their arrays, which go to `tensors`."""
+    structure: list[dict[str, Any]] = []
+    for position, step in enumerate(steps):
         fields = {name: getattr(step, name) for name in step.__dataclass_fields__}
         arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-        tensors |= {f"{position}.{name}": _tensor(value) for name, value in arrays.items()}
+        tensors |= {f"{prefix}{position}.{name}": _tensor(value) for name, value in arrays.items()}
         structure.append({"step": type(step).__name__, **{k: v for k, v in fields.items() if k not in arrays}})
-    return save_tensors(tensors, {"steps": json.dumps(structure)})
+    return structure
 
 
 def from_bytes(data: bytes) -> HeadProgram:
@@ -82,8 +104,11 @@ def from_bytes(data: bytes) -> HeadProgram:
     try:
         tensors = load_tensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        structure = json.loads(header["__metadata__"]["steps"])
-        return HeadProgram(tuple(_step(i, entry, tensors) for i, entry in enumerate(structure)))
+        structure = json.loads(header["__metadata__"]["program"])
+        return HeadProgram(
+            tuple(_step(f"{i}.", entry, tensors) for i, entry in enumerate(structure["steps"])),
+            tuple(_step(f"novelty.{i}.", entry, tensors) for i, entry in enumerate(structure["novelty"])),
+        )
     except Exception as error:  # safetensors, json and our own look-ups each raise their own
         raise CorruptArtifact(f"these bytes are not a stored head program ({error})") from error
 
@@ -112,6 +137,8 @@ _REFERENCE: dict[str, Any] = {
     "Relu": lambda x: x.relu(),
     "Scale": lambda x, factor: x * factor,
     "Softmax": lambda x: x.softmax(dim=1),
+    "Minimum": lambda x: x.min(dim=1, keepdim=True).values,
+    "Clip": lambda x, low, high: x.clamp(low, high),
 }
 
 
@@ -124,8 +151,7 @@ def _tensor(array: Floats) -> torch.Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32))  # a copy: stored arrays may be read-only
 
 
-def _step(position: int, entry: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
+def _step(prefix: str, entry: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     kind = KINDS[entry.pop("step")]
-    prefix = f"{position}."
     arrays = {k.removeprefix(prefix): v.numpy() for k, v in tensors.items() if k.startswith(prefix)}
     return kind(**entry, **arrays)

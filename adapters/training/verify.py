@@ -4,13 +4,14 @@ Others ship heads whose exported form answers differently (SetFit #418, fastai #
 that serving uses run the graph at every batch size that serving uses, on real embeddings and on extreme ones.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from adapters.errors import ParityError
-from adapters.runtime.head import Head
+from adapters.runtime.head import Head, HeadAnswers
 from adapters.training import programs
 from adapters.types import Embeddings, Floats, HeadProgram
 
@@ -26,14 +27,15 @@ def verify(onnx_bytes: bytes, program: HeadProgram, embeddings: Embeddings, batc
     """Compare the served graph with torch on embeddings f32 [N, D], N ≥ 1, and on zeros and large values.
 
     Returns {"max_difference", "tolerance", "decisions", "batches"}, ready for JSON. Raises ParityError where a
-    probability differs by more than 1e-4, a decision differs, or an answer is not finite.
+    probability (or the novelty) differs by more than 1e-4, a decision differs, or an answer is not finite.
     """
     head = Head.from_bytes(onnx_bytes)
     batches = sorted({1, 2, batch_max})
     probes = _probes(embeddings, batch_max)
     wanted = programs.run(program, probes)
     slack = _slack(program, probes, wanted)
-    worst = max(_compare(head, probes, wanted, slack, size) for size in batches)
+    novelty = programs.novelty(program, probes) if program.novelty else None
+    worst = max(_compare(head, probes, wanted, slack, novelty, size) for size in batches)
     return {"max_difference": worst, "tolerance": TOLERANCE, "decisions": len(probes), "batches": batches}
 
 
@@ -55,15 +57,29 @@ def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:
     return slack
 
 
-def _compare(head: Head, probes: Embeddings, wanted: Floats, slack: Floats, size: int) -> float:
+def _compare(head: Head, probes: Embeddings, wanted: Floats, slack: Floats, novelty: Floats | None, size: int) -> float:
     """The largest difference when the probes go through in batches of `size`, the last one filled up by repetition."""
     # The extreme rows are the last ones; a thousand single runs would prove no more than a hundred and take 0.1 s.
     few = np.arange(len(probes))[-min(len(probes), max(size, FEW)) :]
     rows = np.resize(few, -(-len(few) // size) * size)
-    answered = np.concatenate([head.run(probes[part]) for part in rows.reshape(-1, size)])
+    answers = [head.answer(probes[part]) for part in rows.reshape(-1, size)]
+    answered = np.concatenate([a.output for a in answers])
     if answered.shape != (len(rows), wanted.shape[1]) or not np.isfinite(answered).all():
         raise ParityError(f"at batch {size} the exported graph does not answer with finite numbers of the right shape")
-    return _difference(answered, wanted[rows], slack[rows], size)
+    worst = _difference(answered, wanted[rows], slack[rows], size)
+    return worst if novelty is None else max(worst, _novelty_difference(answers, novelty[rows], size))
+
+
+def _novelty_difference(answers: Sequence[HeadAnswers], wanted: Floats, size: int) -> float:
+    """The same for novelty, f32 [N]. Nothing is forgiven: it normalises its input, so no row is extreme to it."""
+    told = [a.novelty for a in answers if a.novelty is not None]
+    answered = np.concatenate(told) if told else np.zeros(0, np.float32)
+    if answered.shape != wanted.shape or not np.isfinite(answered).all():
+        raise ParityError(f"at batch {size} the exported graph has no finite novelty for each row")
+    worst = float(np.abs(answered - wanted).max())
+    if worst > TOLERANCE:
+        raise ParityError(f"at batch {size} novelty differs from torch by {worst:.2g} (at most {TOLERANCE})")
+    return worst
 
 
 def _difference(answered: Floats, wanted: Floats, slack: Floats, size: int) -> float:

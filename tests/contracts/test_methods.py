@@ -1,6 +1,7 @@
 """What every method keeps, whichever it is: one suite over the files of adapters/methods."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.inputs import Inputs
 from adapters.methods import Regime
 from adapters.runtime.head import Head
-from adapters.training import export, programs
+from adapters.training import export, novelty, programs
+from adapters.training.split import split
+from adapters.training.verify import verify
 from adapters.types import HeadProgram, Linear, Softmax
 
 CLASSES, DIMENSION = 3, 24
@@ -127,6 +130,20 @@ def test_programs_survive_being_stored_and_exported(name, count):
         np.testing.assert_array_equal(programs.run(programs.from_bytes(programs.to_bytes(program)), inputs), wanted)
         graph = export.to_onnx(program, DIMENSION, ["a", "b", "c"], {})
         np.testing.assert_allclose(Head.from_bytes(graph).run(inputs.numpy()), wanted, atol=1e-5)
+
+
+def test_novelty_joins_a_program_and_changes_no_answer(name, count):
+    inputs, targets = data(count)
+    groups = targets.numpy()
+    parts = split(groups, np.arange(count), [None] * count, [None] * count, 0)
+    steps = novelty.fit(inputs.numpy(), groups, parts).steps
+    for program in fit(name, count)[1]:
+        program = program.then(Softmax())
+        graph = export.to_onnx(replace(program, novelty=steps), DIMENSION, ["a", "b", "c"], {})
+        answers = Head.from_bytes(graph).answer(inputs.numpy())
+        np.testing.assert_allclose(answers.output, programs.run(program, inputs), atol=1e-5)
+        assert answers.novelty is not None and ((answers.novelty >= 0) & (answers.novelty <= 1)).all()
+        verify(graph, replace(program, novelty=steps), inputs.numpy(), 16)
 
 
 def test_features_that_never_vary_do_no_harm(name, count):

@@ -48,6 +48,10 @@ def test_the_first_day(server, folder, tmp_path):
     image.write_bytes(shape("square", 12))
     bad.write_bytes(b"no image")
     assert "square" in run(server, "predict", head, str(image)).stdout
+    shown = run(server, "predict", head, str(image), "--coverage", "0.9", "--abstain", "0.9").stdout
+    assert "novelty" in shown and "set" in shown and "square" in shown
+    refused = run(server, "predict", head, str(image), "--coverage", "0.99", check=False)
+    assert refused.returncode == 1 and "needs 99 held-out examples" in refused.stderr
     answer = json.loads(run(server, "predict", f"{head},{head}@1", str(image), "--json").stdout)
     assert [p["label"] for p in answer["predictions"]] == ["square"] * 2
     refused = run(server, "predict", head, str(bad), check=False)

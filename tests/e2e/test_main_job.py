@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 from support import pictures
 from support.pictures import labeled, shape, shapes
 from support.services import Service, eventually
@@ -310,7 +311,8 @@ def test_predictions_come_by_image_then_head_with_version_and_digest(server, sha
     rows = answer["predictions"]
     assert [(r["index"], r["head"]) for r in rows] == [(i, h) for i in (0, 1) for h in (head, other, head, other)]
     for row in rows:
-        assert list(row) == ["index", "head", "version", "digest", "label", "score", "top"]
+        assert list(row) == ["index", "head", "version", "digest", "label", "score", "top", "novelty"]
+        assert 0 <= row["novelty"] <= 1
         assert row["top"][0] == {"label": row["label"], "score": row["score"]}
         assert row["digest"] == hashlib.sha256(server.client.graph(row["head"], row["version"])).hexdigest()
         assert sum(t["score"] for t in row["top"]) == pytest.approx(1, abs=1e-5)
@@ -350,6 +352,53 @@ def test_on_error_skip_answers_for_the_good_images(server, shared):
     assert only_bad["predictions"] == [] and len(only_bad["errors"]) == 1
 
 
+def test_what_was_never_taught_is_novel(server, shared):
+    """A photo of noise has a higher novelty than any shape like those taught."""
+    head, _ = shared
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    images = [shape(kind, n) for kind in KINDS for n in range(70, 74)] + [pictures.encoded(Image.fromarray(noise))]
+    told = [p["novelty"] for p in server.client.predict([head], images)["predictions"]]
+    assert told[-1] > 0.95 and told[-1] > max(told[:-1])
+
+
+def test_coverage_brings_a_set_of_labels_and_abstain_a_verdict(server, shared):
+    """In the form or in the query; together; and without asking, neither is there."""
+    head, _ = shared
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    images = [shape("circle", 80), pictures.encoded(Image.fromarray(noise))]
+    usual, strange = server.client.predict([head], images, coverage=0.95, abstain=0.9)["predictions"]
+    assert usual["coverage"] == 0.95 and set(usual["set"]) <= set(KINDS) and "circle" in usual["set"]
+    assert (usual["abstain"], strange["abstain"]) == (False, True)
+    raw = server.http.post(
+        "/predict", params={"head": head, "coverage": "0.95", "abstain": "0.9"}, content=images[0],
+        headers={"Content-Type": "image/png"},
+    )  # fmt: skip
+    (row,) = raw.json()["predictions"]
+    assert [row[k] for k in ("set", "coverage", "abstain")] == [usual[k] for k in ("set", "coverage", "abstain")]
+    plain = server.client.predict([head], images)["predictions"][0]
+    assert not {"set", "coverage", "abstain"} & set(plain)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "names"),
+    [
+        ({"coverage": 0.99}, "not_enough_held_out", ("version 1", "needs 99", "has 24", "0.96 at most")),
+        ({"abstain": 0.99}, "not_enough_held_out", ("version 1", "24 held-out")),
+        ({"abstain": 0.97}, "invalid_input", ("'abstain' must be one of", "0.98")),
+        ({"coverage": 1}, "invalid_input", ("'coverage' must be a number above 0 and below 1",)),
+        ({"coverage": "most"}, "invalid_input", ("'coverage'",)),
+    ],
+)
+def test_a_promise_that_cannot_be_kept_is_refused_and_says_what_is_missing(server, shared, options, code, names):
+    """The head, the version, how many held-out examples there are and how many are needed."""
+    head, _ = shared
+    with pytest.raises(ApiError) as refused:
+        server.client.predict([head], [shape("circle", 1)], **options)
+    assert (refused.value.status, refused.value.code) == (422, code)
+    assert all(name in str(refused.value) for name in names), str(refused.value)
+    assert code == "invalid_input" or head in str(refused.value)
+
+
 def test_min_generation_is_never_answered_from_an_older_state(server):
     """After an alias moved, asking with its generation gets the new version at once."""
     head, _ = taught(server, "generation")
@@ -382,6 +431,9 @@ def test_embed_gives_the_numbers_that_heads_are_trained_on(server, shared):
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
     scores = _scores(graph, np.asarray(embedded["embeddings"], np.float32))
+    told = session.run(["novelty"], {"embedding": np.asarray(embedded["embeddings"], np.float32)})[0]
+    novelties = [p["novelty"] for p in server.client.predict([head], images)["predictions"]]
+    np.testing.assert_allclose(told, novelties, atol=1e-4)
     for row, answer in zip(scores, server.client.predict([head], images)["predictions"], strict=True):
         assert {t["label"]: pytest.approx(t["score"], abs=1e-5) for t in answer["top"]} == dict(
             zip(labels, row.tolist(), strict=True)

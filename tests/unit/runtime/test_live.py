@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.errors import CorruptArtifact, HeadNotFound, StaleReplica, VersionNotFound
+from adapters.errors import CorruptArtifact, HeadNotFound, NotEnoughHeldOut, StaleReplica, VersionNotFound
+from adapters.predict import EmbeddedImages, _decode
 from adapters.runtime.live import LiveHeads
 from adapters.store import database, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
 from adapters.training import export
+from adapters.trust import Terms
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax
 
 X = np.ones((1, 4), np.float32)
@@ -64,6 +66,16 @@ def test_a_head_is_loaded_at_its_first_use_and_then_at_hand(shelf):
     assert found.version.digest == digest and found.classes == ("a", "b")
     assert found.head.run(X).sum() == pytest.approx(1)
     assert live.peek(ref) == found and live.get(ref) == found and live.loads == 1
+
+
+def test_a_version_from_before_novelty_serves_and_promises_nothing(shelf):
+    shelf.publish("cats")
+    found = shelf.live().get(HeadRef("cats"))
+    assert found.head.answer(X).novelty is None and found.terms(None, None) == Terms()
+    with pytest.raises(NotEnoughHeldOut, match="head 'cats', version 1"):
+        found.terms(0.9, None)
+    predictions = _decode([found], [Terms()], {"b": EmbeddedImages(X, [0], [])}, [found.head.answer(X)], 5, 1)
+    assert predictions.predictions[0].answer["novelty"] is None
 
 
 def test_a_swap_is_seen_at_the_next_look_and_not_before(shelf):

@@ -63,6 +63,18 @@ def test_a_number_out_of_bounds_or_no_number_is_named(text):
     assert refused.value.item == "top_k"
 
 
+@pytest.mark.parametrize("text", ["", "x", "0", "1", "0.0", "1.0", "-0.5", "90", "nan", "9e-1", "0,9", ".", "0.٣"])
+def test_a_share_that_is_none_is_named(text):
+    with pytest.raises(InvalidInput, match="'coverage' must be a number above 0 and below 1") as refused:
+        form(coverage=[text]).share("coverage")
+    assert refused.value.item == "coverage"
+
+
+def test_a_share_is_a_number_or_nothing():
+    assert form(coverage=["0.9"]).share("coverage") == form(coverage=[".90"]).share("coverage") == 0.9
+    assert form().share("coverage") is None
+
+
 def test_options_have_defaults_and_come_once():
     assert form().integer("top_k", 5, 1, 10) == 5 and form(top_k=["7"]).integer("top_k", 5, 1, 10) == 7
     assert form().on_error() == "fail" and form(on_error=["skip"]).on_error() == "skip"

@@ -1,0 +1,38 @@
+"""Trust: what a new version will say of its own answers, learned from the examples that it was measured on."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from adapters import trust
+from adapters.tasks import Task
+from adapters.training import novelty
+from adapters.training.evaluate import Measured
+from adapters.training.split import Split
+from adapters.types import Embeddings, HeadProgram, Indices
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The program with its novelty, and what goes beside it."""
+
+    program: HeadProgram
+    facts: dict[str, Any]  # for the manifest and the report: {"held_out", "novelty", "abstain"}
+    metadata: dict[str, str]  # for the graph: what sets are made from
+
+
+def learn(
+    program: HeadProgram, task: Task, measured: Measured, embeddings: Embeddings, targets: Indices, split: Split
+) -> Trust:
+    """Novelty, thresholds to abstain by, and probabilities for sets, all from held-out examples.
+
+    With cross-validation these are answers of fits without the example, which saw less than the final head did: its
+    own are a little better, so that coverage errs to the safe side (cross-conformal, Vovk 2015).
+    """
+    novel = novelty.fit(embeddings, task.kinds(targets), split)
+    facts: dict[str, Any] = {"held_out": len(measured.index), "novelty": {"threshold": trust.NOVEL}}
+    with_novelty = replace(program, novelty=novel.steps)
+    held_out = task.held_out(measured.probabilities, targets[measured.index])
+    if held_out is None:
+        return Trust(with_novelty, facts, {})
+    facts["abstain"] = trust.thresholds(held_out)
+    return Trust(with_novelty, facts, {trust.KEY: trust.pack(held_out.of_truth)})
