@@ -11,6 +11,7 @@ import torch
 
 from adapters.inputs import Eigenbasis, Inputs, Kind
 
+ROUGH_FROM = 300  # examples: penalties are far above the axes that float32 loses of so many, and float64 is dear
 LOGIT_SPREAD = 3.0  # nats: about what a trained head's logits spread by, so that calibration begins near one
 
 
@@ -52,11 +53,12 @@ class Scatter:
         return vectors @ (shrunk[:, :, None] * (vectors.T @ columns))
 
 
-def around(inputs: Inputs, kind: Kind, exact: bool, weights: torch.Tensor) -> tuple[Eigenbasis, Scatter, torch.Tensor]:
+def around(inputs: Inputs, kind: Kind, weights: torch.Tensor) -> tuple[Eigenbasis, Scatter, torch.Tensor]:
     """The axes of some examples, their scatter around means, and the means [P, R].
 
     `weights` f32 [N, P] says how much of each mean an example is; an indicator of classes gives class means.
     """
+    exact = inputs.pool < ROUGH_FROM
     axes, others, count = inputs.eigenbasis(kind, exact), inputs.others(kind, exact), inputs.pool
     totals = weights.sum(dim=0)[:, None]
     means = weights.T @ axes.rotated / totals

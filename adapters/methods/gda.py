@@ -69,16 +69,16 @@ def fit(
         cancelled()
         chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
         amounts = [settings[i]["shrinkage"] for i in chosen]
-        programs |= zip(chosen, _fit_kind(inputs, targets, classes, FORMS[kind], amounts, final), strict=True)
+        programs |= zip(chosen, _fit_kind(inputs, targets, classes, FORMS[kind], amounts), strict=True)
     return [programs[i] for i in range(len(settings))]
 
 
 def _fit_kind(
-    inputs: Inputs, targets: torch.Tensor, classes: int, kind: Kind, amounts: list[float | str], exact: bool
+    inputs: Inputs, targets: torch.Tensor, classes: int, kind: Kind, amounts: list[float | str]
 ) -> list[HeadProgram]:
     steps = inputs.standardized(kind).steps
     indicator = torch.nn.functional.one_hot(targets, classes).to(inputs.embeddings.dtype)
-    axes, scatter, means = shrinkage.around(inputs, kind, exact, indicator)
+    axes, scatter, means = shrinkage.around(inputs, kind, indicator)
     dimension = inputs.embeddings.shape[1]
     shares = torch.tensor([amount(a, axes, scatter, means[targets], dimension) for a in amounts]).to(means)
     typical = scatter.trace.clamp_min(1e-12) / dimension

@@ -67,16 +67,16 @@ def fit(
         cancelled()
         chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
         strengths = [settings[i]["regularization"] for i in chosen]
-        programs |= zip(chosen, _fit_kind(inputs, targets, classes, FORMS[kind], strengths, final), strict=True)
+        programs |= zip(chosen, _fit_kind(inputs, targets, classes, FORMS[kind], strengths), strict=True)
     return [programs[i] for i in range(len(settings))]
 
 
 def _fit_kind(
-    inputs: Inputs, targets: torch.Tensor, classes: int, kind: Kind, strengths: list[float], exact: bool
+    inputs: Inputs, targets: torch.Tensor, classes: int, kind: Kind, strengths: list[float]
 ) -> list[HeadProgram]:
     steps = inputs.standardized(kind).steps
     everyone = inputs.embeddings.new_ones(len(targets), 1)
-    axes, scatter, mean = shrinkage.around(inputs, kind, exact, everyone)
+    axes, scatter, mean = shrinkage.around(inputs, kind, everyone)
     wanted = torch.nn.functional.one_hot(targets, classes).to(mean.dtype)  # [N, K]
     wanted = wanted - wanted.mean(dim=0)
     penalties = len(targets) * torch.tensor(strengths, dtype=mean.dtype, device=mean.device)

@@ -77,7 +77,7 @@ def test_ledoit_wolf_shrinks_as_scikit_learn_does(examples):
     means = torch.stack([axes.rotated[targets == k].mean(dim=0) for k in range(3)])
     centred = axes.rotated - means[targets]
     indicator = torch.nn.functional.one_hot(targets, 3).float()
-    _, scatter, _ = gda.shrinkage.around(Inputs(inputs), "plain", True, indicator)
+    _, scatter, _ = gda.shrinkage.around(Inputs(inputs), "plain", indicator)
     wide = torch.zeros(len(centred), inputs.shape[1])
     wide[:, : centred.shape[1]] = centred  # scikit-learn must know of the empty dimensions, too
     ours = gda.amount("ledoit-wolf", axes, scatter, means[targets], inputs.shape[1])
