@@ -4,6 +4,7 @@ A race fits dozens of heads on overlapping parts of one set of embeddings. Norma
 eigenbasis depend on no label, so they are made once for all folds: an eigendecomposition a fold was half of a race.
 """
 
+import threading
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,13 +46,14 @@ class Eigenbasis:
 
 
 class Inputs:
-    """Embeddings f32 [N, D] on the device, and forms of them, made when first asked for."""
+    """Embeddings f32 [N, D] on the device, and forms of them, made once, when first asked for; safe for threads."""
 
     def __init__(self, embeddings: torch.Tensor) -> None:
         self.embeddings = embeddings
         self._parent: Inputs | None = None
         self._rows: torch.Tensor | None = None
         self._made: dict[Any, Any] = {}
+        self._making = threading.RLock()
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -81,15 +83,17 @@ class Inputs:
             return (), x
         if kind == "normalized":
             return (L2Normalize(),), normalized(x)
-        if kind not in self._made:
-            self._made[kind] = normalized(x.abs().sqrt_().copysign_(x))  # in place: new memory costs more than the sum
+        with self._making:
+            if kind not in self._made:  # in place: new memory costs more than the sum
+                self._made[kind] = normalized(x.abs().sqrt_().copysign_(x))
         return (Power(0.5), L2Normalize()), self._made[kind]
 
     def standardized(self, kind: Kind) -> Standardized:
         """A form, shifted and scaled feature by feature."""
         key = ("standardized", kind)
-        if key not in self._made:
-            self._made[key] = self._standardized(kind)
+        with self._making:
+            if key not in self._made:
+                self._made[key] = self._standardized(kind)
         found: Standardized = self._made[key]
         return found
 
@@ -100,12 +104,9 @@ class Inputs:
         loses axes with less than a millionth of the first one's variance, which no comparison of candidates can tell.
         """
         key = ("eigenbasis", kind, exact)
-        if key not in self._made:
-            if self._parent is not None:
-                whole = self._parent.eigenbasis(kind, exact)
-                self._made[key] = Eigenbasis(whole.rotated[self._rows], whole.variances, whole.factors)
-            else:
-                self._made[key] = _eigenbasis(self.standardized(kind).x, exact)
+        with self._making:
+            if key not in self._made:
+                self._made[key] = self._eigenbasis(kind, exact)
         found: Eigenbasis = self._made[key]
         return found
 
@@ -116,6 +117,12 @@ class Inputs:
         steps, x = self.form(kind)
         shift, scale = _standardizer(x)
         return Standardized((*steps, Affine(numpy(shift), numpy(scale))), (x - shift) * scale, shift, scale)
+
+    def _eigenbasis(self, kind: Kind, exact: bool) -> Eigenbasis:
+        if self._parent is None:
+            return _eigenbasis(self.standardized(kind).x, exact)
+        whole = self._parent.eigenbasis(kind, exact)
+        return Eigenbasis(whole.rotated[self._rows], whole.variances, whole.factors)
 
 
 def normalized(x: torch.Tensor) -> torch.Tensor:

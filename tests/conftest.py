@@ -5,6 +5,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# OpenMP's idle threads spin: beside a busy process small training runs then take minutes instead of seconds.
+# It is read when torch is imported, so before any test module is.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from support.services import MIB, ROOT, Service, espalier
 
