@@ -130,7 +130,7 @@ def _through(
 
 
 _REFERENCE: dict[str, Any] = {
-    "Power": lambda x, exponent: x.sign() * x.abs().pow(exponent),
+    "Power": lambda x, exponent: x.abs().pow_(exponent).copysign_(x),  # in place: new memory costs more than the sum
     "L2Normalize": lambda x: x / x.norm(dim=1, keepdim=True).clamp_min(EPSILON),
     "Affine": lambda x, shift, scale: (x - shift) * scale,
     "Linear": lambda x, weight, bias: x @ weight + bias,
