@@ -28,7 +28,7 @@ from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.suspicion import suspicion
-from adapters.training.curve import Trial, learner, learning_curve
+from adapters.training.curve import Trial, judge, learner, learning_curve
 from adapters.training.data_report import data_report
 from adapters.training.dataset import Dataset
 from adapters.training.duplicates import groups
@@ -88,11 +88,15 @@ class Trained:
 
     def curve(self) -> dict[str, Any]:
         """The learning curve."""
+        result = self.result
         learn = learner(
-            self.photos.embeddings, self.targets, len(self.classes), self.result.method, self.result.hyperparameters, 0
+            self.photos.embeddings, self.targets, len(self.classes), result.method, result.hyperparameters, 0, TASK, ()
         )
         trials = [Trial(train, held) for train, held in self.split.folds]
-        return learning_curve(self.targets, self.classes, self.groups, trials, self.measured.outputs, learn, 0)
+        judged = judge(TASK, self.targets, self.measured.schema)
+        return learning_curve(
+            self.targets, self.classes, self.groups, trials, self.measured.outputs, learn, judged, TASK.SHARE, 0
+        )
 
 
 class Embedding:

@@ -15,8 +15,8 @@ SCORES = {"accuracy": "accuracy", "label_accuracy": "labels right", "r2": "R²"}
 MOST_CLASSES = 40  # of a confusion matrix: more cells are too small to read
 
 
-def learning_curve(points: Sequence[Json]) -> Markup:
-    """Accuracy by training images, with intervals."""
+def learning_curve(points: Sequence[Json], measure: str) -> Markup:
+    """How good a head is by training images, with intervals."""
     frame = _Frame(440, 260, left=52, right=34, top=16, bottom=44)
     low = max(0.0, math.floor((min(p["interval"][0] for p in points) - 0.02) * 20) / 20)
     high = min(1.0, math.ceil(max(p["interval"][1] for p in points) * 20) / 20)
@@ -24,16 +24,16 @@ def learning_curve(points: Sequence[Json]) -> Markup:
     span = max(sizes[-1] - sizes[0], 1e-9)
     at = [(0.06 + 0.88 * (s - sizes[0]) / span) for s in sizes]
     parts = [frame.grid([low, (low + high) / 2, high], low, high)]
-    dots = [(frame.x(a), frame.y(p["accuracy"], low, high)) for a, p in zip(at, points, strict=True)]
+    dots = [(frame.x(a), frame.y(p["score"], low, high)) for a, p in zip(at, points, strict=True)]
     parts.append(f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in dots)}"/>')
     for (x, y), p in zip(dots, points, strict=True):
         bottom, top = (frame.y(v, low, high) for v in p["interval"])
         parts.append(f'<line class="bar" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:.1f}" y2="{top:.1f}"/>')
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(_text(x + 9, y + 16, percent(p["accuracy"]), "strong"))
+        parts.append(_text(x + 9, y + 16, percent(p["score"]), "strong"))
         parts.append(_text(x, frame.bottom + 17, f"{p['examples']:,}", anchor="middle"))
     parts.append(_text(frame.left, frame.height - 6, "training images (each step doubles them)", "quiet"))
-    return frame.svg("Accuracy by number of training images", parts)
+    return frame.svg(f"{measure.capitalize()} by number of training images", parts)
 
 
 def reliability(bins: Sequence[Json]) -> Markup:

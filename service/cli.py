@@ -289,14 +289,15 @@ def heads_delete(head: str, version: int | None, server: str, raw: bool) -> None
 @heads.command("examples")
 @click.argument("head")
 @click.option("--label", help="Only those of this class.")
+@click.option("--suspected", is_flag=True, help="Only those whose label the newest report finds wrong.")
 @click.option("--split", type=click.Choice(["train", "val", "test", "none"]), help="Only those of this part.")
 @remote
-def heads_examples(head: str, label: str | None, split: str | None, server: str, raw: bool) -> None:
+def heads_examples(head: str, label: str | None, split: str | None, suspected: bool, server: str, raw: bool) -> None:
     """The examples that HEAD holds."""
     from service import display
 
     with _client(server) as client:
-        _show(list(client.examples(head, label=label, split=split)), raw, display.examples)
+        _show(list(client.examples(head, label=label, split=split, suspected=suspected)), raw, display.examples)
 
 
 @heads.command("relabel")

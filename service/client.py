@@ -180,9 +180,12 @@ class Client:
         """Delete a version."""
         self._request("DELETE", f"/heads/{name}/versions/{version}")
 
-    def examples(self, head: str, *, label: str | None = None, split: str | None = None) -> Iterator[Json]:
-        """Every example of a head, or those of a label or a split (train, val, test, none), page by page."""
-        query = {k: v for k, v in {"label": label, "split": split}.items() if v is not None}
+    def examples(
+        self, head: str, *, label: str | None = None, split: str | None = None, suspected: bool = False
+    ) -> Iterator[Json]:
+        """Every example of a head, or of a label, of a split (train, val, test, none), or suspected; page by page."""
+        asked = {"label": label, "split": split, "suspected": "true" if suspected else None}
+        query = {k: v for k, v in asked.items() if v is not None}
         after: str | None = ""
         while after is not None:
             page = self._json("GET", f"/heads/{head}/examples", params=query | {"after": after, "limit": 1000})

@@ -269,7 +269,7 @@ class ReportView(Wire):
         description="duplicates, imbalance, suspected_labels, outliers, look_alikes; lists are capped, counts are not."
     )
     curve: dict[str, Any] | None = Field(
-        None, description="{points, gain, more_images, answer} or {skipped}; absent until it is measured."
+        None, description="{measure, points, gain, more_images, answer} or {skipped}; absent until it is measured."
     )
     race: list[dict[str, Any]]
     winner: dict[str, Any]

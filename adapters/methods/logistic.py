@@ -173,7 +173,7 @@ class _State:
 
     index: torch.Tensor  # [G], which problems these are
     penalty: torch.Tensor  # [G]
-    curvature: torch.Tensor  # [G], the mean of p·(1 − p)
+    curvature: torch.Tensor  # [G, 1], the mean of p·(1 − p), or that of each label, [G, K]
     point: torch.Tensor
     logits: torch.Tensor
     value: torch.Tensor
@@ -243,9 +243,9 @@ class _Problem:
         return _State(index, penalties, curvature, point, logits, value, gradient)
 
     def preconditioner(self, state: _State) -> torch.Tensor:
-        """The Hessian's inverse diagonal, were all examples as uncertain as the mean; exact at zero. [G, 1, R+1]."""
-        diagonal = state.curvature[:, None] * self.variances + state.penalty[:, None] * self.penalized
-        return 1 / diagonal[:, None].clamp_min(1e-12)
+        """The Hessian's inverse diagonal, were all examples as uncertain as the mean; [G, 1 or K, R+1]."""
+        penalty = state.penalty[:, None, None] * self.penalized
+        return 1 / (state.curvature[:, :, None] * self.variances + penalty).clamp_min(1e-12)
 
     def along(self, direction: torch.Tensor) -> torch.Tensor:
         """What a direction [G, K, R+1] adds to the logits, [G, K, N]."""
@@ -266,15 +266,15 @@ class _Problem:
     def gradient(
         self, logits: torch.Tensor, point: torch.Tensor, penalty: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """[G, K, R+1], and the mean of p·(1 − p), [G]."""
+        """[G, K, R+1], and the curvature."""
         residual, curvature = self.residual(logits)
         product = residual.flatten(0, 1) @ self.x / len(self.x)
         return product.view_as(point) + point * (penalty[:, None, None] * self.penalized), curvature
 
     def residual(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """p − y [G, K, N], and the mean of p·(1 − p), [G]."""
+        """p − y [G, K, N], and the mean of p·(1 − p), [G, 1]."""
         residual = logits.softmax(dim=1)
-        curvature = (1 / self.classes) - (residual * residual).mean(dim=(1, 2))
+        curvature = (1 / self.classes) - (residual * residual).mean(dim=(1, 2))[:, None]
         residual[:, self.targets, self.rows] = 0
         residual[:, self.targets, self.rows] = -residual.sum(dim=1)  # p − 1 without cancelling, as in `loss`
         return residual, curvature
@@ -320,7 +320,7 @@ class _Separate(_Problem):
     def residual(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         signs = 1 - 2 * self.targets.T
         wrong = (logits * signs).sigmoid()  # the probability of the side that is not so
-        return signs * wrong, (wrong * (1 - wrong)).mean(dim=(1, 2))
+        return signs * wrong, (wrong * (1 - wrong)).mean(dim=2)
 
 
 _PROBLEMS: dict[str, type[_Problem]] = {"softmax": _Problem, "sigmoid": _Separate}

@@ -16,6 +16,7 @@ from adapters.methods import Regime, Setting
 from adapters.types import HeadProgram, Linear, Objective
 
 GRID = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)  # λ on inputs of unit variance
+NUMBERS = (30000.0, 3000.0, 1000.0, *GRID[:5])  # of targets that the pictures may say little of
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
 OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid", "squared")
 
@@ -24,7 +25,8 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     regularization: Literal["auto"] | Annotated[float, Field(gt=0, le=1e9)] = Field(
-        "auto", description="λ in mean squared error + λ ‖W‖²; `auto` tries 8 from 300 to 0.1"
+        "auto",
+        description="λ in mean squared error + λ ‖W‖²; `auto` tries 8 from 300 to 0.1, of numbers from 30,000 to 3",
     )
     inputs: Literal["auto", "power", "standardized", "normalized"] = Field(
         "auto",
@@ -42,7 +44,7 @@ def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
     """Every λ of the grid with every kind of inputs, or what was asked for."""
     kinds = tuple(FORMS) if hyperparameters.inputs == "auto" else (hyperparameters.inputs,)
     strength = hyperparameters.regularization
-    grid = GRID if strength == "auto" else (strength,)
+    grid = (NUMBERS if regime.objective == "squared" else GRID) if strength == "auto" else (strength,)
     return [{"inputs": kind, "regularization": float(value)} for kind in kinds for value in grid]
 
 

@@ -29,14 +29,26 @@ def of_job(engine: Engine, job_id: str) -> list[Example]:
 
 
 def page(
-    engine: Engine, head: str, *, limit: int, after: str = "", label: str | None = None, split: str | None = None
+    engine: Engine,
+    head: str,
+    *,
+    limit: int,
+    after: str = "",
+    label: str | None = None,
+    split: str | None = None,
+    among: Sequence[str] | None = None,
 ) -> list[tuple[Example, Assignment]]:
-    """A page of a head's examples by SHA-256; `split` "none" means those that were left out of training."""
+    """A page of a head's examples by SHA-256.
+
+    `split` "none" means those that were left out of training; `among` leaves only these SHA-256 in.
+    """
     query = sa.select(examples).where(examples.c.head == head, examples.c.sha256 > after)
     if label is not None:
         # A list of labels is kept as JSON: it matches where the label is one of them.
-        among = examples.c.label.startswith("[") & examples.c.label.contains(_quoted(label), autoescape=True)
-        query = query.where(sa.or_(examples.c.label == label, among))
+        listed = examples.c.label.startswith("[") & examples.c.label.contains(_quoted(label), autoescape=True)
+        query = query.where(sa.or_(examples.c.label == label, listed))
+    if among is not None:
+        query = query.where(examples.c.sha256.in_(among))
     if split is not None:
         assigned = examples.c.assigned_split
         query = query.where(assigned.is_(None) if split == "none" else assigned == split)

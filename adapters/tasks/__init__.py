@@ -24,6 +24,7 @@ class Task(Protocol):
     OBJECTIVE: Objective  # what its fits make small
     OUTPUT: str  # what the exported graph calls the answers
     MERIT: str  # what the mean of `merits` is called
+    SHARE: str  # what the mean of `shares` is called, in words
 
     # Labels
     def parse_label(self, text: str, item: str) -> str:
@@ -76,6 +77,9 @@ class Task(Protocol):
 
     def merits(self, outputs: Floats, targets: Targets, schema: Schema) -> Floats:
         """How good each answer is, f32 [M], the higher the better: what versions are compared by, answer by answer."""
+
+    def shares(self, outputs: Floats, targets: Targets, schema: Schema) -> Floats:
+        """The same as a share of what could be, f32 [M], 1 at best: what a learning curve shows."""
 
     def mistakes(self, outputs: Floats, targets: Targets, schema: Schema) -> Floats:
         """How surely or how far each answer is wrong, f32 [M]; 0 where it is right."""

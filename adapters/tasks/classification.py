@@ -14,7 +14,7 @@ from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Softmax
 
 OBJECTIVE: Objective = "softmax"
-OUTPUT, MERIT = "probabilities", "accuracy"
+OUTPUT, MERIT, SHARE = "probabilities", "accuracy", "accuracy"
 MIN_CLASSES = 2
 MIN_EXAMPLES = 2  # distinct ones a class: one to train on and one to measure with
 MAX_CONFUSION = 200  # classes; the matrix of more is too large for a response and too large to read
@@ -136,6 +136,9 @@ def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> di
 def merits(outputs: Floats, targets: Indices, schema: Schema) -> Floats:
     """One for a right answer, zero for a wrong one."""
     return (outputs.argmax(axis=1) == targets).astype(np.float32)
+
+
+shares = merits
 
 
 def mistakes(outputs: Floats, targets: Indices, schema: Schema) -> Floats:

@@ -19,7 +19,7 @@ from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Sigmoid
 
 OBJECTIVE: Objective = "sigmoid"
-OUTPUT, MERIT = "probabilities", "label_accuracy"
+OUTPUT, MERIT, SHARE = "probabilities", "label_accuracy", "the share of labels right"
 SEPARATOR = "|"
 MAX_NAMES = 1000  # of one example
 MIN_EXAMPLES = 2  # distinct ones with a label, and as many without: one to train on and one to measure with
@@ -177,6 +177,9 @@ def merits(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
     """The share of an example's labels that were decided rightly, f32 [M]."""
     right = (outputs >= _thresholds(schema)) == (targets > 0)
     return right.mean(axis=1).astype(np.float32)
+
+
+shares = merits
 
 
 def mistakes(outputs: Floats, targets: Floats, schema: Schema) -> Floats:

@@ -18,7 +18,7 @@ from adapters.trust import HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Step
 
 OBJECTIVE: Objective = "squared"
-OUTPUT, MERIT = "values", "neg_mean_absolute_error"  # scikit-learn's name for it
+OUTPUT, MERIT, SHARE = "values", "neg_mean_absolute_error", "the share of variance explained"  # scikit-learn's name
 ONLY = "value"  # the name of the target where labels are plain numbers
 MOST_TARGETS = 100
 LARGEST = 1e9  # magnitude of a target: float32 has seven digits
@@ -164,6 +164,12 @@ def metrics(values: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:
 def merits(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
     """Less the mean absolute error of each answer, in the caller's units, f32 [M]."""
     return (-np.abs(outputs - targets).mean(axis=1)).astype(np.float32)
+
+
+def shares(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+    """One less the squared error in units of the variance: their mean is R², f32 [M]."""
+    found: Floats = 1 - np.square((outputs - targets) / units(schema)).mean(axis=1)
+    return found
 
 
 def mistakes(outputs: Floats, targets: Floats, schema: Schema) -> Floats:

@@ -7,7 +7,7 @@ from adapters.types import Floats, Indices
 
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 PRIOR, LEAST_SLOPE = 1.0, 0.01  # of Platt's scaling, on logits of a root mean square of one
-NEWTON_STEPS, MOST_STEP = 30, 2.0
+NEWTON_STEPS, NEWTON_ENDS, MOST_STEP = 30, 1e-8, 2.0
 STEPS = 26  # of bisection over log T: (log 400) / 2²⁶, float32's precision
 
 
@@ -65,13 +65,15 @@ def platt(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:
 
 def _newton(z: torch.Tensor, wanted: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
     """Slope and bias [K, 2] of logistic regressions on one input each, z [N, K], around `prior` [2]."""
-    point = prior.expand(z.shape[1], 2).clone()
-    inputs = torch.stack([z, torch.ones_like(z)], dim=2)  # [N, K, 2]
+    slope, bias = (part.expand(z.shape[1]).clone() for part in prior)
     for _ in range(NEWTON_STEPS):
-        p = (inputs * point).sum(dim=2).sigmoid()
-        gradient = (inputs * (p - wanted)[:, :, None]).sum(dim=0) + PRIOR * (point - prior)
-        weight = (p * (1 - p)).clamp_min(1e-9)
-        hessian = torch.einsum("nki,nk,nkj->kij", inputs, weight, inputs) + PRIOR * torch.eye(2, dtype=z.dtype)
-        step = torch.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-        point = point - step * (MOST_STEP / step.norm(dim=1, keepdim=True).clamp_min(MOST_STEP))
-    return point
+        p = (z * slope + bias).sigmoid()
+        off, weight = p - wanted, (p * (1 - p)).clamp_min(1e-9)
+        g, h = (z * off).sum(0) + PRIOR * (slope - prior[0]), off.sum(0) + PRIOR * (bias - prior[1])
+        a, b, c = (z * z * weight).sum(0) + PRIOR, (z * weight).sum(0), weight.sum(0) + PRIOR
+        step = torch.stack([c * g - b * h, a * h - b * g]) / (a * c - b * b)
+        step = step * (MOST_STEP / step.norm(dim=0).clamp_min(MOST_STEP))
+        slope, bias = slope - step[0], bias - step[1]
+        if float(step.abs().max()) < NEWTON_ENDS:
+            break
+    return torch.stack([slope, bias], dim=1)

@@ -14,19 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from adapters import methods
-from adapters.figures import wilson
+from adapters.figures import Z, around_mean, wilson
 from adapters.inputs import Inputs
 from adapters.methods import Setting
-from adapters.training import programs
-from adapters.types import Embeddings, Floats, Indices
+from adapters.tasks import Task
+from adapters.training import objectives, programs
+from adapters.types import Embeddings, Floats, Indices, Schema, Step, Targets
 
 SHARES = (0.25, 0.5)
 SMALLEST = 8  # training examples a class: two are left in a quarter
 HELD_OUT = 600  # examples: folds beyond these make the interval narrower more slowly than they cost
-WORTH = 0.01  # of accuracy: a last doubling that brought less than this is not worth another one
-Z = 1.959964
+WORTH = 0.01  # of the share: a last doubling that brought less than this is not worth another one
 Json = dict[str, Any]
 Learn = Callable[[Indices, Indices], Floats]  # (positions to fit, positions to ask, M) → outputs f32 [M, K]
+Judge = Callable[[Floats, Indices], Floats]  # (outputs f32 [M, K], whose they are) → the task's shares f32 [M]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,48 +39,67 @@ class Trial:
 
 
 def learning_curve(
-    targets: Indices,
-    classes: Sequence[str],
+    strata: Indices,
+    names: Sequence[str],
     groups: Indices,
     trials: Sequence[Trial],
     answers: Floats,
     learn: Learn,
+    judge: Judge,
+    measure: str,
     seed: int,
 ) -> Json:
-    """{"points", "gain", "more_images", "answer"}, or {"skipped": why}.
+    """{"measure", "points", "gain", "more_images", "answer"}, or {"skipped": why}.
 
-    Targets and near-duplicate groups i64 [N]; `answers` f32 [M, K] are the head's for the held-out examples of all
-    trials, in their order; `learn` fits to some of the examples and answers for others.
+    The task's strata and near-duplicate groups i64 [N]; `names` of strata, as far as they have any; `answers` f32
+    [M, K] are the head's for the held-out examples of all trials, in their order; `learn` fits to some of the examples
+    and answers for others, `judge` says how good answers are, and `measure` what its mean is called.
     """
-    short = _too_small(targets, classes, trials)
+    short = _too_small(strata, names, trials)
     if short:
         return {"skipped": short}
     chosen = _chosen(trials)
-    truth = targets[np.concatenate([t.held for t in chosen])]
-    rank = nested(targets, groups, seed)
-    points, right = [], []
+    asked = np.concatenate([t.held for t in chosen])
+    rank = nested(strata, groups, seed)
+    points, shares = [], []
     for share in (*SHARES, 1.0):
-        rows = [t.train[_with_every_class(rank[t.train], targets[t.train], share)] for t in chosen]
+        rows = [t.train[_with_every_class(rank[t.train], strata[t.train], share)] for t in chosen]
         if share < 1:
             said = np.concatenate([learn(fitted, t.held) for fitted, t in zip(rows, chosen, strict=True)])
         else:
-            said = answers[: len(truth)]
-        right.append(said.argmax(axis=1) == truth)
-        points.append(_point(share, round(float(np.mean([len(r) for r in rows]))), right[-1]))
-    gain = _gain(right[-2], right[-1]) | {"from": points[-2]["examples"], "to": points[-1]["examples"]}
-    return {"points": points, "gain": gain} | _verdict(gain, points)
+            said = answers[: len(asked)]
+        shares.append(judge(said, asked))
+        points.append(_point(share, round(float(np.mean([len(r) for r in rows]))), shares[-1]))
+    gain = _gain(shares[-2], shares[-1]) | {"from": points[-2]["examples"], "to": points[-1]["examples"]}
+    return {"measure": measure, "points": points, "gain": gain} | _verdict(gain, points, measure)
 
 
-def learner(embeddings: Embeddings, targets: Indices, classes: int, method: str, setting: Setting, seed: int) -> Learn:
-    """The winner of a race, ready to be fitted to other examples: embeddings f32 [N, D], targets i64 [N]."""
+def learner(
+    embeddings: Embeddings,
+    targets: Targets,
+    outputs: int,
+    method: str,
+    setting: Setting,
+    seed: int,
+    task: Task,
+    finish: tuple[Step, ...],
+) -> Learn:
+    """The winner of a race, ready to be fitted to other examples, with its calibration (`finish`) left as it is."""
+    everyone = np.arange(len(targets))
+    scaled, _ = objectives.get(task.OBJECTIVE).scaled(targets, everyone)
 
     def learn(rows: Indices, held: Indices) -> Floats:
         x = torch.from_numpy(embeddings[rows]).to(programs.device())
-        y = torch.from_numpy(targets[rows]).to(x.device)
-        fitted = methods.get(method).fit(Inputs(x), y, classes, [setting], seed, lambda: None)
-        return programs.run(fitted[0], embeddings[held])
+        y = torch.from_numpy(scaled[rows]).to(x.device)
+        fitted = methods.get(method).fit(Inputs(x), y, outputs, [setting], seed, lambda: None, objective=task.OBJECTIVE)
+        return programs.run(fitted[0].then(*finish), embeddings[held])
 
     return learn
+
+
+def judge(task: Task, targets: Targets, schema: Schema) -> Judge:
+    """The task's shares of answers to some of the examples."""
+    return lambda outputs, rows: task.shares(outputs, targets[rows], schema)
 
 
 def nested(targets: Indices, groups: Indices, seed: int) -> Floats:
@@ -102,14 +122,19 @@ def nested(targets: Indices, groups: Indices, seed: int) -> Floats:
     return rank[first[groups]]
 
 
-def _too_small(targets: Indices, classes: Sequence[str], trials: Sequence[Trial]) -> str:
+def _too_small(strata: Indices, names: Sequence[str], trials: Sequence[Trial]) -> str:
     """Why there is no curve; empty when there is one."""
-    counts = np.min([np.bincount(targets[t.train], minlength=len(classes)) for t in trials], axis=0)
+    if not trials:
+        return "too few images for a learning curve: nothing could be held out"
+    count = int(strata.max()) + 1
+    counts = np.min([np.bincount(strata[t.train], minlength=count) for t in trials], axis=0)
+    counts = np.where(np.bincount(strata, minlength=count) > 0, counts, SMALLEST)
     least = int(counts.argmin())
     if counts[least] >= SMALLEST:
         return ""
+    which = repr(names[least]) if least < len(names) else "one kind of images"
     return (
-        f"too few images for a learning curve: {classes[least]!r} has {counts[least]} to train on beside those held "
+        f"too few images for a learning curve: {which} has {counts[least]} to train on beside those held "
         f"out, and a quarter of fewer than {SMALLEST} says nothing; add images of it"
     )
 
@@ -129,29 +154,40 @@ def _with_every_class(rank: Floats, targets: Indices, share: float) -> NDArray[n
     return taken
 
 
-def _point(share: float, size: int, right: NDArray[np.bool_]) -> Json:
+def _point(share: float, size: int, shares: Floats) -> Json:
     return {
-        "share": share, "examples": int(size), "accuracy": float(right.mean()),
-        "interval": wilson(int(right.sum()), len(right)), "held_out": len(right),
+        "share": share, "examples": int(size), "score": float(shares.mean()), "interval": _interval(shares),
+        "held_out": len(shares),
     }  # fmt: skip
 
 
-def _gain(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Json:
-    """The difference of two accuracies on the same examples with its 95 % interval.
+def _interval(shares: Floats) -> list[float]:
+    return wilson(int(shares.sum()), len(shares)) if _yes_or_no(shares) else around_mean(shares)
 
-    Agresti & Min's adjusted interval for paired shares (Statistics in Medicine 2005): half an example is added to each
-    cell of the table, so that no difference seen is not the same as none possible.
+
+def _yes_or_no(shares: Floats) -> bool:
+    return bool(((shares == 0) | (shares == 1)).all())
+
+
+def _gain(before: Floats, after: Floats) -> Json:
+    """The difference of two means on the same examples with its 95 % interval.
+
+    Of right and wrong Agresti & Min's adjusted interval for paired shares (Statistics in Medicine 2005): half an
+    example is added to each cell of the table, so that no difference seen is not the same as none possible.
     """
-    won, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), len(after) + 2
+    if not (_yes_or_no(before) and _yes_or_no(after)):
+        return {"score": float((after - before).mean()), "interval": around_mean(after - before)}
+    won, lost, n = int((after > before).sum()), int((before > after).sum()), len(after) + 2
     middle = (won - lost) / n
     half = Z * float(np.sqrt(max((won + lost + 1) - (won - lost) ** 2 / n, 0))) / n
-    return {"accuracy": (won - lost) / len(after), "interval": [middle - half, middle + half]}
+    return {"score": (won - lost) / len(after), "interval": [middle - half, middle + half]}
 
 
-def _verdict(gain: Json, points: list[Json]) -> Json:
+def _verdict(gain: Json, points: list[Json], measure: str) -> Json:
     low, high = gain["interval"]
     seen = (
-        f"From {gain['from']:,} to {gain['to']:,} training images accuracy moved by {_points(gain['accuracy'])} points "
+        f"From {gain['from']:,} to {gain['to']:,} training images {measure} moved by "
+        f"{_points(gain['score'])} points "
         f"(95 % interval {_points(low)} to {_points(high)})."
     )
     if low > 0:
@@ -163,7 +199,7 @@ def _verdict(gain: Json, points: list[Json]) -> Json:
 
 def _outlook(points: list[Json]) -> str:
     """Errors fall as a power of the number of examples (Hestness et al. 2017): by the same factor each doubling."""
-    before, after = 1 - points[-2]["accuracy"], 1 - points[-1]["accuracy"]
+    before, after = 1 - points[-2]["score"], 1 - points[-1]["score"]
     expected = 1 - after * after / before
     return f"If the trend holds, twice as many would reach about {100 * expected:.1f} %."
 

@@ -24,6 +24,7 @@ class Draft:
     program: str  # digest of the program's blob
     classes: tuple[str, ...]
     decision: dict[str, Any]  # of the schema
+    finish: int  # how many of the program's last steps are not the method's
     method: str
     setting: dict[str, Any]
     metrics: dict[str, Any]  # the figures of the evaluation
@@ -78,7 +79,7 @@ def of(
     report["data_report"] = data_report.summary(found)
     held = [split.test] if split.evaluation == "holdout" else [val for _, val in split.folds]
     return Draft(
-        artifacts.put(programs.to_bytes(trusted.program)), classes, measured.schema.decision,
+        artifacts.put(programs.to_bytes(trusted.program)), classes, measured.schema.decision, result.finish,
         result.method, result.hyperparameters,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],
         artifacts.put(measured.outputs.astype("<f4").tobytes()), artifacts.put(data_report.to_bytes(found)),

@@ -46,6 +46,7 @@ class RaceResult:
 
     program: HeadProgram  # embedding → the task's output
     uncalibrated: HeadProgram  # the same without calibration
+    finish: int  # how many of the program's last steps are not the method's: calibration and the task's own
     method: str
     hyperparameters: Setting
     table: list[
@@ -110,6 +111,7 @@ def race(
     return RaceResult(
         program=program.then(*calibrated, *data.finish),
         uncalibrated=program.then(*data.finish),
+        finish=len(calibrated) + len(data.finish),
         method=winner.method,
         hyperparameters=winner.setting,
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
@@ -328,8 +330,8 @@ def _unraced(
     note = "no two examples of a class to compare candidates with; class means were taken on trust"
     finished = (program.then(Scale(1 / ON_TRUST), *data.finish), program.then(*data.finish))
     return RaceResult(
-        *finished, chosen.method, chosen.setting, [], note, nothing, nothing, np.zeros(0, np.int64),
-        {"temperature": ON_TRUST}, time.perf_counter() - began,
+        *finished, 1 + len(data.finish), chosen.method, chosen.setting, [], note, nothing, nothing,
+        np.zeros(0, np.int64), {"temperature": ON_TRUST}, time.perf_counter() - began,
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from adapters.store.artifacts import Artifacts
 from adapters.tasks import Task
-from adapters.training import drafts
-from adapters.training.curve import learner, learning_curve
+from adapters.training import drafts, programs
+from adapters.training.curve import judge, learner, learning_curve
 from adapters.training.data_report import to_bytes
 from adapters.training.drafts import Draft
 from adapters.types import Embeddings
@@ -19,10 +19,13 @@ def surveyed(draft: Draft, embeddings: Embeddings, task: Task, seed: int, artifa
     Raises CorruptArtifact when the draft was let go of already.
     """
     report = json.loads(artifacts.get(draft.findings))
-    if "reliability" in report:  # else the answers are not one class of several, and right is not yes or no
-        targets = task.targets([e.label for e in draft.examples], draft.classes)
-        learn = learner(embeddings, targets, len(draft.classes), draft.method, draft.setting, seed)
-        answers, groups = drafts.answers(artifacts, draft), np.array(draft.groups, dtype=np.int64)
-        trials = drafts.trials(draft)
-        report["curve"] = learning_curve(targets, draft.classes, groups, trials, answers, learn, seed)
+    targets = task.targets([e.label for e in draft.examples], draft.classes)
+    steps = programs.from_bytes(artifacts.get(draft.program)).steps
+    learn = learner(
+        embeddings, targets, len(draft.classes), draft.method, draft.setting, seed, task, steps[-draft.finish :]
+    )
+    report["curve"] = learning_curve(
+        task.strata(targets), draft.classes, np.array(draft.groups, dtype=np.int64), drafts.trials(draft),
+        drafts.answers(artifacts, draft), learn, judge(task, targets, draft.schema), task.SHARE, seed,
+    )  # fmt: skip
     return to_bytes(report)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from adapters import tasks
 from adapters.modalities import image
 from adapters.store import examples as store
-from adapters.store import heads
+from adapters.store import heads, reports
 from service.api import PROBLEMS, Context, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.edit_schemas import (
@@ -34,16 +34,25 @@ def list_examples(
     head: str,
     label: Annotated[str | None, Query(pattern=r"^[^\x00]*$")] = None,
     split: Annotated[SplitFilter | None, Query(description="none: left out of training.")] = None,
+    suspected: Annotated[bool, Query(description="Only those whose label the newest report finds wrong.")] = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str, Query(pattern=r"^[0-9a-f]{0,64}$", description="`next` of the page before.")] = "",
 ) -> ExamplePage:
     """The examples that a head holds, by SHA-256."""
-    page = store.page(ctx.engine, head, limit=limit, after=after, label=label, split=split)
+    among = _suspects(ctx, head) if suspected else None
+    page = store.page(ctx.engine, head, limit=limit, after=after, label=label, split=split, among=among)
     if not page:
         heads.summary(ctx.engine, head)  # raises HeadNotFound
     last = page[-1][0].sha256 if len(page) == limit else None
     task = tasks.get(heads.find_task(ctx.engine, head) or "classification")
     return ExamplePage(examples=[ExampleView.of(task, *row) for row in page], next=last)
+
+
+def _suspects(ctx: Context, head: str) -> list[str]:
+    """SHA-256 of the examples that the newest version's report lists."""
+    newest = heads.summary(ctx.engine, head).versions[0]
+    found = reports.load(ctx.artifacts, newest)["findings"]["suspected_labels"]["list"]
+    return [row["sha256"] for row in found]
 
 
 @router.get("/{sha256}/image", responses=PROBLEMS, response_class=Response)

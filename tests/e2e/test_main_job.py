@@ -135,7 +135,7 @@ def test_a_wrong_label_and_a_copy_are_in_the_report_with_their_pictures(server):
     assert (first["file_name"], first["label"], first["suggested"]) == ("wrong.png", "square", "circle")
     copies = [{row["file_name"] for row in group} for group in found["findings"]["duplicates"]["list"]]
     assert {"triangle-4005.png", "again.jpg"} in copies
-    assert {"points", "gain", "more_images", "answer"} == set(found["curve"])
+    assert {"measure", "points", "gain", "more_images", "answer"} == set(found["curve"])
     page = server.client.report_page(head)
     assert "wrong.png" in page and page.count("data:image/jpeg;base64,") >= 3
 

@@ -6,9 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.training.curve import HELD_OUT, SMALLEST, Trial, learner, learning_curve, nested
+from adapters import tasks
+from adapters.training.curve import HELD_OUT, SMALLEST, Trial, judge, learner, learning_curve, nested
+from adapters.types import Schema
 
 CLASSES = ("a", "b", "c")
+TASK = tasks.get("classification")
 
 
 def trials(count: int, folds: int = 4) -> list[Trial]:
@@ -31,7 +34,17 @@ def curve(count: int, skill) -> dict:
 
     parts = trials(count)
     full = np.concatenate([answer(len(t.train), t.held) for t in parts])
-    return learning_curve(truth, CLASSES, np.arange(count), parts, full, lambda rows, held: answer(len(rows), held), 0)
+    return learning_curve(
+        truth,
+        CLASSES,
+        np.arange(count),
+        parts,
+        full,
+        lambda rows, held: answer(len(rows), held),
+        judge(TASK, truth, Schema(CLASSES)),
+        "accuracy",
+        0,
+    )
 
 
 def test_a_head_that_still_learns_is_told_that_more_would_help():
@@ -44,7 +57,7 @@ def test_a_head_that_still_learns_is_told_that_more_would_help():
 
 def test_a_head_that_learns_no_more_is_told_so():
     found = curve(2400, lambda size: 0.95)
-    assert found["more_images"] == "no" and found["gain"]["accuracy"] == 0
+    assert found["more_images"] == "no" and found["gain"]["score"] == 0
 
 
 def test_few_held_out_examples_leave_the_answer_open():
@@ -69,11 +82,13 @@ def test_a_real_method_learns_more_from_more():
     truth = targets(360)
     embeddings = np.abs(random.normal(size=(3, 64))[truth] + 2.5 * random.normal(size=(360, 64))).astype(np.float32)
     setting = {"inputs": "power", "regularization": 1.0, "prior": "data"}
-    learn = learner(embeddings, truth, 3, "logistic", setting, 0)
+    learn = learner(embeddings, truth, 3, "logistic", setting, 0, TASK, ())
     parts = trials(360)
     full = np.concatenate([learn(t.train, t.held) for t in parts])
-    found = learning_curve(truth, CLASSES, np.arange(360), parts, full, learn, 0)
-    first, _, last = (p["accuracy"] for p in found["points"])
+    found = learning_curve(
+        truth, CLASSES, np.arange(360), parts, full, learn, judge(TASK, truth, Schema(CLASSES)), "accuracy", 0
+    )
+    first, _, last = (p["score"] for p in found["points"])
     assert last > first > 0.4
 
 
