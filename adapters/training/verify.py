@@ -22,6 +22,7 @@ FEW = 128  # rows that go through in small batches
 LARGEST_BATCH = 1024  # as many images as one /predict takes by default
 LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
 EXTREMES = 3  # rows of them
+ROUNDING = 1e-5  # of a value: what sums of large numbers that nearly cancel leave of float32's seven digits
 TIE = 1e-6  # of a probability: decisions this close are equally good
 
 
@@ -59,7 +60,9 @@ def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:
     """
     exact = programs.run(program, probes[-EXTREMES:], dtype=torch.float64)
     slack = np.zeros((len(probes), 1), np.float32)
-    slack[-EXTREMES:] = 10 * np.abs(exact - wanted[-EXTREMES:]).max(axis=1, keepdims=True)
+    # Ten times what it is off by, and, as that may be little by luck, a few of the last digits of a large value.
+    off, size = np.abs(exact - wanted[-EXTREMES:]), np.abs(wanted[-EXTREMES:])
+    slack[-EXTREMES:] = (10 * off + ROUNDING * size).max(axis=1, keepdims=True)
     return slack
 
 
