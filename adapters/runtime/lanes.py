@@ -28,6 +28,7 @@ class Lanes:
 
     def __init__(self, threads: int) -> None:
         self._queue: FairQueue[Work] = FairQueue()
+        self._closed = False
         self._seconds = 0.0  # that a lane spends on one image, smoothed
         self._threads = [threading.Thread(target=self._serve, name=f"lane-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -35,12 +36,18 @@ class Lanes:
 
     def put(self, flow: str, work: Work) -> None:
         """Do this when its flow's turn comes."""
-        self._queue.put(flow, work)
+        if self._closed:
+            work.drop(_stopping())
+        else:
+            self._queue.put(flow, work)
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done before whatever waits."""
         call = _Call(work)
-        self._queue.put_first(call)
+        if self._closed:
+            call.drop(_stopping())
+        else:
+            self._queue.put_first(call)
         answer: T = await call.future
         return answer
 
@@ -59,8 +66,9 @@ class Lanes:
 
     def close(self) -> None:
         """Let running work end and drop what waits."""
+        self._closed = True
         for work in self._queue.close(len(self._threads)):
-            work.drop(NotReady("the server is stopping"))
+            work.drop(_stopping())
         for thread in self._threads:
             thread.join()
 
@@ -70,6 +78,10 @@ class Lanes:
                 work.run()
             except Exception:  # a lane that died would be missing for ever
                 log.exception("work in a lane went wrong")
+
+
+def _stopping() -> NotReady:
+    return NotReady("the server is stopping")
 
 
 class _Call:

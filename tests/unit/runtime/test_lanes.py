@@ -85,6 +85,11 @@ def test_a_function_that_closing_drops_is_not_waited_for_in_vain():
         assert await running is True
         with pytest.raises(NotReady):
             await waiting
+        with pytest.raises(NotReady):
+            await lanes.run(lambda: "too late")
+        notes: list[str] = []
+        lanes.put("a", Note(notes, "too late"))
+        assert notes == ["too late dropped"]
 
     asyncio.run(main())
 
