@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from adapters.errors import Conflict, ExampleNotFound, LabelNotFound
+from adapters.tasks import Task
 from adapters.types import Edit, Example
 
 Names = dict[str, str | None]  # class → what it is called from now on; None: it goes
 
 
-def apply(edit: Edit, held: Sequence[Example], named: Sequence[Example]) -> list[Example]:
+def apply(task: Task, edit: Edit, held: Sequence[Example], named: Sequence[Example]) -> list[Example]:
     """The examples of a head after an edit; `named` are those it means, with their new labels when it relabels.
 
     Raises ExampleNotFound, LabelNotFound, Conflict: jobs before this one may have changed what the head holds. To
@@ -22,8 +23,8 @@ def apply(edit: Edit, held: Sequence[Example], named: Sequence[Example]) -> list
     if edit.relabel:
         _require_held(held, named)
         return [replace(example, label=labels.get(example.sha256, example.label)) for example in held]
-    named_now = names(edit, {example.label for example in held})
-    moved = ((example, named_now[example.label]) for example in held)
+    named_now = names(edit, {name for example in held for name in task.names(example.label)})
+    moved = ((example, task.renamed(example.label, named_now)) for example in held)
     return [replace(example, label=label) for example, label in moved if label is not None]
 
 

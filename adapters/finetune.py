@@ -124,7 +124,7 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     targets = task.targets(labels, classes)
     embeddings, fingerprints = EmbeddingCache(shop.engine, shop.backbone(job).digest).get(data.sha256s)
     grouped = groups(embeddings, fingerprints, data.sha256s, [e.group for e in data.examples])
-    parts = split(targets, grouped, data.wished, data.known, job.request.seed)
+    parts = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed)
     result = race(
         embeddings, targets, classes, parts, task, job.request.method, job.request.hyperparameters,
         job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget,
@@ -132,7 +132,7 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, parts)
     trusted = trust.learn(result.program, task, measured, embeddings, targets, parts)
-    found = data_report(data, classes, embeddings, fingerprints, targets, grouped, parts, result, measured)
+    found = data_report(data, task, classes, embeddings, fingerprints, targets, grouped, parts, result, measured)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = shop.scratch(job_id)
     draft = drafts.of(job, data, classes, parts, grouped, result, measured, trusted, found, timing, scratch)
@@ -148,12 +148,13 @@ def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
     draft = drafts.load(shop.artifacts, draft_digest)
     program = programs.from_bytes(shop.artifacts.get(draft.program))
     graph = export.to_onnx(
-        program, backbone.dimension, draft.classes, manifest.metadata(job, backbone) | draft.metadata
+        program, backbone.dimension, draft.classes, manifest.metadata(job, backbone, draft) | draft.metadata
     )
     narrator.enter("verifying")
     cache = EmbeddingCache(shop.engine, backbone.digest)
     embeddings, _ = cache.get([a.sha256 for a in draft.assignments[: verify.LARGEST_BATCH]])
-    parity = verify.verify(graph, program, embeddings, verify.LARGEST_BATCH)
+    task = tasks.get(job.request.task)
+    parity = verify.verify(graph, program, embeddings, verify.LARGEST_BATCH, task, draft.schema)
     return {"digest": shop.scratch(job_id).put(graph), "parity": parity}
 
 
@@ -165,7 +166,7 @@ def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, An
     draft = drafts.load(shop.artifacts, draft_digest)
     while True:
         live = heads.find_live(shop.engine, job.request.head)
-        verdict = champion.compare(draft, live, shop.artifacts, shop.embedder, shop.engine)
+        verdict = champion.compare(draft, job.request.task, live, shop.artifacts, shop.embedder, shop.engine)
         lost = not verdict["passed"] and job.request.deploy == "auto"
         scratch = shop.scratch(job_id)
         retired = unlearning.holders(shop.engine, shop.artifacts, job)

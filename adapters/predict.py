@@ -25,7 +25,7 @@ from adapters.runtime.live import LiveHead, LiveHeads
 from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
 from adapters.trust import Terms
-from adapters.types import Embeddings, HeadRef
+from adapters.types import Embeddings, HeadRef, Schema
 
 # Outputs below which heads run on the event loop: 20 µs a run, where a trip to a lane and back takes 350 (measured).
 INLINE = 512
@@ -217,8 +217,9 @@ def _decode(
 
 def _said(head: LiveHead, terms: Terms, answers: HeadAnswers, row: int, top_k: int) -> dict[str, Any]:
     task, output = tasks.get(head.task), answers.output[row]
+    schema = Schema(head.classes, head.version.manifest.get("decision", {}))
     novelty = None if answers.novelty is None else float(answers.novelty[row])
-    said = task.decode(output, head.classes, top_k) | {"novelty": novelty}
+    said = task.decode(output, schema, top_k) | {"novelty": novelty}
     if terms == NOTHING:
         return said
-    return said | task.promised(output, head.classes, novelty or 0.0, terms)
+    return said | task.promised(output, schema, novelty or 0.0, terms)

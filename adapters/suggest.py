@@ -19,7 +19,7 @@ from adapters.predict import ItemError, OnError, Predictor
 from adapters.runtime.live import LiveHead
 from adapters.store import examples
 from adapters.store.embeddings import EmbeddingCache
-from adapters.types import Embeddings, Floats, HeadRef, Indices
+from adapters.types import Embeddings, Floats, HeadRef, Indices, Schema
 
 Strategy = Literal["typical", "uncertain"]
 
@@ -67,6 +67,7 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages,
     task = tasks.get(loaded.task)
     outputs = loaded.head.run(embedded.embeddings)
     doubts = task.doubt(outputs)
+    schema = Schema(loaded.classes, loaded.version.manifest.get("decision", {}))
     labeled = _labeled(engine, loaded)
     count = min(count, len(outputs))
     few = len(labeled) < FEW * max(1, len(loaded.classes))
@@ -78,7 +79,7 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages,
         why = "the images that the head hesitates about most, from different places, come first"
     return Suggestions(
         loaded, "typical" if few else "uncertain", why, [embedded.indices[row] for row in rows],
-        [task.decode(outputs[row], loaded.classes, 2) for row in rows], [float(doubts[row]) for row in rows],
+        [task.decode(outputs[row], schema, 2) for row in rows], [float(doubts[row]) for row in rows],
         float(doubts.mean()), embedded.errors,
     )  # fmt: skip
 

@@ -27,9 +27,9 @@ KEY = "espalier.conformal"  # of the graph's metadata: base64 of those probabili
 class HeldOut:
     """What a head (or a fit without the example) said of M examples."""
 
-    of_truth: Floats  # [M], the probability of the true label
-    confidence: Floats  # [M], of the label it would have answered
-    right: NDArray[np.bool_]  # [M]
+    of_truth: Floats  # [M], how well it did by the truth: the probability of the true label, or less an error
+    confidence: Floats | None = None  # [M], of the label it would have answered; None where answers are not labels
+    right: NDArray[np.bool_] | None = None  # [M]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ def thresholds(held_out: HeldOut) -> list[dict[str, float | None]]:
     The accuracy of the answered is taken as (right + 1) / (answered + 2), Laplace's rule of succession, so that ten of
     ten is not yet 95 %. `confidence` is None where no threshold reaches it.
     """
+    assert held_out.confidence is not None and held_out.right is not None
     order = np.argsort(-held_out.confidence, kind="stable")
     confidence, right = held_out.confidence[order], held_out.right[order]
     answered = np.arange(1, len(order) + 1)
@@ -133,11 +134,12 @@ def _confidence(head: str, facts: Mapping[str, Any], accuracy: float) -> float:
 
 
 def _require(head: str, facts: Mapping[str, Any], option: str) -> None:
-    if "held_out" in facts and "abstain" not in facts:
+    if option in facts.get("options", ()):
+        return
+    if "options" in facts:
         raise InvalidInput(f"{head}: answers of its task come without {option!r}; leave it out", item=option)
-    if "abstain" not in facts:
-        raise NotEnoughHeldOut(
-            f"{head}: it has no held-out answers to choose by, because it was made without them; teach it again with "
-            f"this release, or leave {option!r} out",
-            item=head,
-        )
+    raise NotEnoughHeldOut(
+        f"{head}: it has no held-out answers to choose by, because it was made without them; teach it again with "
+        f"this release, or leave {option!r} out",
+        item=head,
+    )

@@ -11,7 +11,9 @@ Pixels: TypeAlias = NDArray[np.uint8]  # [N, H, W, 3] RGB, or [H, W, 3] for one 
 Embeddings: TypeAlias = NDArray[np.float32]  # [N, D], the backbone's `pooled` output
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.int64]  # [N], positions or class numbers
+Targets: TypeAlias = NDArray[Any]  # what a method fits: class numbers i64 [N], or f32 [N, K]
 
+Objective = Literal["softmax", "sigmoid", "squared"]  # what a fit makes small; adapters/training/objectives
 SplitName = Literal["train", "val", "test"]
 Mode = Literal["append", "replace"]
 Deploy = Literal["auto", "manual", "always"]  # always: live where there is a live version, whatever the gate says
@@ -91,6 +93,11 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
+class Sigmoid:
+    """Logits → a probability for each label of its own, f32 [N, K]."""
+
+
+@dataclass(frozen=True, slots=True)
 class Minimum:
     """x [N, K] → the least of each row, [N, 1]."""
 
@@ -103,7 +110,7 @@ class Clip:
     high: float
 
 
-Step: TypeAlias = Power | L2Normalize | Affine | Linear | Relu | Scale | Softmax | Minimum | Clip
+Step: TypeAlias = Power | L2Normalize | Affine | Linear | Relu | Scale | Softmax | Sigmoid | Minimum | Clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,14 @@ class HeadProgram:
 
     def then(self, *steps: Step) -> "HeadProgram":
         return HeadProgram((*self.steps, *steps), self.novelty)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """How the outputs of a head are read."""
+
+    classes: tuple[str, ...]  # what each output is about: classes, labels, or quantities
+    decision: dict[str, Any] = field(default_factory=dict)  # the task's own: thresholds, spreads; ready for JSON
 
 
 @dataclass(frozen=True, slots=True)

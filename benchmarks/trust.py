@@ -27,6 +27,7 @@ from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
+from adapters.suspicion import suspicion
 from adapters.training.curve import Trial, learner, learning_curve
 from adapters.training.data_report import data_report
 from adapters.training.dataset import Dataset
@@ -34,7 +35,6 @@ from adapters.training.duplicates import groups
 from adapters.training.evaluate import Measured, evaluate
 from adapters.training.race import RaceResult, race
 from adapters.training.split import Split, split
-from adapters.training.suspicion import suspicion
 from adapters.types import Example
 from benchmarks import record
 from service import setup
@@ -82,7 +82,7 @@ class Trained:
         """The data report."""
         data = Dataset(self.photos.examples, [None] * len(self.targets))
         return data_report(
-            data, self.classes, self.photos.embeddings, self.photos.fingerprints, self.targets, self.groups,
+            data, TASK, self.classes, self.photos.embeddings, self.photos.fingerprints, self.targets, self.groups,
             self.split, self.result, self.measured,
         )  # fmt: skip
 
@@ -92,7 +92,7 @@ class Trained:
             self.photos.embeddings, self.targets, len(self.classes), self.result.method, self.result.hyperparameters, 0
         )
         trials = [Trial(train, held) for train, held in self.split.folds]
-        return learning_curve(self.targets, self.classes, self.groups, trials, self.measured.probabilities, learn, 0)
+        return learning_curve(self.targets, self.classes, self.groups, trials, self.measured.outputs, learn, 0)
 
 
 class Embedding:
@@ -154,7 +154,7 @@ def trained(photos: Photos, labels: np.ndarray | None = None) -> Trained:
 
 def answers(job: Trained) -> tuple[np.ndarray, np.ndarray]:
     """Out-of-fold probabilities [M, K] of a job and the labels [M] given to these examples."""
-    return job.result.probabilities, job.targets[job.result.index]
+    return job.result.outputs, job.targets[job.result.index]
 
 
 def auroc(score: np.ndarray, wrong: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 Json = dict[str, Any]
 MOST_ROWS = 10  # of the race
+SCORES = {"accuracy": "accuracy", "label_accuracy": "labels right", "r2": "R²"}  # of a race's rows, and their names
 MOST_CLASSES = 40  # of a confusion matrix: more cells are too small to read
 
 
@@ -56,27 +57,28 @@ def reliability(bins: Sequence[Json]) -> Markup:
 
 
 def race(rows: Sequence[Json], winner: Json) -> Markup:
-    """Log-loss with its standard error for the best candidates: further left is better."""
+    """Loss with its standard error for the best candidates: further left is better."""
     shown = list(rows[:MOST_ROWS])
     frame = _Frame(680, 34 + 26 * len(shown), left=264, right=82, top=6, bottom=28)
-    low = min(r["log_loss"] - r["standard_error"] for r in shown)
-    high = max(r["log_loss"] + r["standard_error"] for r in shown)
+    score = next(name for name in SCORES if name in shown[0])
+    low = min(r["loss"] - r["standard_error"] for r in shown)
+    high = max(r["loss"] + r["standard_error"] for r in shown)
     span = max(high - low, 1e-9)
     parts = []
     for number, r in enumerate(shown):
         y = frame.top + 26 * number + 13
         won = r["method"] == winner["method"] and r["hyperparameters"] == winner["hyperparameters"]
         left, x, right = (
-            frame.x((r["log_loss"] + k * r["standard_error"] - low) / span) for k in (-1, 0, 1)
+            frame.x((r["loss"] + k * r["standard_error"] - low) / span) for k in (-1, 0, 1)
         )  # fmt: skip
         parts.append(_text(frame.left - 14, y + 4, _candidate(r), "strong" if won else "", "end"))
         parts.append(f'<line class="bar" x1="{left:.1f}" x2="{right:.1f}" y1="{y}" y2="{y}"/>')
         parts.append(f'<circle class="{"dot" if won else "dot other"}" cx="{x:.1f}" cy="{y}" r="5"/>')
-        parts.append(_text(frame.width - 4, y + 4, percent(r["accuracy"]), "strong" if won else "quiet", "end"))
+        parts.append(_text(frame.width - 4, y + 4, percent(r[score]), "strong" if won else "quiet", "end"))
     for tick in (low, high):
         parts.append(_text(frame.x((tick - low) / span), frame.height - 6, f"{tick:.3f}", "quiet", "middle"))
-    parts.append(_text(frame.x(0.5), frame.height - 6, "log-loss, less is better", "quiet", "middle"))
-    parts.append(_text(frame.width - 4, frame.height - 6, "accuracy", "quiet", "end"))
+    parts.append(_text(frame.x(0.5), frame.height - 6, "loss, less is better", "quiet", "middle"))
+    parts.append(_text(frame.width - 4, frame.height - 6, SCORES[score], "quiet", "end"))
     return frame.svg("The race of candidates", parts)
 
 

@@ -148,6 +148,7 @@ def worker() -> None:
 @main.command()
 @click.argument("head")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--task", help="classification (default), multilabel, regression; a head keeps its own.")
 @click.option("--method", help="auto (default), gda, logistic, mlp, prototype, ridge")
 @click.option("--hyperparameters", help="JSON object, e.g. '{\"regularization\": 0.001}'")
 @click.option("--backbone", help="Name of a backbone; default: the head's own.")

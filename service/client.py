@@ -36,7 +36,7 @@ class LabeledImage:
 
     file_name: str
     data: Callable[[], bytes | memoryview]
-    label: str
+    label: Any  # in the task's shape: a class, a list of labels, a number or numbers by name
     split: str | None = None
     group: str | None = None
 
@@ -193,7 +193,7 @@ class Client:
         """The image of an example, as it was sent."""
         return self._request("GET", f"/heads/{head}/examples/{sha256}/image").content
 
-    def relabel(self, head: str, labels: dict[str, str], *, wait: float = 0) -> Json:
+    def relabel(self, head: str, labels: dict[str, Any], *, wait: float = 0) -> Json:
         """Correct labels (SHA-256 → label); returns the job that trains the head anew."""
         return self._change(f"/heads/{head}/examples/relabel", {"labels": labels}, wait)
 

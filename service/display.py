@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from adapters.labels import words
 from adapters.trust import NOVEL
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ err = Console(stderr=True, highlight=False)
 MOST_CLASSES = 30  # rows of a per-class table; the rest is in --json
 MOST_CANDIDATES = 8
 MOST_SUSPECTS = 20
+SCORES = ("accuracy", "label_accuracy", "r2")  # that a race's rows may have
 
 
 @contextmanager
@@ -68,13 +70,22 @@ def job(facts: Json) -> None:
 
 
 def _metrics(metrics: Json) -> None:
-    if "accuracy" in metrics:
+    if "accuracy" not in metrics:
+        _figures(metrics)
+    else:
         low, high = metrics["accuracy_interval"]
         out.print(
             f"accuracy [bold]{metrics['accuracy']:.4f}[/] (95 % interval {low:.3f}–{high:.3f}, {metrics['examples']} "
             f"held-out examples, {metrics['evaluation']}); always the largest class: {metrics['majority_baseline']:.3f}"
         )
         out.print(f"macro F1 {metrics['macro_f1']:.4f}   log-loss {metrics['log_loss']:.4f}   ECE {metrics['ece']:.4f}")
+
+
+def _figures(metrics: Json) -> None:
+    """Of a task without classes: what there is, in its own words."""
+    shown = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items() if isinstance(value, float)]
+    out.print("   ".join(shown))
+    out.print(f"[dim]{metrics['examples']} held-out examples, {metrics['evaluation']}[/]")
 
 
 def _report(report: Json) -> None:
@@ -101,7 +112,7 @@ def _report(report: Json) -> None:
 
 def _data(found: Json) -> None:
     """What looks wrong in the data, as counts; `heads report` names each."""
-    if "suspected_labels" in found:
+    if found:
         suspects, copies = found["suspected_labels"], found["near_duplicate_groups"]
         out.print(
             f"data: {suspects['flagged']} of {suspects['judged']} labels look wrong, {found['outliers']} images are "
@@ -110,12 +121,12 @@ def _data(found: Json) -> None:
 
 
 def _race(rows: Sequence[Json]) -> None:
-    table = Table(
-        "method", "hyperparameters", "log-loss", "± s.e.", "accuracy", title=f"race of {len(rows)} candidates"
-    )
+    score = next((name for name in SCORES if name in rows[0]), "accuracy")
+    title = f"race of {len(rows)} candidates"
+    table = Table("method", "hyperparameters", "loss", "± s.e.", score.replace("_", " "), title=title)
     for row in rows[:MOST_CANDIDATES]:
         setting = ", ".join(f"{k}={_short(v)}" for k, v in row["hyperparameters"].items())
-        figures = (f"{row['log_loss']:.4f}", f"{row['standard_error']:.4f}", f"{row['accuracy']:.4f}")
+        figures = (f"{row['loss']:.4f}", f"{row['standard_error']:.4f}", f"{row[score]:.4f}")
         table.add_row(row["method"], setting, *figures)
     out.print(table)
 
@@ -135,7 +146,7 @@ def predictions(answer: Json, names: Sequence[str]) -> None:
     for row in answer["predictions"]:
         others = ", ".join(f"{escape(t['label'])} {t['score']:.3f}" for t in row["top"][1:])
         head = f"{row['head']}@{row['version']}"
-        told = (f"{row['score']:.3f}", _novelty(row["novelty"]), others)
+        told = ("" if row["score"] is None else f"{row['score']:.3f}", _novelty(row["novelty"]), others)
         held = [escape(", ".join(row["set"]) or "none is likely enough")] if "set" in row else []
         table.add_row(escape(names[row["index"]]), head, _answered(row), *told, *held)
     out.print(table)
@@ -144,8 +155,15 @@ def predictions(answer: Json, names: Sequence[str]) -> None:
 
 
 def _answered(row: Json) -> str:
-    label = escape(str(row["label"]))
+    label = escape(words(row["label"]))
+    if "interval" in row:
+        label += f" [dim]{escape(words(row['interval']))}[/]"
     return f"[yellow]abstains[/] [dim]({label}?)[/]" if row.get("abstain") else label
+
+
+def _scored(row: Json) -> str:
+    score = "" if row["score"] is None else f" {row['score']:.3f}"
+    return escape(words(row["label"])) + score
 
 
 def _novelty(novelty: float | None) -> str:
@@ -159,9 +177,7 @@ def suggestions(answer: Json, names: Sequence[str]) -> None:
     """One row a suggested image."""
     table = Table("label this next", "the head says", "doubt", title=escape(answer["explanation"]))
     for row in answer["suggestions"]:
-        table.add_row(
-            escape(names[row["index"]]), f"{escape(str(row['label']))} {row['score']:.3f}", f"{row['doubt']:.3f}"
-        )
+        table.add_row(escape(names[row["index"]]), _scored(row), f"{row['doubt']:.3f}")
     out.print(table)
     expected, at_random = answer["expected_corrections"], answer["expected_of_random"]
     out.print(f"the head expects to have {expected:.1f} of these wrong; of as many random ones {at_random:.1f}")
@@ -190,7 +206,7 @@ def _suspects(suspects: Json) -> None:
     title = f"{suspects['flagged']} of {suspects['judged']} labels look wrong"
     table = Table("file", "label", "rather", "score", "SHA-256", title=title)
     for row in suspects["list"][:MOST_SUSPECTS]:
-        names = (escape(row[key]) for key in ("file_name", "label", "suggested"))
+        names = (escape(words(row[key])) for key in ("file_name", "label", "suggested"))
         table.add_row(*names, f"{row['score']:.2f}", row["sha256"][:12])
     out.print(table if suspects["list"] else title)
 
@@ -231,7 +247,8 @@ def examples(rows: Sequence[Json]) -> None:
     """One row an example."""
     table = Table("sha256", "file", "label", "split", "group")
     for row in rows:
-        texts = (escape(row["file_name"]), escape(row["label"]), row["split"] or "left out", escape(row["group"] or ""))
+        label = escape(words(row["label"]))
+        texts = (escape(row["file_name"]), label, row["split"] or "left out", escape(row["group"] or ""))
         table.add_row(row["sha256"], *texts)
     out.print(table)
 
@@ -242,16 +259,15 @@ def comparison(facts: Json) -> None:
     if not facts["examples"]:
         out.print(f"{a} and {b} have no held-out examples in common that neither learned from")
         return
-    low, high = facts["difference_interval"]
+    (low, high), merit = facts["difference_interval"], facts["merit"].replace("_", " ")
     out.print(
-        f"{b} less {a}: [bold]{facts['difference']:+.4f}[/] accuracy (95 % interval {low:+.3f} to {high:+.3f}, "
+        f"{b} less {a}: [bold]{facts['difference']:+.4f}[/] {merit} (95 % interval {low:+.3f} to {high:+.3f}, "
         f"p = {facts['p_value']:.2g}, {facts['examples']} held-out examples)"
     )
-    out.print(f"only {a} right: {facts['only_a_right']}; only {b} right: {facts['only_b_right']}")
+    out.print(f"{a} answers {facts['a_better']} better, {b} {facts['b_better']}")
     table = Table("file", "is", a, b, title=f"{facts['changed_count']} answers changed")
     for row in facts["changed"]:
-        said = (f"{escape(row[v]['label'])} {row[v]['score']:.3f}" for v in ("a", "b"))
-        table.add_row(escape(row["file_name"]), escape(row["label"]), *said)
+        table.add_row(escape(row["file_name"]), escape(words(row["label"])), _scored(row["a"]), _scored(row["b"]))
     out.print(table)
 
 

@@ -1,16 +1,18 @@
 """The wire contract of a head's life: its examples, changes of its data, and the comparison of versions."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from adapters.errors import InvalidInput
+from adapters.tasks import Task
 from adapters.types import Assignment, Edit, Example
 from service.schemas import Wire
 
 SHA256 = r"^[0-9a-f]{64}$"
 MOST = 100_000  # examples or classes that one request may name
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
+AnyLabel = str | float | list[str] | dict[str, float]  # in the task's shape
 Label = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
@@ -19,17 +21,17 @@ class ExampleView(Wire):
 
     sha256: str
     file_name: str
-    label: str
+    label: Any = Field(description="In the shape of its task: a class, a list of labels, a number or numbers by name.")
     split: Literal["train", "val", "test"] | None = Field(
         description="Where the newest version put it; null: left out, as a copy of a held-out example."
     )
     group: str | None
 
     @classmethod
-    def of(cls, example: Example, assignment: Assignment) -> "ExampleView":
+    def of(cls, task: Task, example: Example, assignment: Assignment) -> "ExampleView":
         return cls(
-            sha256=example.sha256, file_name=example.file_name, label=example.label, split=assignment.split,
-            group=example.group,
+            sha256=example.sha256, file_name=example.file_name, label=task.shown(example.label),
+            split=assignment.split, group=example.group,
         )  # fmt: skip
 
 
@@ -43,13 +45,13 @@ class ExamplePage(Wire):
 class LabelRequest(Wire):
     """The right label of one example."""
 
-    label: str
+    label: AnyLabel
 
 
 class RelabelRequest(Wire):
     """The right labels of several examples."""
 
-    labels: dict[Sha256, str] = Field(min_length=1, max_length=MOST, description="SHA-256 → label.")
+    labels: dict[Sha256, AnyLabel] = Field(min_length=1, max_length=MOST, description="SHA-256 → label.")
 
 
 class DeleteExamplesRequest(Wire):
@@ -85,8 +87,8 @@ class RebuildRequest(Wire):
 class Answer(Wire):
     """What one version says of one example, among the classes that both know."""
 
-    label: str
-    score: float
+    label: Any
+    score: float | None
 
 
 class Change(Wire):
@@ -94,7 +96,7 @@ class Change(Wire):
 
     sha256: str
     file_name: str
-    label: str = Field(description="What it is.")
+    label: Any = Field(description="What it is.")
     a: Answer
     b: Answer
 
@@ -108,12 +110,15 @@ class Comparison(Wire):
     examples: int = Field(description="Held-out examples that both have an honest answer about.")
     skipped: int = Field(description="Further ones that could not be asked about: no embedding of that backbone.")
     classes: list[str] = Field(description="Those that both know; only their examples count.")
-    accuracy_a: float | None
-    accuracy_b: float | None
-    difference: float | None = Field(description="Accuracy of b less that of a; null without examples.")
-    difference_interval: tuple[float, float] | None = Field(description="95 %, paired (Bonett & Price, 2012).")
-    p_value: float = Field(description="Exact McNemar test, two-sided.")
-    only_a_right: int
-    only_b_right: int
+    merit: str = Field(description="What answers are compared by: accuracy, label_accuracy, neg_mean_absolute_error.")
+    merit_a: float | None
+    merit_b: float | None
+    difference: float | None = Field(description="Merit of b less that of a; null without examples.")
+    difference_interval: tuple[float, float] | None = Field(
+        description="95 %, paired: Bonett & Price (2012) for accuracies, else the mean's."
+    )
+    p_value: float = Field(description="Exact sign test, two-sided; for right and wrong it is McNemar's.")
+    a_better: int = Field(description="Examples that a answers better.")
+    b_better: int
     changed_count: int
     changed: list[Change] = Field(description="Examples with another answer, at most `limit`; regressions first.")

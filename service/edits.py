@@ -14,9 +14,11 @@ from sqlalchemy.engine import Engine
 from adapters import edits, tasks
 from adapters.comparison import honest
 from adapters.errors import Conflict, InvalidInput, NotEnoughData, Overloaded
+from adapters.labels import clean
 from adapters.store import backbones, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.types import Edit, Example, Job, JobRequest
+from service.manifests import label_text
 from service.settings import Settings
 from service.submissions import MAX_KEY
 
@@ -37,7 +39,7 @@ class EditDesk:
     head: str
     key: str | None = None  # an Idempotency-Key
 
-    def relabel(self, labels: Mapping[str, str]) -> Job:
+    def relabel(self, labels: Mapping[str, Any]) -> Job:
         """SHA-256 → new label. Raises ExampleNotFound, InvalidLabel, NotEnoughData; Conflict when nothing changes."""
         return self._once("relabel", dict(labels), lambda: self._relabeled(labels))
 
@@ -58,10 +60,11 @@ class EditDesk:
         """Train from the stored examples on a backbone, gated as any new version. Raises BackboneNotFound."""
         return self._once("rebuild", [backbone, deploy], lambda: self._rebuilt(backbone, deploy))
 
-    def _relabeled(self, labels: Mapping[str, str]) -> Prepared:
+    def _relabeled(self, labels: Mapping[str, Any]) -> Prepared:
         recipe, held = self._recipe(), self._held()
         parse = tasks.get(recipe.task).parse_label
-        named = [replace(e, label=parse(labels[e.sha256], e.sha256)) for e in self._named(held, list(labels))]
+        sent = {sha256: label_text(label) for sha256, label in labels.items()}
+        named = [replace(e, label=parse(sent[e.sha256], e.sha256)) for e in self._named(held, list(sent))]
         if all(example.label == held[example.sha256].label for example in named):
             first = named[0]
             raise Conflict(f"the example {first.sha256} is labeled {first.label!r} already", item=first.sha256)
@@ -76,7 +79,7 @@ class EditDesk:
 
     def _changed(self, edit: Edit) -> Prepared:
         recipe = self._recipe()
-        parse = tasks.get(recipe.task).parse_label
+        parse = clean
         rename = {old: parse(new, f"the new name of {old[:50]!r}") for old, new in edit.rename.items()}
         merge: dict[str, list[str]] = {}
         for into, labels in edit.merge.items():  # two spellings may be one class
@@ -115,7 +118,7 @@ class EditDesk:
         return [held[sha256] for sha256 in sha256s]
 
     def _checked(self, recipe: JobRequest, edit: Edit, held: Mapping[str, Example], named: list[Example]) -> Prepared:
-        left = edits.apply(edit, list(held.values()), named)
+        left = edits.apply(tasks.get(recipe.task), edit, list(held.values()), named)
         try:
             tasks.get(recipe.task).check_examples(left)
         except NotEnoughData as error:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from adapters import tasks
 from adapters.trust import ACCURACIES
 
 
@@ -94,7 +95,11 @@ FINETUNE_FORM = _form(
         "labels": _many({"type": "string", "description": "In the order of `images`, or once as a JSON array."}),
         "archive": _file("A zip with one folder a class; optional train/, val/, test/ above them."),
         "manifest": _file("CSV or JSONL with file_name, label, optional split and group."),
-        "task": {"type": "string", "default": "classification"},
+        "task": {
+            "type": "string",
+            "enum": list(tasks.names()),
+            "description": "Default: the head's own, or the first.",
+        },
         "method": {"type": "string", "default": "auto", "description": "GET /methods lists them."},
         "hyperparameters": {"type": "string", "default": "auto", "description": "A JSON object for the method."},
         "backbone": {"type": "string", "description": "GET /backbones lists them."},

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from adapters.errors import CorruptArtifact, InvalidInput
+from adapters.labels import words
 from adapters.modalities import image
 from service import charts
 
@@ -42,7 +43,9 @@ def render(view: Json, read: Callable[[str], bytes], max_pixels: int) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.filters["words"] = words
+    return made
 
 
 @functools.cache

@@ -46,14 +46,15 @@ class Prediction(Wire):
     head: str
     version: int
     digest: str = Field(description="SHA-256 of the graph that answered.")
-    label: str
-    score: float
+    label: Any = Field(description="In the task's shape: a class, a list of labels, a number or numbers by name.")
+    score: float | None = Field(description="How sure it is, 0 to 1; null where answers are numbers.")
     top: list[LabelScore]
     novelty: float | None = Field(
         description="The share of held-out examples that are less unlike what was taught: 0.5 is typical, near 1 is "
         "like nothing it was taught. Null from versions made before heads told it."
     )
     set: list[str] | None = Field(None, description="With `coverage`: labels that hold the truth that often.")
+    interval: Any = Field(None, description="With `coverage`, of numbers: [low, high], or such pairs by name.")
     coverage: float | None = Field(None, description="The coverage asked for.")
     abstain: bool | None = Field(None, description="With `abstain`: leave this answer be.")
 
@@ -100,7 +101,7 @@ class Suggestion(Wire):
 
     index: int = Field(description="Position of the image in the request, from 0.")
     label: Any = Field(description="What the head says of it now.")
-    score: float
+    score: float | None
     doubt: float = Field(description="The chance that this is wrong, by the head's own calibrated word.")
 
 
@@ -342,7 +343,13 @@ class MethodView(Wire):
     """A way to train a head and the JSON schema of its hyperparameters."""
 
     name: str
+    tasks: list[str] = Field(description="What it can be used for.")
     hyperparameters: dict[str, Any]
+
+    @classmethod
+    def of(cls, name: str, schema: dict[str, Any]) -> "MethodView":
+        plain = {key: value for key, value in schema.items() if key != "x-tasks"}
+        return cls(name=name, tasks=schema.get("x-tasks", []), hyperparameters=plain)
 
 
 class MethodList(Wire):

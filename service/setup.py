@@ -51,9 +51,11 @@ def _build_default(settings: Settings, engine: Engine, artifacts: Artifacts) -> 
 
 
 def _register_methods(engine: Engine) -> None:
-    from adapters import methods
+    from adapters import methods, tasks
 
     schemas = {name: methods.get(name).Hyperparameters.model_json_schema() for name in methods.names()}
+    for name, schema in schemas.items():
+        schema["x-tasks"] = [t for t in tasks.names() if tasks.get(t).OBJECTIVE in methods.get(name).OBJECTIVES]
     if capabilities.of_kind(engine, "method") != schemas:
         capabilities.replace_all(engine, "method", schemas)
 

@@ -72,7 +72,7 @@ class Desk:
             )
         request = JobRequest(
             head=check_head_name(upload.field("head") or ""),
-            task=upload.field("task", "classification") or "",
+            task=upload.field("task") or "",
             method=upload.field("method", AUTO) or "",
             hyperparameters=_hyperparameters(upload.field("hyperparameters", AUTO) or AUTO),
             backbone=upload.field("backbone"),
@@ -81,9 +81,22 @@ class Desk:
             deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
             budget=_budget(upload.field("budget", AUTO) or AUTO),
         )
-        tasks.get(request.task)
+        request = replace(request, task=self._task(request))
         self._check_method(request)
         return replace(request, backbone=self._backbone(request))
+
+    def _task(self, request: JobRequest) -> str:
+        """The caller's choice, else the head's own, else classification. Raises InvalidInput."""
+        own = heads.find_task(self.engine, request.head)
+        chosen = request.task or own or "classification"
+        tasks.get(chosen)
+        if request.mode == "append" and own not in (None, chosen):
+            raise InvalidInput(
+                f"the head {request.head!r} does {own}, its examples have other labels than {chosen} needs; "
+                "use mode=replace to make it another head, or another name",
+                item="task",
+            )
+        return chosen
 
     def _check_method(self, request: JobRequest) -> None:
         schemas = capabilities.of_kind(self.engine, "method")
@@ -98,6 +111,12 @@ class Desk:
         if request.method not in schemas:
             known = ", ".join([AUTO, *schemas])
             raise InvalidInput(f"there is no method {request.method[:50]!r}; there are: {known}", item="method")
+        able = [name for name, schema in schemas.items() if request.task in schema.get("x-tasks", [request.task])]
+        if request.method not in able:
+            known = ", ".join([AUTO, *able])
+            raise InvalidInput(
+                f"the method {request.method} cannot do {request.task}; these can: {known}", item="method"
+            )
         _check_schema(request.method, request.hyperparameters, schemas[request.method])
 
     def _backbone(self, request: JobRequest) -> str:

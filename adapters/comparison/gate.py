@@ -4,66 +4,62 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adapters.types import Floats
+from adapters.tasks import Task
+from adapters.types import Floats, Schema
 
 SIGNIFICANT = 0.05
 
 
-def gate(candidate: NDArray[np.bool_], live: NDArray[np.bool_]) -> dict[str, Any]:
-    """Which answers were right, bool [N] each, on the same held-out examples that neither version trained on.
+def gate(candidate: Floats, live: Floats, merit: str = "accuracy") -> dict[str, Any]:
+    """How good the answers were, f32 [N] each, on the same held-out examples that neither version trained on.
 
-    A one-sided exact McNemar test: only examples on which the two disagree count, and were the versions equally good
-    each such example would be a fair coin. The candidate is refused only when it loses so many of them that chance
-    would do that in 5 % of cases or fewer. Without common examples there is nothing to hold against it.
+    A one-sided exact sign test, which for right and wrong is McNemar's: only examples on which the two differ count,
+    and were the versions equally good each such example would be a fair coin. The candidate is refused only when it
+    loses so many of them that chance would do that in 5 % of cases or fewer. Without common examples there is nothing
+    to hold against it.
     """
     examples = len(candidate)
     if examples == 0:
         return {"passed": True, "examples": 0, "reason": "the two versions have no held-out examples in common"}
-    lost, won = int((live & ~candidate).sum()), int((candidate & ~live).sum())
+    lost, won = int((live > candidate).sum()), int((candidate > live).sum())
     chance = tail(lost, lost + won)
     passed = chance > SIGNIFICANT
     return {
         "passed": passed,
         "examples": examples,
-        "candidate_accuracy": float(candidate.mean()),
-        "live_accuracy": float(live.mean()),
-        "only_live_right": lost,
-        "only_candidate_right": won,
+        f"candidate_{merit}": float(candidate.mean()),
+        f"live_{merit}": float(live.mean()),
+        "live_better": lost,
+        "candidate_better": won,
         "p_value": chance,
         "reason": "no worse than the live version beyond chance" if passed else _refusal(lost, won, chance),
     }
 
 
-def correct(
-    probabilities: Floats, classes: Sequence[str], labels: Sequence[str], shared: Sequence[str]
-) -> NDArray[np.bool_]:
-    """Whether each answer is right when only `shared` classes may be chosen; probabilities f32 [N, K] → bool [N].
+def merits(task: Task, outputs: Floats, schema: Schema, labels: Sequence[str], shared: Sequence[str]) -> Floats:
+    """How good each answer is when only `shared` classes may be chosen; outputs f32 [N, K] → f32 [N].
 
     A class that only one of two versions knows would hand the other its examples for free. Labels must be shared.
     """
-    columns = [list(classes).index(label) for label in shared]
-    chosen = probabilities[:, columns].argmax(axis=1)
-    return np.array([shared[k] == label for k, label in zip(chosen, labels, strict=True)], dtype=bool)
+    columns = [schema.classes.index(name) for name in shared]
+    read = Schema(tuple(shared), schema.decision)
+    return task.merits(outputs[:, columns], task.targets(labels, shared), read)
 
 
 def compare(
-    candidate: Floats,
-    candidate_classes: Sequence[str],
-    live: Floats,
-    live_classes: Sequence[str],
-    labels: Sequence[str],
+    task: Task, candidate: Floats, of_candidate: Schema, live: Floats, of_live: Schema, labels: Sequence[str]
 ) -> dict[str, Any]:
-    """The gate from probabilities f32 [N, K] of both versions: only examples and classes that both know count."""
-    shared = sorted(set(candidate_classes) & set(live_classes))
-    known = [i for i, label in enumerate(labels) if label in set(shared)]
+    """The gate from the outputs f32 [N, K] of both versions: only examples and classes that both know count."""
+    shared = sorted(set(of_candidate.classes) & set(of_live.classes))
+    known = [i for i, label in enumerate(labels) if set(task.names(label)) <= set(shared)]
     of_known = [labels[i] for i in known]
-    if not known:
-        return gate(np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
+    if not known or not shared:
+        return gate(np.zeros(0, np.float32), np.zeros(0, np.float32))
     return gate(
-        correct(candidate[known], candidate_classes, of_known, shared),
-        correct(live[known], live_classes, of_known, shared),
+        merits(task, candidate[known], of_candidate, of_known, shared),
+        merits(task, live[known], of_live, of_known, shared),
+        task.MERIT,
     )
 
 
@@ -78,6 +74,6 @@ def tail(lost: int, flips: int) -> float:
 
 def _refusal(lost: int, won: int, chance: float) -> str:
     return (
-        f"worse than the live version: {lost} answers that it got right are now wrong and {won} the other way round, "
-        f"which chance does in {chance:.2g} of cases"
+        f"worse than the live version: {lost} answers are now worse and {won} better, which chance does in "
+        f"{chance:.2g} of cases"
     )

@@ -3,30 +3,38 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapters.comparison.gate import tail
+from adapters.figures import Z, around_mean
+from adapters.types import Floats
 
-Z = 1.959963984540054  # 95 %
 
-
-def figures(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> dict[str, Any]:
-    """Which answers were right, bool [N] each → accuracies, their paired difference, its 95 % interval, McNemar's p.
+def figures(a: Floats, b: Floats, merit: str = "accuracy") -> dict[str, Any]:
+    """How good the answers were, f32 [N] each → means, their paired difference, its 95 % interval, the sign test's p.
 
     Without examples there is nothing to say: the figures are None and p is 1.
     """
     examples = len(a)
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    better_a, better_b = int((a > b).sum()), int((b > a).sum())
     return {
         "examples": examples,
-        "accuracy_a": float(a.mean()) if examples else None,
-        "accuracy_b": float(b.mean()) if examples else None,
-        "difference": (only_b - only_a) / examples if examples else None,
-        "difference_interval": interval(only_a, only_b, examples) if examples else None,
-        "p_value": min(1.0, 2 * tail(max(only_a, only_b), only_a + only_b)),
-        "only_a_right": only_a,
-        "only_b_right": only_b,
+        "merit": merit,
+        "merit_a": float(a.mean()) if examples else None,
+        "merit_b": float(b.mean()) if examples else None,
+        "difference": float((b - a).mean()) if examples else None,
+        "difference_interval": _interval(a, b) if examples else None,
+        "p_value": min(1.0, 2 * tail(max(better_a, better_b), better_a + better_b)),
+        "a_better": better_a,
+        "b_better": better_b,
     }
+
+
+def _interval(a: Floats, b: Floats) -> tuple[float, float]:
+    """Of right and wrong the one below, of other merits the mean's."""
+    if set(np.unique(np.concatenate([a, b])).tolist()) <= {0.0, 1.0}:
+        return interval(int((a > b).sum()), int((b > a).sum()), len(a))
+    low, high = around_mean(b - a)
+    return low, high
 
 
 def interval(only_a: int, only_b: int, examples: int) -> tuple[float, float]:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
+from adapters import tasks
 from adapters.comparison import honest, paired
 from adapters.runtime.head import Head
 from adapters.store import examples as example_store
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
-from adapters.types import Example, Floats, HeadVersion
+from adapters.tasks import Task
+from adapters.types import Example, Floats, HeadVersion, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +30,25 @@ class _Testimony:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choices:
-    """The best of the shared classes, i64 [N], and its probability, f32 [N]."""
+class _Answers:
+    """The version's answers, as callers see them, and how good each is, f32 [N]."""
 
-    chosen: NDArray[np.int64]
-    score: Floats
+    said: list[dict[str, Any]]
+    merits: Floats
 
 
 def compare(a: HeadVersion, b: HeadVersion, engine: Engine, artifacts: Artifacts, limit: int) -> dict[str, Any]:
     """Ready for JSON; `changed` lists at most `limit` examples, those that `a` had right and `b` has wrong first."""
+    task = tasks.get(b.manifest["task"])
     shared = sorted(set(a.manifest["classes"]) & set(b.manifest["classes"]))
-    held = [e for e, _ in example_store.of_head(engine, a.head) if e.label in set(shared)]
+    held = [e for e, _ in example_store.of_head(engine, a.head) if set(task.names(e.label)) <= set(shared)]
+    held = held if shared else []
     of_a, of_b = (_testimony(version, held, engine, artifacts) for version in (a, b))
     fair = [e for e in held if e.sha256 in of_a.answers and e.sha256 in of_b.answers]
     skipped = sum(_both_could(e.sha256, of_a, of_b) for e in held) - len(fair)
-    truth = np.array([shared.index(e.label) for e in fair], dtype=np.int64)
-    choices = [_among(v, [t.answers[e.sha256] for e in fair], shared) for v, t in ((a, of_a), (b, of_b))]
-    figures = paired.figures(*(c.chosen == truth for c in choices))
-    changed = _changed(fair, shared, truth, *choices)
+    answers = [_among(task, v, [t.answers[e.sha256] for e in fair], fair, shared) for v, t in ((a, of_a), (b, of_b))]
+    figures = paired.figures(answers[0].merits, answers[1].merits, task.MERIT)
+    changed = _changed(fair, task, *answers)
     facts = {"head": a.head, "a": a.number, "b": b.number, "skipped": skipped, "classes": shared}
     return facts | figures | {"changed_count": len(changed), "changed": changed[:limit]}
 
@@ -69,27 +71,37 @@ def _both_could(sha256: str, *testimonies: _Testimony) -> bool:
     return all(sha256 in t.answers or sha256 in t.silent for t in testimonies)
 
 
-def _among(version: HeadVersion, answers: list[Floats], shared: Sequence[str]) -> _Choices:
-    """The version's choices when only shared classes may be chosen."""
+def _among(
+    task: Task, version: HeadVersion, answers: list[Floats], examples: Sequence[Example], shared: Sequence[str]
+) -> _Answers:
+    """The version's answers when only shared classes may be chosen."""
     classes = version.manifest["classes"]
-    columns = [classes.index(label) for label in shared]
-    table = np.stack(answers)[:, columns] if answers else np.zeros((0, max(len(shared), 1)), np.float32)
-    return _Choices(table.argmax(axis=1), table.max(axis=1))
+    columns = [classes.index(name) for name in shared]
+    schema = Schema(tuple(shared), version.manifest.get("decision", {}))
+    if not answers:
+        return _Answers([], np.zeros(0, np.float32))
+    table = np.stack(answers)[:, columns]
+    targets = task.targets([e.label for e in examples], shared)
+    return _Answers([task.decode(row, schema, 1) for row in table], task.merits(table, targets, schema))
 
 
-def _changed(
-    examples: Sequence[Example], shared: Sequence[str], truth: NDArray[np.int64], a: _Choices, b: _Choices
-) -> list[dict[str, Any]]:
-    """Examples that the two answer differently: what `a` knew and `b` does not, then the other way round, then both
-    wrong; the surest new answers first."""
-    rows = np.flatnonzero(a.chosen != b.chosen)
-    rank = np.where(a.chosen == truth, 0, np.where(b.chosen == truth, 1, 2))
-    order = rows[np.lexsort((-b.score[rows], rank[rows]))]
+def _changed(examples: Sequence[Example], task: Task, a: _Answers, b: _Answers) -> list[dict[str, Any]]:
+    """Examples that the two answer differently: what `a` knew better, then what `b` does, then the others; the surest
+    new answers first."""
+    rows = [i for i in range(len(examples)) if a.said[i]["label"] != b.said[i]["label"]]
+    order = sorted(rows, key=lambda i: (_rank(float(a.merits[i]), float(b.merits[i])), -(b.said[i]["score"] or 0.0)))
     return [
         {
-            "sha256": examples[i].sha256, "file_name": examples[i].file_name, "label": examples[i].label,
-            "a": {"label": shared[a.chosen[i]], "score": float(a.score[i])},
-            "b": {"label": shared[b.chosen[i]], "score": float(b.score[i])},
+            "sha256": examples[i].sha256, "file_name": examples[i].file_name, "label": task.shown(examples[i].label),
+            "a": _brief(a.said[i]), "b": _brief(b.said[i]),
         }
-        for i in order.tolist()
+        for i in order
     ]  # fmt: skip
+
+
+def _rank(a: float, b: float) -> int:
+    return 0 if a > b else 1 if b > a else 2
+
+
+def _brief(said: dict[str, Any]) -> dict[str, Any]:
+    return {"label": said["label"], "score": said["score"]}

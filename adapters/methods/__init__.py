@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from pydantic import BaseModel, ValidationError
 
 from adapters.errors import InvalidHyperparameter, InvalidInput
-from adapters.types import HeadProgram
+from adapters.types import HeadProgram, Objective
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,7 @@ class Regime:
     smallest: int  # training examples of the smallest class
     median: float  # of the median class
     largest: int  # and of the largest
+    objective: Objective = "softmax"
 
     @property
     def rank(self) -> int:
@@ -44,6 +45,7 @@ class Regime:
 class Method(Protocol):
     """What every file of this folder offers."""
 
+    OBJECTIVES: tuple[Objective, ...]  # what it can make small
     Hyperparameters: type[BaseModel]  # its JSON schema is what the API publishes
 
     def promise(self, regime: Regime) -> float:
@@ -65,9 +67,12 @@ class Method(Protocol):
         cancelled: Callable[[], None],
         start: list[HeadProgram] | None = None,
         final: bool = False,
+        objective: Objective = "softmax",
     ) -> list[HeadProgram]:
-        """Inputs of N examples and class numbers i64 [N] → one program for each setting, ending in logits [N, K].
+        """Inputs of N examples and targets → one program for each setting, ending in raw outputs [N, K].
 
+        Targets are class numbers i64 [N] for softmax, f32 [N, K] of zeros and ones for sigmoid, and of mean zero and
+        variance one for squared error; `classes` is K. Raw outputs are logits of any scale, but values as they are.
         Every class must occur. `cancelled` is called often and raises when the job was cancelled. `start` are programs
         of the same settings fitted on similar data: a place to begin, which must not change where the fit ends.
         `final` asks for all the accuracy there is; without it the programs are only compared with each other.

@@ -15,11 +15,12 @@ from adapters import shrinkage
 from adapters.inputs import Eigenbasis, Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
 from adapters.shrinkage import Scatter
-from adapters.types import HeadProgram, Linear
+from adapters.types import HeadProgram, Linear, Objective
 
 GRID: tuple[float | str, ...] = ("ledoit-wolf", 0.9, 0.7, 0.5, 0.3, 0.1, 0.03)
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
 LEAST = 1e-4  # shrinkage: below it float32 decides
+OBJECTIVES: tuple[Objective, ...] = ("softmax",)
 
 
 class Hyperparameters(BaseModel):
@@ -62,6 +63,7 @@ def fit(
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None = None,
     final: bool = False,
+    objective: Objective = "softmax",
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     programs: dict[int, HeadProgram] = {}

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression with an L2 penalty, a whole grid of penalties solved at once.
+"""Logistic regression with an L2 penalty, multinomial or label by label, a whole grid of penalties solved at once.
 
 The penalty matters more than anything else about a linear head, so every strength is tried: one batched L-BFGS over
 stacked weights costs about what one strength alone does, since the product with the embeddings is shared. It runs in
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.inputs import Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
-from adapters.types import Affine, HeadProgram, Linear
+from adapters.types import Affine, HeadProgram, Linear, Objective
 
 GRID = (4.0, 1.0, 0.25, 0.06, 0.015, 0.004, 0.001, 2.5e-4, 6e-5)  # λ on inputs of unit variance
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
@@ -31,6 +31,7 @@ BACKTRACKS = 12
 SUFFICIENT = 1e-4  # Armijo's constant
 NOISE = 1e-6  # of the objective, float32 rounding: a smaller rise is none
 WARM = 0.25  # examples a dimension from which a start is worth more than the eigenbasis
+OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid")
 
 
 class Hyperparameters(BaseModel):
@@ -61,7 +62,7 @@ def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
     kinds = tuple(FORMS) if hyperparameters.inputs == "auto" else (hyperparameters.inputs,)
     strength = hyperparameters.regularization
     grid = GRID if strength == "auto" else (strength,)
-    unlike = regime.largest >= IMBALANCED * regime.smallest
+    unlike = regime.objective == "softmax" and regime.largest >= IMBALANCED * regime.smallest
     both = ("data", "uniform") if unlike else ("data",)
     priors = both if hyperparameters.prior == "auto" else (hyperparameters.prior,)
     return [
@@ -87,6 +88,7 @@ def fit(
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None = None,
     final: bool = False,
+    objective: Objective = "softmax",
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     programs: dict[int, HeadProgram] = {}
@@ -94,7 +96,7 @@ def fit(
         chosen = {i: settings[i]["regularization"] for i, s in enumerate(settings) if s["inputs"] == kind}
         strengths = list(dict.fromkeys(chosen.values()))
         begin = [start[next(i for i in chosen if chosen[i] == value)] for value in strengths] if start else None
-        fitted = _fit_kind(inputs, targets, classes, FORMS[kind], strengths, cancelled, begin, final)
+        fitted = _fit_kind(inputs, targets, classes, FORMS[kind], strengths, cancelled, begin, final, objective)
         solved = dict(zip(strengths, fitted, strict=True))
         programs |= {i: _with_prior(solved[value], targets, settings[i]["prior"]) for i, value in chosen.items()}
     return [programs[i] for i in range(len(settings))]
@@ -118,6 +120,7 @@ def _fit_kind(
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None,
     final: bool,
+    objective: Objective,
 ) -> list[HeadProgram]:
     form = inputs.standardized(kind)
     # Near the answer the eigenbasis saves less than it costs, unless there are few examples and it is small.
@@ -125,11 +128,12 @@ def _fit_kind(
     axes = inputs.eigenbasis(kind, exact=final) if start is None else None
     x, variances = (axes.rotated, axes.variances) if axes else (form.x, form.x.square().mean(dim=0))
     programs = []
+    problem = _PROBLEMS[objective](x, variances, targets, classes)
     for part, begin in _parts(strengths, start, len(x) * classes):
         penalties = torch.tensor(part, dtype=x.dtype, device=x.device)
         point = _point(begin, form.shift, form.scale) if begin else None
         tolerance = TOLERANCE if final else COMPARING
-        weights, biases = solve(x, variances, targets, classes, penalties, cancelled, point, tolerance)
+        weights, biases = problem.solve(penalties, cancelled, point, tolerance)
         unrotated = axes.back(weights) if axes else weights.mT
         for weight, bias in zip(unrotated, biases, strict=True):
             programs.append(HeadProgram((*form.steps, Linear(numpy(weight), numpy(bias)))))
@@ -186,45 +190,8 @@ class _State:
             setattr(self, name, [pair[running] for pair in getattr(self, name)])
 
 
-def solve(
-    rotated: torch.Tensor,
-    variances: torch.Tensor,
-    targets: torch.Tensor,
-    classes: int,
-    penalties: torch.Tensor,
-    cancelled: Callable[[], None],
-    start: torch.Tensor | None = None,
-    tolerance: float = TOLERANCE,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs [N, R] with uncorrelated centred columns, penalties [G] → weights [G, K, R], biases [G, K].
-
-    `start` [G, K, R+1], weights and then biases, is a warm start. Each problem has its own step size and stops by
-    itself.
-    """
-    problem = _Problem(rotated, variances, targets, classes)
-    state = problem.begin(penalties, start)
-    result = state.point.clone()
-    for _ in range(ITERATIONS):
-        cancelled()
-        direction = _direction(state, problem.preconditioner(state))
-        slope = _dot(state.gradient, direction)  # [G], −slope/2 estimates how far the objective is from its least
-        running = -slope > tolerance * (state.value + EASY)
-        if not bool(running.all()):
-            result[state.index] = state.point
-            state.keep(running)
-            direction, slope = direction[running], slope[running]
-        if not len(state.index):
-            break
-        moved = problem.step(state, direction, slope)
-        if not bool(moved.all()):  # no step lowers the objective any more: that is float32's floor
-            result[state.index] = state.point
-            state.keep(moved)
-    result[state.index] = state.point
-    return result[:, :, :-1], result[:, :, -1]
-
-
 class _Problem:
-    """Mean cross-entropy + λ/2 ‖W‖² for G penalties at once."""
+    """Mean cross-entropy + λ/2 ‖W‖² for G penalties at once; inputs [N, R] have uncorrelated centred columns."""
 
     def __init__(self, rotated: torch.Tensor, variances: torch.Tensor, targets: torch.Tensor, classes: int) -> None:
         self.x = torch.cat([rotated, rotated.new_ones(len(rotated), 1)], dim=1)  # [N, R+1], for the bias
@@ -232,6 +199,38 @@ class _Problem:
         self.targets, self.classes, self.rows = targets, classes, torch.arange(len(targets), device=targets.device)
         self.penalized = self.x.new_ones(self.x.shape[1])
         self.penalized[-1] = 0  # the bias is free
+
+    def solve(
+        self,
+        penalties: torch.Tensor,
+        cancelled: Callable[[], None],
+        start: torch.Tensor | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Penalties [G] → weights [G, K, R], biases [G, K].
+
+        `start` [G, K, R+1], weights and then biases, is a warm start. Each problem has its own step size and stops by
+        itself.
+        """
+        state = self.begin(penalties, start)
+        result = state.point.clone()
+        for _ in range(ITERATIONS):
+            cancelled()
+            direction = _direction(state, self.preconditioner(state))
+            slope = _dot(state.gradient, direction)  # [G], −slope/2 estimates how far the objective is from its least
+            running = -slope > tolerance * (state.value + EASY)
+            if not bool(running.all()):
+                result[state.index] = state.point
+                state.keep(running)
+                direction, slope = direction[running], slope[running]
+            if not len(state.index):
+                break
+            moved = self.step(state, direction, slope)
+            if not bool(moved.all()):  # no step lowers the objective any more: that is float32's floor
+                result[state.index] = state.point
+                state.keep(moved)
+        result[state.index] = state.point
+        return result[:, :, :-1], result[:, :, -1]
 
     def begin(self, penalties: torch.Tensor, start: torch.Tensor | None) -> _State:
         """All problems at `start`, or at zero."""
@@ -254,23 +253,31 @@ class _Problem:
 
     def value(self, logits: torch.Tensor, point: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
         """The objective, [G]."""
+        weights = point[:, :, :-1]
+        return self.loss(logits) + penalty / 2 * _dot(weights, weights)
+
+    def loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of logits [G, K, N], [G]."""
         # log(1 + Σ exp(zₖ − z_truth)) keeps its digits where logsumexp − z_truth cancels: separable data live there.
         margins = logits - logits[:, self.targets, self.rows][:, None]
         margins[:, self.targets, self.rows] = -torch.inf
-        loss = torch.nn.functional.softplus(margins.logsumexp(dim=1)).mean(dim=1)
-        weights = point[:, :, :-1]
-        return loss + penalty / 2 * _dot(weights, weights)
+        return torch.nn.functional.softplus(margins.logsumexp(dim=1)).mean(dim=1)
 
     def gradient(
         self, logits: torch.Tensor, point: torch.Tensor, penalty: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[G, K, R+1], and the mean of p·(1 − p), [G]."""
+        residual, curvature = self.residual(logits)
+        product = residual.flatten(0, 1) @ self.x / len(self.x)
+        return product.view_as(point) + point * (penalty[:, None, None] * self.penalized), curvature
+
+    def residual(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """p − y [G, K, N], and the mean of p·(1 − p), [G]."""
         residual = logits.softmax(dim=1)
         curvature = (1 / self.classes) - (residual * residual).mean(dim=(1, 2))
         residual[:, self.targets, self.rows] = 0
-        residual[:, self.targets, self.rows] = -residual.sum(dim=1)  # p − 1 without cancelling, as in `value`
-        product = residual.flatten(0, 1) @ self.x / len(self.x)
-        return product.view_as(point) + point * (penalty[:, None, None] * self.penalized), curvature
+        residual[:, self.targets, self.rows] = -residual.sum(dim=1)  # p − 1 without cancelling, as in `loss`
+        return residual, curvature
 
     def step(self, state: _State, direction: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
         """Move each problem along its direction; which ones could be moved, [G]."""
@@ -301,6 +308,22 @@ class _Problem:
             best = -slope * size / (2 * ((trial - state.value) / size - slope)).clamp_min(1e-20)
             size = torch.where(done, size, torch.minimum(torch.maximum(best, 0.1 * size), 0.5 * size))
         return torch.where(done, size, torch.zeros_like(size)), value
+
+
+class _Separate(_Problem):
+    """The same for labels that are each yes or no: binary cross-entropy, summed over labels; targets f32 [N, K]."""
+
+    def loss(self, logits: torch.Tensor) -> torch.Tensor:
+        signs = 1 - 2 * self.targets.T  # −1 where the label applies
+        return torch.nn.functional.softplus(logits * signs).sum(dim=1).mean(dim=1)
+
+    def residual(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        signs = 1 - 2 * self.targets.T
+        wrong = (logits * signs).sigmoid()  # the probability of the side that is not so
+        return signs * wrong, (wrong * (1 - wrong)).mean(dim=(1, 2))
+
+
+_PROBLEMS: dict[str, type[_Problem]] = {"softmax": _Problem, "sigmoid": _Separate}
 
 
 def _direction(state: _State, preconditioner: torch.Tensor) -> torch.Tensor:

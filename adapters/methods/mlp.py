@@ -1,4 +1,4 @@
-"""One hidden layer: Dense + ReLU + dropout + softmax, the classical transfer-learning recipe, for a grid at once.
+"""One hidden layer, Dense + ReLU + dropout + softmax (or sigmoids, or values): the classical recipe, a grid at once.
 
 K configurations are one batched program, the way DINOv2 trains its grid of linear heads: weights carry a leading
 dimension, and learning rate, decay, dropout, smoothing, optimizer and schedule are numbers of that length. Narrower
@@ -16,19 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.inputs import Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
-from adapters.types import HeadProgram, Linear, Relu, Step
+from adapters.types import HeadProgram, Linear, Objective, Relu, Step
 
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain"}
 PLENTY = 200  # examples of the median class from which `auto` lets it take part; linear heads win below
 GRID: dict[str, tuple[Any, ...]] = {
     "inputs": ("power",), "hidden": (128, 512), "dropout": (0.2, 0.5), "weight_decay": (0.0001, 0.01),
-    "label_smoothing": (0.0,), "learning_rate": (0.001,),
+    "label_smoothing": (0.0,), "learning_rate": (0.001,), "loss": ("squared",),
 }  # fmt: skip
 VALIDATION = 0.1  # of the examples, for early stopping and plateaus
 LEAST_VALIDATION = 20  # examples; with fewer all epochs are run
 PLATEAU, DROP = 3, 0.3  # epochs without progress, and what is left of the learning rate after them
 BETAS, MOMENTUM, EPSILON = (0.9, 0.999), 0.9, 1e-8
 CYCLE_START = 0.04  # of the learning rate, where one-cycle begins
+
+OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid", "squared")
 
 Share = Annotated[float, Field(ge=0, le=0.95)]
 Positive = Annotated[float, Field(gt=0, le=100)]
@@ -50,6 +52,9 @@ class Hyperparameters(BaseModel):
         "auto", description="Decoupled, as in AdamW; `auto` tries 0.0001 and 0.01"
     )
     label_smoothing: Literal["auto"] | Share = Field("auto", description="Share of each label given to all; auto: 0")
+    loss: Literal["auto", "squared", "huber"] = Field(
+        "auto", description="Of numbers only: squared error, or Huber's, which forgives outliers; `auto`: squared"
+    )
     optimizer: Literal["adam", "sgd"] = Field("adam", description="Adam, or SGD with momentum 0.9")
     learning_rate: Literal["auto"] | Positive = Field("auto", description="At its highest; `auto` is 0.001")
     schedule: Literal["constant", "cosine", "one-cycle", "plateau"] = Field(
@@ -92,6 +97,7 @@ def fit(
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None = None,
     final: bool = False,
+    objective: Objective = "softmax",
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Those that differ in more than numbers are trained in turn."""
     programs: dict[int, HeadProgram] = {}
@@ -99,7 +105,7 @@ def fit(
     for key in dict.fromkeys(alike):
         chosen = [i for i, other in enumerate(alike) if other == key]
         steps, x = _inputs(inputs, key[0])
-        layers = _Training(x, targets, classes, [settings[i] for i in chosen], seed).run(cancelled)
+        layers = _Training(x, targets, classes, [settings[i] for i in chosen], seed, objective).run(cancelled)
         programs |= {i: HeadProgram((*steps, *layer)) for i, layer in zip(chosen, layers, strict=True)}
     return [programs[i] for i in range(len(settings))]
 
@@ -132,8 +138,15 @@ class _Training:
     """One run over all configurations."""
 
     def __init__(
-        self, x: torch.Tensor, targets: torch.Tensor, classes: int, settings: list[Setting], seed: int
+        self,
+        x: torch.Tensor,
+        targets: torch.Tensor,
+        classes: int,
+        settings: list[Setting],
+        seed: int,
+        objective: Objective,
     ) -> None:
+        self.losses = _LOSSES[objective]
         self.classes, self.settings, self.seed = classes, settings, seed
         self.random = torch.Generator().manual_seed(seed)  # on the CPU: a GPU would draw other numbers
         self.widths = [s["hidden"] for s in settings]
@@ -196,11 +209,9 @@ class _Training:
         self.layers.tensors[i] = tensor - rate * torch.where(self.adam, adam, self.moments[i])
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor, smooth: bool = True) -> torch.Tensor:
-        """Mean cross-entropy of each configuration, [G]."""
-        logs = logits.log_softmax(dim=2)
-        truth = logs[:, torch.arange(len(targets), device=logs.device), targets].mean(dim=1)
-        smoothing = self.smoothing.flatten() if smooth else 0.0
-        return -(1 - smoothing) * truth - smoothing * logs.mean(dim=(1, 2))
+        """The mean loss of each configuration, [G]."""
+        smoothing = self.smoothing if smooth else torch.zeros_like(self.smoothing)
+        return self.losses(logits, targets, smoothing, self._numbers(lambda s: s["loss"] == "huber"))
 
     def _validation_loss(self) -> torch.Tensor:
         x, targets = (self.val_x, self.val_targets) if len(self.val_x) else (self.x, self.targets)
@@ -250,7 +261,8 @@ class _Training:
         if not wanted or len(targets) * VALIDATION < LEAST_VALIDATION:
             return order.sort().values, order[:0]
         val = [
-            rows[: int(VALIDATION * len(rows))] for rows in (order[targets[order] == k] for k in range(self.classes))
+            rows[: int(VALIDATION * len(rows))]
+            for rows in ([order] if targets.ndim > 1 else [order[targets[order] == k] for k in range(self.classes)])
         ]
         held = torch.cat(val)
         left = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
@@ -267,6 +279,32 @@ class _Training:
         width = self.widths[i]
         hidden = Linear(numpy(first[:, :width]), numpy(bias[0, :width]))
         return hidden, Relu(), Linear(numpy(second[:width]), numpy(out[0]))
+
+
+def _cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: torch.Tensor, huber: torch.Tensor
+) -> torch.Tensor:
+    """Logits [G, M, K], classes i64 [M], smoothing [G, 1, 1] → [G]."""
+    logs = logits.log_softmax(dim=2)
+    truth = logs[:, torch.arange(len(targets), device=logs.device), targets].mean(dim=1)
+    share = smoothing.flatten()
+    return -(1 - share) * truth - share * logs.mean(dim=(1, 2))
+
+
+def _binary(logits: torch.Tensor, targets: torch.Tensor, smoothing: torch.Tensor, huber: torch.Tensor) -> torch.Tensor:
+    """The same for labels that are yes or no, f32 [M, K]: summed over labels."""
+    wanted = targets * (1 - smoothing) + smoothing / 2
+    return (torch.nn.functional.softplus(logits) - wanted * logits).sum(dim=2).mean(dim=1)
+
+
+def _error(logits: torch.Tensor, targets: torch.Tensor, smoothing: torch.Tensor, huber: torch.Tensor) -> torch.Tensor:
+    """The same for numbers f32 [M, K] of variance one: squared error, or Huber's with a corner at one; their mean."""
+    size = (logits - targets).abs()
+    robust = torch.where(size <= 1, size.square(), 2 * size - 1)
+    return torch.where(huber > 0, robust, size.square()).mean(dim=(1, 2))
+
+
+_LOSSES = {"softmax": _cross_entropy, "sigmoid": _binary, "squared": _error}
 
 
 def pace(schedule: str, warmup: float, step: int, total: int) -> float:

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.inputs import Inputs, Kind, normalized, numpy
 from adapters.methods import Regime, Setting
-from adapters.types import Affine, HeadProgram, L2Normalize, Linear
+from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Objective
 
 COSINE_SCALE = 20.0  # logits = 20·cosine, so that the temperature found by calibration is near one
 FEW = 50  # examples of the median class; above that a discriminative method has always won our races
+OBJECTIVES: tuple[Objective, ...] = ("softmax",)
 
 
 class Hyperparameters(BaseModel):
@@ -51,6 +52,7 @@ def fit(
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None = None,
     final: bool = False,
+    objective: Objective = "softmax",
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     cancelled()

@@ -1,4 +1,4 @@
-"""Ridge: least squares to the one-hot labels, one penalty or many, in closed form.
+"""Ridge: least squares to one-hot labels, to several labels' yes and no, or to numbers, all penalties in closed form.
 
 With few examples it is hard to beat and cannot fail to converge; Rifkin & Klautau (JMLR 2004) found one-vs-all least
 squares as accurate as any other. One decomposition serves every penalty and every fold (adapters/shrinkage.py).
@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from adapters import shrinkage
 from adapters.inputs import Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
-from adapters.types import HeadProgram, Linear
+from adapters.types import HeadProgram, Linear, Objective
 
 GRID = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)  # λ on inputs of unit variance
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
+OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid", "squared")
 
 
 class Hyperparameters(BaseModel):
@@ -60,33 +61,32 @@ def fit(
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None = None,
     final: bool = False,
+    objective: Objective = "softmax",
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     programs: dict[int, HeadProgram] = {}
+    wanted = targets if objective != "softmax" else torch.nn.functional.one_hot(targets, classes)  # [N, K]
+    wanted = wanted.to(inputs.embeddings.dtype)
     for kind in dict.fromkeys(setting["inputs"] for setting in settings):
         cancelled()
         chosen = [i for i, setting in enumerate(settings) if setting["inputs"] == kind]
         strengths = [settings[i]["regularization"] for i in chosen]
-        programs |= zip(chosen, _fit_kind(inputs, targets, classes, FORMS[kind], strengths), strict=True)
+        programs |= zip(chosen, _fit_kind(inputs, wanted, objective, FORMS[kind], strengths), strict=True)
     return [programs[i] for i in range(len(settings))]
 
 
 def _fit_kind(
-    inputs: Inputs, targets: torch.Tensor, classes: int, kind: Kind, strengths: list[float]
+    inputs: Inputs, wanted: torch.Tensor, objective: Objective, kind: Kind, strengths: list[float]
 ) -> list[HeadProgram]:
     steps = inputs.standardized(kind).steps
-    everyone = inputs.embeddings.new_ones(len(targets), 1)
+    everyone = inputs.embeddings.new_ones(len(wanted), 1)
     axes, scatter, mean = shrinkage.around(inputs, kind, everyone)
-    wanted = torch.nn.functional.one_hot(targets, classes).to(mean.dtype)  # [N, K]
-    wanted = wanted - wanted.mean(dim=0)
-    penalties = len(targets) * torch.tensor(strengths, dtype=mean.dtype, device=mean.device)
-    weights = scatter.solve(axes.rotated.T @ wanted, penalties)  # [G, R, K]
-    biases = _shares(targets, classes, mean) - mean @ weights  # [G, 1, K]
-    factor = shrinkage.spread(axes.rotated @ weights)[:, None, None]
-    pairs = zip(axes.back((weights * factor).mT), (biases * factor)[:, 0], strict=True)
+    level = wanted.mean(dim=0)  # [K], what an input at the mean is worth
+    penalties = len(wanted) * torch.tensor(strengths, dtype=mean.dtype, device=mean.device)
+    weights = scatter.solve(axes.rotated.T @ (wanted - level), penalties)  # [G, R, K]
+    biases = level - mean @ weights  # [G, 1, K]
+    if objective != "squared":  # a logit has no natural spread, a value has; calibration finds where even odds are
+        factor = shrinkage.spread(axes.rotated @ weights)[:, None, None]
+        weights, biases = weights * factor, biases * factor
+    pairs = zip(axes.back(weights.mT), biases[:, 0], strict=True)
     return [HeadProgram((*steps, Linear(numpy(weight), numpy(bias)))) for weight, bias in pairs]
-
-
-def _shares(targets: torch.Tensor, classes: int, like: torch.Tensor) -> torch.Tensor:
-    """How often each class occurs, [K]: what an input at the mean is worth."""
-    return torch.bincount(targets, minlength=classes).to(like) / len(targets)

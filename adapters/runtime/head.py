@@ -8,8 +8,8 @@ import numpy as np
 from adapters.runtime import session
 from adapters.types import Embeddings, Floats
 
-OUTPUT, NOVELTY = "probabilities", "novelty"
 SESSION_BYTES = 160 * 1024  # resident for a session, beside its graph; measured with 300 of 2, 4, 20 and 100 classes
+OUTPUTS, NOVELTY = ("probabilities", "values"), "novelty"  # of a graph: one of the first, perhaps the second
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Head:
 
     def __init__(self, ort_session: Any, size: int) -> None:
         self._session = ort_session
-        self._names = [o.name for o in ort_session.get_outputs() if o.name in (OUTPUT, NOVELTY)]
+        self._names = [o.name for o in ort_session.get_outputs() if o.name in (*OUTPUTS, NOVELTY)]
         self.metadata: dict[str, str] = dict(ort_session.get_modelmeta().custom_metadata_map)
         self.bytes = SESSION_BYTES + size * 3 // 2  # resident, estimated: the cache's bound is of memory
 
@@ -44,4 +44,5 @@ class Head:
         """The same and the novelty, in one run."""
         given = {"embedding": np.ascontiguousarray(embeddings, np.float32)}
         outputs: dict[str, Any] = dict(zip(self._names, self._session.run(self._names, given), strict=True))
-        return HeadAnswers(outputs[OUTPUT], outputs.get(NOVELTY))
+        novelty = outputs.pop(NOVELTY, None)
+        return HeadAnswers(next(iter(outputs.values())), novelty)

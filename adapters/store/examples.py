@@ -1,5 +1,6 @@
 """The examples of each head. Their bytes are blobs, shared by all heads that were sent the same file."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
@@ -33,13 +34,19 @@ def page(
     """A page of a head's examples by SHA-256; `split` "none" means those that were left out of training."""
     query = sa.select(examples).where(examples.c.head == head, examples.c.sha256 > after)
     if label is not None:
-        query = query.where(examples.c.label == label)
+        # A list of labels is kept as JSON: it matches where the label is one of them.
+        among = examples.c.label.startswith("[") & examples.c.label.contains(_quoted(label), autoescape=True)
+        query = query.where(sa.or_(examples.c.label == label, among))
     if split is not None:
         assigned = examples.c.assigned_split
         query = query.where(assigned.is_(None) if split == "none" else assigned == split)
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(examples.c.sha256).limit(limit)).mappings()
         return [(_example(row), _assignment(row)) for row in rows]
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 def find(engine: Engine, head: str, sha256: str) -> Example:

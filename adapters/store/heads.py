@@ -93,7 +93,9 @@ def _insert_version(connection: sa.Connection, publication: Publication) -> int:
             heads.insert().values(name=name, task=publication.request.task, created_at=now(), next_version=1)
         )
     number = int(row or 1)
-    connection.execute(heads.update().where(heads.c.name == name).values(next_version=number + 1))
+    connection.execute(
+        heads.update().where(heads.c.name == name).values(next_version=number + 1, task=publication.request.task)
+    )
     manifest = publication.manifest | {"head": name, "version": number}
     status = "rejected" if publication.rejected else "published"
     connection.execute(
@@ -191,6 +193,13 @@ def summary(engine: Engine, name: str) -> HeadSummary:
         named = connection.execute(sa.select(aliases.c.alias, aliases.c.number).where(aliases.c.head == name)).all()
     moments = aware(head["created_at"])
     return HeadSummary(name, head["task"], moments, {a: n for a, n in named}, [_version(row) for row in rows])
+
+
+def find_task(engine: Engine, name: str) -> str | None:
+    """What a head does; None where there is no such head."""
+    with reading(engine) as connection:
+        found: str | None = connection.execute(sa.select(heads.c.task).where(heads.c.name == name)).scalar()
+        return found
 
 
 def list_names(engine: Engine, *, limit: int, after: str = "") -> list[str]:

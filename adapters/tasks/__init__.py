@@ -2,39 +2,67 @@
 
 Each file has the label schema, the targets, the last step of the program, the decoding and the metrics of its kind.
 numpy only: the predict path decodes with these files and never loads torch.
+
+A label is kept as text, in one spelling per meaning (`parse_label`); `shown` gives it the shape that callers see.
 """
 
 import functools
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from adapters.errors import InvalidInput
+from adapters.suspicion import Suspects
 from adapters.trust import HeldOut, Terms
-from adapters.types import Example, Floats, Indices, Step
+from adapters.types import Example, Floats, Indices, Objective, Schema, Step, Targets
 
 
 class Task(Protocol):
-    """What every file of this folder offers."""
+    """What every file of this folder offers. N examples, M of them held out, K outputs."""
 
+    OBJECTIVE: Objective  # what its fits make small
+    OUTPUT: str  # what the exported graph calls the answers
+    MERIT: str  # what the mean of `merits` is called
+
+    # Labels
     def parse_label(self, text: str, item: str) -> str:
         """A caller's label → the label we keep; raises InvalidLabel naming `item`."""
+
+    def shown(self, label: str) -> Any:
+        """A label that we keep, in the shape that answers have."""
+
+    def names(self, label: str) -> tuple[str, ...]:
+        """The classes that a label speaks of."""
+
+    def renamed(self, label: str, names: Mapping[str, str | None]) -> str | None:
+        """A label after its classes got other names, or went (None); None where nothing is left of it."""
 
     def check_examples(self, examples: Sequence[Example]) -> None:
         """Raise NotEnoughData or InvalidLabel unless a head can be trained and measured on these."""
 
+    # Targets
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """The distinct labels, in the order of the head's outputs."""
+        """What the head's outputs are about, in their order."""
 
-    def targets(self, labels: Sequence[str], classes: Sequence[str]) -> Indices:
-        """Labels → what a method fits, i64 [N]."""
+    def targets(self, labels: Sequence[str], classes: Sequence[str]) -> Targets:
+        """Labels → what a method fits: class numbers i64 [N], or f32 [N, K]."""
 
-    def output_step(self) -> Step:
-        """The step after the calibrated logits."""
+    def strata(self, targets: Targets) -> Indices:
+        """Targets → numbers of groups that every part of a split should have its share of, i64 [N]."""
 
-    def decode(self, output: Floats, classes: Sequence[str], top_k: int) -> dict[str, Any]:
-        """One row of the head's output, f32 [K] → the answer in the response."""
+    def kinds(self, targets: Targets) -> Indices:
+        """Targets → numbers of groups of like examples, i64 [N]: novelty is the distance to the nearest of them."""
+
+    # Answers
+    def output_steps(self) -> tuple[Step, ...]:
+        """The steps after calibrated logits or values."""
+
+    def decide(self, outputs: Floats, targets: Targets, classes: Sequence[str]) -> dict[str, Any]:
+        """Answers f32 [M, K] to unseen examples and what they are → how to read answers; see `Schema.decision`."""
+
+    def decode(self, output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
+        """One row of the head's output, f32 [K] → the answer in the response: {"label", "score", "top"}."""
 
     def doubt(self, outputs: Floats) -> Floats:
         """The chance that each answer is wrong, by the head's own calibrated word: f32 [N, K] → f32 [N], 0 to 1."""
@@ -42,19 +70,29 @@ class Task(Protocol):
     def hesitation(self, outputs: Floats) -> Floats:
         """How near each answer was to being another one: f32 [N, K] → f32 [N], 1 where two are as likely."""
 
-    def metrics(self, probabilities: Floats, targets: Indices, classes: Sequence[str]) -> dict[str, Any]:
-        """Predictions f32 [N, K] against targets i64 [N] → plain numbers, ready for JSON."""
+    # Evidence
+    def metrics(self, outputs: Floats, targets: Targets, schema: Schema) -> dict[str, Any]:
+        """Answers f32 [M, K] against targets → plain numbers, ready for JSON."""
 
-    def kinds(self, targets: Indices) -> Indices:
-        """Targets → numbers of groups of like examples, i64 [N]: novelty is the distance to the nearest of them."""
+    def merits(self, outputs: Floats, targets: Targets, schema: Schema) -> Floats:
+        """How good each answer is, f32 [M], the higher the better: what versions are compared by, answer by answer."""
 
-    def held_out(self, probabilities: Floats, targets: Indices) -> HeldOut | None:
-        """Answers f32 [N, K] on held-out examples → what sets and thresholds to abstain by are made from.
+    def mistakes(self, outputs: Floats, targets: Targets, schema: Schema) -> Floats:
+        """How surely or how far each answer is wrong, f32 [M]; 0 where it is right."""
 
-        None where a task has neither: `coverage` and `abstain` are then refused.
-        """
+    def suspects(self, outputs: Floats, targets: Targets, schema: Schema) -> Suspects:
+        """Which labels M answers to unseen examples speak against."""
 
-    def promised(self, output: Floats, classes: Sequence[str], novelty: float, terms: Terms) -> dict[str, Any]:
+    def regret(self, wanted: Floats, answered: Floats, schema: Schema) -> Floats:
+        """By how much each decision of `answered` is not the one of `wanted`, f32 [N, K] each → f32 [N]; 0: it is."""
+
+    def units(self, schema: Schema) -> Floats:
+        """What counts as one in each output, f32 [K]: 1 for probabilities."""
+
+    def held_out(self, outputs: Floats, targets: Targets, schema: Schema) -> HeldOut:
+        """Answers f32 [M, K] to held-out examples → what sets and thresholds to abstain by are made from."""
+
+    def promised(self, output: Floats, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
         """One row of the head's output, f32 [K] → what `coverage` and `abstain` add to the answer."""
 
 

@@ -1,41 +1,40 @@
 """Classification: each example has one label of a closed set; a head answers with a probability for each."""
 
-import math
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from adapters.errors import InvalidLabel, NotEnoughData
+from adapters.figures import ece, log_loss, wilson
+from adapters.labels import NAMED, clean, some
+from adapters.suspicion import Suspects, suspicion
 from adapters.trust import NOVEL, HeldOut, Terms
-from adapters.types import Example, Floats, Indices, Softmax
+from adapters.types import Example, Floats, Indices, Objective, Schema, Softmax
 
-MAX_LABEL = 200  # characters
+OBJECTIVE: Objective = "softmax"
+OUTPUT, MERIT = "probabilities", "accuracy"
 MIN_CLASSES = 2
 MIN_EXAMPLES = 2  # distinct ones a class: one to train on and one to measure with
-NAMED = 5  # how many offenders a message lists
 MAX_CONFUSION = 200  # classes; the matrix of more is too large for a response and too large to read
-ECE_BINS = 15
-PROBABILITY_FLOOR = 1e-7  # in the log-loss: one sure mistake costs 16 nats, not infinity
+
+parse_label = clean
 
 
-def parse_label(text: str, item: str) -> str:
-    """Strip and NFC-normalise a label, so that two spellings of "café" are one class.
-
-    Raises InvalidLabel, naming `item`, for a label that is empty, too long (MAX_LABEL) or has control characters.
-    """
-    if len(text) > 4 * MAX_LABEL:  # before normalising: a megabyte costs nothing
-        raise InvalidLabel(f"{item}: the label has {len(text):,} characters; at most {MAX_LABEL}", item=item)
-    label = unicodedata.normalize("NFC", text.strip())
-    if not label:
-        raise InvalidLabel(f"{item}: the label is empty; give the name of its class", item=item)
-    if len(label) > MAX_LABEL:
-        raise InvalidLabel(f"{item}: the label has {len(label):,} characters; at most {MAX_LABEL}", item=item)
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in label):  # line breaks, NUL, halves of surrogate pairs
-        raise InvalidLabel(f"{item}: the label {label[:50]!r} has control characters; remove them", item=item)
+def shown(label: str) -> str:
+    """The label itself."""
     return label
+
+
+def names(label: str) -> tuple[str, ...]:
+    """One class."""
+    return (label,)
+
+
+def renamed(label: str, names: Mapping[str, str | None]) -> str | None:
+    """The class's new name; None where it goes."""
+    return names.get(label, label)
 
 
 def check_examples(examples: Sequence[Example]) -> None:
@@ -51,7 +50,7 @@ def check_examples(examples: Sequence[Example]) -> None:
             conflicts.append(_conflict(seen, example) if len(conflicts) < NAMED else "")
     if conflicts:
         raise InvalidLabel(
-            f"the same image has two labels: {_some(conflicts)}; keep one label for each image",
+            f"the same image has two labels: {some(conflicts)}; keep one label for each image",
             item=conflicts[0],
         )
     _check_counts(Counter(example.label for example in first.values()))
@@ -72,16 +71,26 @@ def targets(labels: Sequence[str], classes: Sequence[str]) -> Indices:
         raise InvalidLabel(f"the label {label!r} is not one of the head's classes", item=label) from None
 
 
-def output_step() -> Softmax:
+def strata(targets: Indices) -> Indices:
+    """The classes themselves."""
+    return targets
+
+
+def output_steps() -> tuple[Softmax]:
     """Calibrated logits → probabilities that sum to one."""
-    return Softmax()
+    return (Softmax(),)
 
 
-def decode(output: Floats, classes: Sequence[str], top_k: int) -> dict[str, Any]:
+def decide(outputs: Floats, targets: Indices, classes: Sequence[str]) -> dict[str, Any]:
+    """Nothing to choose: the likeliest class is the answer."""
+    return {}
+
+
+def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
     """Probabilities f32 [K] → {"label", "score", "top": [{"label", "score"}, …]}, best first, ties in class order."""
-    count = max(1, min(top_k, len(classes)))
+    count = max(1, min(top_k, len(output)))
     order = np.argsort(-output, kind="stable")[:count]
-    top = [{"label": classes[k], "score": float(output[k])} for k in order]
+    top = [{"label": schema.classes[k], "score": float(output[k])} for k in order]
     return {**top[0], "top": top}
 
 
@@ -103,13 +112,13 @@ def kinds(targets: Indices) -> Indices:
     return targets
 
 
-def held_out(probabilities: Floats, targets: Indices) -> HeldOut:
+def held_out(probabilities: Floats, targets: Indices, schema: Schema) -> HeldOut:
     """Probabilities f32 [N, K] of held-out examples and what they are, i64 [N]."""
     of_truth = probabilities[np.arange(len(targets)), targets]
     return HeldOut(of_truth, probabilities.max(axis=1), probabilities.argmax(axis=1) == targets)
 
 
-def promised(output: Floats, classes: Sequence[str], novelty: float, terms: Terms) -> dict[str, Any]:
+def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
     """Probabilities f32 [K] → {"set", "coverage"} and {"abstain"}, as asked for.
 
     The set is every label that is probable enough, best first. It is empty where none is: a head that is right more
@@ -118,20 +127,49 @@ def promised(output: Floats, classes: Sequence[str], novelty: float, terms: Term
     found: dict[str, Any] = {}
     if terms.coverage is not None:
         order = np.argsort(-output, kind="stable")
-        found |= {"set": [classes[k] for k in order if output[k] >= terms.least], "coverage": terms.coverage}
+        found |= {"set": [schema.classes[k] for k in order if output[k] >= terms.least], "coverage": terms.coverage}
     if terms.confidence is not None:
         found["abstain"] = bool(output.max() < terms.confidence or novelty > NOVEL)
     return found
 
 
-def metrics(probabilities: Floats, targets: Indices, classes: Sequence[str]) -> dict[str, Any]:
+def merits(outputs: Floats, targets: Indices, schema: Schema) -> Floats:
+    """One for a right answer, zero for a wrong one."""
+    return (outputs.argmax(axis=1) == targets).astype(np.float32)
+
+
+def mistakes(outputs: Floats, targets: Indices, schema: Schema) -> Floats:
+    """The probability of the wrong answer, f32 [M]."""
+    found: Floats = np.where(outputs.argmax(axis=1) == targets, 0, outputs.max(axis=1))
+    return found
+
+
+def suspects(outputs: Floats, targets: Indices, schema: Schema) -> Suspects:
+    """Confident learning."""
+    found = suspicion(outputs, targets)
+    return Suspects(found.score, [schema.classes[k] for k in found.suggested], found.flagged, found.estimate)
+
+
+def regret(wanted: Floats, answered: Floats, schema: Schema) -> Floats:
+    """How much less probable the chosen class is than the best one, f32 [N]."""
+    chosen = np.take_along_axis(wanted, answered.argmax(axis=1)[:, None], axis=1)[:, 0]
+    found: Floats = wanted.max(axis=1) - chosen
+    return found
+
+
+def units(schema: Schema) -> Floats:
+    """Probabilities are."""
+    return np.ones(len(schema.classes), np.float32)
+
+
+def metrics(probabilities: Floats, targets: Indices, schema: Schema) -> dict[str, Any]:
     """Probabilities f32 [N, K], targets i64 [N] → plain floats, ready for JSON.
 
     `accuracy_interval` is the 95 % Wilson interval; `ece` has 15 bins of equal width (Guo et al., ICML 2017);
     `log_loss` is in nats with probabilities clipped at 1e-7; balanced accuracy averages over the classes that occur,
     macro F1 over those that occur or were predicted, as scikit-learn does.
     """
-    predicted = probabilities.argmax(axis=1)
+    classes, predicted = schema.classes, probabilities.argmax(axis=1)
     right = predicted == targets
     confusion = _confusion(targets, predicted, len(classes))
     per_class = _per_class(confusion)
@@ -141,23 +179,14 @@ def metrics(probabilities: Floats, targets: Indices, classes: Sequence[str]) -> 
         "accuracy_interval": wilson(int(right.sum()), len(targets)),
         "balanced_accuracy": float(per_class["recall"][per_class["support"] > 0].mean()),
         "macro_f1": float(per_class["f1"][per_class["occurs"]].mean()),
-        "log_loss": _log_loss(probabilities, targets),
-        "ece": _ece(probabilities.max(axis=1), right),
+        "log_loss": log_loss(probabilities[np.arange(len(targets)), targets]),
+        "ece": ece(probabilities.max(axis=1), right),
         "majority_baseline": float(per_class["support"].max() / len(targets)),
         "per_class": {label: _row(per_class, k) for k, label in enumerate(classes)},
     }
     if len(classes) <= MAX_CONFUSION:
         report["confusion"] = {"labels": list(classes), "matrix": confusion.tolist()}
     return report
-
-
-def wilson(successes: int, trials: int) -> list[float]:
-    """The 95 % Wilson score interval of a share: honest at 0 and 1, where the textbook interval has no width."""
-    z = 1.959964
-    share, n = successes / trials, trials + z * z
-    centre = (successes + z * z / 2) / n
-    half = z * math.sqrt(share * (1 - share) * trials + z * z / 4) / n
-    return [max(0.0, centre - half), min(1.0, centre + half)]
 
 
 def _conflict(one: Example, other: Example) -> str:
@@ -171,19 +200,12 @@ def _check_counts(counts: Counter[str]) -> None:
         raise NotEnoughData(f"there must be at least {MIN_CLASSES} classes, there is {only}; add examples of another")
     short = sorted(label for label, count in counts.items() if count < MIN_EXAMPLES)
     if short:
-        named = _some([repr(label[:50]) for label in short])
+        named = some([repr(label[:50]) for label in short])
         raise NotEnoughData(
             f"each class needs at least {MIN_EXAMPLES} different images, with fewer: {named}; "
             "add images to these classes or leave them out",
             item=short[0],
         )
-
-
-def _some(offenders: Iterable[str]) -> str:
-    """At most five of them, then how many more."""
-    all_of_them = list(offenders)
-    more = f" and {len(all_of_them) - NAMED} more" if len(all_of_them) > NAMED else ""
-    return ", ".join(all_of_them[:NAMED]) + more
 
 
 def _confusion(targets: Indices, predicted: Indices, count: int) -> Indices:
@@ -205,15 +227,3 @@ def _per_class(confusion: Indices) -> dict[str, Any]:
 def _row(per_class: dict[str, Any], k: int) -> dict[str, float | int]:
     scores = {name: float(per_class[name][k]) for name in ("precision", "recall", "f1")}
     return scores | {"support": int(per_class["support"][k])}
-
-
-def _log_loss(probabilities: Floats, targets: Indices) -> float:
-    of_truth = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    return float(-np.log(of_truth.clip(PROBABILITY_FLOOR, 1.0)).mean())
-
-
-def _ece(confidence: Floats, right: Any) -> float:
-    """Expected calibration error: the gap between confidence and accuracy, averaged over bins by their size."""
-    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-    gap = np.bincount(bins, weights=confidence - right, minlength=ECE_BINS)
-    return float(np.abs(gap).sum() / len(confidence))

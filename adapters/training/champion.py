@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
+from adapters import tasks
 from adapters.comparison import gate, honest
 from adapters.runtime.head import Head
 from adapters.store import backbones
@@ -13,11 +14,12 @@ from adapters.store.artifacts import Artifacts
 from adapters.training import drafts
 from adapters.training.drafts import Draft
 from adapters.training.embed import Embedder
-from adapters.types import Backbone, Example, Floats, HeadVersion
+from adapters.types import Backbone, Example, Floats, HeadVersion, Schema
 
 
 def compare(
     draft: Draft,
+    task_name: str,
     live: HeadVersion | None,
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
@@ -26,13 +28,18 @@ def compare(
     """The verdict of the gate on a draft; a head's first version has nobody to lose against."""
     if live is None:
         return {"passed": True, "reason": "there is no live version to compare with", "examples": 0}
+    if live.manifest["task"] != task_name:
+        reason = f"the live version does {live.manifest['task']}: there is nothing to compare"
+        return {"passed": True, "reason": reason, "examples": 0, "against": live.number}
     remembered = honest.remembered(live, artifacts)
     rows = _comparable(draft, live, remembered, artifacts)
     examples = {e.sha256: e for e in draft.examples}
     shared = [examples[draft.held_out[row]] for row in rows]
     ours = drafts.answers(artifacts, draft)[rows]
     theirs = _answers(live, shared, remembered, artifacts, embedder, engine)
-    verdict = gate.compare(ours, draft.classes, theirs, live.manifest["classes"], [e.label for e in shared])
+    task = tasks.get(task_name)
+    read = Schema(tuple(live.manifest["classes"]), live.manifest.get("decision", {}))
+    verdict = gate.compare(task, ours, draft.schema, theirs, read, [e.label for e in shared])
     return verdict | {"against": live.number}
 
 

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from adapters import methods
+from adapters.figures import wilson
 from adapters.inputs import Inputs
 from adapters.methods import Setting
-from adapters.tasks.classification import wilson
 from adapters.training import programs
 from adapters.types import Embeddings, Floats, Indices
 

@@ -1,8 +1,7 @@
 """The data report: what training noticed about the examples. Made from what a job has at hand anyway.
 
-Near-duplicates with the proof that none straddles the split, and, where each example has one class, imbalance,
-suspected labels, outliers, classes that look alike, reliability and the worst mistakes. Every list is capped; counts
-are not.
+Near-duplicates with the proof that none straddles the split, suspected labels, outliers and the worst mistakes, and,
+where each example has one class, classes that look alike and reliability. Every list is capped; counts are not.
 """
 
 import json
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.tasks import Task
 from adapters.training.dataset import Dataset
 from adapters.training.duplicates import Thumbnails, groups
 from adapters.training.evaluate import Measured
@@ -19,8 +19,7 @@ from adapters.training.outliers import outliers
 from adapters.training.race import RaceResult
 from adapters.training.reliability import reliability
 from adapters.training.split import Split
-from adapters.training.suspicion import suspicion
-from adapters.types import Embeddings, Example, Floats, Indices
+from adapters.types import Embeddings, Example, Floats, Indices, Schema, Targets
 
 FORMAT = 1
 MOST = 100  # rows of a list
@@ -31,10 +30,11 @@ Json = dict[str, Any]
 
 def data_report(
     data: Dataset,
+    task: Task,
     classes: Sequence[str],
     embeddings: Embeddings,
     fingerprints: Thumbnails,
-    targets: Indices,
+    targets: Targets,
     grouped: Indices,
     split: Split,
     result: RaceResult,
@@ -42,26 +42,25 @@ def data_report(
 ) -> Json:
     """Figures, race and findings of one job, ready for JSON.
 
-    Embeddings f32 [N, D], fingerprints u8 [N, 256], targets [N] and groups i64 [N], in the order of the data.
+    Embeddings f32 [N, D], fingerprints u8 [N, 256], targets [N] or [N, K] and groups i64 [N], in the order of the data.
     """
     copies = _copies(data, embeddings, fingerprints, grouped)
+    about = _Described(data.examples, task, measured.schema)
     report: Json = {
-        "format": FORMAT, "figures": measured.figures, "race": result.table, "temperature": result.temperature,
+        "format": FORMAT, "figures": measured.figures, "race": result.table, "calibration": result.calibration,
         "winner": {"method": result.method, "hyperparameters": result.hyperparameters},
-        "findings": {"examples": len(data.examples), "duplicates": _duplicates(data.examples, copies, split, targets)},
-        "curve": None,
+        "findings": {"examples": len(data.examples), "duplicates": _duplicates(about, copies, split)},
+        "curve": None, "worst": _worst(about, measured, targets),
     }  # fmt: skip
-    if _one_class_each(targets, measured.probabilities, classes):
-        index, answers = _unseen(result, measured)
-        about = _Described(data.examples, classes)
-        report["reliability"] = reliability(measured.probabilities, targets[measured.index])
-        report["worst"] = _worst(about, measured, targets)
-        report["findings"] |= {
-            "imbalance": _imbalance(targets, classes),
-            "suspected_labels": _suspected(about, index, answers, targets),
-            "outliers": _outliers(about, embeddings, targets, copies),
-            "look_alikes": _look_alikes(measured, embeddings, targets, classes),
-        }
+    report["findings"] |= {
+        "suspected_labels": _suspected(about, result, measured, targets),
+        "outliers": _outliers(about, embeddings, task.kinds(targets), copies),
+    }
+    if "per_class" in measured.figures:
+        report["findings"]["imbalance"] = _imbalance(data.examples, task, classes)
+    if _one_class_each(targets):
+        report["reliability"] = reliability(measured.outputs, targets[measured.index])
+        report["findings"]["look_alikes"] = _look_alikes(measured, embeddings, targets, classes)
     return report
 
 
@@ -74,37 +73,39 @@ def summary(report: Json) -> Json:
     """What of the findings fits beside a job: counts."""
     found = report["findings"]
     short = {"near_duplicate_groups": found["duplicates"]["groups"], "straddling": found["duplicates"]["straddling"]}
-    if "suspected_labels" in found:
-        judged = {key: found["suspected_labels"][key] for key in ("flagged", "judged")}
-        look_alikes = [row["classes"] for row in found["look_alikes"][:3]]
-        short |= {"suspected_labels": judged, "outliers": found["outliers"]["flagged"], "look_alikes": look_alikes}
-        short |= {"imbalance_ratio": found["imbalance"]["ratio"]}
+    judged = {key: found["suspected_labels"][key] for key in ("flagged", "judged")}
+    short |= {"suspected_labels": judged, "outliers": found["outliers"]["flagged"]}
+    if "look_alikes" in found:
+        short["look_alikes"] = [row["classes"] for row in found["look_alikes"][:3]]
+    if "imbalance" in found:
+        short["imbalance_ratio"] = found["imbalance"]["ratio"]
     return short
 
 
 class _Described:
     """Rows of lists: an example in the words of its owner."""
 
-    def __init__(self, examples: Sequence[Example], classes: Sequence[str]) -> None:
-        self.examples, self.classes = examples, classes
+    def __init__(self, examples: Sequence[Example], task: Task, schema: Schema) -> None:
+        self.examples, self.task, self.schema = examples, task, schema
 
     def row(self, position: int, **more: Any) -> Json:
-        return _named(self.examples[position]) | more
+        example = self.examples[position]
+        label = self.task.shown(example.label)
+        return {"sha256": example.sha256, "file_name": example.file_name, "label": label} | more
+
+    def said(self, output: Floats) -> Any:
+        return self.task.decode(output, self.schema, 1)["label"]
 
 
-def _named(example: Example) -> Json:
-    return {"sha256": example.sha256, "file_name": example.file_name, "label": example.label}
-
-
-def _one_class_each(targets: Indices, probabilities: Floats, classes: Sequence[str]) -> bool:
-    """Whether labels are class numbers and answers a probability for each class."""
-    return targets.ndim == 1 and targets.dtype.kind in "iu" and probabilities.shape[1:] == (len(classes),)
+def _one_class_each(targets: Targets) -> bool:
+    """Whether targets are class numbers."""
+    return targets.ndim == 1
 
 
 def _unseen(result: RaceResult, measured: Measured) -> tuple[Indices, Floats]:
     """Every example that a fit which had not seen it was asked about, once: the race's and the test set's."""
     index = np.concatenate([measured.index, result.index])
-    answers = np.concatenate([measured.probabilities, result.probabilities])
+    answers = np.concatenate([measured.outputs, result.outputs])
     kept, first = np.unique(index, return_index=True)
     return kept, answers[first]
 
@@ -117,27 +118,29 @@ def _copies(data: Dataset, embeddings: Embeddings, fingerprints: Thumbnails, gro
     return groups(embeddings, fingerprints, data.sha256s, [None] * len(data.examples))
 
 
-def _duplicates(examples: Sequence[Example], copies: Indices, split: Split, targets: Indices) -> Json:
+def _duplicates(about: _Described, copies: Indices, split: Split) -> Json:
     """Groups of near-duplicates, those with contradicting labels first; files equal in every byte count as one."""
+    examples = about.examples
     order = np.argsort(copies, kind="stable")
     runs = np.split(order, np.flatnonzero(np.diff(copies[order])) + 1) if len(order) else []
     several = sorted((run for run in runs if len(run) > 1), key=len, reverse=True)
     contradicting = [run for run in several if len({examples[i].label for i in run}) > 1]
     agreeing = [run for run in several if len({examples[i].label for i in run}) == 1]
-    listed = [_members(examples, run) for run in [*contradicting, *agreeing][:MOST]]
+    listed = [_members(about, run) for run in [*contradicting, *agreeing][:MOST]]
     return {
         "groups": len(several), "examples": sum(map(len, several)), "contradicting": len(contradicting),
         "straddling": _straddling(several, split), "list": listed,
     }  # fmt: skip
 
 
-def _members(examples: Sequence[Example], run: Indices) -> list[Json]:
+def _members(about: _Described, run: Indices) -> list[Json]:
     """A group's rows, one of each label first: a contradiction is seen at once."""
     seen: Counter[str] = Counter()
     rows = []
-    for example in (examples[i] for i in run):
-        rows.append((seen[example.label], example.label, _named(example)))
-        seen[example.label] += 1
+    for position in run.tolist():
+        label = about.examples[position].label
+        rows.append((seen[label], label, about.row(position)))
+        seen[label] += 1
     return [row for *_, row in sorted(rows, key=lambda r: r[:2])[:MOST_MEMBERS]]
 
 
@@ -153,8 +156,9 @@ def _both(run: set[int], train: set[int], held: set[int]) -> bool:
 
 
 # Classes
-def _imbalance(targets: Indices, classes: Sequence[str]) -> Json:
-    counts = np.bincount(targets, minlength=len(classes))
+def _imbalance(examples: Sequence[Example], task: Task, classes: Sequence[str]) -> Json:
+    counted = Counter(name for e in examples for name in task.names(e.label))
+    counts = np.array([counted[name] for name in classes])
     most, least = int(counts.argmax()), int(counts.argmin())
     return {
         "counts": {label: int(count) for label, count in zip(classes, counts, strict=True)},
@@ -165,7 +169,7 @@ def _imbalance(targets: Indices, classes: Sequence[str]) -> Json:
 
 def _look_alikes(measured: Measured, embeddings: Embeddings, targets: Indices, classes: Sequence[str]) -> list[Json]:
     """Pairs of classes that the head takes for each other, most often confused first."""
-    truth, said = targets[measured.index], measured.probabilities.argmax(axis=1)
+    truth, said = targets[measured.index], measured.outputs.argmax(axis=1)
     wrong = truth != said
     mistakes = Counter(zip(truth[wrong].tolist(), said[wrong].tolist(), strict=True))
     support = np.bincount(truth, minlength=len(classes))
@@ -192,35 +196,35 @@ def _means(embeddings: Embeddings, targets: Indices, wanted: set[int]) -> dict[i
 
 
 # Examples
-def _suspected(about: _Described, index: Indices, answers: Floats, targets: Indices) -> Json:
+def _suspected(about: _Described, result: RaceResult, measured: Measured, targets: Targets) -> Json:
     """Labels that are likely wrong, the likeliest first; judged by fits that had not seen the example."""
-    found = suspicion(answers, targets[index])
+    index, answers = _unseen(result, measured)
+    found = about.task.suspects(answers, targets[index], about.schema)
     flagged = np.flatnonzero(found.flagged)
     ranked = flagged[np.argsort(-found.score[flagged], kind="stable")]
     rows = [
-        about.row(int(index[i]), suggested=about.classes[found.suggested[i]], score=_rounded(found.score[i]))
-        for i in ranked[:MOST]
+        about.row(int(index[i]), suggested=found.suggested[i], score=_rounded(found.score[i])) for i in ranked[:MOST]
     ]
     counts = {"judged": len(index), "examples": len(targets), "flagged": len(flagged)}
     return counts | {"estimate": round(found.estimate, 1), "list": rows}
 
 
-def _outliers(about: _Described, embeddings: Embeddings, targets: Indices, copies: Indices) -> Json:
-    found = outliers(embeddings, targets, copies)
+def _outliers(about: _Described, embeddings: Embeddings, kinds: Indices, copies: Indices) -> Json:
+    found = outliers(embeddings, kinds, copies)
     flagged = np.flatnonzero(found.flagged)
     ranked = flagged[np.argsort(-found.score[flagged], kind="stable")][:MOST]
     rows = [about.row(int(i), score=_rounded(found.score[i])) for i in ranked]
     return {"judged": found.judged, "flagged": len(flagged), "list": rows}
 
 
-def _worst(about: _Described, measured: Measured, targets: Indices) -> list[Json]:
-    """Held-out mistakes, the surest first."""
-    said, truth = measured.probabilities.argmax(axis=1), targets[measured.index]
-    sure = measured.probabilities.max(axis=1)
-    wrong = np.flatnonzero(said != truth)
-    ranked = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST]
+def _worst(about: _Described, measured: Measured, targets: Targets) -> list[Json]:
+    """Held-out mistakes, the surest or largest first."""
+    mistakes = about.task.mistakes(measured.outputs, targets[measured.index], about.schema)
+    wrong = np.flatnonzero(mistakes > 0)
+    ranked = wrong[np.argsort(-mistakes[wrong], kind="stable")][:MOST]
     return [
-        about.row(int(measured.index[i]), predicted=about.classes[said[i]], score=_rounded(sure[i])) for i in ranked
+        about.row(int(measured.index[i]), predicted=about.said(measured.outputs[i]), score=_rounded(mistakes[i]))
+        for i in ranked
     ]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
-from adapters import edits
+from adapters import edits, tasks
 from adapters.store import examples
 from adapters.types import Assignment, Example, Job, JobRequest, SplitName
 
@@ -41,7 +41,7 @@ def assemble(engine: Engine, job: Job) -> Dataset:
 
 def _merged(request: JobRequest, held: list[Example], sent: list[Example]) -> list[Example]:
     if request.edit is not None:
-        return sorted(edits.apply(request.edit, held, sent), key=lambda e: e.sha256)
+        return sorted(edits.apply(tasks.get(request.task), request.edit, held, sent), key=lambda e: e.sha256)
     kept = {e.sha256: e for e in held} if request.mode == "append" else {}
     return sorted((kept | {e.sha256: e for e in sent}).values(), key=lambda e: e.sha256)
 

@@ -14,7 +14,7 @@ from adapters.training.evaluate import Measured
 from adapters.training.race import RaceResult
 from adapters.training.split import Split
 from adapters.training.trust import Trust
-from adapters.types import Assignment, Example, Floats, Indices, Job
+from adapters.types import Assignment, Example, Floats, Indices, Job, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Draft:
 
     program: str  # digest of the program's blob
     classes: tuple[str, ...]
+    decision: dict[str, Any]  # of the schema
     method: str
     setting: dict[str, Any]
     metrics: dict[str, Any]  # the figures of the evaluation
@@ -30,11 +31,16 @@ class Draft:
     examples: list[Example]
     assignments: list[Assignment]
     held_out: list[str]  # SHA-256 of the examples that the figures are from
-    answers: str  # digest of what the candidate said of them: probabilities f32 [M, K]
+    answers: str  # digest of what the candidate said of them: f32 [M, K]
     findings: str  # digest of the data report
     groups: list[int]  # near-duplicate group of each example
     folds: list[list[int]]  # positions held out together: the test set, or each fold of cross-validation
     metadata: dict[str, str]  # that the graph shall carry
+
+    @property
+    def schema(self) -> Schema:
+        """How outputs are read."""
+        return Schema(self.classes, self.decision)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
@@ -67,14 +73,15 @@ def of(
     shas = data.sha256s
     names = split.names(len(shas))
     assignments = [Assignment(e.sha256, e.label, name) for e, name in zip(data.examples, names, strict=True)]
-    race = {"race": result.table, "race_note": result.note, "temperature": result.temperature}
+    race = {"race": result.table, "race_note": result.note, "calibration": result.calibration}
     report = measured.figures | race | {"trust": trusted.facts} | timing
     report["data_report"] = data_report.summary(found)
     held = [split.test] if split.evaluation == "holdout" else [val for _, val in split.folds]
     return Draft(
-        artifacts.put(programs.to_bytes(trusted.program)), classes, result.method, result.hyperparameters,
+        artifacts.put(programs.to_bytes(trusted.program)), classes, measured.schema.decision,
+        result.method, result.hyperparameters,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],
-        artifacts.put(measured.probabilities.astype("<f4").tobytes()), artifacts.put(data_report.to_bytes(found)),
+        artifacts.put(measured.outputs.astype("<f4").tobytes()), artifacts.put(data_report.to_bytes(found)),
         groups.tolist(), [positions.tolist() for positions in held], trusted.metadata,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A program → ONNX, node by node with `onnx.helper`: milliseconds, where a tracing exporter takes seconds.
 
-Input `embedding` f32 [batch, D]; outputs `probabilities` (the task's output) and `logits` (calibrated), f32 [batch, K],
-and `novelty` f32 [batch] where the program has it.
+Input `embedding` f32 [batch, D]; outputs, f32 [batch, K]: `probabilities` and the calibrated `logits` that they are
+made from, or `values`; and `novelty` f32 [batch] where the program has it.
 Everything a prediction needs is inside, so any ONNX runtime gives the same answer.
 """
 
@@ -24,6 +24,7 @@ from adapters.types import (
     Power,
     Relu,
     Scale,
+    Sigmoid,
     Softmax,
     Step,
 )
@@ -31,28 +32,37 @@ from adapters.types import (
 OPSET = 18
 IR_VERSION = 10  # onnxruntime 1.18 and later read it
 PRODUCER = "espalier"
-INPUT, OUTPUT, LOGITS, NOVELTY = "embedding", "probabilities", "logits", "novelty"
+INPUT, PROBABILITIES, LOGITS, VALUES, NOVELTY = "embedding", "probabilities", "logits", "values", "novelty"
 EPSILON = 1e-12  # of L2Normalize; the torch reference has the same
 
 
 def to_onnx(program: HeadProgram, dimension: int, classes: Sequence[str], metadata: dict[str, str]) -> bytes:
-    """The ONNX file of a program that ends in Softmax; the same program and metadata give the same bytes.
+    """The ONNX file of a program; the same program and metadata give the same bytes.
 
     `labels` (a JSON list, in the order of the outputs) joins `metadata` in metadata_props.
-    Raises ValueError when the program does not end in Softmax, and onnx's ValidationError when the graph is wrong.
+    Raises ValueError for a program that ends in logits, and onnx's ValidationError when the graph is wrong.
     """
-    if not program.steps or not isinstance(program.steps[-1], Softmax):
-        raise ValueError("only a program that ends in probabilities can be exported")
+    outputs = _outputs(program)
     graph = _Graph()
-    name = INPUT
+    name, unnamed = INPUT, len(program.steps) - len(outputs)
     for position, step in enumerate(program.steps):
-        last, logits = position == len(program.steps) - 1, position == len(program.steps) - 2
-        name = graph.add(step, name, OUTPUT if last else LOGITS if logits else f"x{position}", f"s{position}")
+        target = f"x{position}" if position < unnamed else outputs[position - unnamed]
+        name = graph.add(step, name, target, f"s{position}")
     _add_novelty(graph, program)
-    model = _model(graph, dimension, len(classes), bool(program.novelty))
+    model = _model(graph, dimension, len(classes), [*reversed(outputs)], bool(program.novelty))
     helper.set_model_props(model, {**metadata, "labels": json.dumps(list(classes), ensure_ascii=False)})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
+
+
+def _outputs(program: HeadProgram) -> list[str]:
+    """What the last steps' tensors are called."""
+    last = program.steps[-1] if program.steps else None
+    if isinstance(last, Softmax | Sigmoid):
+        return [LOGITS, PROBABILITIES]
+    if isinstance(last, Affine):  # back in the units of the targets
+        return [VALUES]
+    raise ValueError("only a program that ends in probabilities or values can be exported")
 
 
 def _add_novelty(graph: "_Graph", program: HeadProgram) -> None:
@@ -98,9 +108,9 @@ def _tensors(graph: onnx.GraphProto) -> list[TensorProto]:
     return found
 
 
-def _model(graph: "_Graph", dimension: int, classes: int, novelty: bool) -> onnx.ModelProto:
+def _model(graph: "_Graph", dimension: int, classes: int, names: list[str], novelty: bool) -> onnx.ModelProto:
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", dimension])]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", classes]) for name in (OUTPUT, LOGITS)]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", classes]) for name in names]
     if novelty:
         outputs.append(helper.make_tensor_value_info(NOVELTY, TensorProto.FLOAT, ["batch"]))
     proto = helper.make_graph(graph.nodes, "head", inputs, outputs, graph.initializers)
@@ -136,6 +146,8 @@ class _Graph:
                 self._node("Mul", [source, self._constant(f"{prefix}.factor", factor)], target)
             case Softmax():
                 self._node("Softmax", [source], target, axis=1)
+            case Sigmoid():
+                self._node("Sigmoid", [source], target)
             case Minimum():
                 self._node("ReduceMin", [source, self._axes(prefix)], target, keepdims=1)
             case Clip(low, high):

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from adapters import tasks
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
 from adapters.store.heads import Publication
+from adapters.tasks import Task
 from adapters.training import drafts
 from adapters.training.drafts import Draft
 from adapters.types import Backbone, Deploy, HeadVersion, Job
@@ -20,11 +22,12 @@ FORMAT = 1
 TOOLS = ("torch", "onnx", "onnxruntime", "numpy", "timm", "pillow", "simplejpeg")
 
 
-def metadata(job: Job, backbone: Backbone) -> dict[str, str]:
+def metadata(job: Job, backbone: Backbone, draft: Draft) -> dict[str, str]:
     """What a head.onnx says of itself, for those who meet it without Espalier."""
     return {
         "espalier.format": str(FORMAT), "espalier.head": job.request.head, "espalier.task": job.request.task,
         "espalier.backbone": backbone.name, "espalier.backbone_digest": backbone.digest,
+        "espalier.decision": json.dumps(draft.decision, sort_keys=True, ensure_ascii=False),
     }  # fmt: skip
 
 
@@ -46,15 +49,16 @@ def publication(
 ) -> Publication:
     """Everything that `heads.publish` writes."""
     report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, artifacts)}
+    report["data"] |= {"classes": _counts(draft, tasks.get(job.request.task))}
     report["deploy"] = _deployed(job.request.deploy, lost, live)
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
         "method": draft.method, "hyperparameters": draft.setting, "seed": job.request.seed,
-        "classes": list(draft.classes), "metrics": draft.metrics, "parity": proven["parity"],
-        "data": report["data"] | {"report": draft.findings},
+        "classes": list(draft.classes), "decision": draft.decision,
+        "metrics": draft.metrics, "parity": proven["parity"], "data": report["data"] | {"report": draft.findings},
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
         "inputs": {"embedding": ["batch", backbone.dimension]},
-        "outputs": {"probabilities": ["batch", len(draft.classes)], "novelty": ["batch"]},
+        "outputs": {tasks.get(job.request.task).OUTPUT: ["batch", len(draft.classes)], "novelty": ["batch"]},
         "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),
     }  # fmt: skip
     dataset = list(zip(draft.examples, draft.assignments, strict=True))
@@ -79,11 +83,15 @@ def _data(draft: Draft, artifacts: Artifacts) -> dict[str, Any]:
     facts = {
         "digest": artifacts.put(dataset_bytes(draft)), "examples": len(draft.examples),
         "splits": dict(sorted(Counter(a.split or "left out" for a in draft.assignments).items())),
-        "classes": dict(sorted(Counter(e.label for e in draft.examples).items())),
     }  # fmt: skip
     if draft.report["evaluation"] == "cross-validation":
         facts["answers"] = artifacts.put(_in_order(draft, artifacts))
     return facts
+
+
+def _counts(draft: Draft, task: Task) -> dict[str, int]:
+    """How many examples speak of each class."""
+    return dict(sorted(Counter(name for e in draft.examples for name in task.names(e.label)).items()))
 
 
 def _in_order(draft: Draft, artifacts: Artifacts) -> bytes:

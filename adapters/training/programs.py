@@ -22,12 +22,15 @@ from adapters.types import (
     Power,
     Relu,
     Scale,
+    Sigmoid,
     Softmax,
     Step,
 )
 
 EPSILON = 1e-12  # of L2Normalize; the exported graph has the same
-KINDS = {kind.__name__: kind for kind in (Power, L2Normalize, Affine, Linear, Relu, Scale, Softmax, Minimum, Clip)}
+KINDS = {
+    kind.__name__: kind for kind in (Power, L2Normalize, Affine, Linear, Relu, Scale, Softmax, Sigmoid, Minimum, Clip)
+}
 CHUNK = 8192  # rows at a time: bounds memory whatever N is
 
 
@@ -137,6 +140,7 @@ _REFERENCE: dict[str, Any] = {
     "Relu": lambda x: x.relu(),
     "Scale": lambda x, factor: x * factor,
     "Softmax": lambda x: x.softmax(dim=1),
+    "Sigmoid": lambda x: x.sigmoid(),
     "Minimum": lambda x: x.min(dim=1, keepdim=True).values,
     "Clip": lambda x, low, high: x.clamp(low, high),
 }

@@ -1,7 +1,7 @@
 """The race: every candidate is fitted on the same folds, the best by evidence is fitted again on all, calibrated.
 
-Candidates are compared by calibrated log-loss, not by accuracy: it sees confidence as well as decisions, so it tells
-candidates apart on few examples, and it is what the temperature improves.
+Candidates are compared by the calibrated loss of the task's objective, not by accuracy: log-loss sees confidence as
+well as decisions, so it tells candidates apart on few examples, and it is what calibration improves.
 """
 
 import os
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from adapters import methods
-from adapters.errors import InvalidHyperparameter
+from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.inputs import Inputs
 from adapters.methods import Regime, Setting
 from adapters.tasks import Task
-from adapters.training import programs
-from adapters.training.calibrate import temperature
+from adapters.training import objectives, programs
+from adapters.training.objectives import Calibration
 from adapters.training.split import Fold, Split
-from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale
+from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale, Step, Targets
 
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
 
@@ -45,15 +45,17 @@ class RaceResult:
     """The winner, ready to export, and the evidence."""
 
     program: HeadProgram  # embedding → the task's output
+    uncalibrated: HeadProgram  # the same without calibration
     method: str
     hyperparameters: Setting
     table: list[
         Row
-    ]  # best first, ready for JSON: method, hyperparameters, log_loss, standard_error, accuracy, folds, seconds
+    ]  # best first, ready for JSON: method, hyperparameters, loss, standard_error, a score, folds, seconds
     note: str  # what was tried, and what was not for want of time
-    probabilities: Floats  # [M, K], of the winner for `index`, from fits that had not seen them
+    outputs: Floats  # [M, K], of the winner for `index`, from fits that had not seen them
+    unscaled: Floats  # [M, K], the same without calibration
     index: Indices  # [M], positions in the data that the race was given
-    temperature: float
+    calibration: dict[str, Any]  # ready for JSON
     seconds: float
 
 
@@ -61,10 +63,11 @@ class RaceResult:
 class _Candidate:
     method: str
     setting: Setting
-    folds: list[Floats] = field(default_factory=list)  # logits [M, K] of each fold that it ran
+    folds: list[Floats] = field(default_factory=list)  # raw outputs [M, K] of each fold that it ran
     program: HeadProgram | None = None  # of the last fold: where the final fit may begin
     seconds: float = 0.0
     row: Row = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 _Fitted = list[tuple[_Candidate, HeadProgram, Floats, float]]  # with what it says of the unseen, and its seconds
@@ -72,7 +75,7 @@ _Fitted = list[tuple[_Candidate, HeadProgram, Floats, float]]  # with what it sa
 
 def race(
     embeddings: Embeddings,
-    targets: Indices,
+    targets: Targets,
     classes: Sequence[str],
     split: Split,
     task: Task,
@@ -83,35 +86,38 @@ def race(
     cancelled: Callable[[], None],
     budget: float | None = None,
 ) -> RaceResult:
-    """Choose and train a head on embeddings f32 [N, D] with targets i64 [N].
+    """Choose and train a head on embeddings f32 [N, D] with the task's targets, [N] or [N, K].
 
     `method` is a name or "auto", which races every method that suits the data. `report` gets
     {"method", "done", "of", "rows"} for each method; `cancelled` is called often and raises Cancelled. `budget` is in
     estimated seconds of one core, so that the same data and seed give the same race on a busy machine.
-    Raises InvalidInput for an unknown method, InvalidHyperparameter for what it does not take.
+    Raises InvalidInput for a method that is unknown or cannot do the task, InvalidHyperparameter for what it does not
+    take.
     """
     began = time.perf_counter()
-    data = _Data(embeddings, targets, len(classes), split.rest)
-    regime = _regime(data, targets, split)
+    data = _Data(embeddings, targets, len(classes), split.rest, task)
+    regime = _regime(data, split)
     candidates, note = _entered(method, hyperparameters, regime, len(split.folds), budget)
     if not split.folds:
-        return _unraced(data, split, candidates, task, seed, cancelled, began)
+        return _unraced(data, split, candidates, seed, cancelled, began)
     _run(data, split, candidates, seed, cancelled)
     _tell(candidates, split, data, report)
     winner = _winner(candidates, len(split.folds))
-    logits = np.concatenate(winner.folds)
+    raw = np.concatenate(winner.folds)
     start = [winner.program] if winner.program else None
     program = _fit(data, split.rest, winner.method, [winner.setting], seed, cancelled, start, final=True)[0]
-    heat: float = winner.row["temperature"]
+    calibrated = winner.calibration.steps
     return RaceResult(
-        program=program.then(Scale(1 / heat), task.output_step()),
+        program=program.then(*calibrated, *data.finish),
+        uncalibrated=program.then(*data.finish),
         method=winner.method,
         hyperparameters=winner.setting,
-        table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["log_loss"])),
+        table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
         note=note,
-        probabilities=(torch.from_numpy(logits) / heat).softmax(dim=1).numpy(),
+        outputs=programs.run(HeadProgram((*calibrated, *data.finish)), raw),
+        unscaled=programs.run(HeadProgram(data.finish), raw),
         index=np.concatenate([val for _, val in split.folds]),
-        temperature=heat,
+        calibration=winner.calibration.facts,
         seconds=time.perf_counter() - began,
     )
 
@@ -119,12 +125,16 @@ def race(
 class _Data:
     """The examples of a race. Those of the test set lend nothing, not even to a mean."""
 
-    def __init__(self, embeddings: Embeddings, targets: Indices, classes: int, rest: Indices) -> None:
+    def __init__(self, embeddings: Embeddings, targets: Targets, classes: int, rest: Indices, task: Task) -> None:
+        self.objective, self.goal = task.OBJECTIVE, objectives.get(task.OBJECTIVE)
+        scaled, back = self.goal.scaled(targets, rest)
+        self.finish: tuple[Step, ...] = (*back, *task.output_steps())  # after calibration
+        self.truth = scaled  # i64 [N] or f32 [N, K]
         self.embeddings = torch.from_numpy(embeddings).to(programs.device())  # f32 [N, D]
-        self.targets = torch.from_numpy(targets)  # i64 [N], on the CPU
+        self.targets = torch.from_numpy(scaled)  # on the CPU
         self.classes = classes
         self.dimension = embeddings.shape[1]
-        self.position = torch.full((len(targets),), -1)
+        self.position = torch.full((len(scaled),), -1)
         self.position[torch.from_numpy(rest)] = torch.arange(len(rest))
         self.rest = Inputs(self.rows(rest))
 
@@ -150,7 +160,7 @@ class _Data:
 @dataclass(frozen=True, slots=True)
 class _Fold:
     inputs: Inputs
-    targets: torch.Tensor  # i64 [N]
+    targets: torch.Tensor  # i64 [N] or f32 [N, K]
     unseen: torch.Tensor  # f32 [M, D]
 
 
@@ -190,15 +200,23 @@ def _excuse(left_out: list[tuple[float, str, Any, list[Setting]]], budget: float
 def _groups(method: str, hyperparameters: dict[str, Any], regime: Regime) -> list[tuple[str, list[Setting]]]:
     """(method, settings with one kind of inputs), the first kinds of all methods before their second ones."""
     if method != "auto":
+        _require_fit(method, regime)
         checked = methods.check(method, hyperparameters)
         return _by_inputs(method, methods.get(method).settings(checked, regime))
     if hyperparameters:
         first = next(iter(hyperparameters))[:80]
         raise InvalidHyperparameter(f"hyperparameter {first!r} needs a method; `auto` takes none", item=first)
-    promises = {name: methods.get(name).promise(regime) for name in methods.names()}
+    able = [name for name in methods.names() if regime.objective in methods.get(name).OBJECTIVES]
+    promises = {name: methods.get(name).promise(regime) for name in able}
     suited = sorted((name for name in promises if promises[name]), key=lambda name: -promises[name])
     groups = [_by_inputs(name, methods.get(name).settings(methods.check(name, {}), regime)) for name in suited]
     return [group for rank in zip_longest(*groups) for group in rank if group is not None]
+
+
+def _require_fit(method: str, regime: Regime) -> None:
+    if regime.objective not in methods.get(method).OBJECTIVES:
+        able = ", ".join(name for name in methods.names() if regime.objective in methods.get(name).OBJECTIVES)
+        raise InvalidInput(f"the method {method!r} cannot do this task; these can: auto, {able}", item="method")
 
 
 def _by_inputs(name: str, settings: list[Setting]) -> list[tuple[str, list[Setting]]]:
@@ -212,11 +230,10 @@ def _seconds(work: float, regime: Regime, folds: int, new_inputs: bool) -> float
     return (basis + work * (1 + LATER_FOLDS * (folds - 1))) / SPEED[programs.device().type]
 
 
-def _regime(data: _Data, targets: Indices, split: Split) -> Regime:
-    counts = np.bincount(targets[split.rest], minlength=data.classes)
-    return Regime(
-        len(split.rest), data.dimension, data.classes, int(counts.min()), float(np.median(counts)), int(counts.max())
-    )
+def _regime(data: _Data, split: Split) -> Regime:
+    counts = data.goal.counts(data.truth[split.rest], data.classes)
+    spread = (int(counts.min()), float(np.median(counts)), int(counts.max()))
+    return Regime(len(split.rest), data.dimension, data.classes, *spread, data.objective)
 
 
 def _run(data: _Data, split: Split, candidates: list[_Candidate], seed: int, cancelled: Callable[[], None]) -> None:
@@ -229,7 +246,7 @@ def _run(data: _Data, split: Split, candidates: list[_Candidate], seed: int, can
 
     def fit(fold: _Fold, mine: list[_Candidate]) -> _Fitted:
         cancelled()
-        return _fit_fold(fold, data.classes, mine, seed, cancelled)
+        return _fit_fold(fold, data, mine, seed, cancelled)
 
     def fit_all(fold: Fold) -> _Fitted:
         view = data.fold(fold)
@@ -255,20 +272,21 @@ def _by_method(candidates: list[_Candidate]) -> list[list[_Candidate]]:
 
 
 def _fit_fold(
-    fold: _Fold, classes: int, candidates: list[_Candidate], seed: int, cancelled: Callable[[], None]
+    fold: _Fold, data: _Data, candidates: list[_Candidate], seed: int, cancelled: Callable[[], None]
 ) -> _Fitted:
     """Fit the candidates of one method; what they say of examples that they did not see, and the seconds of each."""
     began = time.perf_counter()
     settings = [candidate.setting for candidate in candidates]
-    fitted = methods.get(candidates[0].method).fit(fold.inputs, fold.targets, classes, settings, seed, cancelled)
-    logits = programs.run_all(fitted, fold.unseen)
+    method = methods.get(candidates[0].method)
+    fitted = method.fit(fold.inputs, fold.targets, data.classes, settings, seed, cancelled, objective=data.objective)
+    raw = programs.run_all(fitted, fold.unseen)
     share = (time.perf_counter() - began) / len(candidates)  # they are solved together
-    return [(c, program, said, share) for c, program, said in zip(candidates, fitted, logits, strict=True)]
+    return [(c, program, said, share) for c, program, said in zip(candidates, fitted, raw, strict=True)]
 
 
 def _keep(fits: Iterable[_Fitted]) -> None:
-    for candidate, program, logits, seconds in chain.from_iterable(fits):
-        candidate.folds.append(logits)
+    for candidate, program, raw, seconds in chain.from_iterable(fits):
+        candidate.folds.append(raw)
         candidate.program = program
         candidate.seconds += seconds
 
@@ -280,7 +298,7 @@ def _survivors(candidates: list[_Candidate], split: Split, data: _Data) -> list[
     """
     for candidate in candidates:
         candidate.row = _measure(candidate, split, data)
-    best = sorted(candidates, key=lambda candidate: candidate.row["log_loss"])[:SURVIVORS]
+    best = sorted(candidates, key=lambda candidate: candidate.row["loss"])[:SURVIVORS]
     return [candidate for candidate in candidates if candidate in best]
 
 
@@ -299,7 +317,6 @@ def _unraced(
     data: _Data,
     split: Split,
     candidates: list[_Candidate],
-    task: Task,
     seed: int,
     cancelled: Callable[[], None],
     began: float,
@@ -309,9 +326,10 @@ def _unraced(
     program = _fit(data, split.rest, chosen.method, [chosen.setting], seed, cancelled, final=True)[0]
     nothing = np.zeros((0, data.classes), np.float32)
     note = "no two examples of a class to compare candidates with; class means were taken on trust"
+    finished = (program.then(Scale(1 / ON_TRUST), *data.finish), program.then(*data.finish))
     return RaceResult(
-        program.then(Scale(1 / ON_TRUST), task.output_step()), chosen.method, chosen.setting, [], note, nothing,
-        np.zeros(0, np.int64), ON_TRUST, time.perf_counter() - began,
+        *finished, chosen.method, chosen.setting, [], note, nothing, nothing, np.zeros(0, np.int64),
+        {"temperature": ON_TRUST}, time.perf_counter() - began,
     )  # fmt: skip
 
 
@@ -326,40 +344,35 @@ def _fit(
     final: bool = False,
 ) -> list[HeadProgram]:
     targets = data.targets[torch.from_numpy(rows)].to(data.embeddings.device)
-    return methods.get(name).fit(data.inputs(rows), targets, data.classes, settings, seed, cancelled, start, final)
-
-
-def _losses(logits: Floats, targets: Indices) -> tuple[Floats, float]:
-    """Calibrated log-loss of each answer, in nats, and the temperature."""
-    heat = temperature(logits, targets)
-    scaled = torch.from_numpy(logits) / heat
-    return torch.nn.functional.cross_entropy(scaled, torch.from_numpy(targets), reduction="none").numpy(), heat
+    return methods.get(name).fit(
+        data.inputs(rows), targets, data.classes, settings, seed, cancelled, start, final, data.objective
+    )
 
 
 def _measure(candidate: _Candidate, split: Split, data: _Data) -> Row:
-    """The figures of one candidate on the folds that it ran."""
-    logits = np.concatenate(candidate.folds)
-    index = np.concatenate([val for _, val in split.folds[: len(candidate.folds)]])
-    targets = data.targets[torch.from_numpy(index)].numpy()
-    losses, heat = _losses(logits, targets)
+    """The figures of one candidate on the folds that it ran, after a calibration of its own."""
+    raw = np.concatenate(candidate.folds)
+    targets = data.truth[np.concatenate([val for _, val in split.folds[: len(candidate.folds)]])]
+    candidate.calibration = data.goal.calibrate(raw, targets)
+    calibrated = programs.run(HeadProgram(candidate.calibration.steps), raw)
+    losses = data.goal.losses(calibrated, targets)
     return {
         "method": candidate.method,
         "hyperparameters": candidate.setting,
-        "log_loss": float(losses.mean()),
+        "loss": float(losses.mean()),
         "standard_error": float(losses.std() / max(len(losses), 1) ** 0.5),
-        "accuracy": float((logits.argmax(axis=1) == targets).mean()),
-        "temperature": heat,
+        **data.goal.score(calibrated, targets),
         "folds": len(candidate.folds),
         "seconds": round(candidate.seconds, 4),
     }
 
 
 def _winner(candidates: list[_Candidate], folds: int) -> _Candidate:
-    """The least log-loss of those that ran every fold; within a tie, the more regularised of the same method.
+    """The least loss of those that ran every fold; within a tie, the more regularised of the same method.
 
     Methods list the more regularised first.
     """
     finished = [c for c in candidates if c.row["folds"] == folds]
-    best = min(finished, key=lambda c: c.row["log_loss"])
-    limit = best.row["log_loss"] + TIE * best.row["standard_error"]
-    return next(c for c in finished if c.method == best.method and c.row["log_loss"] <= limit)
+    best = min(finished, key=lambda c: c.row["loss"])
+    limit = best.row["loss"] + TIE * best.row["standard_error"]
+    return next(c for c in finished if c.method == best.method and c.row["loss"] <= limit)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.tasks.classification import wilson
+from adapters.figures import wilson
 from adapters.types import Floats, Indices
 
 BINS = 10

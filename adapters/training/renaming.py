@@ -1,7 +1,7 @@
 """Renaming classes: a new version with the same weights; only what its outputs are called changes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from sqlalchemy.engine import Engine
 
-from adapters import edits
+from adapters import edits, tasks
 from adapters.errors import Conflict, ParityError
 from adapters.runtime.head import Head
 from adapters.store import examples, heads
@@ -19,7 +19,7 @@ from adapters.store.heads import Publication
 from adapters.types import Edit, HeadVersion, Job
 
 PROBES = 64  # rows of noise on which the two graphs must agree to the last bit
-LABELS = "labels"  # the key in metadata_props
+LABELS, DECISION = "labels", "espalier.decision"  # keys in metadata_props
 
 
 def publish(job: Job, engine: Engine, artifacts: Artifacts) -> int:
@@ -37,13 +37,15 @@ def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersio
     source = live or _newest(engine, job.request.head)
     assert job.request.edit is not None
     stored = examples.of_head(engine, job.request.head)
-    names = edits.names(job.request.edit, {example.label for example, _ in stored})
+    task = tasks.get(job.request.task)
+    names = edits.names(job.request.edit, {name for example, _ in stored for name in task.names(example.label)})
     classes = _renamed(source, job.request.edit)
-    graph = renamed(artifacts.get(source.digest), classes, source.manifest["inputs"]["embedding"][1])
-    dataset = [
-        (replace(e, label=str(names[e.label])), replace(a, label=str(names[a.label]))) for e, a in stored
-    ]  # fmt: skip
     facts = _manifest(job.id, job.request.edit, source, classes)
+    graph = renamed(artifacts.get(source.digest), facts, source.manifest["inputs"]["embedding"][1])
+    dataset = [
+        (replace(e, label=str(task.renamed(e.label, names))), replace(a, label=str(task.renamed(a.label, names))))
+        for e, a in stored
+    ]
     report = {k: facts[k] for k in ("data", "parity", "gate", "renamed")} | {"deploy": _deployed(live)}
     expected = live.number if live else None
     return Publication(
@@ -51,12 +53,16 @@ def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersio
     )
 
 
-def renamed(graph: bytes, classes: Sequence[str], dimension: int) -> bytes:
-    """A head.onnx whose metadata names its outputs anew. Raises ParityError unless it answers exactly as before."""
+def renamed(graph: bytes, facts: Mapping[str, Any], dimension: int) -> bytes:
+    """A head.onnx whose metadata names its outputs as its new manifest does.
+
+    Raises ParityError unless it answers exactly as before.
+    """
     model = onnx.load_from_string(graph)
+    told = {LABELS: json.dumps(facts["classes"], ensure_ascii=False)}
+    told[DECISION] = json.dumps(facts.get("decision", {}), sort_keys=True, ensure_ascii=False)
     for entry in model.metadata_props:
-        if entry.key == LABELS:
-            entry.value = json.dumps(list(classes), ensure_ascii=False)
+        entry.value = told.get(entry.key, entry.value)
     made = model.SerializeToString(deterministic=True)
     probes = np.random.default_rng(0).normal(size=(PROBES, dimension)).astype(np.float32)
     if not np.array_equal(Head.from_bytes(graph).run(probes), Head.from_bytes(made).run(probes)):
@@ -84,8 +90,13 @@ def _manifest(job_id: str, edit: Edit, source: HeadVersion, classes: list[str]) 
     data: dict[str, Any] = source.manifest["data"]
     counts = {new.get(label, label): count for label, count in data.get("classes", {}).items()}
     verdict = {"passed": True, "examples": 0, "reason": "the same weights under other names: nothing to compare"}
+    decision = {
+        key: {new.get(name, name): value for name, value in values.items()}
+        for key, values in source.manifest.get("decision", {}).items()
+    }
     return source.manifest | {
-        "job": job_id, "created_at": now().isoformat(), "classes": classes, "data": data | {"classes": counts},
+        "job": job_id, "created_at": now().isoformat(), "classes": classes, "decision": decision,
+        "data": data | {"classes": counts},
         "gate": verdict, "renamed": {"from_version": source.number, "names": edit.rename},
     }  # fmt: skip
 

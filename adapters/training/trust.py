@@ -8,7 +8,7 @@ from adapters.tasks import Task
 from adapters.training import novelty
 from adapters.training.evaluate import Measured
 from adapters.training.split import Split
-from adapters.types import Embeddings, HeadProgram, Indices
+from adapters.types import Embeddings, HeadProgram, Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +16,22 @@ class Trust:
     """The program with its novelty, and what goes beside it."""
 
     program: HeadProgram
-    facts: dict[str, Any]  # for the manifest and the report: {"held_out", "novelty", "abstain"}
+    facts: dict[str, Any]  # for the manifest and the report: {"held_out", "novelty", "options", "abstain"}
     metadata: dict[str, str]  # for the graph: what sets are made from
 
 
 def learn(
-    program: HeadProgram, task: Task, measured: Measured, embeddings: Embeddings, targets: Indices, split: Split
+    program: HeadProgram, task: Task, measured: Measured, embeddings: Embeddings, targets: Targets, split: Split
 ) -> Trust:
-    """Novelty, thresholds to abstain by, and probabilities for sets, all from held-out examples.
+    """Novelty, thresholds to abstain by, and what sets and intervals are made from, all from held-out examples.
 
     With cross-validation these are answers of fits without the example, which saw less than the final head did: its
     own are a little better, so that coverage errs to the safe side (cross-conformal, Vovk 2015).
     """
     novel = novelty.fit(embeddings, task.kinds(targets), split)
     facts: dict[str, Any] = {"held_out": len(measured.index), "novelty": {"threshold": trust.NOVEL}}
-    with_novelty = replace(program, novelty=novel.steps)
-    held_out = task.held_out(measured.probabilities, targets[measured.index])
-    if held_out is None:
-        return Trust(with_novelty, facts, {})
-    facts["abstain"] = trust.thresholds(held_out)
-    return Trust(with_novelty, facts, {trust.KEY: trust.pack(held_out.of_truth)})
+    held_out = task.held_out(measured.outputs, targets[measured.index], measured.schema)
+    facts["options"] = ["coverage"]
+    if held_out.confidence is not None:
+        facts |= {"options": ["coverage", "abstain"], "abstain": trust.thresholds(held_out)}
+    return Trust(replace(program, novelty=novel.steps), facts, {trust.KEY: trust.pack(held_out.of_truth)})

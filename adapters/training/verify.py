@@ -5,6 +5,7 @@ that serving uses run the graph at every batch size that serving uses, on real e
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,26 @@ import torch
 
 from adapters.errors import ParityError
 from adapters.runtime.head import Head, HeadAnswers
+from adapters.tasks import Task
 from adapters.training import programs
-from adapters.types import Embeddings, Floats, HeadProgram
+from adapters.types import Embeddings, Floats, HeadProgram, Schema
 
-TOLERANCE = 1e-4  # of a probability
+TOLERANCE = 1e-4  # of a probability, or of the spread of a value
 FEW = 128  # rows that go through in small batches
 LARGEST_BATCH = 1024  # as many images as one /predict takes by default
 LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
 EXTREMES = 3  # rows of them
-TIE = 1e-6  # of a probability: classes this close are equally good decisions
+TIE = 1e-6  # of a probability: decisions this close are equally good
 
 
-def verify(onnx_bytes: bytes, program: HeadProgram, embeddings: Embeddings, batch_max: int) -> dict[str, Any]:
+def verify(
+    onnx_bytes: bytes, program: HeadProgram, embeddings: Embeddings, batch_max: int, task: Task, schema: Schema
+) -> dict[str, Any]:
     """Compare the served graph with torch on embeddings f32 [N, D], N ≥ 1, and on zeros and large values.
 
     Returns {"max_difference", "tolerance", "decisions", "batches"}, ready for JSON. Raises ParityError where a
-    probability (or the novelty) differs by more than 1e-4, a decision differs, or an answer is not finite.
+    probability (or the novelty, or a value in units of its spread) differs by more than 1e-4, a decision differs, or
+    an answer is not finite.
     """
     head = Head.from_bytes(onnx_bytes)
     batches = sorted({1, 2, batch_max})
@@ -35,7 +40,8 @@ def verify(onnx_bytes: bytes, program: HeadProgram, embeddings: Embeddings, batc
     wanted = programs.run(program, probes)
     slack = _slack(program, probes, wanted)
     novelty = programs.novelty(program, probes) if program.novelty else None
-    worst = max(_compare(head, probes, wanted, slack, novelty, size) for size in batches)
+    judged = _Judge(task, schema)
+    worst = max(_compare(head, probes, wanted, slack, novelty, size, judged) for size in batches)
     return {"max_difference": worst, "tolerance": TOLERANCE, "decisions": len(probes), "batches": batches}
 
 
@@ -57,7 +63,15 @@ def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:
     return slack
 
 
-def _compare(head: Head, probes: Embeddings, wanted: Floats, slack: Floats, novelty: Floats | None, size: int) -> float:
+def _compare(
+    head: Head,
+    probes: Embeddings,
+    wanted: Floats,
+    slack: Floats,
+    novelty: Floats | None,
+    size: int,
+    judged: "_Judge",
+) -> float:
     """The largest difference when the probes go through in batches of `size`, the last one filled up by repetition."""
     # The extreme rows are the last ones; a thousand single runs would prove no more than a hundred and take 0.1 s.
     few = np.arange(len(probes))[-min(len(probes), max(size, FEW)) :]
@@ -66,7 +80,7 @@ def _compare(head: Head, probes: Embeddings, wanted: Floats, slack: Floats, nove
     answered = np.concatenate([a.output for a in answers])
     if answered.shape != (len(rows), wanted.shape[1]) or not np.isfinite(answered).all():
         raise ParityError(f"at batch {size} the exported graph does not answer with finite numbers of the right shape")
-    worst = _difference(answered, wanted[rows], slack[rows], size)
+    worst = judged.difference(answered, wanted[rows], slack[rows], size)
     return worst if novelty is None else max(worst, _novelty_difference(answers, novelty[rows], size))
 
 
@@ -82,11 +96,21 @@ def _novelty_difference(answers: Sequence[HeadAnswers], wanted: Floats, size: in
     return worst
 
 
-def _difference(answered: Floats, wanted: Floats, slack: Floats, size: int) -> float:
-    worst = float((np.abs(answered - wanted) - slack).max())
-    if worst > TOLERANCE:
-        raise ParityError(f"at batch {size} the exported graph differs from torch by {worst:.2g} (at most {TOLERANCE})")
-    chosen = np.take_along_axis(wanted, answered.argmax(axis=1)[:, None], axis=1)
-    if (wanted.max(axis=1, keepdims=True) - chosen > TIE + slack).any():
-        raise ParityError(f"at batch {size} the exported graph decides differently from torch")
-    return max(worst, 0.0)
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What counts as the same answer."""
+
+    task: Task
+    schema: Schema
+
+    def difference(self, answered: Floats, wanted: Floats, slack: Floats, size: int) -> float:
+        """The largest, in units of the outputs. Raises ParityError."""
+        units = self.task.units(self.schema)
+        worst = float(((np.abs(answered - wanted) - slack) / units).max())
+        if worst > TOLERANCE:
+            raise ParityError(
+                f"at batch {size} the exported graph differs from torch by {worst:.2g} (at most {TOLERANCE})"
+            )
+        if (self.task.regret(wanted, answered, self.schema) > TIE + slack[:, 0]).any():
+            raise ParityError(f"at batch {size} the exported graph decides differently from torch")
+        return max(worst, 0.0)

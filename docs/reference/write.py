@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 
-from adapters import errors
+from adapters import errors, tasks
 from adapters import methods as training_methods
 from service import api, telemetry
 from service.errors import status_of
@@ -23,7 +23,7 @@ need nothing else.
 METHODS = """# Methods
 
 How a head can be trained: `method` of `POST /finetune`, with `hyperparameters` as a JSON object. `GET /methods` has the
-same as JSON schemas. `auto` races all that suit the data within `budget` and takes the best by calibrated log-loss on
+same as JSON schemas. `auto` races all that suit the data within `budget` and takes the best by calibrated loss on
 examples that the candidate was not fitted on."""
 
 ERRORS = """# Errors
@@ -97,7 +97,8 @@ def methods() -> str:
     for name in training_methods.names():
         method = training_methods.get(name)
         lines += ["", f"## {name}", "", (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " "), ""]
-        lines += ["| hyperparameter | default | meaning |", "|---|---|---|"]
+        able = [task for task in tasks.names() if tasks.get(task).OBJECTIVE in method.OBJECTIVES]
+        lines += [f"For {', '.join(able)}.", "", "| hyperparameter | default | meaning |", "|---|---|---|"]
         for key, field in method.Hyperparameters.model_fields.items():
             lines.append(f"| `{key}` | `{field.default}` | {field.description} |")
     return "\n".join([*lines, ""])

@@ -21,4 +21,4 @@ def list_backbones(ctx: Ctx) -> BackboneList:
 def list_methods(ctx: Ctx) -> MethodList:
     """The training methods and what their hyperparameters mean, as the workers of this installation have them."""
     found = capabilities.of_kind(ctx.engine, "method")
-    return MethodList(methods=[MethodView(name=name, hyperparameters=schema) for name, schema in found.items()])
+    return MethodList(methods=[MethodView.of(name, schema) for name, schema in found.items()])

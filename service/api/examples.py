@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from adapters import tasks
 from adapters.modalities import image
 from adapters.store import examples as store
 from adapters.store import heads
@@ -41,7 +42,8 @@ def list_examples(
     if not page:
         heads.summary(ctx.engine, head)  # raises HeadNotFound
     last = page[-1][0].sha256 if len(page) == limit else None
-    return ExamplePage(examples=[ExampleView.of(*row) for row in page], next=last)
+    task = tasks.get(heads.find_task(ctx.engine, head) or "classification")
+    return ExamplePage(examples=[ExampleView.of(task, *row) for row in page], next=last)
 
 
 @router.get("/{sha256}/image", responses=PROBLEMS, response_class=Response)

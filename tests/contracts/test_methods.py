@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from adapters import methods
+from adapters import methods, tasks
 from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.inputs import Inputs
 from adapters.methods import Regime
@@ -16,9 +16,10 @@ from adapters.runtime.head import Head
 from adapters.training import export, novelty, programs
 from adapters.training.split import split
 from adapters.training.verify import verify
-from adapters.types import HeadProgram, Linear, Softmax
+from adapters.types import HeadProgram, Linear, Schema, Softmax
 
 CLASSES, DIMENSION = 3, 24
+TASK, SCHEMA = tasks.get("classification"), Schema(tuple("abc"))
 SHAPES = {"few": 9, "many": 120}  # N < D and N > D
 
 
@@ -143,7 +144,7 @@ def test_novelty_joins_a_program_and_changes_no_answer(name, count):
         answers = Head.from_bytes(graph).answer(inputs.numpy())
         np.testing.assert_allclose(answers.output, programs.run(program, inputs), atol=1e-5)
         assert answers.novelty is not None and ((answers.novelty >= 0) & (answers.novelty <= 1)).all()
-        verify(graph, replace(program, novelty=steps), inputs.numpy(), 16)
+        verify(graph, replace(program, novelty=steps), inputs.numpy(), 16, TASK, SCHEMA)
 
 
 def test_features_that_never_vary_do_no_harm(name, count):

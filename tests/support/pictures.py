@@ -81,3 +81,14 @@ def zipped(files: Iterable[tuple[str, bytes]]) -> bytes:
         for name, data in files:
             archive.writestr(name, data)
     return out.getvalue()
+
+
+def scene(kinds: Sequence[str], seed: int, share: float = 0.4) -> bytes:
+    """One picture of several shapes, or none, each `share` of its side large and in a corner of its own."""
+    random = np.random.default_rng([seed, 77])
+    ground = random.integers(90, 160, (SIDE // 8, SIDE // 8), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    image = Image.fromarray(ground).convert("RGB")
+    draw, half, size = ImageDraw.Draw(image), SIDE // 2, int(share * SIDE)
+    for corner, kind in zip(random.permutation(4).tolist(), kinds, strict=False):
+        _draw(draw, kind, corner % 2 * half, corner // 2 * half, size)
+    return encoded(image)

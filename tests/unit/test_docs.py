@@ -19,7 +19,7 @@ def _writer():
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "errors.md", "routes.md", "metrics.md"])
+@pytest.mark.parametrize("name", ["settings.md", "errors.md", "routes.md", "metrics.md", "methods.md"])
 def test_a_reference_page_is_what_the_code_says(name):
     written = (ROOT / "docs" / "reference" / name).read_text()
     assert written == _writer().PAGES[name](), "run: python docs/reference/write.py"

@@ -4,24 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import edits
+from adapters import edits, tasks
 from adapters.errors import Conflict, ExampleNotFound, LabelNotFound
 from adapters.types import Edit, Example
 
+TASK = tasks.get("classification")
 HELD = [Example(f"{n}", label, f"{n}.png", "test", "g") for n, label in enumerate("aabbcc")]
 
 
 def labels(edit: Edit, named: list[Example] = ()) -> dict[str, str]:
-    return {e.sha256: e.label for e in edits.apply(edit, HELD, named)}
+    return {e.sha256: e.label for e in edits.apply(TASK, edit, HELD, named)}
 
 
 def test_removed_examples_are_gone_and_the_others_are_as_they_were():
-    left = edits.apply(Edit(remove=2), HELD, [HELD[0], HELD[3]])
+    left = edits.apply(TASK, Edit(remove=2), HELD, [HELD[0], HELD[3]])
     assert left == [HELD[1], HELD[2], HELD[4], HELD[5]]
 
 
 def test_a_relabeled_example_keeps_everything_but_its_label():
-    changed = edits.apply(Edit(relabel=1), HELD, [Example("0", "b", "another name")])
+    changed = edits.apply(TASK, Edit(relabel=1), HELD, [Example("0", "b", "another name")])
     assert changed[0] == Example("0", "b", "0.png", "test", "g") and changed[1:] == HELD[1:]
 
 
@@ -67,11 +68,11 @@ def test_an_example_that_went_meanwhile_is_named_by_position_alone():
 
 def test_what_is_gone_already_may_be_removed_again():
     """Two deletions of one example may wait one after the other; the second has nothing to fail for."""
-    assert edits.apply(Edit(remove=2), HELD, [HELD[0], Example("gone", "", "")]) == HELD[1:]
+    assert edits.apply(TASK, Edit(remove=2), HELD, [HELD[0], Example("gone", "", "")]) == HELD[1:]
 
 
 @given(st.permutations("abc"))
 def test_a_renaming_can_be_taken_back(order):
     there = dict(zip("abc", order, strict=True))
-    renamed = edits.apply(Edit(rename=there), HELD, [])
-    assert edits.apply(Edit(rename={new: old for old, new in there.items()}), renamed, []) == HELD
+    renamed = edits.apply(TASK, Edit(rename=there), HELD, [])
+    assert edits.apply(TASK, Edit(rename={new: old for old, new in there.items()}), renamed, []) == HELD

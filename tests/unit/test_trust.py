@@ -9,13 +9,14 @@ from adapters import trust
 from adapters.errors import InvalidInput, NotEnoughHeldOut
 from adapters.tasks import classification
 from adapters.trust import HeldOut, Terms
+from adapters.types import Schema
 
 random = np.random.default_rng(0)
 LABELS = ("a", "b", "c")
 
 
 def facts(held_out: HeldOut) -> dict:
-    return {"held_out": len(held_out.right), "abstain": trust.thresholds(held_out)}
+    return {"held_out": len(held_out.right), "abstain": trust.thresholds(held_out), "options": ["coverage", "abstain"]}
 
 
 def held_out(confidence, right) -> HeldOut:
@@ -105,15 +106,15 @@ def test_a_version_that_was_made_without_promises_says_so(asked):
 @pytest.mark.parametrize(("asked", "option"), [((0.9, None), "coverage"), ((None, 0.9), "abstain")])
 def test_a_task_that_promises_nothing_says_so(asked, option):
     with pytest.raises(InvalidInput, match=f"head 'ages'.*without '{option}'; leave it out") as refused:
-        trust.terms("head 'ages'", np.zeros(0, np.float32), {"held_out": 50}, *asked)
+        trust.terms("head 'ages'", np.zeros(0, np.float32), {"held_out": 50, "options": []}, *asked)
     assert refused.value.code == "invalid_input"
 
 
 def test_a_set_holds_every_label_that_is_probable_enough_best_first():
     output = np.array([0.3, 0.6, 0.1], np.float32)
-    said = classification.promised(output, LABELS, 0.5, Terms(coverage=0.9, least=0.3))
+    said = classification.promised(output, Schema(LABELS), 0.5, Terms(coverage=0.9, least=0.3))
     assert said == {"set": ["b", "a"], "coverage": 0.9}
-    assert classification.promised(output, LABELS, 0.5, Terms(coverage=0.5, least=0.7))["set"] == []
+    assert classification.promised(output, Schema(LABELS), 0.5, Terms(coverage=0.5, least=0.7))["set"] == []
 
 
 @pytest.mark.parametrize(
@@ -121,4 +122,6 @@ def test_a_set_holds_every_label_that_is_probable_enough_best_first():
 )
 def test_an_answer_is_left_be_when_unsure_or_novel(confidence, novelty, abstains):
     output = np.array([0.3, 0.6, 0.1], np.float32)
-    assert classification.promised(output, LABELS, novelty, Terms(confidence=confidence)) == {"abstain": abstains}
+    assert classification.promised(output, Schema(LABELS), novelty, Terms(confidence=confidence)) == {
+        "abstain": abstains
+    }

@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from adapters import tasks
 from adapters.comparison.gate import compare, gate
+from adapters.types import Schema
+
+TASK = tasks.get("classification")
+AB, ABC = Schema(("a", "b")), Schema(("a", "b", "c"))
 
 
 def answers(both: int, only_live: int, only_candidate: int, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:
     candidate = [True] * both + [False] * only_live + [True] * only_candidate + [False] * neither
     live = [True] * both + [True] * only_live + [False] * only_candidate + [False] * neither
-    return np.array(candidate, dtype=bool), np.array(live, dtype=bool)
+    return np.array(candidate, np.float32), np.array(live, np.float32)
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 0), (4, 0), (5, 0), (10, 3), (3, 10), (60, 40), (3000, 2800), (1, 1)])
@@ -42,11 +47,11 @@ def test_nothing_in_common_passes_and_says_so():
 def test_a_class_that_only_the_candidate_knows_does_not_count_against_it():
     live = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
     candidate = np.array([[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.0, 0.0, 1.0]], np.float32)
-    verdict = compare(candidate[:2], ("a", "b", "c"), live, ("a", "b"), ["a", "b"])
+    verdict = compare(TASK, candidate[:2], ABC, live, AB, ["a", "b"])
     assert verdict["candidate_accuracy"] == verdict["live_accuracy"] == 1.0
-    assert compare(candidate[2:], ("a", "b", "c"), live[:1], ("a", "b"), ["c"])["examples"] == 0
+    assert compare(TASK, candidate[2:], ABC, live[:1], AB, ["c"])["examples"] == 0
 
 
 def test_the_order_of_classes_does_not_matter():
     live = np.array([[0.9, 0.1]], np.float32)
-    assert compare(live[:, ::-1], ("b", "a"), live, ("a", "b"), ["a"])["candidate_accuracy"] == 1.0
+    assert compare(TASK, live[:, ::-1], Schema(("b", "a")), live, AB, ["a"])["candidate_accuracy"] == 1.0

@@ -12,7 +12,7 @@ from adapters.comparison.paired import figures, interval
 def answers(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
     a = [True] * both + [True] * only_a + [False] * only_b + [False] * neither
     b = [True] * both + [False] * only_a + [True] * only_b + [False] * neither
-    return np.array(a, dtype=bool), np.array(b, dtype=bool)
+    return np.array(a, np.float32), np.array(b, np.float32)
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (5, 0), (0, 5), (10, 3), (7, 7), (60, 40)])

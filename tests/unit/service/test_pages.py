@@ -53,9 +53,9 @@ VIEW: dict[str, Any] = {
         "more_images": "yes", "answer": "Most likely yes.",
     },
     "race": [
-        {"method": "logistic", "hyperparameters": {"regularization": 0.25}, "log_loss": 0.3, "standard_error": 0.02,
+        {"method": "logistic", "hyperparameters": {"regularization": 0.25}, "loss": 0.3, "standard_error": 0.02,
          "accuracy": 0.9},
-        {"method": HOSTILE, "hyperparameters": {}, "log_loss": 0.4, "standard_error": 0.02, "accuracy": 0.8},
+        {"method": HOSTILE, "hyperparameters": {}, "loss": 0.4, "standard_error": 0.02, "accuracy": 0.8},
     ],
     "winner": {"method": "logistic", "hyperparameters": {"regularization": 0.25}},
     "gate": {"passed": True, "reason": "nobody to lose against"}, "parity": {"max_difference": 1e-7},

@@ -1,6 +1,7 @@
 """The data report: it says what is in the data, and leaves out what a task has no meaning for."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from adapters.training.duplicates import groups
 from adapters.training.evaluate import Measured, evaluate
 from adapters.training.race import race
 from adapters.training.split import split
-from adapters.types import Example
+from adapters.types import Example, Schema
 
 TASK = tasks.get("classification")
 CLASSES = ("bird", "cat", "dog")
@@ -45,7 +46,16 @@ class Job:
         )
         measured = evaluate(result, TASK, self.embeddings, self.targets, CLASSES, parts)
         return reports.data_report(
-            self.data, CLASSES, self.embeddings, self.fingerprints, self.targets, self.grouped, parts, result, measured
+            self.data,
+            TASK,
+            CLASSES,
+            self.embeddings,
+            self.fingerprints,
+            self.targets,
+            self.grouped,
+            parts,
+            result,
+            measured,
         )
 
 
@@ -80,7 +90,8 @@ def test_a_group_that_did_straddle_would_be_counted():
     job.grouped = np.arange(120)  # as if no copy had been found before the split
     parts = split(job.targets, job.grouped, [None] * 120, [None] * 120, 0)
     copies = groups(job.embeddings, job.fingerprints, job.data.sha256s, [None] * 120)
-    assert reports._duplicates(job.data.examples, copies, parts, job.targets)["straddling"] >= 1
+    about = reports._Described(job.data.examples, TASK, Schema(CLASSES))
+    assert reports._duplicates(about, copies, parts)["straddling"] >= 1
 
 
 def test_only_what_a_fit_had_not_seen_is_judged():
@@ -125,10 +136,14 @@ def test_answers_that_are_no_probabilities_of_classes_leave_the_rest_in():
     job = Job()
     parts = split(job.targets, job.grouped, [None] * 120, [None] * 120, 0)
     result = race(job.embeddings, job.targets, CLASSES, parts, TASK, "prototype", {}, 0, lambda _: None, lambda: None)
-    measured = Measured({"rmse": 1.0, "examples": 120}, np.arange(120), np.zeros((120, 1), np.float32))
-    numbers = job.targets.astype(np.float32)
+    schema, numbers = Schema(("value",), {"spread": {"value": 0.8}}), job.targets.astype(np.float32)[:, None]
+    result = replace(result, outputs=np.zeros((len(result.index), 1), np.float32))
+    measured = Measured({"rmse": 1.0, "examples": 120}, np.arange(120), np.zeros((120, 1), np.float32), schema)
+    data = Dataset([replace(e, label="1.0") for e in job.data.examples], job.data.known)
     found = reports.data_report(
-        job.data, (), job.embeddings, job.fingerprints, numbers, job.grouped, parts, result, measured
-    )
-    assert list(found["findings"]) == ["examples", "duplicates"] and "reliability" not in found
-    assert reports.summary(found) == {"near_duplicate_groups": 2, "straddling": 0}
+        data, tasks.get("regression"), ("value",), job.embeddings, job.fingerprints, numbers, job.grouped, parts,
+        result, measured,
+    )  # fmt: skip
+    assert list(found["findings"]) == ["examples", "duplicates", "suspected_labels", "outliers"]
+    assert "reliability" not in found and found["worst"][0]["score"] == 2.5
+    assert reports.summary(found)["near_duplicate_groups"] == 2 and "look_alikes" not in reports.summary(found)

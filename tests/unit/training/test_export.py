@@ -7,14 +7,16 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from adapters import tasks
 from adapters.errors import CorruptArtifact, ParityError
 from adapters.runtime.head import Head
 from adapters.training import export, programs
 from adapters.training.verify import verify
-from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Scale, Softmax
+from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Scale, Schema, Softmax
 
 random = np.random.default_rng(0)
 DIMENSION, LABELS = 16, ("cat", "dög", "日本")
+TASK, SCHEMA = tasks.get("classification"), Schema(LABELS)
 EMBEDDINGS = np.abs(random.normal(size=(40, DIMENSION))).astype(np.float32)
 
 
@@ -83,28 +85,28 @@ def test_bytes_that_are_no_graph_are_refused():
 
 @pytest.mark.parametrize("batch_max", [1, 2, 7, 64])
 def test_parity_is_reported_for_batches_of_one_two_and_most(batch_max):
-    figures = verify(graph(), program(), EMBEDDINGS, batch_max)
+    figures = verify(graph(), program(), EMBEDDINGS, batch_max, TASK, SCHEMA)
     assert figures["max_difference"] < 1e-5 and figures["batches"] == sorted({1, 2, batch_max})
     json.dumps(figures, allow_nan=False)
 
 
 def test_one_embedding_is_enough_to_verify_with():
-    verify(graph(), program(), EMBEDDINGS[:1], 32)
+    verify(graph(), program(), EMBEDDINGS[:1], 32, TASK, SCHEMA)
 
 
 def test_a_graph_of_other_weights_is_refused():
     with pytest.raises(ParityError, match="differs from torch"):
-        verify(export.to_onnx(program(1), DIMENSION, LABELS, {}), program(), EMBEDDINGS, 32)
+        verify(export.to_onnx(program(1), DIMENSION, LABELS, {}), program(), EMBEDDINGS, 32, TASK, SCHEMA)
 
 
 def test_a_graph_of_other_classes_is_refused():
     two = Linear(np.zeros((DIMENSION, 2), np.float32), np.zeros(2, np.float32))
     other = export.to_onnx(HeadProgram((two, Softmax())), DIMENSION, LABELS[:2], {})
     with pytest.raises(ParityError, match="right shape"):
-        verify(other, program(), EMBEDDINGS, 32)
+        verify(other, program(), EMBEDDINGS, 32, TASK, SCHEMA)
 
 
 def test_a_graph_that_answers_nan_is_refused():
     broken = HeadProgram((Linear(np.full((DIMENSION, 3), np.nan, np.float32), np.zeros(3, np.float32)), Softmax()))
     with pytest.raises(ParityError, match="finite"):
-        verify(export.to_onnx(broken, DIMENSION, LABELS, {}), program(), EMBEDDINGS, 32)
+        verify(export.to_onnx(broken, DIMENSION, LABELS, {}), program(), EMBEDDINGS, 32, TASK, SCHEMA)

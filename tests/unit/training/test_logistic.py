@@ -41,10 +41,11 @@ def test_a_warm_start_at_the_answer_stops_at_once():
     rotated, variances = axes.rotated, axes.variances
     calls: list[int] = []
     penalties = torch.tensor([0.1, 0.01])
-    cold, bias = logistic.solve(rotated, variances, targets, 3, penalties, lambda: calls.append(0))
+    problem = logistic._PROBLEMS["softmax"](rotated, variances, targets, 3)
+    cold, bias = problem.solve(penalties, lambda: calls.append(0))
     start = torch.cat([cold, bias[:, :, None]], dim=2)
     warm: list[int] = []
-    again, _ = logistic.solve(rotated, variances, targets, 3, penalties, lambda: warm.append(0), start)
+    again, _ = problem.solve(penalties, lambda: warm.append(0), start)
     assert len(warm) < 4 < len(calls)
     torch.testing.assert_close(again, cold, atol=0.02, rtol=0)
 

@@ -6,14 +6,16 @@ import numpy as np
 import onnx
 import pytest
 
+from adapters import tasks
 from adapters.errors import ParityError
 from adapters.runtime.head import Head
 from adapters.training import export, novelty, programs
 from adapters.training.split import Split, split
 from adapters.training.verify import verify
-from adapters.types import HeadProgram, L2Normalize, Linear, Power, Softmax
+from adapters.types import HeadProgram, L2Normalize, Linear, Power, Schema, Softmax
 
 DIMENSION, CLASSES = 48, 4
+TASK, SCHEMA = tasks.get("classification"), Schema(tuple("abcd"))
 
 
 def data(count: int, classes: int = CLASSES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +85,8 @@ def test_torch_storage_and_the_graph_agree(classes):
     answers = Head.from_bytes(graph).answer(inputs)
     assert answers.novelty.shape == (50,)
     np.testing.assert_allclose(answers.novelty, wanted, atol=5e-5)
-    assert verify(graph, program, inputs, 32)["max_difference"] < 1e-4
+    wide = Schema(tuple(map(str, range(classes))))
+    assert verify(graph, program, inputs, 32, TASK, wide)["max_difference"] < 1e-4
 
 
 def test_first_steps_that_the_answer_begins_with_are_run_once():
@@ -112,9 +115,9 @@ def test_a_head_without_it_answers_without_it():
 def test_a_graph_with_another_novelty_or_none_is_refused():
     program, (inputs, _) = fitted(40), data(30)
     with pytest.raises(ParityError, match="novelty differs from torch"):
-        verify(graph(fitted(120)), program, inputs, 16)
+        verify(graph(fitted(120)), program, inputs, 16, TASK, SCHEMA)
     with pytest.raises(ParityError, match="no finite novelty"):
-        verify(graph(replace(program, novelty=())), program, inputs, 16)
+        verify(graph(replace(program, novelty=())), program, inputs, 16, TASK, SCHEMA)
 
 
 def graph(program: HeadProgram) -> bytes:

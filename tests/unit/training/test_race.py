@@ -11,6 +11,7 @@ from adapters.training import programs
 from adapters.training.evaluate import evaluate
 from adapters.training.race import RaceResult, race
 from adapters.training.split import Split, split
+from adapters.types import Schema
 
 TASK = tasks.get("classification")
 
@@ -48,15 +49,15 @@ def test_prototypes_leave_the_field_when_there_is_plenty():
 
 
 def test_the_table_is_best_first_and_ready_for_json(few):
-    losses = [row["log_loss"] for row in few.table]
+    losses = [row["loss"] for row in few.table]
     assert losses == sorted(losses)
-    assert {"method", "hyperparameters", "log_loss", "standard_error", "accuracy", "seconds"} <= few.table[0].keys()
+    assert {"method", "hyperparameters", "loss", "standard_error", "accuracy", "seconds"} <= few.table[0].keys()
     json.dumps(few.table, allow_nan=False)
 
 
 def test_the_winner_is_within_a_tie_of_the_best(few):
     won = next(r for r in few.table if (r["method"], r["hyperparameters"]) == (few.method, few.hyperparameters))
-    assert won["log_loss"] <= few.table[0]["log_loss"] + 0.05 * few.table[0]["standard_error"]
+    assert won["loss"] <= few.table[0]["loss"] + 0.05 * few.table[0]["standard_error"]
 
 
 def test_the_program_answers_with_probabilities(few):
@@ -65,7 +66,7 @@ def test_the_program_answers_with_probabilities(few):
 
 
 def test_out_of_fold_answers_cover_every_example_once(few):
-    assert sorted(few.index.tolist()) == list(range(12)) and few.probabilities.shape == (12, 3)
+    assert sorted(few.index.tolist()) == list(range(12)) and few.outputs.shape == (12, 3)
 
 
 def test_a_named_method_with_a_value_runs_alone():
@@ -118,7 +119,7 @@ def test_without_a_test_set_every_example_is_measured_out_of_fold():
 def test_the_figures_hold_on_data_from_the_same_source():
     result, measured = run(100, spread=2.0)
     embeddings, targets, classes = data(500, spread=2.0, seed=1)
-    truth = TASK.metrics(programs.run(result.program, embeddings), targets, classes)
+    truth = TASK.metrics(programs.run(result.program, embeddings), targets, Schema(classes))
     low, high = measured.figures["accuracy_interval"]
     assert low - 0.02 <= truth["accuracy"] <= high + 0.02 and truth["ece"] < 0.08
 

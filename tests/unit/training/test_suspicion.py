@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from adapters.training.suspicion import suspicion
+from adapters.suspicion import suspicion
 
 CLASSES = 4
 

@@ -6,13 +6,26 @@ labels are wrong.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters.types import Floats, Indices
 
+LIMIT = 3.5  # modified z-score, as Iglewicz & Hoaglin (1993) advise
+MAD = 1.4826  # a normal distribution's standard deviation in median absolute deviations
 FLOOR = 1e-12  # of a probability, so that a ratio of two zeros is one half
+
+
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """The same in a task's own words."""
+
+    score: Floats  # [M], 0…1, the higher the more surely wrong
+    suggested: list[Any]  # [M], what it rather is, ready for JSON
+    flagged: NDArray[np.bool_]  # [M]
+    estimate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,16 @@ def suspicion(probabilities: Floats, targets: Indices) -> Suspicion:
     confident = _confident(probabilities, targets)
     flagged = (confident >= 0) & (confident != targets) & (other > label)
     return Suspicion(score, suggested, flagged, _estimate(confident, targets, probabilities.shape[1]))
+
+
+def astray(errors: Floats) -> Suspicion:
+    """Sizes of errors f32 [M] → those far beyond the usual, by a modified z-score; the score is their rank."""
+    usual = float(np.median(errors))
+    spread = max(MAD * float(np.median(np.abs(errors - usual))), FLOOR)
+    flagged = (errors - usual) / spread > LIMIT
+    rank = np.argsort(np.argsort(errors, kind="stable"), kind="stable")
+    score = ((rank + 1) / (len(errors) + 1)).astype(np.float32)
+    return Suspicion(score, np.zeros(len(errors), np.int64), flagged, float(flagged.sum()))
 
 
 def _confident(probabilities: Floats, targets: Indices) -> Indices:

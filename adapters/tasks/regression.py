@@ -1,0 +1,241 @@
+"""Regression: each example has a number, or several with names; a head answers with the same.
+
+A label is kept as JSON: `3.5`, or `{"height": 1.7, "weight": 60.0}` with the names sorted.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adapters.errors import Conflict, InvalidLabel, NotEnoughData
+from adapters.figures import around_mean
+from adapters.labels import clean
+from adapters.suspicion import Suspects, astray
+from adapters.trust import HeldOut, Terms
+from adapters.types import Example, Floats, Indices, Objective, Schema, Step
+
+OBJECTIVE: Objective = "squared"
+OUTPUT, MERIT = "values", "neg_mean_absolute_error"  # scikit-learn's name for it
+ONLY = "value"  # the name of the target where labels are plain numbers
+MOST_TARGETS = 100
+LARGEST = 1e9  # magnitude of a target: float32 has seven digits
+MIN_EXAMPLES = 10  # distinct ones: with fewer no interval and no error means anything
+BINS = 10  # of a split's strata, by the first target
+
+
+def parse_label(text: str, item: str) -> str:
+    """A number, or a JSON object of names and numbers. Raises InvalidLabel."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and 0 < len(found) <= MOST_TARGETS:
+        named = {clean(name, item): _number(value, item) for name, value in found.items()}
+        return json.dumps(dict(sorted(named.items())), ensure_ascii=False)
+    if isinstance(found, dict):
+        raise InvalidLabel(f"{item}: {len(found)} targets; there must be 1 to {MOST_TARGETS}", item=item)
+    return json.dumps(_number(text if found is None else found, item))
+
+
+def shown(label: str) -> float | dict[str, float]:
+    """The number, or the numbers by name."""
+    found: float | dict[str, float] = json.loads(label)
+    return found
+
+
+def names(label: str) -> tuple[str, ...]:
+    """What is measured."""
+    found = shown(label)
+    return tuple(found) if isinstance(found, dict) else (ONLY,)
+
+
+def renamed(label: str, names: Mapping[str, str | None]) -> str:
+    """Other names of what is measured. Raises Conflict for plain numbers, and where two would become one or one go."""
+    found = shown(label)
+    if not isinstance(found, dict):
+        raise Conflict("labels that are plain numbers have no names to change")
+    after = {names.get(name, name): value for name, value in found.items()}
+    if None in after or len(after) < len(found):
+        raise Conflict("targets of a regression can be renamed, but not merged or dropped; teach a head without them")
+    return json.dumps(dict(sorted((str(name), value) for name, value in after.items())), ensure_ascii=False)
+
+
+def check_examples(examples: Sequence[Example]) -> None:
+    """All labels measure the same, no image has two of them, and there are enough that differ.
+
+    Raises InvalidLabel and NotEnoughData.
+    """
+    first: dict[str, Example] = {}
+    for example in examples:
+        seen = first.setdefault(example.sha256, example)
+        if seen.label != example.label:
+            both = f"{seen.file_name[:80]} and {example.file_name[:80]}"
+            raise InvalidLabel(
+                f"the same image has two labels: {both} ({seen.label[:50]} and {example.label[:50]}); keep one",
+                item=both,
+            )
+    _check_names(list(first.values()))
+    if len(first) < MIN_EXAMPLES:
+        raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different images, there are {len(first)}")
+    values = targets([e.label for e in first.values()], classes([e.label for e in first.values()]))
+    for name, column in zip(classes([next(iter(first.values())).label]), values.T, strict=True):
+        if column.min() == column.max():
+            raise NotEnoughData(f"{name[:50]!r} is {column[0]:g} for every image; send some that differ", item=name)
+
+
+def classes(labels: Sequence[str]) -> tuple[str, ...]:
+    """What is measured, sorted by code point."""
+    return tuple(sorted({name for label in labels for name in names(label)}))
+
+
+def targets(labels: Sequence[str], classes: Sequence[str]) -> Floats:
+    """Labels → f32 [N, K], in the caller's units. Raises InvalidLabel for one that measures something else."""
+    found = np.zeros((len(labels), len(classes)), np.float32)
+    for row, label in enumerate(labels):
+        value = shown(label)
+        named = value if isinstance(value, dict) else {ONLY: value}
+        if set(named) != set(classes):
+            raise InvalidLabel(f"the label {label[:50]!r} does not give {', '.join(classes)[:100]}", item=label[:50])
+        found[row] = [named[name] for name in classes]
+    return found
+
+
+def strata(targets: Floats) -> Indices:
+    """Tenths of the examples by their first target."""
+    order = np.argsort(np.argsort(targets[:, 0], kind="stable"), kind="stable")
+    bins = max(1, min(BINS, len(targets) // BINS))
+    return (order * bins // len(targets)).astype(np.int64)
+
+
+def kinds(targets: Floats) -> Indices:
+    """All alike: what is measured says little of what the pictures show."""
+    return np.zeros(len(targets), np.int64)
+
+
+def output_steps() -> tuple[Step, ...]:
+    """None: the race has brought values back to the caller's units."""
+    return ()
+
+
+def decide(outputs: Floats, targets: Floats, classes: Sequence[str]) -> dict[str, Any]:
+    """{"spread": {name: the standard deviation of what was taught}}: what errors are measured in."""
+    spread = np.maximum(targets.astype(np.float64).std(axis=0), 1e-9)
+    return {"spread": dict(zip(classes, spread.tolist(), strict=True))}
+
+
+def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
+    """Values f32 [K] → {"label": the number, or numbers by name, "score": None, "top": []}."""
+    return {"label": _shaped(output.tolist(), schema), "score": None, "top": []}
+
+
+def doubt(outputs: Floats) -> Floats:
+    """Unknown: a value does not say how sure it is, f32 [N] of zeros."""
+    return np.zeros(len(outputs), np.float32)
+
+
+def hesitation(outputs: Floats) -> Floats:
+    """The same for all, f32 [N]: then those far from one another are asked for."""
+    return np.ones(len(outputs), np.float32)
+
+
+def metrics(values: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:
+    """Values f32 [M, K] against targets f32 [M, K] → plain floats, ready for JSON; means over targets.
+
+    `mae` and `rmse` are in the caller's units, `r2` is the share of the variance that is explained, as scikit-learn
+    has it (uniform average).
+    """
+    error = values.astype(np.float64) - targets
+    variance = np.maximum(targets.astype(np.float64).var(axis=0), 1e-30)
+    each = np.abs(error).mean(axis=1)
+    per_target = {name: _figures(error[:, k], variance[k]) for k, name in enumerate(schema.classes)}
+    return {
+        "examples": len(targets),
+        "mae": float(each.mean()), "mae_interval": around_mean(each),
+        "rmse": float(np.sqrt((error**2).mean(axis=0)).mean()),
+        "r2": float((1 - (error**2).mean(axis=0) / variance).mean()),
+        "mean_baseline_mae": float(np.abs(targets - targets.mean(axis=0)).mean()),
+        "per_target": per_target,
+    }  # fmt: skip
+
+
+def merits(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+    """Less the mean absolute error of each answer, in the caller's units, f32 [M]."""
+    return (-np.abs(outputs - targets).mean(axis=1)).astype(np.float32)
+
+
+def mistakes(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+    """The largest error of each answer in the targets' spreads, f32 [M]."""
+    found: Floats = np.abs((outputs - targets) / units(schema)).max(axis=1)
+    return found
+
+
+def suspects(outputs: Floats, targets: Floats, schema: Schema) -> Suspects:
+    """Labels that answers are far further from than usual."""
+    found = astray(mistakes(outputs, targets, schema))
+    suggested = [decode(row, schema, 1)["label"] for row in outputs]
+    return Suspects(found.score, suggested, found.flagged, found.estimate)
+
+
+def regret(wanted: Floats, answered: Floats, schema: Schema) -> Floats:
+    """Values are not decisions: zeros, f32 [N]."""
+    return np.zeros(len(wanted), np.float32)
+
+
+def units(schema: Schema) -> Floats:
+    """The standard deviation of each target, f32 [K]."""
+    spread = schema.decision.get("spread", {})
+    return np.array([spread.get(name, 1.0) for name in schema.classes], np.float32)
+
+
+def held_out(outputs: Floats, targets: Floats, schema: Schema) -> HeldOut:
+    """Less the largest error of each answer in the targets' spreads: intervals hold all targets at once."""
+    return HeldOut(-mistakes(outputs, targets, schema))
+
+
+def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
+    """{"interval", "coverage"}: [low, high] of each target, all of which hold that often."""
+    if terms.coverage is None:
+        return {}
+    half = -terms.least * units(schema)
+    pairs = np.stack([output - half, output + half], axis=1).tolist()
+    return {"interval": _shaped(pairs, schema), "coverage": terms.coverage}
+
+
+def _number(value: Any, item: str) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not abs(number) <= LARGEST:  # NaN is not either
+        said = str(value)[:50]
+        raise InvalidLabel(
+            f"{item}: {said!r} is not a number of at most {LARGEST:.0e}; send a number, or an object of them",
+            item=item,
+        )
+    return number
+
+
+def _check_names(examples: Sequence[Example]) -> None:
+    if not examples:
+        raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different images, there are none")
+    wanted = set(names(examples[0].label))
+    for example in examples:
+        found = set(names(example.label))
+        if found != wanted:
+            raise InvalidLabel(
+                f"{example.file_name[:80]}: it measures {', '.join(sorted(found))[:100]}, others measure "
+                f"{', '.join(sorted(wanted))[:100]}; give every image the same targets",
+                item=example.file_name[:80],
+            )
+
+
+def _shaped(values: Sequence[Any], schema: Schema) -> Any:
+    return values[0] if schema.classes == (ONLY,) else dict(zip(schema.classes, values, strict=True))
+
+
+def _figures(error: Any, variance: float) -> dict[str, float]:
+    square = float((error**2).mean())
+    return {"mae": float(np.abs(error).mean()), "rmse": math.sqrt(square), "r2": 1 - square / float(variance)}

@@ -1,0 +1,44 @@
+"""Objectives: what fits make small, and how their raw outputs become calibrated ones. One file each.
+
+A task names its objective, a method says which ones it can fit.
+"""
+
+import functools
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from adapters.types import Floats, Indices, Objective, Step, Targets
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Steps from raw outputs to calibrated ones, and what of them is worth telling."""
+
+    steps: tuple[Step, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)  # ready for JSON
+
+
+class Functions(Protocol):
+    """What every file of this folder offers. N examples, K outputs; raw outputs f32 [N, K] are a method's."""
+
+    def scaled(self, targets: Targets, rest: Indices) -> tuple[Targets, tuple[Step, ...]]:
+        """Targets as they are fitted, and the steps that bring outputs back; `rest` are those trained on."""
+
+    def counts(self, targets: Targets, outputs: int) -> Indices:
+        """How many examples each output can be learned from, i64 [K]."""
+
+    def calibrate(self, raw: Floats, targets: Targets) -> Calibration:
+        """Fitted to raw outputs of examples that the fits had not seen."""
+
+    def losses(self, calibrated: Floats, targets: Targets) -> Floats:
+        """What the race compares, f32 [N]; smaller is better."""
+
+    def score(self, calibrated: Floats, targets: Targets) -> dict[str, float]:
+        """A figure that people know, for the race's table."""
+
+
+@functools.cache
+def get(name: Objective) -> Functions:
+    """The objective of that name."""
+    return cast(Functions, importlib.import_module(f"{__name__}.{name}"))
