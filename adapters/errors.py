@@ -145,6 +145,12 @@ class Overloaded(EspalierError):
         self.retry_after = retry_after
 
 
+class DeadlineExceeded(EspalierError):
+    """The answer was not there in the time that the request, or this server, allows; the work was dropped."""
+
+    code = "deadline_exceeded"
+
+
 class NotReady(EspalierError):
     """A part that the request needs has not started yet."""
 

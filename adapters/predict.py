@@ -14,14 +14,18 @@ from typing import Any, Literal
 import numpy as np
 
 from adapters import tasks
-from adapters.errors import EspalierError, InvalidInput
+from adapters.errors import EspalierError
 from adapters.modalities import image
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.batcher import Batcher, Lanes
+from adapters.runtime.batcher import Batcher
 from adapters.runtime.head import HeadAnswers
+from adapters.runtime.inflight import Item
+from adapters.runtime.lanes import clock
 from adapters.runtime.live import LiveHead, LiveHeads
+from adapters.runtime.memory import EmbeddingMemory
+from adapters.runtime.traffic import Traffic
 from adapters.trust import Terms
-from adapters.types import Embeddings, Floats, HeadRef, Schema
+from adapters.types import Embeddings, HeadRef, Schema
 
 # Outputs below which heads run on the event loop: 20 µs a run, where a trip to a lane and back takes 350 (measured).
 INLINE = 512
@@ -37,15 +41,24 @@ class Predictor:
 
     live: LiveHeads
     backbones: Backbones
-    lanes: Lanes
+    traffic: Traffic
     max_pixels: int = image.MAX_PIXELS
+    memory: EmbeddingMemory = field(default_factory=lambda: EmbeddingMemory(0))
     batchers: dict[str, Batcher] = field(default_factory=dict)  # by backbone digest
 
     def batcher(self, digest: str) -> Batcher:
         """The batcher of a backbone, which is loaded when first asked for."""
         if digest not in self.batchers:
-            self.batchers[digest] = Batcher(self.backbones.get(digest))
+            loaded = self.backbones.get(digest)
+            self.batchers.setdefault(digest, Batcher(loaded, self.traffic.meters))
         return self.batchers[digest]
+
+    def close(self) -> None:
+        """Let running work end, drop what waits, and leave no thread behind."""
+        self.traffic.close()
+        for batcher in self.batchers.values():
+            batcher.close()
+        self.live.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +98,23 @@ async def predict(
     min_generation: int = 0,
     coverage: float | None = None,
     abstain: float | None = None,
+    timeout: float | None = None,
 ) -> Predictions:
-    """Answer for every image and head.
+    """Answer for every image and head, within `timeout` seconds.
 
     With a `coverage` answers carry a set of labels that holds the truth that often; with `abstain` they say whether to
     leave them be, so that the accuracy of the others is that or better.
-    Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded, NotEnoughHeldOut when a version cannot promise that;
-    InvalidImage or ImageTooLarge, naming the image, unless `on_error` is "skip".
+    Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded, DeadlineExceeded, NotEnoughHeldOut when a version
+    cannot promise that; InvalidImage or ImageTooLarge, naming the image, unless `on_error` is "skip".
     """
-    predictor.lanes.admit(len(images))
-    generation, heads = await _admit(predictor, refs, min_generation)
-    terms = [head.terms(coverage, abstain) for head in heads]
-    digests = list(dict.fromkeys(head.backbone_digest for head in heads))
-    embedded = {digest: await embed(predictor, images, digest, on_error) for digest in digests}
-    outputs = await _answer(predictor, heads, embedded)
-    return _decode(heads, terms, embedded, outputs, top_k, generation)
+    flow = refs[0].name  # heads take turns
+    async with predictor.traffic.admitted(len(images), flow, timeout):
+        generation, heads = await _admit(predictor, refs, min_generation)
+        terms = [head.terms(coverage, abstain) for head in heads]
+        digests = list(dict.fromkeys(head.backbone_digest for head in heads))
+        embedded = {digest: await embed(predictor, images, digest, on_error, flow) for digest in digests}
+        outputs = await _answer(predictor, heads, embedded)
+        return _decode(heads, terms, embedded, outputs, top_k, generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +127,18 @@ class EmbeddedImages:
 
 
 async def embed(
-    predictor: Predictor, images: Sequence[bytes | memoryview], backbone_digest: str, on_error: OnError = "fail"
+    predictor: Predictor,
+    images: Sequence[bytes | memoryview],
+    backbone_digest: str,
+    on_error: OnError = "fail",
+    flow: str = "",
 ) -> EmbeddedImages:
-    """Decode and embed images side by side, one a lane."""
+    """Decode and embed images that were admitted, side by side and in turn with other flows."""
     batcher = predictor.batchers.get(backbone_digest)
     if batcher is None:
         batcher = await asyncio.to_thread(predictor.batcher, backbone_digest)
-    work = [partial(_embed_one, predictor, batcher, data) for data in images]
-    results = await asyncio.gather(*map(predictor.lanes.run, work))
+    work = partial(_embed_one, predictor, batcher)
+    results = await predictor.traffic.embed(images, backbone_digest, flow, work)
     failed = {i: r for i, r in enumerate(results) if isinstance(r, EspalierError)}
     if failed and on_error == "fail":
         raise _named(*next(iter(failed.items())), count=len(failed), total=len(images))
@@ -130,13 +149,15 @@ async def embed(
     return EmbeddedImages(stacked, good, errors)
 
 
-def _embed_one(predictor: Predictor, batcher: Batcher, data: bytes | memoryview) -> Floats | EspalierError:
-    """One image → f32 [D]; a bad image is an answer, not an exception, so that it fails alone."""
-    try:
-        pixels = image.decode(data, batcher.preprocessing, max_pixels=predictor.max_pixels)
-    except InvalidInput as error:
-        return error
-    return batcher.embed(pixels)
+def _embed_one(predictor: Predictor, batcher: Batcher, item: Item) -> None:
+    """In a lane: one image → f32 [D], unless it is remembered. Raises InvalidImage, ImageTooLarge."""
+    asker = predictor.memory.asked(item.backbone, item.data, item)
+    if asker is None:
+        return
+    began = clock()
+    pixels = image.decode(item.data, batcher.preprocessing, max_pixels=predictor.max_pixels)
+    predictor.traffic.meters.decode_seconds(clock() - began)
+    batcher.put(pixels, asker)
 
 
 def _named(index: int, error: EspalierError, *, count: int, total: int) -> EspalierError:
@@ -150,11 +171,12 @@ async def _admit(predictor: Predictor, refs: Sequence[HeadRef], min_generation: 
     if min_generation > live.generation:
         await asyncio.to_thread(live.require, min_generation)
     generation = live.generation
-    heads = []
-    for ref in refs:
-        loaded = live.peek(ref)
-        heads.append(loaded if loaded is not None else await asyncio.to_thread(live.get, ref))
-    return generation, heads
+    found = [live.peek(ref) for ref in refs]
+    cold = [ref for ref, head in zip(refs, found, strict=True) if head is None]
+    if cold:
+        loaded = dict(zip(cold, await asyncio.gather(*map(live.fetch, cold)), strict=True))
+        return generation, [head or loaded[ref] for ref, head in zip(refs, found, strict=True)]
+    return generation, [head for head in found if head is not None]
 
 
 async def _answer(
@@ -163,14 +185,17 @@ async def _answer(
     """One run a head over all images, M rows each."""
 
     def work() -> list[HeadAnswers]:
-        return [head.head.answer(embedded[head.backbone_digest].embeddings) for head in heads]
+        began = clock()
+        answers = [head.head.answer(embedded[head.backbone_digest].embeddings) for head in heads]
+        predictor.traffic.meters.head_seconds(clock() - began)
+        return answers
 
     rows = max(len(e.indices) for e in embedded.values())
     if not rows:
         return [HeadAnswers(np.zeros((0, len(head.classes)), np.float32), None) for head in heads]
     if rows * sum(len(head.classes) for head in heads) <= INLINE:
         return work()
-    return await predictor.lanes.run(work)
+    return await predictor.traffic.lanes.run(work)
 
 
 def _decode(

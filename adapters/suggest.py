@@ -51,12 +51,13 @@ async def suggest(
     ref: HeadRef,
     count: int,
     on_error: OnError = "fail",
+    timeout: float | None = None,
 ) -> Suggestions:
     """The `count` images to label next. Raises what `adapters.predict.predict` raises."""
-    predictor.lanes.admit(len(images))
-    found = predictor.live.peek(ref)
-    loaded = found if found is not None else await asyncio.to_thread(predictor.live.get, ref)
-    embedded = await pipeline.embed(predictor, images, loaded.backbone_digest, on_error)
+    async with predictor.traffic.admitted(len(images), ref.name, timeout):
+        found = predictor.live.peek(ref)
+        loaded = found if found is not None else await predictor.live.fetch(ref)
+        embedded = await pipeline.embed(predictor, images, loaded.backbone_digest, on_error, ref.name)
     if not embedded.indices:
         return Suggestions(loaded, "typical", "none of the images can be read", [], [], [], 0.0, embedded.errors)
     return await asyncio.to_thread(_chosen, engine, loaded, embedded, count)

@@ -1,16 +1,17 @@
 """`make bench`: every benchmark that needs no GPU, then the tables of docs/benchmarks.md.
 
-`trust` and `cells` need photos that are not in this repository, so they are run by name: `make bench ARGS=trust`.
+`trust` and `cells` need photos that are not in this repository, and `threads` answers a question about the design, so
+they are run by name: `make bench ARGS=trust`.
 """
 
 import sys
 
-from benchmarks import cells, decode, finetuning, footprint, record, report, serving, training, trust
+from benchmarks import cells, decode, finetuning, footprint, record, report, serving, threads, training, trust
 
 ALL = {
     "decode": decode, "serving": serving, "finetuning": finetuning, "training": training, "footprint": footprint,
 }  # fmt: skip
-BY_NAME = ALL | {"trust": trust, "cells": cells}
+BY_NAME = ALL | {"trust": trust, "cells": cells, "threads": threads}
 
 
 def main(names: list[str]) -> None:

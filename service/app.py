@@ -94,7 +94,9 @@ class Espalier:
         from service.schemas import PredictResponse
 
         refs = [forms.head_ref(head)]
-        result = await pipeline.predict(self.context.predictor, [image.read_bytes()], refs, top_k=top_k)
+        seconds = self.context.settings.predict_seconds
+        images = [image.read_bytes()]
+        result = await pipeline.predict(self.context.predictor, images, refs, top_k=top_k, timeout=seconds)
         return PredictResponse.plain(result)
 
 

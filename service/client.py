@@ -85,7 +85,7 @@ class Client:
         return job
 
     def predict(self, heads: Sequence[str], images: Iterable[bytes | Path], **options: Any) -> Json:
-        """Ask heads about images: bytes or paths. Options: top_k, on_error, min_generation, coverage, abstain."""
+        """Ask heads about images: bytes or paths. Options: top_k, on_error, timeout, min_generation, …"""
         fields = {"head": list(heads)} | {k: _text(v) for k, v in options.items() if v is not None}
         return self._json("POST", "/predict", data=fields, files=[_file(image) for image in images])
 

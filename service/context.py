@@ -9,12 +9,13 @@ from adapters.errors import BackboneNotFound, NotReady
 from adapters.predict import Predictor
 from adapters.runtime import session
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.batcher import Lanes
 from adapters.runtime.live import LiveHeads
+from adapters.runtime.memory import EmbeddingMemory
+from adapters.runtime.traffic import Traffic
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.types import Backbone
-from service import bundles
+from adapters.types import Backbone, HeadRef
+from service import bundles, forms, telemetry
 from service.settings import Settings
 
 log = logging.getLogger("espalier.service")
@@ -38,9 +39,13 @@ class Context:
         artifacts = Artifacts(settings.artifacts)
         if settings.backbone_bundle:
             bundles.register(settings.backbone_bundle, engine, artifacts)
-        live = LiveHeads(engine, artifacts, max_bytes=settings.head_cache_bytes, poll=settings.poll_seconds)
+        live = LiveHeads(
+            engine, artifacts, max_bytes=settings.head_cache_bytes, poll=settings.poll_seconds,
+            pinned=_pinned(settings), meters=telemetry.METERS,
+        )  # fmt: skip
         loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device)
-        predictor = Predictor(live, loaded, _lanes(settings), settings.max_pixels)
+        memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
+        predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
         live.start()
         return cls(settings, engine, artifacts, predictor)
 
@@ -55,8 +60,7 @@ class Context:
 
     def close(self) -> None:
         """Let running requests end and let go of everything."""
-        self.predictor.live.stop()
-        self.predictor.lanes.close()
+        self.predictor.close()
         self.engine.dispose()
 
 
@@ -66,7 +70,12 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
     return backbone, artifacts.get(backbone.artifact)
 
 
-def _lanes(settings: Settings) -> Lanes:
+def _traffic(settings: Settings) -> Traffic:
     cpu = session.resolve_device(settings.device) == "cpu"
     threads = settings.threads or (session.cores() if cpu else GPU_LANES)
-    return Lanes(threads, settings.max_waiting)
+    return Traffic(threads, settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
+
+
+def _pinned(settings: Settings) -> list[HeadRef]:
+    """Raises InvalidInput."""
+    return [forms.head_ref(text.strip()) for text in settings.pinned_heads.split(",") if text.strip()]

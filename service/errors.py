@@ -41,6 +41,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.Conflict: (409, "The request clashes with the present state"),
     errors.Cancelled: (409, "The job was cancelled"),
     errors.Overloaded: (429, "Too much work is waiting"),
+    errors.DeadlineExceeded: (504, "Not answered in time"),
     errors.NotReady: (503, "Not ready yet"),
     errors.StaleReplica: (503, "This replica is behind"),
     errors.StorageFull: (507, "The store is full"),
@@ -50,6 +51,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.DeviceError: (500, "The compute device cannot be used"),
     errors.EspalierError: (500, "Something went wrong on our side"),
 }
+EXPECTED = (errors.NotReady, errors.StaleReplica, errors.DeadlineExceeded)  # 5xx that need nobody's attention
 RETRYABLE = {429: 1.0, 503: 1.0}  # seconds, unless the error knows better
 
 
@@ -80,7 +82,7 @@ def install(app: FastAPI) -> None:
 async def _espalier(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.EspalierError)
     status, title = status_of(error)
-    if status >= 500 and not isinstance(error, errors.NotReady | errors.StaleReplica):
+    if status >= 500 and not isinstance(error, EXPECTED):
         log.error("%s: %s", error.code, error, exc_info=error)
     retry_after = getattr(error, "retry_after", None)
     return problem(status, title, error.message, error.code, item=error.item, retry_after=retry_after)

@@ -1,7 +1,7 @@
 """Forms of /predict and /embed → checked arguments. Raises InvalidInput that names the field and the fix."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -54,6 +54,15 @@ class ImageForm:
             raise InvalidInput(f"{name!r} must be a number above 0 and below 1, not {text[:50]!r}", item=name)
         return float(text)
 
+    def seconds(self, name: str, most: float) -> float:
+        """An option as a number of seconds, at most so many, which is also what counts where it was not sent."""
+        text = self.one(name, "")
+        if name not in self.options:
+            return most
+        if not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,6}", text, re.ASCII) or not float(text):
+            raise InvalidInput(f"{name!r} must be a number of seconds above 0, not {text[:50]!r}", item=name)
+        return min(float(text), most)
+
     def on_error(self) -> OnError:
         """What to do with images that cannot be used."""
         text = self.one("on_error", "fail")
@@ -62,14 +71,17 @@ class ImageForm:
         return text  # type: ignore[return-value]
 
 
-async def receive(request: Request, settings: Settings) -> ImageForm:
-    """A multipart form with `images`, or one raw image as the body with its options in the query."""
+async def receive(request: Request, settings: Settings, take: Callable[[int], None]) -> ImageForm:
+    """A multipart form with `images`, or one raw image as the body with its options in the query.
+
+    `take` is told how many bytes come, and may refuse them.
+    """
     query = {name: request.query_params.getlist(name) for name in request.query_params}
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("image/") or kind == "application/octet-stream":
-        form = ImageForm([await uploads.read_body(request, settings.max_predict_bytes)], query)
+        form = ImageForm([await uploads.read_body(request, settings.max_predict_bytes, take)], query)
     else:
-        form = _from_upload(query, await uploads.receive(request, max_bytes=settings.max_predict_bytes))
+        form = _from_upload(query, await uploads.receive(request, max_bytes=settings.max_predict_bytes, take=take))
     try:
         _check_count(form.images, settings.max_predict_images)
     except InvalidInput:

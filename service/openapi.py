@@ -40,11 +40,18 @@ _ABSTAIN = {
     "description": "Say whether to leave an answer be, so that this share of the others is right.",
 }
 
+_TIMEOUT = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "description": "Seconds for the answer once the request is complete; then 504. The server's own limit is the most.",
+}
+
 _PREDICT_QUERY = [
     {"name": "head", "in": "query", "required": False, "schema": _many({"type": "string"}),
      "description": "For a raw image body: `name`, `name@3` or `name@canary`; may be repeated."},
     {"name": "top_k", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 1}},
     {"name": "min_generation", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}},
+    {"name": "timeout", "in": "query", "required": False, "schema": _TIMEOUT},
     {"name": "coverage", "in": "query", "required": False, "schema": _COVERAGE},
     {"name": "abstain", "in": "query", "required": False, "schema": _ABSTAIN},
 ]  # fmt: skip
@@ -56,6 +63,7 @@ IMAGE_FORM = _form(
         "top_k": {"type": "integer", "default": 5, "minimum": 1},
         "on_error": _ON_ERROR,
         "min_generation": {"type": "integer", "description": "Never answer from an older state than this."},
+        "timeout": _TIMEOUT,
         "coverage": _COVERAGE,
         "abstain": _ABSTAIN,
     },
@@ -64,14 +72,21 @@ IMAGE_FORM = _form(
 ) | {"parameters": _PREDICT_QUERY}
 
 SUGGEST_FORM = _form(
-    {"images": _IMAGES, "count": {"type": "integer", "default": 10, "minimum": 1}, "on_error": _ON_ERROR},
+    {
+        "images": _IMAGES,
+        "count": {"type": "integer", "default": 10, "minimum": 1},
+        "on_error": _ON_ERROR,
+        "timeout": _TIMEOUT,
+    },
     ["images"],
     raw=True,
 )
 
 EMBED_FORM = _form(
-    {"images": _IMAGES, "backbone": {"type": "string"}, "on_error": _ON_ERROR}, ["images"], raw=True
-)  # fmt: skip
+    {"images": _IMAGES, "backbone": {"type": "string"}, "on_error": _ON_ERROR, "timeout": _TIMEOUT},
+    ["images"],
+    raw=True,
+)
 
 FINETUNE_FORM = _form(
     {

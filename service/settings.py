@@ -36,7 +36,17 @@ class Settings(BaseSettings):
         "auto", description="Where backbones run; cuda refuses to start without a GPU."
     )
     threads: int = Field(0, ge=0, description="Images decoded and embedded at once; 0: one a core, 32 on a GPU.")
-    max_waiting: int = Field(1024, ge=1, description="Images that may wait for a thread before answers turn to 429.")
+    max_waiting: int = Field(
+        1024,
+        ge=1,
+        description="Images that may wait before others get 429; as many again of heads with less than their share.",
+    )
+    max_waiting_bytes: int = Field(
+        1024 * MIB, ge=1, description="Bytes of bodies with images that may wait before others get 429."
+    )
+    predict_seconds: float = Field(
+        60.0, gt=0, description="Longest from the last byte of a request with images to its answer; then 504."
+    )
     max_predict_bytes: int = Field(128 * MIB, ge=1, description="Largest body of /predict and /embed, bytes.")
     max_predict_images: int = Field(1024, ge=1, description="Most images in one /predict or /embed.")
     max_predict_heads: int = Field(256, ge=1, description="Most heads in one /predict.")
@@ -48,7 +58,15 @@ class Settings(BaseSettings):
     max_pixels: int = Field(MAX_PIXELS, ge=16, description="Most pixels of one image, checked before decoding.")
     max_jobs: int = Field(1000, ge=1, description="Jobs that may wait or run before /finetune answers 429.")
     head_cache_bytes: int = Field(
-        512 * MIB, ge=1, description="Bytes of head graphs kept loaded; the least recently used go first."
+        512 * MIB, ge=1, description="Memory for loaded heads, bytes; the least recently used go first."
+    )
+    pinned_heads: str = Field(
+        "", description="Heads loaded at start and never evicted: `name` or `name@alias`, with commas between them."
+    )
+    embedding_cache_bytes: int = Field(
+        0,
+        ge=0,
+        description="Bytes of embeddings that serving remembers, so that images sent again skip the backbone; 0: off.",
     )
     poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks for new versions, seconds.")
     worker_id: str = Field(

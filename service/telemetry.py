@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from adapters.runtime.meters import Meters
 from adapters.store import jobs
 
 if TYPE_CHECKING:
@@ -13,23 +14,59 @@ if TYPE_CHECKING:
 
 REGISTRY = CollectorRegistry()
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_STEP_SECONDS = (0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 4)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
-REQUESTS = Counter("espalier_predict_requests", "Answered /predict requests.", registry=REGISTRY)
-IMAGES = Counter("espalier_predict_images", "Images in answered /predict requests.", registry=REGISTRY)
-ANSWERS = Counter("espalier_predictions", "Predictions given (images × heads).", registry=REGISTRY)
-SECONDS = Histogram(
-    "espalier_predict_seconds",
-    "From the first byte of a /predict body to its answer.",
-    buckets=_SECONDS,
-    registry=REGISTRY,
+
+def _counter(name: str, about: str) -> Counter:
+    return Counter(f"espalier_{name}", about, registry=REGISTRY)
+
+
+def _gauge(name: str, about: str) -> Gauge:
+    return Gauge(f"espalier_{name}", about, registry=REGISTRY)
+
+
+def _histogram(name: str, about: str, buckets: tuple[float, ...] = _STEP_SECONDS) -> Histogram:
+    return Histogram(f"espalier_{name}", about, buckets=buckets, registry=REGISTRY)
+
+
+REQUESTS = _counter("predict_requests", "Answered /predict requests.")
+IMAGES = _counter("predict_images", "Images in answered /predict requests.")
+ANSWERS = _counter("predictions", "Predictions given (images × heads).")
+SECONDS = _histogram("predict_seconds", "From the first byte of a /predict body to its answer.", _SECONDS)
+
+WAITING = _gauge(
+    "images_waiting", "Images that were admitted and are not answered: they wait for a lane or are in one."
 )
-WAITING = Gauge("espalier_images_waiting", "Images that wait for a thread or are in one.", registry=REGISTRY)
-GENERATION = Gauge("espalier_generation", "Changes to what is served that this process has seen.", registry=REGISTRY)
-HEADS_LOADED = Gauge("espalier_heads_loaded", "Head graphs in memory.", registry=REGISTRY)
-HEAD_BYTES = Gauge("espalier_head_bytes", "Bytes of head graphs in memory.", registry=REGISTRY)
-HEAD_LOADS = Gauge("espalier_head_loads", "Head graphs loaded since the process started.", registry=REGISTRY)
-HEAD_EVICTIONS = Gauge("espalier_head_evictions", "Head graphs evicted since the process started.", registry=REGISTRY)
-JOBS_UNFINISHED = Gauge("espalier_jobs_unfinished", "Fine-tune jobs that wait or run.", registry=REGISTRY)
+WAITING_BYTES = _gauge("waiting_bytes", "Bytes of the bodies that bring images and are not answered.")
+REJECTED = _counter("requests_rejected", "Requests with images refused with 429 because too much waits.")
+EXPIRED = _counter("requests_expired", "Requests with images that ended with 504 because their time was up.")
+DROPPED = _counter("images_dropped", "Images not embedded because whoever sent them had left, or its time was up.")
+SHARED = _counter("images_shared", "Images whose embedding was under way already for another request.")
+
+QUEUE_SECONDS = _histogram("queue_seconds", "From the admission of an image until a lane takes it.")
+DECODE_SECONDS = _histogram("decode_seconds", "Decoding and resizing one image.")
+BACKBONE_SECONDS = _histogram("backbone_seconds", "One pass through a backbone.")
+BATCH_IMAGES = _histogram("batch_images", "Images in a pass through a backbone.", _BATCHES)
+HEAD_SECONDS = _histogram("head_seconds", "Running all heads of a request on its embeddings.")
+CACHE_HITS = _counter("embedding_cache_hits", "Images whose embedding serving remembered.")
+CACHE_MISSES = _counter("embedding_cache_misses", "Images whose embedding it did not remember.")
+CACHE_BYTES = _gauge("embedding_cache_bytes", "Bytes of remembered embeddings.")
+
+GENERATION = _gauge("generation", "Changes to what is served that this process has seen.")
+HEADS_LOADED = _gauge("heads_loaded", "Heads in memory.")
+HEAD_BYTES = _gauge("head_bytes", "Memory that they take, bytes, estimated.")
+HEAD_LOADS = _counter("head_loads", "Heads loaded since the process started.")
+HEAD_EVICTIONS = _counter("head_evictions", "Heads evicted since the process started.")
+JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run.")
+
+METERS = Meters(
+    queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,
+    backbone_seconds=BACKBONE_SECONDS.observe, batch_images=BATCH_IMAGES.observe, head_seconds=HEAD_SECONDS.observe,
+    rejected=REJECTED.inc, expired=EXPIRED.inc, dropped=DROPPED.inc, shared=SHARED.inc,
+    cache_hit=CACHE_HITS.inc, cache_miss=CACHE_MISSES.inc,
+    head_loaded=HEAD_LOADS.inc, head_evicted=HEAD_EVICTIONS.inc,
+)  # fmt: skip
 
 
 def predicted(images: int, heads: int, seconds: float) -> None:
@@ -42,14 +79,14 @@ def predicted(images: int, heads: int, seconds: float) -> None:
 
 def render(ctx: "Context") -> tuple[bytes, str]:
     """The metrics page and its content type."""
-    live = ctx.predictor.live
+    live, admission = ctx.predictor.live, ctx.predictor.traffic.admission
     count, size = live.loaded()
-    WAITING.set(ctx.predictor.lanes.waiting)
+    WAITING.set(admission.images)
+    WAITING_BYTES.set(admission.bytes)
+    CACHE_BYTES.set(ctx.predictor.memory.bytes)
     GENERATION.set(live.generation)
     HEADS_LOADED.set(count)
     HEAD_BYTES.set(size)
-    HEAD_LOADS.set(live.loads)
-    HEAD_EVICTIONS.set(live.evictions)
     JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
     return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 

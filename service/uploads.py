@@ -1,7 +1,7 @@
 """Request bodies: a form as an `Upload`, or raw bytes, both within a limit that is checked before and while reading."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from types import TracebackType
 
@@ -68,17 +68,26 @@ class Upload:
         return [part for part in self.parts if part.name == name]
 
 
-async def receive(
-    request: Request, *, max_bytes: int, max_parts: int = MAX_PARTS, max_field_bytes: int = MAX_FIELD_BYTES
-) -> Upload:
-    """Read a multipart/form-data body.
+def _unbounded(_: int) -> None:
+    pass
 
-    Raises TooLarge, InvalidInput (not multipart, malformed, cut off), StorageFull, and starlette's ClientDisconnect;
-    whatever it raises, nothing is left in memory or on disk.
+
+async def receive(
+    request: Request,
+    *,
+    max_bytes: int,
+    max_parts: int = MAX_PARTS,
+    max_field_bytes: int = MAX_FIELD_BYTES,
+    take: Callable[[int], None] = _unbounded,
+) -> Upload:
+    """Read a multipart/form-data body; `take` is told how many bytes come, before they do where the client says it.
+
+    Raises what `take` does, TooLarge, InvalidInput (not multipart, malformed, cut off), StorageFull, and starlette's
+    ClientDisconnect; whatever it raises, nothing is left in memory or on disk.
     """
     form = Form(*_content_type(request), max_parts, max_field_bytes)
     try:
-        async with aclosing(_bounded(request, max_bytes)) as chunks:
+        async with aclosing(_bounded(request, max_bytes, take)) as chunks:
             await _feed(form, chunks)
         return Upload(form.finish(), form.sink)
     except BaseException:
@@ -107,23 +116,26 @@ async def _feed(form: Form, chunks: AsyncGenerator[bytes, None]) -> None:
     form.feed(b"".join(gathered))
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Read a raw body. Raises TooLarge, starlette's ClientDisconnect."""
-    async with aclosing(_bounded(request, max_bytes)) as chunks:
+async def read_body(request: Request, max_bytes: int, take: Callable[[int], None] = _unbounded) -> bytes:
+    """Read a raw body. Raises what `take` does, TooLarge, starlette's ClientDisconnect."""
+    async with aclosing(_bounded(request, max_bytes, take)) as chunks:
         parts = [chunk async for chunk in chunks]
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, max_bytes: int, take: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     """The body in chunks of at most SLICE_BYTES; refused by its declared length, or as soon as it grows too long."""
     declared = request.headers.get("content-length", "")
-    received = int(declared) if declared.isdecimal() else 0
-    _check_size(received, max_bytes)
+    announced = int(declared) if declared.isdecimal() else 0
+    _check_size(announced, max_bytes)
+    take(announced)
     received = 0
     async with aclosing(request.stream()) as stream:
         async for chunk in stream:
             received += len(chunk)
             _check_size(received, max_bytes)
+            if received > announced:
+                take(len(chunk))
             if len(chunk) <= SLICE_BYTES:
                 if chunk:
                     yield chunk

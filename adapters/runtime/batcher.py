@@ -1,92 +1,197 @@
 """Micro-batches: requests share passes through the backbone, whatever heads they ask for.
 
-On a CPU, where a batch of N costs N single runs, an item goes straight through: decode and backbone in one thread,
-one thread a core. On a GPU the first thread to get the device takes everything that waits (up to the largest batch);
-nobody waits for company, so a lone request pays nothing and a crowd forms batches by itself.
+On a CPU, where a batch of N costs N single runs, an image goes straight through in the lane that decoded it. Where
+batching pays, lanes hand their pixels over and decode on; two threads of the device's own make passes of what has
+gathered, so that the next pass is put together while the present one runs. What waits is released
+
+- at once when the device is idle: a lone image waits for nobody;
+- when a pass is full, by images or by bytes;
+- when the oldest has waited its window, which follows the load: passes that carry one image leave nothing to wait
+  for, full ones are worth nearly the time of a pass.
 """
 
-import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from adapters.errors import Overloaded
-from adapters.runtime.backbone import BackboneSession
-from adapters.types import Embeddings, Floats, Pixels
+from adapters.runtime.lanes import clock
+from adapters.runtime.meters import UNSEEN, Meters
+from adapters.types import Backbone, Embeddings, Floats, Pixels
 
-T = TypeVar("T")
-RETRY_AFTER = 1.0  # seconds
+IN_FLIGHT = 2  # passes: one runs, the next is put together
+PASS_BYTES = 64 * 2**20  # pixels of one pass
+SMOOTHING = 1 / 8  # weight of the newest pass in the window
 
 
-@dataclass(slots=True, eq=False)
+class Embeds(Protocol):
+    """A backbone that answers: `BackboneSession`, or a fake one."""
+
+    @property
+    def backbone(self) -> Backbone: ...
+
+    @property
+    def max_batch(self) -> int:
+        """Images a pass; 1 where batching does not pay."""
+
+    def embed(self, pixels: Pixels) -> Embeddings:
+        """uint8 [N, S, S, 3] → f32 [N, D]."""
+
+
+class Asker(Protocol):
+    """Who waits for an embedding."""
+
+    @property
+    def abandoned(self) -> bool: ...
+
+    def settle(self, answer: Floats | Exception) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     pixels: Pixels  # [S, S, 3]
-    embedding: Floats | None = None
-    error: Exception | None = None
+    asker: Asker
+    since: float
 
 
-class Lanes:
-    """A bounded pool of threads, one a core (more on a GPU, where decoding must keep up with it)."""
+@dataclass(slots=True)
+class _Call:
+    """A thread that waits itself."""
 
-    def __init__(self, threads: int, max_waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lane")
-        self._max_waiting = max_waiting
-        self.waiting = 0  # only touched on the event loop
+    answer: Floats | Exception | None = None
+    abandoned: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
 
-    def admit(self, count: int) -> None:
-        """Refuse work that would only grow the queue. Raises Overloaded."""
-        if self.waiting and self.waiting + count > self._max_waiting:
-            raise Overloaded(f"{self.waiting} images are waiting; try again shortly", retry_after=RETRY_AFTER)
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` in a lane."""
-        self.waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self.waiting -= 1
-
-    def close(self) -> None:
-        """Let running work end and drop what waits."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def settle(self, answer: Floats | Exception) -> None:
+        self.answer = answer
+        self.done.set()
 
 
 class Batcher:
     """Gathers the images of concurrent requests into passes of one backbone."""
 
-    def __init__(self, session: BackboneSession) -> None:
-        self._session = session
+    def __init__(self, session: Embeds, meters: Meters = UNSEEN, max_bytes: int = PASS_BYTES) -> None:
+        self._session, self._meters = session, meters
+        self._max_images, self._max_bytes = session.max_batch, max_bytes
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
         self._queue: deque[_Waiting] = deque()
-        self._device = threading.Lock()
+        self._bytes = 0  # of pixels in the queue
+        self._makers = 0  # threads that make passes
+        self._running = 0  # passes
+        self._window = 0.0  # seconds
+        # Its threads end when the batcher is forgotten, and none is started where batching does not pay.
+        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="device")
         self.preprocessing = session.backbone.preprocessing
 
     def embed(self, pixels: Pixels) -> Floats:
-        """One image uint8 [S, S, 3] → f32 [D], in a pass that may carry others. Called from a lane."""
-        if self._session.max_batch == 1:
-            return self._session.embed(pixels[None])[0]
-        mine = _Waiting(pixels)
-        self._queue.append(mine)
-        while mine.embedding is None and mine.error is None:
-            with self._device:
-                if mine.embedding is None and mine.error is None:
-                    self._pass()
-        if mine.error is not None:
-            raise mine.error
-        assert mine.embedding is not None
-        return mine.embedding
+        """One image uint8 [S, S, 3] → f32 [D], in a pass that may carry others; the caller waits."""
+        if self._max_images == 1:
+            return self._embed(pixels[None])[0]
+        call = _Call()
+        self.put(pixels, call)
+        call.done.wait()
+        if isinstance(call.answer, Exception):
+            raise call.answer
+        assert call.answer is not None
+        return call.answer
 
-    def _pass(self) -> None:
-        count = min(len(self._queue), self._session.max_batch)
-        batch = [self._queue.popleft() for _ in range(count)]
+    def put(self, pixels: Pixels, asker: Asker) -> None:
+        """Settle `asker` with its embedding: now where batching does not pay, else with a pass.
+
+        Waits while two passes' worth of pixels wait already, so that decoding never runs far ahead.
+        """
+        if self._max_images == 1:
+            asker.settle(self._embed(pixels[None])[0])
+            return
+        with self._lock:
+            while len(self._queue) >= 2 * self._max_images or self._bytes >= 2 * self._max_bytes:
+                self._room.wait()
+            self._queue.append(_Waiting(pixels, asker, clock()))
+            self._bytes += pixels.nbytes
+            self._arrived.notify()
+            if self._makers < IN_FLIGHT:
+                self._makers += 1
+                self._pool.submit(self._make_passes)
+
+    def close(self) -> None:
+        """Let passes end. Nothing may be put after that."""
+        self._pool.shutdown(wait=True)
+
+    def _make_passes(self) -> None:
+        while batch := self._gather():
+            began = clock()
+            self._pass(batch)
+            with self._lock:
+                self._running -= 1
+                self._learn(len(batch), clock() - began)
+                self._arrived.notify()  # the device is idle: whoever gathers may release
+
+    def _gather(self) -> list[_Waiting]:
+        """The images of the next pass, once it is time; none when nothing waits."""
+        with self._lock:
+            while self._queue:
+                pause = self._pause()
+                if pause <= 0:
+                    self._running += 1
+                    return self._take()
+                self._arrived.wait(pause)
+            self._makers -= 1
+            return []
+
+    def _pause(self) -> float:
+        """Seconds until what waits is to be released."""
+        if not self._running or len(self._queue) >= self._max_images or self._bytes >= self._max_bytes:
+            return 0
+        return self._queue[0].since + self._window - clock()
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._queue and len(batch) < self._max_images and (not batch or size < self._max_bytes):
+            batch.append(self._queue.popleft())
+            size += batch[-1].pixels.nbytes
+        self._bytes -= size
+        self._room.notify_all()
+        return batch
+
+    def _learn(self, images: int, seconds: float) -> None:
+        """A pass of one was worth no wait, one of sixteen nearly its own time."""
+        self._window += (seconds * (1 - 1 / images) - self._window) * SMOOTHING
+
+    def _pass(self, batch: Sequence[_Waiting]) -> None:
+        """One pass; one that fails is tried once more in two halves, and a half that fails fails its own images."""
+        wanted = [waiting for waiting in batch if not waiting.asker.abandoned]
+        for _ in range(len(batch) - len(wanted)):
+            self._meters.dropped()
+        if not wanted or self._settle(wanted) is None:
+            return
+        middle = (len(wanted) + 1) // 2
+        for half in (wanted[:middle], wanted[middle:]):
+            error = self._settle(half) if half else None
+            if error is not None:
+                for waiting in half:
+                    waiting.asker.settle(error)
+
+    def _settle(self, batch: Sequence[_Waiting]) -> Exception | None:
+        """Give every image its embedding; what went wrong, if something did."""
         try:
-            embeddings: Embeddings = self._session.embed(np.stack([item.pixels for item in batch]))
-            for item, embedding in zip(batch, embeddings, strict=True):
-                item.embedding = embedding
-        except Exception as error:  # a failed pass fails its own items, never the thread that ran it for others
-            for item in batch:
-                item.error = error
+            embeddings = self._embed(np.stack([waiting.pixels for waiting in batch]))
+        except Exception as error:
+            return error
+        for waiting, embedding in zip(batch, embeddings, strict=True):
+            waiting.asker.settle(embedding)
+        return None
+
+    def _embed(self, pixels: Pixels) -> Embeddings:
+        """uint8 [N, S, S, 3] → f32 [N, D], measured."""
+        began = clock()
+        embeddings = self._session.embed(pixels)
+        self._meters.backbone_seconds(clock() - began)
+        self._meters.batch_images(len(pixels))
+        return embeddings

@@ -4,10 +4,12 @@ A request resolves its heads once, when it is admitted, and keeps those objects 
 mix two versions. A change is loaded before it is shown, and a version that fails to load leaves the old one serving.
 """
 
+import asyncio
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
@@ -15,12 +17,14 @@ from sqlalchemy.engine import Engine
 from adapters import trust
 from adapters.errors import EspalierError, NotFound, StaleReplica
 from adapters.runtime.head import Head
+from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store import heads
 from adapters.store.artifacts import Artifacts
 from adapters.types import Floats, HeadRef, HeadVersion
 
 log = logging.getLogger("espalier.live")
 POLL = 1.0  # seconds between looks at the generation
+LOADERS = 4  # threads that load cold heads; one that waits for a slow store does not hold up the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +49,45 @@ class LiveHead:
 class LiveHeads:
     """References → loaded heads. Reads are a dictionary look-up; loading happens on a miss and in the poll thread."""
 
-    def __init__(self, engine: Engine, artifacts: Artifacts, *, max_bytes: int, poll: float = POLL) -> None:
-        self._engine, self._artifacts = engine, artifacts
-        self._max_bytes, self._poll = max_bytes, poll
-        self._routes: dict[HeadRef, HeadVersion] = {}
+    def __init__(
+        self,
+        engine: Engine,
+        artifacts: Artifacts,
+        *,
+        max_bytes: int,
+        poll: float = POLL,
+        pinned: Collection[HeadRef] = (),
+        meters: Meters = UNSEEN,
+    ) -> None:
+        self._engine, self._artifacts, self._meters = engine, artifacts, meters
+        self._max_bytes, self._poll, self._pinned = max_bytes, poll, tuple(pinned)
+        self._routes: dict[HeadRef, HeadVersion] = {}  # of heads in memory: what is evicted is looked up anew
+        self._refs: dict[str, set[HeadRef]] = {}  # by digest, the same turned round
         self._heads: OrderedDict[str, LiveHead] = OrderedDict()  # by digest, least recently used first
         self._bytes = 0
+        self._looks = 0  # at the database, for what changed
         self._behind: set[str] = set()  # heads whose newest version failed to load: tried again at every poll
         self._lock = threading.Lock()
-        self._loading: dict[str, threading.Lock] = {}
+        self._loading: dict[str, threading.Lock] = {}  # by digest
+        self._fetching: dict[HeadRef, Future[LiveHead]] = {}
+        self._loaders = ThreadPoolExecutor(LOADERS, thread_name_prefix="cold-head")
         self._stop = threading.Event()
+        self._follower: threading.Thread | None = None
         self.generation = heads.current_generation(engine)
         self.loads = 0
         self.evictions = 0
 
     def start(self) -> None:
-        """Begin to follow the database."""
-        threading.Thread(target=self._follow, name="live-heads", daemon=True).start()
+        """Load what is pinned, and follow the database, in a thread."""
+        self._follower = threading.Thread(target=self._follow, name="live-heads", daemon=True)
+        self._follower.start()
 
     def stop(self) -> None:
-        """Stop following."""
+        """Stop following, and leave no thread behind."""
         self._stop.set()
+        self._loaders.shutdown(wait=True, cancel_futures=True)
+        if self._follower is not None:
+            self._follower.join()
 
     def peek(self, ref: HeadRef) -> LiveHead | None:
         """The loaded head of a reference, if it needs no loading. Never blocks on the database."""
@@ -80,16 +102,25 @@ class LiveHeads:
 
     def get(self, ref: HeadRef) -> LiveHead:
         """The head of a reference, loaded now if need be. Raises HeadNotFound, VersionNotFound, CorruptArtifact."""
-        found = self.peek(ref)
-        if found is not None:
-            return found
-        version = self._routes.get(ref)
-        if version is None:
-            version = heads.resolve(self._engine, ref)
-            loaded = self._load(version)
-            self._routes.setdefault(ref, version)
-            return loaded
-        return self._load(version)
+        while (found := self.peek(ref)) is None:
+            looks = self._looks
+            version = self._routes.get(ref) or heads.resolve(self._engine, ref)
+            found = self._load(version)
+            with self._lock:
+                # What changed since we asked was not brought up to date for a reference that nobody knew of.
+                if looks == self._looks:
+                    self._route(ref, version)
+                    return found
+        return found
+
+    async def fetch(self, ref: HeadRef) -> LiveHead:
+        """`get` for the event loop: one thread loads a head, however many wait for it."""
+        with self._lock:
+            loading = self._fetching.get(ref)
+            if loading is None:
+                loading = self._fetching[ref] = self._loaders.submit(self.get, ref)
+                loading.add_done_callback(lambda _: self._fetching.pop(ref, None))
+        return await asyncio.shield(asyncio.wrap_future(loading))  # who leaves does not take it from the others
 
     def require(self, generation: int) -> None:
         """Catch up with a generation that the caller has seen. Raises StaleReplica when it does not exist yet."""
@@ -101,20 +132,35 @@ class LiveHeads:
     def refresh(self) -> None:
         """Look once: load what changed, then show it."""
         generation, changed = heads.changed_since(self._engine, self.generation)
+        with self._lock:
+            self._looks += 1
         stale = changed | self._behind
         self._behind = {name for name in sorted(stale) if not self._update(name)}
         self.generation = generation
+        self._load_pinned()
 
     def loaded(self) -> tuple[int, int]:
         """(heads in memory, bytes of their graphs)."""
         return len(self._heads), self._bytes
 
     def _follow(self) -> None:
+        self._load_pinned()
         while not self._stop.wait(self._poll):
             try:
                 self.refresh()
             except Exception:
                 log.exception("could not look for new versions; serving what is loaded")
+
+    def _load_pinned(self) -> None:
+        for ref in self._pinned:
+            if self._stop.is_set():
+                return
+            try:
+                self.get(ref)
+            except NotFound:  # not taught yet
+                log.debug("nothing is pinned as %s yet", ref)
+            except Exception as error:
+                log.error("could not load %s, which is pinned: %s", ref, error)
 
     def _update(self, name: str) -> bool:
         """Bring every cached reference to a head up to date; False keeps the old ones and asks for another try."""
@@ -123,9 +169,11 @@ class LiveHeads:
                 version = heads.resolve(self._engine, ref)
                 if version != self._routes.get(ref):
                     self._load(version)
-                    self._routes[ref] = version
+                    with self._lock:
+                        self._route(ref, version)
             except NotFound:
-                self._routes.pop(ref, None)
+                with self._lock:
+                    self._route(ref, None)
             except EspalierError as error:
                 log.error("could not load the new version of %s, the old one keeps serving: %s", ref, error)
                 return False
@@ -137,14 +185,16 @@ class LiveHeads:
     def _load(self, version: HeadVersion) -> LiveHead:
         with self._lock:
             gate = self._loading.setdefault(version.digest, threading.Lock())
-        with gate:  # single flight: a hundred requests for one cold head load it once
+        try:
+            with gate:  # single flight: a hundred requests for one cold head load it once
+                with self._lock:
+                    found = self._heads.get(version.digest)
+                if found is None:
+                    found = self._as(version, Head.from_bytes(self._artifacts.get(version.digest)))
+                    self._keep(version.digest, found)
+        finally:
             with self._lock:
-                found = self._heads.get(version.digest)
-            if found is None:
-                found = self._as(version, Head.from_bytes(self._artifacts.get(version.digest)))
-                self._keep(version.digest, found)
-        with self._lock:
-            self._loading.pop(version.digest, None)
+                self._loading.pop(version.digest, None)
         return found if found.version == version else self._as(version, found)
 
     def _as(self, version: HeadVersion, source: "Head | LiveHead") -> LiveHead:
@@ -158,14 +208,32 @@ class LiveHeads:
             self._heads[digest] = loaded
             self._bytes += loaded.head.bytes
             self.loads += 1
-            for old in self._surplus(digest):
+            self._meters.head_loaded()
+            gone = set(self._surplus(digest))
+            for old in gone:
                 self._bytes -= self._heads.pop(old).head.bytes
                 self.evictions += 1
+                self._meters.head_evicted()
+                for ref in list(self._refs.get(old, ())):
+                    self._route(ref, None)
+
+    def _route(self, ref: HeadRef, version: HeadVersion | None) -> None:
+        """Where a reference leads from now on; the lock is held."""
+        old = self._routes.pop(ref, None)
+        if old is not None:
+            self._refs[old.digest].discard(ref)
+            if not self._refs[old.digest]:
+                del self._refs[old.digest]
+        if version is not None:
+            self._routes[ref] = version
+            self._refs.setdefault(version.digest, set()).add(ref)
 
     def _surplus(self, newest: str) -> Iterable[str]:
         excess = self._bytes - self._max_bytes
-        for digest in [d for d in self._heads if d != newest]:
+        kept = {newest} | {self._routes[ref].digest for ref in self._pinned if ref in self._routes}
+        for digest in self._heads:
             if excess <= 0:
                 return
-            excess -= self._heads[digest].head.bytes
-            yield digest
+            if digest not in kept:
+                excess -= self._heads[digest].head.bytes
+                yield digest

@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 
 from adapters import predict as pipeline
 from adapters.store import backbones
-from service import forms
+from service import intake
 from service.api import PROBLEMS, Ctx
 from service.openapi import EMBED_FORM
 from service.schemas import EmbedResponse, ItemError
@@ -17,14 +17,11 @@ router = APIRouter(tags=["predict"])
 @router.post("/embed", response_model=EmbedResponse, responses=PROBLEMS, openapi_extra=EMBED_FORM)
 async def embed(request: Request, ctx: Ctx) -> JSONResponse:
     """The backbone's pooled output for each image: the same numbers that heads are trained on."""
-    form = await forms.receive(request, ctx.settings)
-    try:
-        name = form.one("backbone", ctx.settings.default_backbone)
+    async with intake.images(request, ctx) as form:
+        name, seconds = form.one("backbone", ctx.settings.default_backbone), ctx.settings.predict_seconds
         backbone = await run_in_threadpool(backbones.find, ctx.engine, name)
-        ctx.predictor.lanes.admit(len(form.images))
-        result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error())
-    finally:
-        form.close()
+        async with ctx.predictor.traffic.admitted(len(form.images), "", form.seconds("timeout", seconds)):
+            result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error())
     errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]
     answer = EmbedResponse(
         backbone=backbone.name, digest=backbone.digest, dimension=backbone.dimension,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from adapters import predict as pipeline
-from service import forms, telemetry
+from service import forms, intake, telemetry
 from service.api import PROBLEMS, Ctx
 from service.openapi import IMAGE_FORM
 from service.schemas import PredictResponse
@@ -20,20 +20,17 @@ async def predict(request: Request, ctx: Ctx) -> JSONResponse:
     """Ask one or more heads about one or more images; all heads share one pass through the backbone.
 
     Send multipart `images` (repeated) with `head` (repeated: `name`, `name@3`, `name@canary`), or one raw image as the
-    body with `?head=`. Options: `top_k` (5), `on_error` (`fail` or `skip`), `min_generation`; `coverage` (0.9: a set
-    of labels that holds the truth nine times in ten) and `abstain` (0.95: whether to leave the answer be, so that 95 %
-    of the others are right).
+    body with `?head=`. Options: `top_k` (5), `on_error` (`fail` or `skip`), `min_generation`; `timeout` (seconds for
+    the answer once the request is complete, then 504); `coverage` (0.9: a set of labels that holds the truth nine
+    times in ten) and `abstain` (0.95: whether to leave the answer be, so that 95 % of the others are right).
     """
     began = time.perf_counter()
-    form = await forms.receive(request, ctx.settings)
-    try:
+    async with intake.images(request, ctx) as form:
         refs = forms.head_refs(form.many("head"), ctx.settings.max_predict_heads)
         result = await pipeline.predict(
             ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),
             min_generation=form.integer("min_generation", 0, 0, 2**53), coverage=form.share("coverage"),
-            abstain=form.share("abstain"),
+            abstain=form.share("abstain"), timeout=form.seconds("timeout", ctx.settings.predict_seconds),
         )  # fmt: skip
         telemetry.predicted(len(form.images), len(refs), time.perf_counter() - began)
         return JSONResponse(PredictResponse.plain(result))
-    finally:
-        form.close()

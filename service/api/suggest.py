@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 
 from adapters import suggest as pipeline
-from service import forms
+from service import forms, intake
 from service.api import PROBLEMS, Ctx
 from service.openapi import SUGGEST_FORM
 from service.schemas import SuggestResponse
@@ -19,12 +19,9 @@ async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
     Send multipart `images` (repeated). Options: `count` (10), `on_error` (`fail` or `skip`). `head` may be a version
     or an alias, as in /predict.
     """
-    form = await forms.receive(request, ctx.settings)
-    try:
-        count = form.integer("count", 10, 1, MAX_COUNT)
+    async with intake.images(request, ctx) as form:
+        count, seconds = form.integer("count", 10, 1, MAX_COUNT), form.seconds("timeout", ctx.settings.predict_seconds)
         found = await pipeline.suggest(
-            ctx.predictor, ctx.engine, form.images, forms.head_ref(head), count, form.on_error()
+            ctx.predictor, ctx.engine, form.images, forms.head_ref(head), count, form.on_error(), seconds
         )
-    finally:
-        form.close()
     return SuggestResponse.of(found)

@@ -383,7 +383,7 @@ def test_a_full_disk_while_publishing_fails_the_job_and_the_old_version_serves(h
     refused(post(service, new, {"head": "no-room", "labels": LABELS}), 507, "storage_full")
     for name in ("filler", "more"):
         (small_disk / name).unlink()
-    eventually(lambda: service.blobs() == before, seconds=20)
+    eventually(lambda: service.blobs() == before)
     assert not service.rows("job_examples") and len(service.rows("versions")) == 1
     third = service.client.finetune(head, shapes(("cross",)), method="prototype")
     assert service.client.wait(third["id"])["status"] == "succeeded"

@@ -365,7 +365,7 @@ def test_two_versions_are_compared_on_what_neither_learned(server):
     learn(server, head, [labeled(i.file_name, i.data(), turned[i.label]) for i in good], deploy="manual")
     found = server.client.compare(head, "live", 2, limit=5)
     assert (found["a"], found["b"], found["examples"], found["skipped"]) == (1, 2, 24, 0)
-    assert found["accuracy_a"] == 1.0 and found["only_a_right"] == 16 and found["only_b_right"] == 0
+    assert found["merit_a"] == 1.0 and found["a_better"] == 16 and found["b_better"] == 0
     assert found["difference"] == pytest.approx(-16 / 24) and found["p_value"] == pytest.approx(2**-15)
     low, high = found["difference_interval"]
     assert low < found["difference"] < high < 0

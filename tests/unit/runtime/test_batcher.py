@@ -1,121 +1,200 @@
-"""Lanes are bounded and micro-batches share passes; a fake GPU session stands in for the device."""
+"""Passes of a backbone: released when full, when the device is idle, or in time; a failed one harms only its own."""
 
-import asyncio
 import concurrent.futures
+import gc
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from adapters.errors import Overloaded
-from adapters.runtime.batcher import Batcher, Lanes
-
-SIDE = 4
-
-
-class FakeSession:
-    """Embeds an image as its first value; a GPU's largest batch, and a gate that keeps the first pass waiting."""
-
-    def __init__(self, max_batch: int, fail_on: int | None = None) -> None:
-        self.max_batch, self.fail_on = max_batch, fail_on
-        self.backbone = SimpleNamespace(preprocessing="preprocessing")
-        self.passes: list[list[int]] = []
-        self.gate, self.entered = threading.Event(), threading.Event()
-        self.gate.set()
-
-    def embed(self, pixels: np.ndarray) -> np.ndarray:
-        values = [int(p[0, 0, 0]) for p in pixels]
-        self.passes.append(values)
-        self.entered.set()
-        assert self.gate.wait(30)
-        if self.fail_on in values:
-            raise ValueError("the device is unwell")
-        return np.array([[v] for v in values], np.float32)
+from adapters.runtime.batcher import IN_FLIGHT, Batcher
+from adapters.runtime.fake import SIDE, FakeBackbone
+from adapters.runtime.meters import Meters
 
 
 def picture(value: int) -> np.ndarray:
     return np.full((SIDE, SIDE, 3), value, np.uint8)
 
 
-def crowd(session: FakeSession, count: int) -> list[concurrent.futures.Future]:
-    """One image gets the device; the others arrive while it is at work."""
-    batcher = Batcher(session)
-    session.gate.clear()
-    pool = concurrent.futures.ThreadPoolExecutor(count)
-    futures = [pool.submit(batcher.embed, picture(0))]
-    assert session.entered.wait(30)
-    futures += [pool.submit(batcher.embed, picture(n)) for n in range(1, count)]
-    while len(batcher._queue) < count - 1:
-        threading.Event().wait(0.001)
-    session.gate.set()
-    pool.shutdown(wait=True)
-    return futures
+class Asker:
+    """One who waits without a thread."""
+
+    def __init__(self) -> None:
+        self.abandoned = False
+        self.future: concurrent.futures.Future = concurrent.futures.Future()
+
+    def settle(self, answer: object) -> None:
+        if isinstance(answer, Exception):
+            self.future.set_exception(answer)
+        else:
+            self.future.set_result(answer)
+
+    @property
+    def value(self) -> int:
+        return round(float(self.future.result(30)[0]))
+
+    @property
+    def failed(self) -> bool:
+        return self.future.exception(30) is not None
 
 
-def test_on_a_cpu_every_image_goes_straight_through():
-    session = FakeSession(max_batch=1)
-    batcher = Batcher(session)
-    assert [float(batcher.embed(picture(n))[0]) for n in (7, 8)] == [7.0, 8.0]
-    assert session.passes == [[7], [8]] and batcher.preprocessing == "preprocessing"
+def crowd(batcher: Batcher, backbone: FakeBackbone, values: range) -> list[Asker]:
+    """The first image gets the device; the others arrive while it is at work."""
+    askers = [Asker() for _ in values]
+    backbone.hold()
+    for n, (value, asker) in enumerate(zip(values, askers, strict=True)):
+        batcher.put(picture(value), asker)
+        if n == 0:
+            backbone.wait_for_pass()
+    return askers
 
 
-def test_on_a_gpu_what_waits_shares_the_next_pass():
-    session = FakeSession(max_batch=64)
-    futures = crowd(session, 20)
-    assert [float(f.result()[0]) for f in futures] == list(range(20))
-    assert session.passes[0] == [0] and sorted(session.passes[1]) == list(range(1, 20))
-    assert len(session.passes) == 2
+@pytest.fixture
+def long_window(monkeypatch):
+    """Passes are released by what waits and by the device alone, however slow the machine is."""
+    monkeypatch.setattr(Batcher, "_learn", lambda self, images, seconds: setattr(self, "_window", 1000.0))
 
 
-def test_a_pass_is_never_larger_than_the_largest_batch():
-    session = FakeSession(max_batch=8)
-    futures = crowd(session, 20)
-    assert [float(f.result()[0]) for f in futures] == list(range(20))
-    assert max(map(len, session.passes)) == 8 and sum(map(len, session.passes)) == 20
+def batching(max_batch: int, **options: object) -> tuple[Batcher, FakeBackbone]:
+    backbone = FakeBackbone(max_batch)
+    batcher = Batcher(backbone, **options)
+    batcher._window = 1000.0
+    return batcher, backbone
 
 
-def test_a_failed_pass_fails_its_own_images_and_no_other():
-    session = FakeSession(max_batch=4, fail_on=3)
-    futures = crowd(session, 12)
-    failed = {n for n, f in enumerate(futures) if f.exception() is not None}
-    (unwell,) = [set(values) for values in session.passes if 3 in values]
-    assert failed == unwell and 0 not in failed
-    assert all(float(f.result()[0]) == n for n, f in enumerate(futures) if n not in failed)
+def device_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("device")]
 
 
-def test_a_lone_request_waits_for_nobody():
-    session = FakeSession(max_batch=64)
-    assert float(Batcher(session).embed(picture(5))[0]) == 5.0
+def test_where_batching_does_not_pay_every_image_goes_straight_through():
+    """In the thread that asks: no other is started, nothing waits."""
+    batcher, backbone = batching(1)
+    asker = Asker()
+    batcher.put(picture(8), asker)
+    assert float(batcher.embed(picture(7))[0]) == 7.0 and asker.value == 8
+    assert backbone.passes == [[8], [7]] and batcher.preprocessing == backbone.backbone.preprocessing
+    assert not device_threads()
 
 
-def test_lanes_refuse_what_would_only_wait():
-    """Also one request larger than the bound is taken when nothing waits."""
-
-    async def main() -> None:
-        lanes, gate = Lanes(threads=1, max_waiting=2), threading.Event()
-        lanes.admit(100)
-        waiting = [asyncio.create_task(lanes.run(gate.wait)) for _ in range(2)]
-        await asyncio.sleep(0)
-        assert lanes.waiting == 2
-        with pytest.raises(Overloaded, match="2 images are waiting") as refused:
-            lanes.admit(1)
-        assert refused.value.retry_after > 0
-        gate.set()
-        assert await asyncio.gather(*waiting) == [True, True]
-        assert lanes.waiting == 0
-        lanes.admit(2)
-        lanes.close()
-
-    asyncio.run(main())
+def test_what_waits_shares_the_next_pass_when_the_device_is_idle(long_window):
+    batcher, backbone = batching(64)
+    askers = crowd(batcher, backbone, range(20))
+    backbone.release()
+    assert [asker.value for asker in askers] == list(range(20))
+    assert backbone.passes == [[0], list(range(1, 20))]
+    batcher.close()
 
 
-def test_lanes_count_down_also_when_work_fails():
-    async def main() -> None:
-        lanes = Lanes(threads=1, max_waiting=1)
-        with pytest.raises(ZeroDivisionError):
-            await lanes.run(lambda: 1 // 0)
-        assert lanes.waiting == 0
-        lanes.close()
+def test_a_full_pass_is_released_while_another_runs_and_no_third(long_window):
+    batcher, backbone = batching(4)
+    askers = crowd(batcher, backbone, range(9))
+    backbone.wait_for_pass()
+    assert backbone.passes == [[0], [1, 2, 3, 4]]
+    backbone.release()
+    assert [asker.value for asker in askers] == list(range(9))
+    assert max(map(len, backbone.passes)) == 4 and sum(map(len, backbone.passes)) == 9
+    batcher.close()
 
-    asyncio.run(main())
+
+def test_a_pass_is_bounded_by_bytes_too(long_window):
+    size = picture(0).nbytes
+    batcher, backbone = batching(64, max_bytes=3 * size)
+    askers = crowd(batcher, backbone, range(7))
+    backbone.wait_for_pass()
+    assert backbone.passes == [[0], [1, 2, 3]]
+    backbone.release()
+    assert [asker.value for asker in askers] == list(range(7))
+    batcher.close()
+
+
+def test_the_oldest_waits_no_longer_than_the_window():
+    """With the device busy and the pass not full."""
+    batcher, backbone = batching(64)
+    batcher._window = 0.0
+    askers = crowd(batcher, backbone, range(2))
+    backbone.wait_for_pass()
+    assert backbone.passes == [[0], [1]]
+    backbone.release()
+    assert [asker.value for asker in askers] == [0, 1]
+    batcher.close()
+
+
+def test_the_window_follows_the_load():
+    """Passes of one leave nothing to wait for; full ones are worth nearly their own time."""
+    batcher = Batcher(FakeBackbone(64))
+    for _ in range(100):
+        batcher._learn(64, 0.01)
+    assert batcher._window == pytest.approx(0.01, rel=0.05)
+    for _ in range(100):
+        batcher._learn(1, 0.01)
+    assert batcher._window == pytest.approx(0, abs=1e-4)
+
+
+def test_a_failing_pass_is_split_once_and_then_fails_only_its_own(long_window):
+    batcher, backbone = batching(8)
+    backbone.fail_on = {3}
+    askers = crowd(batcher, backbone, range(18))
+    backbone.release()
+    assert {n for n, asker in enumerate(askers) if asker.failed} == {1, 2, 3, 4}
+    assert [1, 2, 3, 4] in backbone.passes and [5, 6, 7, 8] in backbone.passes
+    assert all(askers[n].value == n for n in range(18) if n not in (1, 2, 3, 4))
+    batcher.close()
+
+
+def test_what_nobody_waits_for_never_reaches_the_backbone(long_window):
+    dropped: list[int] = []
+    batcher, backbone = batching(8, meters=Meters(dropped=lambda: dropped.append(1)))
+    askers = crowd(batcher, backbone, range(6))
+    for n in (1, 2, 4):
+        askers[n].abandoned = True
+    backbone.release()
+    assert askers[3].value == 3 and askers[5].value == 5
+    batcher.close()
+    assert backbone.passes == [[0], [3, 5]] and len(dropped) == 3
+
+
+def test_decoding_never_runs_far_ahead(long_window):
+    """Two passes' worth may wait; who brings more waits for room."""
+    batcher, backbone = batching(2)
+    askers = crowd(batcher, backbone, range(7))  # one runs, two more run, four wait
+    backbone.wait_for_pass()
+    late = Asker()
+    bringer = threading.Thread(target=batcher.put, args=(picture(9), late))
+    bringer.start()
+    bringer.join(0.05)
+    assert bringer.is_alive()
+    backbone.release()
+    bringer.join(30)
+    assert [asker.value for asker in askers] == list(range(7)) and late.value == 9
+    batcher.close()
+
+
+def test_a_thread_may_wait_itself():
+    batcher, backbone = batching(64)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda n: round(float(batcher.embed(picture(n))[0])), range(100)))
+    assert found == list(range(100)) and sum(map(len, backbone.passes)) == 100
+    backbone.fail_on = {5}
+    with pytest.raises(ValueError, match="unwell"):
+        batcher.embed(picture(5))
+    batcher.close()
+
+
+def test_a_batcher_that_is_forgotten_leaves_no_thread_behind():
+    batcher, _ = batching(8)
+    assert float(batcher.embed(picture(5))[0]) == 5.0
+    threads = device_threads()
+    assert 1 <= len(threads) <= IN_FLIGHT
+    del batcher
+    gc.collect()
+    for thread in threads:
+        thread.join(30)
+    assert not device_threads()
+
+
+def test_passes_are_measured():
+    seen: list[tuple[str, float]] = []
+    meters = Meters(backbone_seconds=lambda s: seen.append(("s", s)), batch_images=lambda n: seen.append(("images", n)))
+    batcher, _ = batching(1, meters=meters)
+    batcher.embed(picture(1))
+    assert [name for name, _ in seen] == ["s", "images"] and seen[0][1] >= 0 and seen[1][1] == 1

@@ -1,6 +1,8 @@
 """Live heads: loaded once, kept within a bound, swapped only for what can be loaded."""
 
+import asyncio
 import concurrent.futures
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +45,8 @@ class Shelf:
         heads.publish(self.engine, Publication(job.id, request, digest, manifest, {}, {}, [], False, expected))
         return digest
 
-    def live(self, max_bytes: int = 2**20) -> LiveHeads:
-        return LiveHeads(self.engine, self.artifacts, max_bytes=max_bytes)
+    def live(self, max_bytes: int = 2**30, pinned: tuple[HeadRef, ...] = ()) -> LiveHeads:
+        return LiveHeads(self.engine, self.artifacts, max_bytes=max_bytes, pinned=pinned, poll=0.01)
 
     def path(self, digest: str) -> Path:
         return self.folder / "blobs" / digest[:2] / digest
@@ -173,3 +175,84 @@ def test_a_generation_that_was_asked_for_is_caught_up_with_or_refused(shelf):
     assert live.peek(HeadRef("cats")).version.number == 2
     with pytest.raises(StaleReplica, match="generation 2, not yet at 3"):
         live.require(3)
+
+
+def test_what_is_evicted_leaves_nothing_behind_and_is_looked_up_anew(shelf):
+    """Routes and manifests go with the head; the alias that moved meanwhile is seen without another look."""
+    for name in "ab":
+        shelf.publish(name)
+    live = shelf.live(max_bytes=1)
+    live.get(HeadRef("a"))
+    live.get(HeadRef("a", version=1))
+    live.get(HeadRef("b"))
+    assert set(live._routes) == {HeadRef("b")} and len(live._refs) == 1
+    shelf.publish("a")
+    assert live.get(HeadRef("a")).version.number == 2
+
+
+def test_pinned_heads_are_loaded_at_start_and_never_evicted(shelf):
+    """Also one that is taught later, and the newest version of each."""
+    for name in "abc":
+        shelf.publish(name)
+    live = shelf.live(max_bytes=1, pinned=(HeadRef("a"), HeadRef("later")))
+    live.start()
+    while live.peek(HeadRef("a")) is None:
+        threading.Event().wait(0.001)
+    for name in "bcb":
+        live.get(HeadRef(name))
+    assert live.peek(HeadRef("a")) and live.peek(HeadRef("b")) and live.peek(HeadRef("c")) is None
+    shelf.publish("a")
+    shelf.publish("later")
+    while live.peek(HeadRef("later")) is None or live.peek(HeadRef("a")).version.number != 2:
+        threading.Event().wait(0.001)
+    live.stop()
+    assert not [t for t in threading.enumerate() if t.name.startswith(("live-heads", "cold-head"))]
+
+
+def test_a_change_between_asking_and_loading_is_not_missed(shelf, monkeypatch):
+    """The database is asked, then a version is published and a look happens, then the head is put on show."""
+    shelf.publish("cats")
+    live = shelf.live()
+    load = live._load
+
+    def slow(version):
+        monkeypatch.setattr(live, "_load", load)
+        found = load(version)
+        shelf.publish("cats")
+        live.refresh()
+        return found
+
+    monkeypatch.setattr(live, "_load", slow)
+    assert live.get(HeadRef("cats")).version.number == 2 == live.peek(HeadRef("cats")).version.number
+
+
+def test_a_cold_head_holds_up_no_other_and_is_fetched_once(shelf):
+    """A hundred requests wait for one that loads slowly, some leave, and another head is there at once."""
+    for name in ("slow", "quick"):
+        shelf.publish(name)
+    live, gate = shelf.live(), threading.Event()
+    get, asked = live.get, []
+
+    def slow(ref):
+        asked.append(ref.name)
+        if ref.name == "slow":
+            assert gate.wait(30)
+        return get(ref)
+
+    live.get = slow
+
+    async def main() -> None:
+        waiting = [asyncio.create_task(live.fetch(HeadRef("slow"))) for _ in range(100)]
+        assert (await live.fetch(HeadRef("quick"))).version.head == "quick"
+        for task in waiting[:50]:
+            task.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        found = await asyncio.gather(*waiting[50:])
+        assert {f.version.head for f in found} == {"slow"} and sorted(asked) == ["quick", "slow"]
+        with pytest.raises(HeadNotFound):
+            await live.fetch(HeadRef("none"))
+        assert not live._fetching
+
+    asyncio.run(main())
+    live.stop()

@@ -82,3 +82,15 @@ def test_options_have_defaults_and_come_once():
         form(on_error=["skip", "fail"]).on_error()
     with pytest.raises(InvalidInput, match="must be fail or skip"):
         form(on_error=["ignore"]).on_error()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2", 2), ("0.25", 0.25), (".5", 0.5), ("1000", 60)])
+def test_a_timeout_is_seconds_and_the_servers_own_is_the_most(text, seconds):
+    assert form(timeout=[text]).seconds("timeout", 60) == seconds
+    assert form().seconds("timeout", 60) == 60
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.0", "-1", "1e3", "inf", "nan", "1,5", "5 s", "٣"])
+def test_a_timeout_that_means_nothing_is_refused(text):
+    with pytest.raises(InvalidInput, match="timeout"):
+        form(timeout=[text]).seconds("timeout", 60)

@@ -41,7 +41,16 @@ def test_a_relative_home_means_the_same_wherever_a_process_goes(monkeypatch, tmp
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DEVICE", "tpu"), ("THREADS", "-1"), ("MAX_WAITING", "0"), ("POLL_SECONDS", "0"), ("WORKER_NICENESS", "20")],
+    [
+        ("DEVICE", "tpu"),
+        ("THREADS", "-1"),
+        ("MAX_WAITING", "0"),
+        ("POLL_SECONDS", "0"),
+        ("PREDICT_SECONDS", "0"),
+        ("MAX_WAITING_BYTES", "0"),
+        ("EMBEDDING_CACHE_BYTES", "-1"),
+        ("WORKER_NICENESS", "20"),
+    ],
 )
 def test_a_value_that_cannot_be_meant_stops_the_start(monkeypatch, name, value):
     monkeypatch.setenv(f"ESPALIER_{name}", value)

@@ -1,0 +1,87 @@
+"""The door: images and bytes that the server holds until they are answered, both bounded.
+
+A refusal costs microseconds and says when to come back; a queue that grows costs memory and everybody's time.
+Used on the event loop only, so it needs no lock.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from adapters.errors import Overloaded
+from adapters.runtime.meters import UNSEEN, Meters
+
+LEAST_WAIT, MOST_WAIT = 1.0, 60.0  # seconds that a refused client is told to wait
+
+
+class Admission:
+    """Counts what is held. `seconds(n)` is an estimate of how long n images take."""
+
+    def __init__(
+        self, max_images: int, max_bytes: int, seconds: Callable[[int], float], meters: Meters = UNSEEN
+    ) -> None:
+        self._max_images, self._max_bytes = max_images, max_bytes
+        self._seconds, self._meters = seconds, meters
+        self._flows: Counter[str] = Counter()  # images held by flow
+        self.images = 0
+        self.bytes = 0
+
+    @contextmanager
+    def holding_images(self, count: int, flow: str) -> Iterator[None]:
+        """Take on images of one request, however many when nothing else is held. Raises Overloaded."""
+        self._check_images(count, flow)
+        self._hold(count, flow)
+        try:
+            yield
+        finally:
+            self._hold(-count, flow)
+
+    @contextmanager
+    def holding_bytes(self, flow: str | None = None) -> Iterator[Callable[[int], None]]:
+        """Take on a body; what this gives is called with each number of bytes that come, and raises Overloaded.
+
+        A full queue of images refuses here, too, before the body is received; `flow` is None where only the body says
+        it.
+        """
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            self._check_bytes(size)
+            self.bytes += size
+            held += size
+
+        self._check_images(1, flow)
+        try:
+            yield take
+        finally:
+            self.bytes -= held
+
+    def refusal(self, why: str, seconds: float) -> Overloaded:
+        """The error for a client that may come back in so many seconds, and a count of it."""
+        self._meters.rejected()
+        return Overloaded(f"{why}; try again shortly", retry_after=min(max(seconds, LEAST_WAIT), MOST_WAIT))
+
+    def _hold(self, count: int, flow: str) -> None:
+        self.images += count
+        self._flows[flow] += count
+        if not self._flows[flow]:
+            del self._flows[flow]
+
+    def _check_images(self, count: int, flow: str | None) -> None:
+        """A flow that fills the queue must not shut out the others: with less than their share they are let in still.
+
+        So the queue may grow to twice its bound, and no further.
+        """
+        over = self.images + count - self._max_images
+        if not self.images or over <= 0:
+            return
+        if over > self._max_images or (flow is not None and self._flows[flow] + count > self._share(flow)):
+            raise self.refusal(f"{self.images} images are waiting", self._seconds(over))
+
+    def _share(self, flow: str) -> float:
+        return self._max_images / (len(self._flows) + (flow not in self._flows))
+
+    def _check_bytes(self, more: int) -> None:
+        if self.bytes and self.bytes + more > self._max_bytes:
+            raise self.refusal(f"requests of {self.bytes:,} bytes are waiting", self._seconds(self.images) / 2)

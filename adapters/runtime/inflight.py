@@ -1,0 +1,127 @@
+"""Images on their way through a backbone: identical ones go once, and one that nobody waits for is dropped.
+
+Everything here happens on the event loop but `run`, `settle` and `abandoned`, which lanes and the device use.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from adapters.errors import InvalidInput
+from adapters.runtime.lanes import Lanes, clock, settle, tell
+from adapters.runtime.meters import Meters
+from adapters.types import Floats
+
+Bytes: TypeAlias = bytes | memoryview
+Answer: TypeAlias = Floats | Exception  # f32 [D], or what went wrong
+Future: TypeAlias = "asyncio.Future[Floats | InvalidInput]"
+
+
+class Item:
+    """One image for one backbone, and all who wait for its embedding."""
+
+    __slots__ = ("_askers", "_embed", "_flights", "_loop", "_since", "data", "key")
+
+    def __init__(self, flights: "InFlight", key: tuple[str, int], data: Bytes, embed: Callable[["Item"], None]) -> None:
+        self.key, self.data = key, data
+        self._flights, self._embed = flights, embed
+        self._loop = asyncio.get_running_loop()
+        self._askers: list[Future] = []
+        self._since = clock()
+
+    @property
+    def backbone(self) -> str:
+        """The digest of the backbone that it is for."""
+        return self.key[0]
+
+    def join(self) -> Future:
+        """One more who waits. The error of a bad image is an answer, so that it fails alone."""
+        future: Future = self._loop.create_future()
+        self._askers.append(future)
+        return future
+
+    def leave(self, future: Future) -> None:
+        """One less; the bytes go with the last, not only when a lane comes across the rest."""
+        future.cancel()
+        if self.abandoned:
+            self.data = b""
+            self._flights.remove(self)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether all who waited have left. Nobody joins after that."""
+        return all(future.done() for future in self._askers)
+
+    def joinable(self, data: Bytes) -> bool:
+        """Whether somebody who waits on this event loop for the same bytes may join."""
+        return not self.abandoned and self._loop is asyncio.get_running_loop() and same(self.data, data)
+
+    def run(self) -> None:
+        """In a lane: embed, unless nobody waits."""
+        if self.abandoned:
+            self._flights.meters.dropped()
+            return
+        began = clock()
+        self._flights.meters.queue_seconds(began - self._since)
+        try:
+            self._embed(self)
+        except Exception as error:
+            self.settle(error)
+        self._flights.lanes.took(clock() - began)
+
+    def drop(self, error: Exception) -> None:
+        """It will not be run."""
+        self.settle(error)
+
+    def settle(self, answer: Answer) -> None:
+        """Hand the answer to everybody who waits. From any thread."""
+        tell(self._loop, self._land, answer)
+
+    def _land(self, answer: Answer) -> None:
+        self._flights.remove(self)
+        for future in self._askers:
+            if isinstance(answer, InvalidInput) and not future.done():
+                future.set_result(answer)
+            else:
+                settle(future, answer)
+
+
+class InFlight:
+    """The items between admission and answer, found by what they hold."""
+
+    def __init__(self, lanes: Lanes, meters: Meters) -> None:
+        self.lanes, self.meters = lanes, meters
+        # By length, then byte by byte: that is the same as by SHA-256, and costs nothing while lengths differ.
+        self._items: dict[tuple[str, int], list[Item]] = {}
+
+    def board(self, flow: str, backbone: str, data: Bytes, embed: Callable[[Item], None]) -> tuple[Item, Future]:
+        """The item of these bytes, joined where one is under way, else on its way from now on."""
+        key = (backbone, len(data))
+        items = self._items.setdefault(key, [])
+        for item in items:
+            if item.joinable(data):
+                self.meters.shared()
+                return item, item.join()
+        item = Item(self, key, data, embed)
+        items.append(item)
+        future = item.join()
+        self.lanes.put(flow, item)
+        return item, future
+
+    def remove(self, item: Item) -> None:
+        """It has its answer, or needs none."""
+        items = self._items.get(item.key, [])
+        if item in items:
+            items.remove(item)
+        if not items:
+            self._items.pop(item.key, None)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._items.values()))
+
+
+def same(a: Bytes, b: Bytes) -> bool:
+    """Whether two images of one length are the same file."""
+    return a is b or not len(a) or bool(np.array_equal(np.frombuffer(a, np.uint8), np.frombuffer(b, np.uint8)))

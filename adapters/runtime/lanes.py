@@ -1,0 +1,126 @@
+"""Lanes: the threads that decode and embed, one a core (more on a GPU, where decoding must keep up with it)."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from adapters.errors import NotReady
+from adapters.runtime.fair import FairQueue
+
+T = TypeVar("T")
+log = logging.getLogger("espalier.lanes")
+SMOOTHING = 1 / 16  # weight of the newest image in the mean time of one
+
+
+class Work(Protocol):
+    """What a lane does. `run` takes its errors to whoever waits; `drop` says that it will not be run."""
+
+    def run(self) -> None: ...
+
+    def drop(self, error: Exception) -> None: ...
+
+
+class Lanes:
+    """A fixed number of threads that take work in turn from its flows."""
+
+    def __init__(self, threads: int) -> None:
+        self._queue: FairQueue[Work] = FairQueue()
+        self._closed = False
+        self._seconds = 0.0  # that a lane spends on one image, smoothed
+        self._threads = [threading.Thread(target=self._serve, name=f"lane-{n}", daemon=True) for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, flow: str, work: Work) -> None:
+        """Do this when its flow's turn comes."""
+        if self._closed:
+            work.drop(_stopping())
+        else:
+            self._queue.put(flow, work)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work`, done before whatever waits."""
+        call = _Call(work)
+        if self._closed:
+            call.drop(_stopping())
+        else:
+            self._queue.put_first(call)
+        answer: T = await call.future
+        return answer
+
+    def expected(self, flow: str, count: int) -> float:
+        """Seconds until so many more images of a flow are done, if nothing else comes; 0 until one has been timed."""
+        return self.seconds(self._queue.ahead(flow, count))
+
+    def seconds(self, images: int) -> float:
+        """Seconds that all lanes together need for so many images."""
+        return images * self._seconds / len(self._threads)
+
+    def took(self, seconds: float) -> None:
+        """An image kept its lane busy for so long. Lanes may lose a beat to each other: it is an estimate."""
+        mean = self._seconds
+        self._seconds = mean + (seconds - mean) * SMOOTHING if mean else seconds
+
+    def close(self) -> None:
+        """Let running work end and drop what waits."""
+        self._closed = True
+        for work in self._queue.close(len(self._threads)):
+            work.drop(_stopping())
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        while (work := self._queue.take()) is not None:
+            try:
+                work.run()
+            except Exception:  # a lane that died would be missing for ever
+                log.exception("work in a lane went wrong")
+
+
+def _stopping() -> NotReady:
+    return NotReady("the server is stopping")
+
+
+class _Call:
+    """A function for a lane, and the task on the event loop that waits for what it gives."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work, self._loop = work, asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self._loop.create_future()
+
+    def run(self) -> None:
+        try:
+            result = self._work()
+        except Exception as error:
+            self.drop(error)
+        else:
+            tell(self._loop, settle, self.future, result)
+
+    def drop(self, error: Exception) -> None:
+        tell(self._loop, settle, self.future, error)
+
+
+def tell(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments: Any) -> None:
+    """Call on the event loop from a thread; a loop that has been closed has nobody left to tell."""
+    try:
+        loop.call_soon_threadsafe(what, *arguments)
+    except RuntimeError:
+        log.debug("the event loop ended before its work did")
+
+
+def settle(future: "asyncio.Future[Any]", answer: Any) -> None:
+    """Give a future its answer, or raise it where it is an error, unless nobody waits any more."""
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def clock() -> float:
+    """Seconds, for measuring how long something took."""
+    return time.perf_counter()

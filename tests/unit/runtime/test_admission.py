@@ -1,0 +1,91 @@
+"""The door counts what is held, refuses what is too much, and forgets what is answered."""
+
+from collections import Counter
+
+import pytest
+
+from adapters.errors import Overloaded
+from adapters.runtime.admission import Admission
+from adapters.runtime.meters import Meters
+
+
+def door(max_images: int = 10, max_bytes: int = 100, seconds: float = 0.5) -> tuple[Admission, Counter]:
+    seen: Counter = Counter()
+    meters = Meters(rejected=lambda: seen.update(["rejected"]))
+    return Admission(max_images, max_bytes, lambda images: images * seconds, meters), seen
+
+
+def test_images_are_held_until_the_end_however_that_comes():
+    admission, _ = door()
+    with pytest.raises(ZeroDivisionError), admission.holding_images(3, "a"):
+        assert admission.images == 3
+        raise ZeroDivisionError
+    assert admission.images == 0
+
+
+def test_what_would_only_wait_is_refused_and_told_when_to_come_back():
+    admission, seen = door()
+    with admission.holding_images(8, "a"), admission.holding_images(2, "a"):
+        with pytest.raises(Overloaded, match="10 images are waiting; try again shortly") as refused:
+            admission.holding_images(6, "a").__enter__()
+        assert refused.value.retry_after == 3 and seen["rejected"] == 1 and admission.images == 10
+
+
+def test_a_request_larger_than_the_bound_is_taken_when_nothing_waits():
+    admission, _ = door()
+    with admission.holding_images(1000, "a"):
+        assert admission.images == 1000
+        with pytest.raises(Overloaded), admission.holding_images(1, "b"):
+            pass
+    with admission.holding_bytes() as take:
+        take(1000)
+        assert admission.bytes == 1000
+        with pytest.raises(Overloaded, match="1,000 bytes are waiting"), admission.holding_bytes() as another:
+            another(1)
+    assert admission.bytes == admission.images == 0
+
+
+def test_a_flow_that_fills_the_queue_does_not_shut_out_the_others():
+    """They are let in with less than their share, to twice the bound in all."""
+    admission, _ = door()
+    with admission.holding_images(10, "flood"):
+        with pytest.raises(Overloaded), admission.holding_images(1, "flood"):
+            pass
+        with admission.holding_images(4, "b"), admission.holding_images(1, "b"), admission.holding_images(3, "c"):
+            with pytest.raises(Overloaded), admission.holding_images(1, "b"):
+                pass
+            with pytest.raises(Overloaded), admission.holding_images(3, "d"):
+                pass
+            with admission.holding_images(2, "d"), pytest.raises(Overloaded), admission.holding_images(1, "e"):
+                pass
+    with admission.holding_images(10, "b"):
+        pass
+
+
+def test_a_body_that_grows_is_let_go_of_as_a_whole():
+    admission, _ = door()
+    with admission.holding_bytes() as first:
+        first(40)
+        with pytest.raises(Overloaded), admission.holding_bytes() as second:
+            second(40)
+            assert admission.bytes == 80
+            second(40)
+        assert admission.bytes == 40
+
+
+def test_a_full_queue_refuses_before_the_body_comes():
+    admission, seen = door(seconds=0.001)
+    with admission.holding_images(10, "a"):
+        with pytest.raises(Overloaded) as refused, admission.holding_bytes("a"):
+            pass
+        assert refused.value.retry_after == 1 and seen["rejected"] == 1
+        with admission.holding_bytes("b"), admission.holding_bytes(None):  # it may be of another head
+            pass
+        with admission.holding_images(5, "b"), admission.holding_images(3, "c"), admission.holding_images(2, "d"):
+            with pytest.raises(Overloaded), admission.holding_bytes(None):
+                pass
+
+
+def test_nobody_is_told_to_wait_for_ever():
+    admission, _ = door(seconds=1e6)
+    assert admission.refusal("x", 1e9).retry_after == 60

@@ -1,0 +1,271 @@
+"""Images on their way: each once, in turn, only while wanted, in time or not at all."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Coroutine
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import pytest
+
+from adapters.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded
+from adapters.runtime.batcher import Batcher
+from adapters.runtime.fake import SIDE, FakeBackbone
+from adapters.runtime.inflight import Item
+from adapters.runtime.meters import Meters
+from adapters.runtime.traffic import Traffic
+
+
+class Desk:
+    """Traffic before a fake backbone; an image is one byte, its value, and b"" or a value over 250 is a bad one."""
+
+    def __init__(self, max_batch: int = 1, threads: int = 1, max_images: int = 100) -> None:
+        self.seen: Counter[str] = Counter()
+        count = {name: partial(self._count, name) for name in ("dropped", "shared", "rejected", "expired")}
+        self.backbone = FakeBackbone(max_batch)
+        self.traffic = Traffic(threads, max_images, 10_000, Meters(**count))
+        self.batcher = Batcher(self.backbone, self.traffic.meters)
+        self.batcher._window = 1000.0  # seconds: a pass is released when the device is idle, not by the time it takes
+
+    def _count(self, name: str) -> None:
+        self.seen[name] += 1
+
+    def work(self, item: Item) -> None:
+        value = bytes(item.data)[0] if len(item.data) else 255
+        if value > 250:
+            raise InvalidImage("not an image")
+        self.batcher.put(np.full((SIDE, SIDE, 3), value, np.uint8), item)
+
+    async def embed(self, *values: int, flow: str = "a", backbone: str = "b", seconds: float | None = None) -> list:
+        """What comes back: values, or errors."""
+        async with self.traffic.admitted(len(values), flow, seconds):
+            found = await self.traffic.embed([bytes([v]) for v in values], backbone, flow, self.work)
+        return [f if isinstance(f, Exception) else round(float(f[0])) for f in found]
+
+    async def busy(self) -> "asyncio.Task[list]":
+        """The only lane is at work on image 0, and stays there until `backbone.release`."""
+        self.backbone.hold()
+        first = asyncio.create_task(self.embed(0, flow="first"))
+        await asyncio.to_thread(self.backbone.wait_for_pass)
+        return first
+
+
+@contextmanager
+def desk(**options: int):
+    made = Desk(**options)
+    try:
+        yield made
+    finally:
+        made.backbone.release()
+        made.traffic.close()
+        made.batcher.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith(("lane-", "device"))]
+
+
+def soon(work: Coroutine) -> asyncio.Task:
+    return asyncio.create_task(work)
+
+
+async def turns(count: int = 5) -> None:
+    """Let what was started on the loop get as far as it can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("max_batch", [1, 8])
+def test_a_bad_image_fails_alone(max_batch):
+    async def main(desk: Desk) -> None:
+        first, bad, last = await desk.embed(1, 255, 3)
+        assert (first, last) == (1, 3) and isinstance(bad, InvalidImage)
+        assert not len(desk.traffic.in_flight) and not desk.traffic.admission.images
+
+    with desk(max_batch=max_batch, threads=2) as made:
+        asyncio.run(main(made))
+
+
+@pytest.mark.parametrize("max_batch", [1, 8])
+def test_what_the_device_fails_on_fails_its_request_and_no_other(max_batch):
+    async def main(desk: Desk) -> None:
+        desk.backbone.fail_on = {7}
+        with pytest.raises(ValueError, match="unwell"):
+            await desk.embed(7)
+        assert await desk.embed(5) == [5]
+
+    with desk(max_batch=max_batch) as made:
+        asyncio.run(main(made))
+
+
+@pytest.mark.parametrize("max_batch", [1, 8])
+def test_identical_images_in_flight_are_embedded_once(max_batch):
+    """Whoever asks and for whichever head; once it is answered, the next is a new one."""
+
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        others = [soon(desk.embed(9, 9, flow=flow)) for flow in "abc"]
+        elsewhere = soon(desk.embed(9, backbone="another"))
+        await turns()
+        assert len(desk.traffic.in_flight) == 3 and desk.seen["shared"] == 5
+        desk.backbone.release()
+        assert await first == [0] and await asyncio.gather(*others) == [[9, 9]] * 3 and await elsewhere == [9]
+        assert Counter(v for values in desk.backbone.passes for v in values) == {0: 1, 9: 2}
+        assert await desk.embed(9) == [9] and not len(desk.traffic.in_flight)
+
+    with desk(max_batch=max_batch) as made:
+        asyncio.run(main(made))
+
+
+def test_images_of_one_length_are_told_apart():
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        both = soon(desk.embed(1, 2))
+        await turns()
+        desk.backbone.release()
+        assert await both == [1, 2] and await first == [0] and not desk.seen["shared"]
+
+    with desk() as made:
+        asyncio.run(main(made))
+
+
+def test_heads_take_turns():
+    """A flood of one is no reason for another to wait for all of it."""
+
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        flood = soon(desk.embed(*range(10, 30), flow="flood"))
+        await turns()
+        quiet = soon(desk.embed(1, 2, flow="quiet"))
+        await turns()
+        desk.backbone.release()
+        await asyncio.gather(first, flood, quiet)
+        order = [values[0] for values in desk.backbone.passes]
+        assert order[:5] == [0, 10, 1, 11, 2] and order[5:] == list(range(12, 30))
+
+    with desk() as made:
+        asyncio.run(main(made))
+
+
+@pytest.mark.parametrize("max_batch", [1, 8])
+def test_what_a_client_that_left_had_asked_for_is_dropped(max_batch):
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        leaver, stayer = soon(desk.embed(5, 6, 7)), soon(desk.embed(6, 8))
+        await turns()
+        leaver.cancel()
+        await turns()
+        assert len(desk.traffic.in_flight) == 3, "5 and 7 are nobody's any more"
+        desk.backbone.release()
+        assert await stayer == [6, 8] and await first == [0]
+        with pytest.raises(asyncio.CancelledError):
+            await leaver
+        assert await desk.embed(9) == [9]
+        assert sorted(v for values in desk.backbone.passes for v in values) == [0, 6, 8, 9]
+        assert desk.seen["dropped"] == 2 and not desk.traffic.admission.images
+
+    with desk(max_batch=max_batch) as made:
+        asyncio.run(main(made))
+
+
+def test_nobody_joins_what_was_abandoned():
+    """Who asks for the image after the last one left gets an embedding of their own."""
+
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        leaver = soon(desk.embed(5))
+        await turns()
+        leaver.cancel()
+        await turns()
+        late = soon(desk.embed(5))
+        await turns()
+        desk.backbone.release()
+        assert await late == [5] and await first == [0] and not desk.seen["shared"]
+
+    with desk() as made:
+        asyncio.run(main(made))
+
+
+def test_a_request_whose_time_is_up_is_dropped():
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        with pytest.raises(DeadlineExceeded, match=r"within 0\.01 seconds"):
+            await desk.embed(5, 6, seconds=0.01)
+        assert desk.seen["expired"] == 1 and not desk.traffic.in_flight._items.get(("b", 2))
+        desk.backbone.release()
+        assert await first == [0] and await desk.embed(7, seconds=30) == [7]
+        assert sorted(v for values in desk.backbone.passes for v in values) == [0, 7]
+
+    with desk() as made:
+        asyncio.run(main(made))
+
+
+def test_a_timeout_of_somebody_else_is_not_taken_for_ours():
+    async def main(desk: Desk) -> None:
+        with pytest.raises(TimeoutError, match="the database"):
+            async with desk.traffic.admitted(1, "a", 30):
+                raise TimeoutError("the database")
+        assert not desk.seen["expired"]
+
+    with desk() as made:
+        asyncio.run(main(made))
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once():
+    """With when to come back; unless nothing else is held: then the estimate may be wrong."""
+
+    async def main(desk: Desk) -> None:
+        for _ in range(100):
+            desk.traffic.lanes.took(10)
+        first = await desk.busy()
+        with pytest.raises(Overloaded, match=r"would take 20\.0 seconds, more than the 3 allowed") as refused:
+            await desk.embed(1, 2, seconds=3)
+        assert refused.value.retry_after == pytest.approx(17) and desk.seen["rejected"] == 1
+        desk.backbone.release()
+        assert await first == [0] and await desk.embed(1, 2, seconds=15) == [1, 2]
+
+    with desk() as made:
+        asyncio.run(main(made))
+
+
+def test_a_full_queue_refuses():
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        second = soon(desk.embed(1))
+        await turns()
+        with pytest.raises(Overloaded):
+            await desk.embed(2)
+        desk.backbone.release()
+        assert await first == [0] and await second == [1] and await desk.embed(2) == [2]
+
+    with desk(max_images=2) as made:
+        asyncio.run(main(made))
+
+
+def test_closing_answers_who_waits():
+    async def main(desk: Desk) -> None:
+        first = await desk.busy()
+        waiting = soon(desk.embed(1, 2))
+        await turns()
+        threading.Timer(0.01, desk.backbone.release).start()
+        desk.traffic.close()
+        assert await first == [0]
+        with pytest.raises(NotReady, match="stopping"):
+            await waiting
+
+    with desk() as made:
+        asyncio.run(main(made))
+
+
+def test_event_loops_do_not_meet():
+    """A notebook runs one after the other; an image of the first is not joined by the second."""
+    with desk() as made:
+        made.backbone.hold()
+
+        async def leave() -> None:
+            task = soon(made.embed(5))
+            await asyncio.to_thread(made.backbone.wait_for_pass)
+            task.cancel()
+
+        asyncio.run(leave())
+        made.backbone.release()
+        assert asyncio.run(made.embed(5)) == [5]

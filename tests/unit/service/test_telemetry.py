@@ -1,0 +1,44 @@
+"""Metrics: a constant number of series, and a dashboard that draws what is there."""
+
+import json
+import re
+from pathlib import Path
+
+from adapters.runtime.meters import UNSEEN, Meters
+from service import telemetry
+
+ROOT = Path(__file__).resolve().parents[3]
+DASHBOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text())
+
+
+def series() -> set[str]:
+    return {sample.name for family in telemetry.REGISTRY.collect() for sample in family.samples}
+
+
+def drawn() -> set[str]:
+    texts = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    return {name for text in texts for name in re.findall(r"espalier_\w+", text)}
+
+
+def test_every_series_of_the_dashboard_exists():
+    assert drawn() and drawn() - series() == set()
+
+
+def test_every_metric_is_on_the_dashboard():
+    missing = {family.name for family in telemetry.REGISTRY.collect()}
+    assert {name for name in missing if not any(found.startswith(name) for found in drawn())} == set()
+
+
+def test_panels_stand_beside_each_other():
+    places = [tuple(panel["gridPos"].values()) for panel in DASHBOARD["panels"]]
+    assert len(set(places)) == len(places) == len({panel["id"] for panel in DASHBOARD["panels"]})
+
+
+def test_no_metric_has_a_label_that_grows():
+    """`le` is the bucket of a histogram; nothing names a head, a path or a client."""
+    labels = {label for family in telemetry.REGISTRY.collect() for sample in family.samples for label in sample.labels}
+    assert labels <= {"le"}
+
+
+def test_every_measurement_of_the_library_is_a_metric():
+    assert all(getattr(telemetry.METERS, name) is not getattr(UNSEEN, name) for name in Meters.__slots__)
