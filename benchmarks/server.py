@@ -11,8 +11,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks.record import ROOT
 from service.client import Client
+
+SILENT: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +31,25 @@ class Running:
         """A client of it."""
         return Client(f"http://127.0.0.1:{self.port}")
 
-    def resident(self) -> dict[str, float]:
-        """MiB resident of each process under the supervisor, by what it is."""
-        found: dict[str, float] = {}
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if f"ESPALIER_HOME={self.home}".encode() in (path / "environ").read_bytes().split(b"\0"):
-                    found[f"{path.name} {command[:120]}"] = _resident(path)
-        return found
+    def resident(self) -> float:
+        """MiB resident of the process that serves: the largest but for the training worker, which holds torch."""
+        sizes = _resident_by_command(f"ESPALIER_HOME={self.home}")
+        return max(size for command, size in sizes if "service.cli worker" not in command)
+
+
+def resident_of(mark: str) -> list[float]:
+    """MiB resident of each process with `mark` (NAME=value) in its environment."""
+    return [size for _, size in _resident_by_command(mark)]
+
+
+def _resident_by_command(mark: str) -> list[tuple[str, float]]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, StopIteration):  # ended meanwhile
+            if mark.encode() in (path / "environ").read_bytes().split(b"\0"):
+                command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found.append((command, _resident(path)))
+    return found
 
 
 def _resident(path: Path) -> float:
@@ -45,18 +59,47 @@ def _resident(path: Path) -> float:
 
 @contextlib.contextmanager
 def running(**environment: str) -> Iterator[Running]:
-    """`espalier serve` in a temporary home, ready."""
+    """`espalier serve`, worker and all, in a temporary home; ready."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
-        home, port = Path(folder), free_port()
-        env = os.environ | {"ESPALIER_HOME": folder, "ESPALIER_LOG_LEVEL": "warning"} | environment
-        command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            Client(f"http://127.0.0.1:{port}").wait_ready()
-            yield Running(home, port, process)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+        with _started(Path(folder), "-m", "service.cli", "serve", **environment) as started:
+            yield started
+
+
+@contextlib.contextmanager
+def serving(home: Path, **environment: str) -> Iterator[Running]:
+    """The serving process alone, as a container of its own would run it, in a prepared home; ready."""
+    with _started(
+        home, "-m", "bentoml", "serve", "service.app:Espalier", "--host", "127.0.0.1", **environment
+    ) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[Path]:
+    """A temporary home after `espalier init`: tables and the default backbone, no heads."""
+    with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
+        command = [sys.executable, "-m", "service.cli", "init"]
+        subprocess.run(command, env=_environment(Path(folder)), check=True, capture_output=True)
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _started(home: Path, *command: str, **environment: str) -> Iterator[Running]:
+    port = free_port()
+    env = _environment(home) | environment
+    process = subprocess.Popen([sys.executable, *command, "--port", str(port)], env=env, **SILENT)
+    try:
+        with Client(f"http://127.0.0.1:{port}") as client:
+            client.wait_ready()
+        yield Running(home, port, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    ours = {"ESPALIER_HOME": str(home), "ESPALIER_LOG_LEVEL": "warning", "BENTOML_DO_NOT_TRACK": "true"}
+    return os.environ | {"PYTHONPATH": str(ROOT)} | ours
 
 
 def free_port() -> int:
