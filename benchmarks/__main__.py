@@ -1,25 +1,37 @@
-"""`make bench`: every benchmark that needs no GPU, then the tables of docs/benchmarks.md.
+"""`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
-`trust` needs photos that are not in this repository, so it is run by name: `make bench ARGS=trust`.
+The others are run by name, `make bench ARGS=peers`: they take longer, or need photos that are not in this repository
+(`trust`). `--quick` tries one out: tiny settings, nothing recorded.
 """
 
-import sys
+import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from benchmarks import decode, finetuning, footprint, record, report, serving, training, trust
+from benchmarks.peers import measure as peers
 
-ALL = {
+ALL: dict[str, Any] = {
     "decode": decode, "serving": serving, "finetuning": finetuning, "training": training, "footprint": footprint,
 }  # fmt: skip
-BY_NAME = ALL | {"trust": trust}
+BY_NAME = ALL | {"trust": trust, "peers": peers}
 
 
-def main(names: list[str]) -> None:
-    """Run the named benchmarks, or all."""
-    for name in names or ALL:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the named benchmarks, or all that take little time."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BY_NAME], metavar="NAME", help=", ".join(BY_NAME))
+    parser.add_argument("--quick", action="store_true", help="tiny settings, nothing recorded")
+    options = parser.parse_args(arguments)
+    for name in options.names or ALL:
         print(f"{name}:", flush=True)
-        record.save(name, BY_NAME[name].main())
-    report.write()
+        if options.quick:
+            BY_NAME[name].main(quick=True)
+        else:
+            record.save(name, BY_NAME[name].main())
+    if not options.quick:
+        report.write()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

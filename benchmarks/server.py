@@ -33,28 +33,40 @@ class Running:
 
     def resident(self) -> float:
         """MiB resident of the process that serves: the largest but for the training worker, which holds torch."""
-        sizes = _resident_by_command(f"ESPALIER_HOME={self.home}")
-        return max(size for command, size in sizes if "service.cli worker" not in command)
+        serving = [pid for pid in marked(f"ESPALIER_HOME={self.home}") if "service.cli worker" not in _command(pid)]
+        return max(_memory(pid, "status", "VmRSS") for pid in serving)
 
 
-def resident_of(mark: str) -> list[float]:
-    """MiB resident of each process with `mark` (NAME=value) in its environment."""
-    return [size for _, size in _resident_by_command(mark)]
-
-
-def _resident_by_command(mark: str) -> list[tuple[str, float]]:
+def marked(mark: str) -> list[int]:
+    """Processes with `mark` (NAME=value) in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, StopIteration):  # ended meanwhile
+        with contextlib.suppress(OSError):  # ended meanwhile
             if mark.encode() in (path / "environ").read_bytes().split(b"\0"):
-                command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                found.append((command, _resident(path)))
+                found.append(int(path.name))
     return found
 
 
-def _resident(path: Path) -> float:
-    line = next(li for li in (path / "status").read_text().splitlines() if li.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+def resident_of(mark: str) -> list[float]:
+    """MiB resident of each such process."""
+    return [_memory(pid, "status", "VmRSS") for pid in marked(mark)]
+
+
+def proportional(mark: str) -> float:
+    """MiB of all such processes together, where what several share counts once."""
+    return sum(_memory(pid, "smaps_rollup", "Pss") for pid in marked(mark))
+
+
+def _memory(pid: int, file: str, name: str) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), 0.0)
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 @contextlib.contextmanager
