@@ -187,10 +187,17 @@ def _complete(connection: _Connection, data: bytes) -> Answer | None:
     if not mark:
         return None
     head = head.lower()
-    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+    length = _length(head)
     if len(body) < length:
         connection.missing = len(head) + 4 + length
         return None
     connection.buffer.clear()
     connection.missing = 0
     return Answer(int(head[9:12]), head, body, connection.sent_at, time.perf_counter() - connection.sent_at)
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line[15:])
+    raise ValueError("an answer without Content-Length: this client reads no chunks")

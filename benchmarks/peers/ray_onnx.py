@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray import serve
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from benchmarks.peers.onnx_models import OnnxModel
 from benchmarks.peers.photo import CORES, HEADS, PORT, Photos
@@ -28,10 +29,10 @@ class Classifier:
         """The model of a head."""
         return await asyncio.to_thread(OnnxModel, head)
 
-    async def __call__(self, request: Request) -> dict[str, list[float]]:
+    async def __call__(self, request: Request) -> JSONResponse:
         """Raw bytes in; the head is in the header that routes to a replica which has it."""
         model = await self.load(serve.get_multiplexed_model_id())
-        return {"probabilities": await asyncio.to_thread(self._answer, model, await request.body())}
+        return JSONResponse({"probabilities": await asyncio.to_thread(self._answer, model, await request.body())})
 
     def _answer(self, model: Any, data: bytes) -> list[float]:
         return model.predict(self._photos.decode(data)[None])[0]
