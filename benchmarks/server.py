@@ -73,8 +73,15 @@ def _command(pid: int) -> str:
 def running(**environment: str) -> Iterator[Running]:
     """`espalier serve`, worker and all, in a temporary home; ready."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
-        with _started(Path(folder), "-m", "service.cli", "serve", **environment) as started:
+        with serving_and_training(Path(folder), **environment) as started:
             yield started
+
+
+@contextlib.contextmanager
+def serving_and_training(home: Path, **environment: str) -> Iterator[Running]:
+    """The same in a home that stays."""
+    with _started(home, "-m", "service.cli", "serve", **environment) as started:
+        yield started
 
 
 @contextlib.contextmanager

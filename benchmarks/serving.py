@@ -7,7 +7,7 @@ Interleaved: bare loop and service take turns in one run, because the machine's 
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def main() -> dict[str, Any]:
             _teach(client, pictures)
         one = bare(running.home)
         requests = [load.request("/predict?head=bench", data, "image/jpeg", running.port) for data, _ in pictures]
-        form = [load.request("/predict", *multipart(data), running.port) for data, _ in pictures]
+        form = [load.request("/predict", *multipart([data]), running.port) for data, _ in pictures]
         rounds = [_round(one, [d for d, _ in pictures], requests, form, running.port) for _ in range(REPETITIONS + 1)]
     results = {name: record.spread([r[name] for r in rounds[1:]]) for name in rounds[0]}  # the first warms up
     results["limits"] = {"throughput_ratio": MIN_THROUGHPUT, "added_ms": MAX_ADDED}
@@ -69,13 +69,14 @@ def bare(home: Path) -> Callable[[bytes], int]:
     return one
 
 
-def multipart(data: bytes) -> tuple[bytes, str]:
-    """A form with one image and one head: (body, content type)."""
+def multipart(images: Sequence[bytes], heads: Sequence[str] = ("bench",)) -> tuple[bytes, str]:
+    """A form with images and heads: (body, content type)."""
     mark = "----espalier"
-    part = f'--{mark}\r\nContent-Disposition: form-data; name="head"\r\n\r\nbench\r\n'.encode()
+    fields = [f'--{mark}\r\nContent-Disposition: form-data; name="head"\r\n\r\n{head}\r\n' for head in heads]
     disposition = 'Content-Disposition: form-data; name="images"; filename="a.jpg"\r\nContent-Type: image/jpeg'
-    part += f"--{mark}\r\n{disposition}\r\n\r\n".encode() + data + f"\r\n--{mark}--\r\n".encode()
-    return part, f"multipart/form-data; boundary={mark}"
+    files = [f"--{mark}\r\n{disposition}\r\n\r\n".encode() + data + b"\r\n" for data in images]
+    body = "".join(fields).encode() + b"".join(files) + f"--{mark}--\r\n".encode()
+    return body, f"multipart/form-data; boundary={mark}"
 
 
 def _round(
