@@ -8,28 +8,46 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import decode, finetuning, footprint, record, report, serving, training, trust
+from benchmarks import (
+    beside,
+    decode,
+    finetuning,
+    footprint,
+    heads,
+    matrix,
+    overload,
+    record,
+    report,
+    serving,
+    swaps,
+    training,
+    trust,
+)
 from benchmarks.peers import measure as peers
 
 ALL: dict[str, Any] = {
     "decode": decode, "serving": serving, "finetuning": finetuning, "training": training, "footprint": footprint,
 }  # fmt: skip
-BY_NAME = ALL | {"trust": trust, "peers": peers}
+LONG: dict[str, Any] = {
+    "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
+}  # fmt: skip
+BY_NAME = ALL | LONG | {"trust": trust}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the named benchmarks, or all that take little time."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *BY_NAME], metavar="NAME", help=", ".join(BY_NAME))
-    parser.add_argument("--quick", action="store_true", help="tiny settings, nothing recorded")
+    parser.add_argument("--quick", action="store_true", help="tiny settings, nothing recorded: is it sound?")
     options = parser.parse_args(arguments)
     for name in options.names or ALL:
         print(f"{name}:", flush=True)
+        if options.quick and name not in LONG:
+            parser.error(f"{name} has no quick settings; these have: {', '.join(LONG)}")
         if options.quick:
-            BY_NAME[name].main(quick=True)
-        else:
-            record.save(name, BY_NAME[name].main())
-    if not options.quick:
+            LONG[name].main(quick=True)
+            continue
+        record.save(name, BY_NAME[name].main())
         report.write()
 
 

@@ -74,36 +74,42 @@ def request(path: str, body: bytes, content_type: str, port: int, *headers: str)
 
 def run(requests: list[bytes], port: int, connections: int, seconds: float, look: Look | None = None) -> Load:
     """Send the requests round and round over so many connections, each waiting for its answer, for so long."""
-    lines = _Lines(port, look)
-    for number in range(connections):
-        lines.send(lines.connect(), requests[number % len(requests)])
-    number, began = connections, time.perf_counter()
-    while lines.busy:
-        for connection in lines.answered(PATIENCE):
-            if time.perf_counter() - began < seconds:
-                lines.send(connection, requests[number % len(requests)])
-                number += 1
-            else:
-                lines.close(connection)
-    return Load(lines.latencies, time.perf_counter() - began, lines.statuses)
+    with _Lines(port, look) as lines:
+        for number in range(connections):
+            lines.send(lines.connect(), requests[number % len(requests)])
+        number, began = connections, time.perf_counter()
+        while lines.busy:
+            for connection in lines.answered(PATIENCE):
+                if time.perf_counter() - began < seconds:
+                    lines.send(connection, requests[number % len(requests)])
+                    number += 1
+        return Load(lines.latencies, time.perf_counter() - began, lines.statuses)
 
 
-def paced(requests: list[bytes], port: int, rate: float, seconds: float, look: Look | None = None) -> Load:
-    """Send so many a second, whether or not answers come, over as many connections as that takes.
+def paced(
+    requests: list[bytes],
+    port: int,
+    rate: float,
+    seconds: float,
+    look: Look | None = None,
+    going_on: Callable[[], bool] = lambda: True,
+) -> Load:
+    """Send so many a second for so long, or while `going_on`, whether or not answers come.
 
-    An answer's time counts from the moment its request was due: waiting for a slow server is part of it.
+    It takes as many connections as that needs. An answer's time counts from the moment its request was due: waiting
+    for a slow server is part of it.
     """
-    lines, idle, sent, total = _Lines(port, look), list[_Connection](), 0, max(1, int(rate * seconds))
-    began = time.perf_counter()
-    while sent < total or lines.busy:
-        while sent < total and (due := began + sent / rate) <= time.perf_counter():
-            lines.send(lines.fresh(idle), requests[sent % len(requests)], due)
-            sent += 1
-        wait = PATIENCE if sent == total else max(0.0, began + sent / rate - time.perf_counter())
-        idle += lines.answered(wait, patient=sent < total)
-    elapsed = time.perf_counter() - began
-    lines.close_all()
-    return Load(lines.latencies, elapsed, lines.statuses)
+    idle, sent, total = list[_Connection](), 0, max(1, int(rate * seconds))
+    with _Lines(port, look) as lines:
+        began = time.perf_counter()
+        while sent < total or lines.busy:
+            while sent < total and (due := began + sent / rate) <= time.perf_counter():
+                lines.send(lines.fresh(idle), requests[sent % len(requests)], due)
+                sent += 1
+            total = total if going_on() else sent
+            wait = PATIENCE if sent == total else max(0.0, began + sent / rate - time.perf_counter())
+            idle += lines.answered(wait, patient=sent < total)
+        return Load(lines.latencies, time.perf_counter() - began, lines.statuses)
 
 
 class _Lines:
@@ -115,6 +121,14 @@ class _Lines:
         self.busy = 0  # requests without an answer
         self.latencies: list[float] = []
         self.statuses: Counter[int] = Counter()
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key in list(self._selector.get_map().values()):
+            self.close(key.data)
+        self._selector.close()
 
     def connect(self) -> _Connection:
         connection = _Connection(socket.create_connection(("127.0.0.1", self._port)))
@@ -141,11 +155,6 @@ class _Lines:
         if connection.sock.fileno() >= 0:
             self._selector.unregister(connection.sock)
             connection.sock.close()
-
-    def close_all(self) -> None:
-        for key in list(self._selector.get_map().values()):
-            self.close(key.data)
-        self._selector.close()
 
     def answered(self, wait: float, *, patient: bool = False) -> list[_Connection]:
         """Connections whose answer is complete, after at most so long. Raises TimeoutError unless `patient`."""
@@ -189,7 +198,7 @@ def _complete(connection: _Connection, data: bytes) -> Answer | None:
     head = head.lower()
     length = _length(head)
     if len(body) < length:
-        connection.missing = len(head) + 4 + length
+        connection.missing = len(head) + len(mark) + length
         return None
     connection.buffer.clear()
     connection.missing = 0

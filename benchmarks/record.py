@@ -24,7 +24,10 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def show(results: dict[str, Any]) -> None:
     """Print a line for each figure."""
     for name, row in results.items():
-        print(f"  {name:34} {row}")
+        if isinstance(row, dict) and "median" not in row and all(isinstance(v, dict) for v in row.values()):
+            show({f"{name}: {key}": value for key, value in row.items()})
+        else:
+            print(f"  {name:34} {row}")
 
 
 def save(name: str, results: dict[str, Any]) -> Path:

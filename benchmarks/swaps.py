@@ -170,10 +170,10 @@ def _soak(home: Path, store: synthetic.Store, order: Order, plan: Plan) -> dict[
         while not sizes or sizes[-1][0] < plan.soak:
             load.paced(requests, running.port, RATE, 1.0).checked()
             sizes.append((store.live(HEAD).number - first, running.resident()))
-    done, resident = np.array(sizes).T
-    late = done >= plan.soak / 5
-    slope = float(np.polyfit(done[late], resident[late], 1)[0]) if late.sum() > 1 else 0.0
-    return {"soak_publishes": record.spread([plan.soak]), "soak_resident_mib": record.spread(resident[late].tolist()),
+    late = np.array([(done, size) for done, size in sizes if done >= plan.soak / 5])
+    steps = late - late.mean(axis=0)
+    slope = float((steps[:, 0] * steps[:, 1]).sum() / max((steps[:, 0] ** 2).sum(), 1e-9))
+    return {"soak_publishes": record.spread([plan.soak]), "soak_resident_mib": record.spread(late[:, 1].tolist()),
             "soak_growth_mib": record.spread([slope * plan.soak * 0.8])}  # fmt: skip
 
 

@@ -44,7 +44,9 @@ def main(quick: bool = False, names: tuple[str, ...] = ()) -> dict[str, Any]:
     with server.prepared() as home:
         assets.write(home, home / "peers", plan.heads[-1])
         rounds = [_round(systems, home, plan, number) for number in range(plan.repetitions)]
-    return _results(systems, rounds, plan)
+    results = _results(systems, rounds, plan)
+    record.show(results)
+    return results
 
 
 def _round(systems: list[System], home: Any, plan: Plan, number: int) -> dict[str, Any]:
@@ -101,7 +103,8 @@ def _results(systems: list[System], rounds: list[dict[str, Any]], plan: Plan) ->
         for heads in plan.heads:
             ratios = [_speed(r, "espalier", heads) / _speed(r, peer.name, heads) for r in rounds]
             results[peer.name][f"espalier_is_times_faster_{heads}"] = record.spread(ratios)
-    return results | {"limits": _limits(systems, plan), "peers": {e: environments.versions(e) for e in _used(systems)}}
+    notes = {"Peers": "; ".join(environments.versions(e) for e in sorted({p.environment for p in systems[1:]}))}
+    return results | {"limits": _limits(systems, plan), "notes": notes}
 
 
 def _figures(rows: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
@@ -120,7 +123,3 @@ def _limits(systems: list[System], plan: Plan) -> dict[str, float]:
     for peer in systems[1:]:
         limits |= {f"{peer.name}: espalier_is_times_faster_{n}": GOALS[str(peer.engine)] for n in plan.heads}
     return limits
-
-
-def _used(systems: list[System]) -> list[str]:
-    return sorted({peer.environment for peer in systems[1:]})
