@@ -25,6 +25,7 @@ TOGETHER = 16  # heads in one request
 CLASSES = 4
 COLD = 50  # heads kept aside, never asked before they are timed
 PAGE = 200  # heads a request while warming up; the service takes 256
+DRAWS = 1024  # requests of a turn, sent round and round
 MIN_KEPT = 0.92
 MAX_MIB = 0.2
 MAX_GROWTH = 16.0  # MiB
@@ -117,7 +118,7 @@ def _round(port: int, plan: Plan, pictures: list[bytes], seed: int) -> dict[str,
     found: dict[str, float] = {}
     for count in plan.counts:
         asked = [load.request(f"/predict?head={name(n)}", data, "image/jpeg", port) for n, data in
-                 zip(_zipf(count, 4096, seed), pictures * 64, strict=True)]  # fmt: skip
+                 zip(_zipf(count, DRAWS, seed), pictures * (DRAWS // len(pictures)), strict=True)]  # fmt: skip
         seen = load.run(asked, port, CONNECTIONS, plan.seconds).checked()
         found |= {f"images_per_second_{count}": seen.throughput, f"p99_ms_{count}": seen.percentile(0.99) * 1e3}
     one, most = (found[f"images_per_second_{count}"] for count in (plan.counts[0], plan.counts[-1]))

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from benchmarks.peers.onnx_models import OnnxModel
-from benchmarks.peers.photo import CORES, HEADS, PORT, Photos
+from benchmarks.peers.photo import CORES, FOLDER, HEADS, PORT, Photos
 
 
 @serve.deployment(num_replicas=CORES, max_ongoing_requests=16, ray_actor_options={"num_cpus": 1})
@@ -40,7 +40,9 @@ class Classifier:
 
 if __name__ == "__main__":
     # More CPUs than there are: the proxy and the controller want some, too, and what is reserved is not pinned.
-    ray.init(num_cpus=CORES + 2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    # Its files go away with the heads' then; a socket's path may have 107 characters, hence the short name.
+    where = {"_node_ip_address": "127.0.0.1", "_temp_dir": str(FOLDER.parent / "r")}
+    ray.init(num_cpus=CORES + 2, include_dashboard=False, log_to_driver=False, **where)
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
     serve.run(Classifier.bind(), logging_config={"enable_access_log": False, "log_level": "WARNING"})
     while True:
