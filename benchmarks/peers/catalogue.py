@@ -58,7 +58,7 @@ class Peer:
     def _wait(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         asked, deadline = self.request(assets.name(0), assets.photo(), port), time.monotonic() + PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError, ValueError):  # not there yet, or a page that says so in chunks
                 if not load.run([asked], port, 1, 0).failures:
                     return
             time.sleep(0.2)
