@@ -1,26 +1,58 @@
-"""`make bench`: every benchmark that needs no GPU, then the tables of docs/benchmarks.md.
+"""`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
-`trust` and `cells` need photos that are not in this repository, and `threads` answers a question about the design, so
-they are run by name: `make bench ARGS=trust`.
+The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
+(`trust`, `cells`), or answer a question about the design (`threads`). `--quick` tries one out: tiny settings, nothing
+recorded.
 """
 
-import sys
+import argparse
+from collections.abc import Sequence
+from typing import Any
 
-from benchmarks import cells, decode, finetuning, footprint, record, report, serving, threads, training, trust
+from benchmarks import (
+    beside,
+    cells,
+    decode,
+    finetuning,
+    footprint,
+    heads,
+    matrix,
+    overload,
+    record,
+    report,
+    serving,
+    swaps,
+    threads,
+    training,
+    trust,
+)
+from benchmarks.peers import measure as peers
 
-ALL = {
+ALL: dict[str, Any] = {
     "decode": decode, "serving": serving, "finetuning": finetuning, "training": training, "footprint": footprint,
 }  # fmt: skip
-BY_NAME = ALL | {"trust": trust, "cells": cells, "threads": threads}
+LONG: dict[str, Any] = {
+    "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
+}  # fmt: skip
+BY_NAME = ALL | LONG | {"trust": trust, "cells": cells, "threads": threads}
 
 
-def main(names: list[str]) -> None:
-    """Run the named benchmarks, or all."""
-    for name in names or ALL:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the named benchmarks, or all that take little time."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BY_NAME], metavar="NAME", help=", ".join(BY_NAME))
+    parser.add_argument("--quick", action="store_true", help="tiny settings, nothing recorded: is it sound?")
+    options = parser.parse_args(arguments)
+    for name in options.names or ALL:
         print(f"{name}:", flush=True)
+        if options.quick and name not in LONG:
+            parser.error(f"{name} has no quick settings; these have: {', '.join(LONG)}")
+        if options.quick:
+            LONG[name].main(quick=True)
+            continue
         record.save(name, BY_NAME[name].main())
-    report.write()
+        report.write()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -54,21 +54,10 @@ def _start(home: Path, names: list[str], picture: bytes) -> tuple[float, float]:
             ready = time.perf_counter() - began
             for name in names:
                 client.predict([name], [picture])
-        return ready, max(_resident_of(f"ESPALIER_BENCH={port}"))
+        return ready, max(server.resident_of(f"ESPALIER_BENCH={port}"))
     finally:
         process.terminate()
         process.wait()
-
-
-def _resident_of(mark: str) -> list[float]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (path / "environ").read_bytes().split(b"\0"):
-                found.append(server._resident(path))
-        except OSError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

@@ -21,6 +21,15 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "repetitions": len(values)}
 
 
+def show(results: dict[str, Any]) -> None:
+    """Print a line for each figure."""
+    for name, row in results.items():
+        if isinstance(row, dict) and "median" not in row and all(isinstance(v, dict) for v in row.values()):
+            show({f"{name}: {key}": value for key, value in row.items()})
+        else:
+            print(f"  {name:34} {row}")
+
+
 def save(name: str, results: dict[str, Any]) -> Path:
     """Write results with their circumstances to benchmarks/results/<name>.json."""
     RESULTS.mkdir(parents=True, exist_ok=True)

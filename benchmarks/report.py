@@ -1,20 +1,22 @@
-"""benchmarks/results/*.json → the tables of docs/benchmarks.md, so that no figure is ever typed by hand."""
+"""benchmarks/results/*.json → tables and plots of docs/benchmarks.md, so that no figure is ever typed by hand."""
 
 import json
+from pathlib import Path
 from typing import Any
 
-from benchmarks import record
+from benchmarks import plots, record
 
 PAGE = record.ROOT / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
 Made by `make bench`; do not edit. Each figure is the median of repetitions in one run, with the least and the largest
 beside it, because machines drift: compare within a table, not across. A limit that a row has to keep stands beside it.
+`make bench` runs those that take little time; the others run by name, `make bench ARGS=peers`.
 """
 
 
 def write() -> None:
-    """Write the page from the results that are there."""
+    """Write the page and its plots from the results that are there."""
     parts = [INTRODUCTION]
     for path in sorted(record.RESULTS.glob("*.json")):
         stored = json.loads(path.read_text())
@@ -28,13 +30,24 @@ def _section(name: str, about: dict[str, Any], results: dict[str, Any]) -> str:
         f"## {name}", "",
         f"`python -m benchmarks {name}` on {about['machine']}, commit {about['commit']}, {about['date']}.",
         f"Python {about['python']}, {versions}.", "",
+        *_plot(name, results, PAGE.with_suffix("") / f"{name}.svg"),
+        *(f"{what}: {note}  " for what, note in results.get("notes", {}).items()), "",
         "| figure | median | least – largest | limit |", "|---|---|---|---|",
     ]  # fmt: skip
     limits = results.get("limits", {})
     for key, row in results.items():
-        if key != "limits":
+        if key not in ("limits", "notes"):
             lines += _rows(key, row, limits)
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, ""]).replace("\n\n\n", "\n\n")
+
+
+def _plot(name: str, results: dict[str, Any], path: Path) -> list[str]:
+    """Write the plot of a benchmark that has one; the lines that show it."""
+    if name not in plots.PLOTS:
+        return []
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(plots.PLOTS[name](results))
+    return [f"![{name}]({path.parent.name}/{path.name})", ""]
 
 
 def _rows(key: str, row: dict[str, Any], limits: dict[str, float]) -> list[str]:

@@ -11,8 +11,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks.record import ROOT
 from service.client import Client
+
+SILENT: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +31,94 @@ class Running:
         """A client of it."""
         return Client(f"http://127.0.0.1:{self.port}")
 
-    def resident(self) -> dict[str, float]:
-        """MiB resident of each process under the supervisor, by what it is."""
-        found: dict[str, float] = {}
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if f"ESPALIER_HOME={self.home}".encode() in (path / "environ").read_bytes().split(b"\0"):
-                    found[f"{path.name} {command[:120]}"] = _resident(path)
-        return found
+    def resident(self) -> float:
+        """MiB resident of the process that serves: the largest but for the training worker, which holds torch."""
+        serving = [pid for pid in marked(f"ESPALIER_HOME={self.home}") if "service.cli worker" not in _command(pid)]
+        return max(_memory(pid, "status", "VmRSS") for pid in serving)
 
 
-def _resident(path: Path) -> float:
-    line = next(li for li in (path / "status").read_text().splitlines() if li.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+def marked(mark: str) -> list[int]:
+    """Processes with `mark` (NAME=value) in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if mark.encode() in (path / "environ").read_bytes().split(b"\0"):
+                found.append(int(path.name))
+    return found
+
+
+def resident_of(mark: str) -> list[float]:
+    """MiB resident of each such process."""
+    return [_memory(pid, "status", "VmRSS") for pid in marked(mark)]
+
+
+def proportional(mark: str) -> float:
+    """MiB of all such processes together, where what several share counts once."""
+    return sum(_memory(pid, "smaps_rollup", "Pss") for pid in marked(mark))
+
+
+def _memory(pid: int, file: str, name: str) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), 0.0)
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 @contextlib.contextmanager
 def running(**environment: str) -> Iterator[Running]:
-    """`espalier serve` in a temporary home, ready."""
+    """`espalier serve`, worker and all, in a temporary home; ready."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
-        home, port = Path(folder), free_port()
-        env = os.environ | {"ESPALIER_HOME": folder, "ESPALIER_LOG_LEVEL": "warning"} | environment
-        command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            Client(f"http://127.0.0.1:{port}").wait_ready()
-            yield Running(home, port, process)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+        with serving_and_training(Path(folder), **environment) as started:
+            yield started
+
+
+@contextlib.contextmanager
+def serving_and_training(home: Path, **environment: str) -> Iterator[Running]:
+    """The same in a home that stays."""
+    with _started(home, "-m", "service.cli", "serve", **environment) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def serving(home: Path, **environment: str) -> Iterator[Running]:
+    """The serving process alone, as a container of its own would run it, in a prepared home; ready."""
+    with _started(
+        home, "-m", "bentoml", "serve", "service.app:Espalier", "--host", "127.0.0.1", **environment
+    ) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[Path]:
+    """A temporary home after `espalier init`: tables and the default backbone, no heads."""
+    with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
+        command = [sys.executable, "-m", "service.cli", "init"]
+        subprocess.run(command, env=_environment(Path(folder)), check=True, capture_output=True)
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _started(home: Path, *command: str, **environment: str) -> Iterator[Running]:
+    port = free_port()
+    env = _environment(home) | environment
+    process = subprocess.Popen([sys.executable, *command, "--port", str(port)], env=env, **SILENT)
+    try:
+        with Client(f"http://127.0.0.1:{port}") as client:
+            client.wait_ready()
+        yield Running(home, port, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    ours = {"ESPALIER_HOME": str(home), "ESPALIER_LOG_LEVEL": "warning", "BENTOML_DO_NOT_TRACK": "true"}
+    return os.environ | {"PYTHONPATH": str(ROOT)} | ours
 
 
 def free_port() -> int:

@@ -1,0 +1,97 @@
+"""/predict against its bare loop in every combination: connections, images a request, sizes of JPEG.
+
+Goals of the middle of it, medium photos one a request: at least 0.92 of the bare loop at 16 connections, and at most
+1.5 ms more at one. Combinations with more than 512 MiB under way at a time are left out.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from adapters.runtime import session
+from benchmarks import load, photos, record, server, serving
+
+SIZES = {"small": (224, 224), "medium": (640, 427), "large": (4000, 3000)}
+MOST_UNDER_WAY = 512 * 2**20  # bytes
+MIN_THROUGHPUT = 0.92
+MAX_ADDED = 1.5  # ms
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    repetitions: int
+    seconds: float  # of each turn
+    sizes: tuple[str, ...]
+    connections: tuple[int, ...]
+    images: tuple[int, ...]
+
+
+FULL = Plan(5, 2.0, tuple(SIZES), (1, 4, 16, 64), (1, 16))
+QUICK = Plan(1, 0.3, ("small", "medium"), (1, 16), (1, 16))
+
+Cell = tuple[str, int, int]  # size, images a request, connections
+
+
+def main(quick: bool = False) -> dict[str, Any]:
+    """Measure and print; returns the results."""
+    plan = QUICK if quick else FULL
+    pictures = {size: [data for data, _ in photos.crops(16, 10, *SIZES[size])] for size in plan.sizes}
+    cells = list(_cells(plan, pictures))
+    with server.running(ESPALIER_MAX_WAITING="4096") as running:  # 64 × 16 images are no flood here
+        with running.client() as client:
+            serving.teach(client, photos.crops(64))
+        one = serving.bare(running.home)
+        rounds = [_round(one, running.port, pictures, cells, plan) for _ in range(plan.repetitions + 1)]
+    results = {key: record.spread([r[key] for r in rounds[1:]]) for key in rounds[0]}  # the first warms up
+    results["limits"] = {
+        f"{_name('medium', 1, 16)} ratio": MIN_THROUGHPUT,
+        f"{_name('medium', 1, 1)} added_ms": MAX_ADDED,
+    }
+    record.show(results)
+    return results
+
+
+def _cells(plan: Plan, pictures: dict[str, list[bytes]]) -> Iterator[Cell]:
+    for size, images, connections in product(plan.sizes, plan.images, plan.connections):
+        if connections * images * max(map(len, pictures[size])) <= MOST_UNDER_WAY:
+            yield size, images, connections
+
+
+def _name(size: str, images: int, connections: int) -> str:
+    return f"{size}, {images} a request, {connections} connections:"
+
+
+def _round(
+    one: Callable[[bytes], int], port: int, pictures: dict[str, list[bytes]], cells: list[Cell], plan: Plan
+) -> dict[str, float]:
+    """The bare loop and then the service, size by size, so that the two are measured close to each other."""
+    found: dict[str, float] = {}
+    for size, data in pictures.items():
+        # A request alone with one image can use one core, whoever serves it; anything more can use all.
+        alone = serving.bare_latency(one, data, plan.seconds)
+        limit = serving.bare_throughput(one, data, session.cores(), plan.seconds)
+        for cell in (c for c in cells if c[0] == size):
+            bound = 1 / alone if cell[1:] == (1, 1) else limit
+            seen = load.run(_requests(data, cell[1], port), port, cell[2], plan.seconds).checked()
+            found |= {f"{_name(*cell)} {key}": value for key, value in _figures(seen, cell[1], bound).items()}
+        if (size, 1, 1) in cells:
+            found[f"{_name(size, 1, 1)} added_ms"] = found[f"{_name(size, 1, 1)} median_ms"] - alone * 1e3
+    return found
+
+
+def _figures(seen: load.Load, images: int, bound: float) -> dict[str, float]:
+    speed = seen.throughput * images
+    return {
+        "images_per_second": speed, "ratio": speed / bound, "median_ms": statistics.median(seen.latencies) * 1e3,
+        "p99_ms": seen.percentile(0.99) * 1e3,
+    }  # fmt: skip
+
+
+def _requests(pictures: list[bytes], images: int, port: int) -> list[bytes]:
+    if images == 1:
+        return [load.request("/predict?head=bench", data, "image/jpeg", port) for data in pictures]
+    return [load.request("/predict", *serving.multipart(pictures[:images]), port)]

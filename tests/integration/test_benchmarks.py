@@ -1,0 +1,38 @@
+"""Every benchmark that runs by name runs, with tiny settings, and has a figure for each of its limits."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks import beside, heads, matrix, overload, swaps
+from benchmarks.peers import measure as peers
+
+
+def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names as docs/benchmarks.md has them."""
+    for key, row in results.items():
+        if key not in ("limits", "notes"):
+            yield from [prefix + key] if "median" in row else figures(row, f"{prefix}{key}: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [heads, matrix, beside, overload], ids=lambda m: m.__name__)
+def test_a_benchmark_runs(module):
+    results = module.main(quick=True)
+    assert set(results["limits"]) <= set(figures(results))
+
+
+@pytest.mark.slow
+def test_swaps_are_seen_and_never_mixed():
+    results = swaps.main(quick=True)
+    assert set(results["limits"]) <= set(figures(results))
+    assert results["failed"]["median"] == results["mixed"]["median"] == 0
+    assert results["versions_that_answered"]["median"] > 1
+
+
+@pytest.mark.slow
+def test_peers_answer_as_espalier_does():
+    """Those whose packages Espalier has anyway; `measure` compares their probabilities."""
+    results = peers.main(quick=True, names=("fastapi_onnx", "fastapi_onnx_shared"))
+    assert set(results["limits"]) <= set(figures(results))
