@@ -1,16 +1,16 @@
 """`make bench`: every benchmark that needs no GPU, then the tables of docs/benchmarks.md.
 
-`trust` needs photos that are not in this repository, so it is run by name: `make bench ARGS=trust`.
+`trust` and `precision` need photos that are not in this repository, so they are run by name: `make bench ARGS=trust`.
 """
 
 import sys
 
-from benchmarks import decode, finetuning, footprint, record, report, serving, training, trust
+from benchmarks import decode, finetuning, footprint, precision, record, report, serving, training, trust
 
 ALL = {
     "decode": decode, "serving": serving, "finetuning": finetuning, "training": training, "footprint": footprint,
 }  # fmt: skip
-BY_NAME = ALL | {"trust": trust}
+BY_NAME = ALL | {"trust": trust, "precision": precision}
 
 
 def main(names: list[str]) -> None:
