@@ -19,7 +19,7 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
     """The backbone's pooled output for each image: the same numbers that heads are trained on."""
     form = await forms.receive(request, ctx.settings)
     try:
-        name = form.one("backbone", ctx.settings.default_backbone)
+        name = form.one("backbone", ctx.default_backbone)
         backbone = await run_in_threadpool(backbones.find, ctx.engine, name)
         ctx.predictor.lanes.admit(len(form.images))
         result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error())

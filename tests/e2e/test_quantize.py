@@ -106,3 +106,20 @@ def test_other_architectures_convert(home, photos, name):
     made = ask(home, "quantize", "mine", "--calibrate", str(photos), "--force")
     assert made["dimension"] == full["dimension"] and made["digest"] != full["digest"]
     assert made["details"]["parity"]["forced"]
+
+
+@pytest.mark.slow
+def test_int8_as_the_default_is_for_new_heads_only(home, own_server):
+    """`serve` builds it once; a head that exists is trained and served on its backbone as before."""
+    old = own_server()
+    job = old.client.finetune("old", shapes(), method="prototype", wait=60)
+    assert old.client.wait(job["id"])["status"] == "succeeded"
+    old.stop()
+    client = own_server(precision="int8").client
+    assert {b["name"]: b["default"] for b in client.backbones()} == {FULL: False, f"{FULL}-int8": True}
+    for head in ("old", "new"):
+        job = client.finetune(head, shapes(("circle", "square", "cross")), method="prototype", wait=60)
+        assert client.wait(job["id"])["status"] == "succeeded"
+    used = [client.manifest(*version)["backbone"]["name"] for version in (("old", 1), ("old", 2), ("new", 1))]
+    assert used == [FULL, FULL, f"{FULL}-int8"]
+    assert {p["label"] for p in client.predict(["old", "new"], [shape("square", 44)])["predictions"]} == {"square"}
