@@ -35,8 +35,11 @@ CMD ["espalier", "worker"]
 
 # Building the embedded backbone takes torch; using it does not.
 FROM train AS backbone
-RUN ESPALIER_HOME=/tmp/home espalier init \
-    && ESPALIER_HOME=/tmp/home espalier backbones export tf_efficientnet_lite0 /tmp/backbones
+ENV ESPALIER_HOME=/tmp/home
+# Both precisions: which one is the default is a setting of the container that runs.
+RUN ESPALIER_PRECISION=int8 espalier init \
+    && espalier backbones export tf_efficientnet_lite0 /tmp/backbones \
+    && espalier backbones export tf_efficientnet_lite0-int8 /tmp/backbones
 
 FROM base AS serve
 ARG EXTRA=cpu

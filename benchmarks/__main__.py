@@ -1,7 +1,7 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`trust`, `cells`), or answer a question about the design (`threads`). `--quick` tries one out: tiny settings, nothing
+(`trust`, `cells`, `precision`), or answer a question about the design (`threads`). `--quick` tries one out: tiny settings, nothing
 recorded.
 """
 
@@ -18,6 +18,7 @@ from benchmarks import (
     heads,
     matrix,
     overload,
+    precision,
     record,
     report,
     serving,
@@ -34,7 +35,7 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
 }  # fmt: skip
-BY_NAME = ALL | LONG | {"trust": trust, "cells": cells, "threads": threads}
+BY_NAME = ALL | LONG | {"trust": trust, "cells": cells, "threads": threads, "precision": precision}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

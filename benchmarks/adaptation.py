@@ -207,7 +207,7 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=list(datasets.ALL))
+    parser.add_argument("--data", nargs="+", default=["weather", "omniglot", "digits", "cells"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--shots", nargs="+", default=list(SHOTS))
     parser.add_argument("--save", action="store_true", help="to benchmarks/results/adaptation.json")

@@ -33,7 +33,7 @@ Peer = Callable[[Embeddings, Floats, Embeddings], Floats]  # train, targets, tes
 
 def main() -> dict[str, Any]:
     """Both tasks, every number of examples, five seeds."""
-    embeddings, groups = datasets.bccd()
+    embeddings, _, groups = datasets.load("platelets")
     counts = _counts()
     found = {}
     for name, targets, peers in (

@@ -410,7 +410,7 @@ def jobs_cancel(job_id: str, server: str, raw: bool) -> None:
 
 @main.group(cls=Listing)
 def backbones() -> None:
-    """List, add, show, export and remove backbones of this machine's ESPALIER_HOME (or of its database URL)."""
+    """List, add, quantize, show, export and remove backbones of this machine's ESPALIER_HOME (or its database URL)."""
 
 
 @backbones.command("list")
@@ -457,6 +457,37 @@ def backbones_add(timm_name: str, options: tuple[str, ...], weights: str | None,
         card = card_from_options(name or timm_name.rpartition("/")[2], timm_name, weights, pairs)
     _, engine, artifacts = _parts()
     _show(_facts(build(card, engine, artifacts)), raw, display.facts)
+
+
+@backbones.command("quantize")
+@click.argument("name")
+@click.option("--precision", default="int8", show_default=True, help="int8 for CPUs, fp16 for GPUs.")
+@click.option(
+    "--calibrate",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Images like those that will be asked about; default: crops of two sample photos.",
+)
+@click.option("--name", "alias", help="What to call it here; default: NAME-PRECISION.")
+@click.option("--force", is_flag=True, help="Keep it even if its embeddings are too far from fp32.")
+@as_json
+@_readable
+def backbones_quantize(
+    name: str, precision: str, calibrate: Path | None, alias: str | None, force: bool, raw: bool
+) -> None:
+    """Build the backbone NAME in another precision: a backbone of its own, on which heads are trained anew."""
+    from adapters.store import backbones as store
+    from adapters.training import calibration_images, variant
+    from service import display
+
+    _, engine, artifacts = _parts()
+    source = store.find(engine, name)
+    if calibrate is None:
+        images = calibration_images.crops(source.preprocessing)
+    else:
+        images = calibration_images.folder(calibrate, source.preprocessing)
+    built = variant.build(source, precision, images, engine, artifacts, name=alias, force=force)
+    _show(_facts(built), raw, display.facts)
 
 
 @backbones.command("export")

@@ -15,7 +15,7 @@ from adapters.runtime.traffic import Traffic
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
 from adapters.types import Backbone, HeadRef
-from service import bundles, forms, telemetry
+from service import bundles, default_backbone, forms, telemetry
 from service.settings import Settings
 
 log = logging.getLogger("espalier.service")
@@ -30,6 +30,7 @@ class Context:
     engine: Engine
     artifacts: Artifacts
     predictor: Predictor
+    default_backbone: str  # name
 
     @classmethod
     def open(cls, settings: Settings) -> "Context":
@@ -37,6 +38,7 @@ class Context:
         engine = database.connect(settings.database)
         database.migrate(engine)
         artifacts = Artifacts(settings.artifacts)
+        default_backbone.decide(settings, engine)
         if settings.backbone_bundle:
             bundles.register(settings.backbone_bundle, engine, artifacts)
         live = LiveHeads(
@@ -47,15 +49,15 @@ class Context:
         memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
         predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
         live.start()
-        return cls(settings, engine, artifacts, predictor)
+        return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))
 
     def warm(self) -> None:
         """Load the default backbone and run it once. Raises NotReady while it has not been built."""
         try:
-            backbone = backbones.find(self.engine, self.settings.default_backbone)
+            backbone = backbones.find(self.engine, self.default_backbone)
         except BackboneNotFound as error:
             hint = "`espalier init` builds it, or a worker does when it starts"
-            raise NotReady(f"the backbone {self.settings.default_backbone!r} is not built yet; {hint}") from error
+            raise NotReady(f"the backbone {self.default_backbone!r} is not built yet; {hint}") from error
         self.predictor.batcher(backbone.digest)
 
     def close(self) -> None:

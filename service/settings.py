@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     default_backbone: str = Field(
         DEFAULT, description="Backbone of heads that name none; warmed before the service is ready."
     )
+    precision: Literal["fp32", "int8", "auto"] = Field(
+        "fp32",
+        description="Of the default backbone; auto: int8 in a new installation whose CPU has VNNI or the like.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where backbones run; cuda refuses to start without a GPU."
     )

@@ -10,7 +10,7 @@ from adapters.backbones.cards import embedded, embedded_card
 from adapters.errors import BackboneNotFound
 from adapters.store import backbones, capabilities, database
 from adapters.store.artifacts import Artifacts
-from service import bundles
+from service import bundles, default_backbone
 from service.settings import Settings
 
 log = logging.getLogger("espalier.setup")
@@ -20,16 +20,15 @@ def is_done(settings: Settings, engine: Engine) -> bool:
     """Whether nothing is left for `prepare` to do; looks, builds nothing, loads no torch."""
     if database.current_revision(engine) != database.newest_revision():
         return False
-    try:
-        backbones.find(engine, settings.default_backbone)
-    except BackboneNotFound:
+    if not default_backbone.is_decided(settings, engine):
         return False
-    return bool(capabilities.of_kind(engine, "method"))
+    return _is_there(engine, default_backbone.name(settings, engine)) and bool(capabilities.of_kind(engine, "method"))
 
 
 def prepare(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
     """Tables, the default backbone and the list of methods. Safe to repeat, and from several workers at once."""
     database.migrate(engine)
+    default_backbone.decide(settings, engine)
     if settings.backbone_bundle:
         bundles.register(settings.backbone_bundle, engine, artifacts)
     _build_default(settings, engine, artifacts)
@@ -37,17 +36,35 @@ def prepare(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
 
 
 def _build_default(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
-    try:
-        backbones.find(engine, settings.default_backbone)
+    name = default_backbone.name(settings, engine)
+    if _is_there(engine, name) or not _build_full(settings, engine, artifacts) or name == settings.default_backbone:
         return
-    except BackboneNotFound:
-        if settings.default_backbone not in embedded():
-            log.warning("the default backbone %r is not there yet: add it", settings.default_backbone)
-            return
+    from adapters.training import calibration_images, variant
+
+    source = backbones.find(engine, settings.default_backbone)
+    log.info("building the backbone %s; this happens once", name)
+    variant.build(source, "int8", calibration_images.crops(source.preprocessing), engine, artifacts, name=name)
+
+
+def _build_full(settings: Settings, engine: Engine, artifacts: Artifacts) -> bool:
+    """The default backbone as its card has it; False where there is none and nothing to build it from."""
+    if _is_there(engine, settings.default_backbone):
+        return True
+    if settings.default_backbone not in embedded():
+        log.warning("the default backbone %r is not there yet: add it", settings.default_backbone)
+        return False
     from adapters.training.backbone import build
 
     log.info("building the backbone %s; this happens once", settings.default_backbone)
     build(embedded_card(settings.default_backbone), engine, artifacts)
+    return True
+
+
+def _is_there(engine: Engine, name: str) -> bool:
+    try:
+        return bool(backbones.find(engine, name))
+    except BackboneNotFound:
+        return False
 
 
 def _register_methods(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, 
 from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.types import Example, Job, JobRequest
-from service import datasets
+from service import datasets, default_backbone
 from service.datasets import Item, Limits
 from service.forms import check_head_name
 from service.settings import Settings
@@ -126,7 +126,7 @@ class Desk:
         live = heads.find_live(self.engine, request.head)
         if live is not None:
             return str(live.manifest["backbone"]["name"])
-        return backbones.find(self.engine, self.settings.default_backbone).name
+        return backbones.find(self.engine, default_backbone.name(self.settings, self.engine)).name
 
     def _items(self, upload: Upload) -> list[Item]:
         """The labeled items of any of the layouts."""

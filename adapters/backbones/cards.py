@@ -40,6 +40,11 @@ def embedded_card(name: str) -> Card:
     return Card(name=name, **tomllib.loads(path.read_text()))
 
 
+def variant_name(name: str, precision: str) -> str:
+    """What the backbone of that name is called in another precision, unless its maker says otherwise."""
+    return f"{name}-{precision}"
+
+
 def card_from_options(name: str, timm_name: str, weights: str | None, options: dict[str, str]) -> Card:
     """A card for any timm model; `option=value` pairs go to the preprocessing or to timm.create_model."""
     values = {key: _value(key, text) for key, text in options.items()}

@@ -1,9 +1,14 @@
-"""What the workers of this installation can do: written by a worker, read by the service, which loads no torch."""
+"""What the workers of this installation can do: written by a worker, read by the service, which loads no torch.
 
+Also what was settled for it once and for all.
+"""
+
+import contextlib
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
 
 from adapters.store.database import reading
 from adapters.store.schema import capabilities
@@ -15,6 +20,12 @@ def replace_all(engine: Engine, kind: str, schemas: dict[str, dict[str, Any]]) -
     with engine.begin() as connection:
         connection.execute(capabilities.delete().where(capabilities.c.kind == kind))
         connection.execute(capabilities.insert(), rows)
+
+
+def settle(engine: Engine, kind: str, name: str, schema: dict[str, Any]) -> None:
+    """Record `schema` unless that name has one already: of several processes the first decides."""
+    with contextlib.suppress(IntegrityError), engine.begin() as connection:
+        connection.execute(capabilities.insert().values(kind=kind, name=name, schema=schema))
 
 
 def of_kind(engine: Engine, kind: str) -> dict[str, dict[str, Any]]:

@@ -45,11 +45,11 @@ def _facts(card: Card, preprocessing: Preprocessing, graph: bytes) -> Backbone:
         "licence": card.licence or "see the source of the weights", "opset": exporter.OPSET,
         "model_options": card.model_options,
     }  # fmt: skip
-    digest = _digest(artifact, preprocessing, "fp32")
-    return Backbone(card.name, digest, artifact, preprocessing, "fp32", 0, 0, details)
+    identity = digest(artifact, preprocessing, "fp32")
+    return Backbone(card.name, identity, artifact, preprocessing, "fp32", 0, 0, details)
 
 
-def _digest(artifact: str, preprocessing: Preprocessing, precision: str) -> str:
+def digest(artifact: str, preprocessing: Preprocessing, precision: str) -> str:
     """Everything that decides what an image's embedding is: graph with weights, preprocessing, precision."""
     facts = {"artifact": artifact, "preprocessing": asdict(preprocessing), "precision": precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ router = APIRouter(tags=["backbones"])
 @router.get("/backbones", responses=PROBLEMS)
 def list_backbones(ctx: Ctx) -> BackboneList:
     """The frozen backbones of this installation."""
-    loaded, default = ctx.predictor.backbones.loaded(), ctx.settings.default_backbone
+    loaded, default = ctx.predictor.backbones.loaded(), ctx.default_backbone
     found = backbones.list_all(ctx.engine)
     return BackboneList(backbones=[BackboneView.of(b, default=default, loaded=loaded) for b in found])
 

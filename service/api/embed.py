@@ -18,7 +18,7 @@ router = APIRouter(tags=["predict"])
 async def embed(request: Request, ctx: Ctx) -> JSONResponse:
     """The backbone's pooled output for each image: the same numbers that heads are trained on."""
     async with intake.images(request, ctx) as form:
-        name, seconds = form.one("backbone", ctx.settings.default_backbone), ctx.settings.predict_seconds
+        name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
         backbone = await run_in_threadpool(backbones.find, ctx.engine, name)
         async with ctx.predictor.traffic.admitted(len(form.images), "", form.seconds("timeout", seconds)):
             result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error())

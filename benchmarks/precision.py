@@ -1,0 +1,111 @@
+"""int8 against fp32 of the embedded backbone: what heads lose, and what the bare backbone gains.
+
+    python -m benchmarks.precision [--data weather digits cells platelets] [--seeds 10] [--without-times] [--save]
+
+Accuracy is paired: for each seed the same training and test examples, whole groups of near-duplicates, embedded in
+either precision; `auto` trains a head on each. The limit is what may be lost on average, in points of accuracy, for
+int8 to become a default. Times are of one thread that embeds one image after the other, the two precisions in turns
+within one run, because machines drift. int8 gains little where the processor has no VNNI; the result says which has.
+"""
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+
+from adapters.runtime import processor
+from adapters.runtime.backbone import BackboneSession
+from benchmarks import datasets, record
+from benchmarks.adaptation import _auto, _drawn
+
+DATA = ("weather", "digits", "cells", "platelets")
+SHOTS = ("10", "full")  # examples of a class; full: two thirds of the data set
+SEEDS = 10
+PRECISIONS = ("fp32", "int8")
+MAX_LOST = 0.5  # points
+REPETITIONS, IMAGES = 9, 60
+
+
+def main(
+    names: tuple[str, ...] = DATA, seeds: int = SEEDS, shots: tuple[str, ...] = SHOTS, times: bool = True
+) -> dict[str, Any]:
+    """Measure and print; returns the results."""
+    results: dict[str, Any] = {"limits": {}}
+    for name in names:
+        results[f"{name}: cosine"] = _shown(f"{name}: cosine", _cosine(name))
+        for count in shots:
+            key = f"{name}: {count} a class" if count != "full" else f"{name}: all"
+            results[key] = _shown(key, _lost(name, count, seeds))
+            results["limits"][f"{key}: lost_points_mean"] = MAX_LOST
+    return results | ({"bare": _shown("bare", _bare())} if times else {})
+
+
+def _shown(key: str, row: dict[str, Any]) -> dict[str, Any]:
+    for name, values in row.items():
+        print(f"  {key:24} {name:18} {values}", flush=True)
+    return row
+
+
+def _cosine(name: str) -> dict[str, Any]:
+    """Of each image's int8 embedding with its fp32 one."""
+    full, small = (datasets.load(name, precision)[0].astype(np.float64) for precision in PRECISIONS)
+    norms = np.linalg.norm(full, axis=1) * np.linalg.norm(small, axis=1)
+    return {"of_images": record.spread(((full * small).sum(axis=1) / norms).tolist())}
+
+
+def _lost(name: str, count: str, seeds: int) -> dict[str, Any]:
+    """Test accuracy in percent by precision; the paired loss in points, by seed and as a mean with 95 % interval."""
+    pairs = np.array([_pair(name, count, seed) for seed in range(seeds)])  # [seeds, precisions]
+    lost = pairs[:, 0] - pairs[:, 1]
+    half = 1.96 * float(lost.std(ddof=1)) / len(lost) ** 0.5 if len(lost) > 1 else float("nan")
+    mean = float(lost.mean())
+    found = {f"{p}_accuracy": record.spread(pairs[:, i].tolist()) for i, p in enumerate(PRECISIONS)}
+    found["lost_points"] = record.spread(lost.tolist())
+    found["lost_points_mean"] = {"median": mean, "min": mean - half, "max": mean + half, "repetitions": seeds}
+    return found
+
+
+def _pair(name: str, count: str, seed: int) -> list[float]:
+    """Percent right on the same test examples, by precision."""
+    _, targets, groups = datasets.load(name)
+    train, test = _drawn(targets, groups, count, np.random.default_rng(seed))
+    assert train is not None, f"{name} has fewer than {count} examples of a class"
+    found = []
+    for precision in PRECISIONS:
+        embeddings, _, _ = datasets.load(name, precision)
+        fitted, _ = _auto(embeddings[train], targets[train], groups[train])
+        found.append(100 * float((fitted(embeddings[test]).argmax(axis=1) == targets[test]).mean()))
+    return found
+
+
+def _bare() -> dict[str, Any]:
+    """Images per second of either precision, their ratio, and whether the processor multiplies bytes natively."""
+    loaded = [datasets.session_of(precision) for precision in PRECISIONS]
+    side = loaded[0].backbone.preprocessing.size
+    pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, 3), dtype=np.uint8)
+    rows = np.array([[_rate(session, pixels) for session in loaded] for _ in range(REPETITIONS + 1)])[1:]  # warm
+    found = {f"{p}_images_per_second": record.spread(rows[:, i].tolist()) for i, p in enumerate(PRECISIONS)}
+    found["int8_over_fp32"] = record.spread((rows[:, 1] / rows[:, 0]).tolist())
+    found["fast_int8"] = record.spread([float(processor.fast_int8())])
+    return found
+
+
+def _rate(session: BackboneSession, pixels: Any) -> float:
+    began = time.perf_counter()
+    for picture in pixels:
+        session.embed(picture[None])
+    return len(pixels) / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="+", default=DATA)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--shots", nargs="+", default=SHOTS)
+    parser.add_argument("--without-times", action="store_true", help="on a machine that is busy with other things")
+    parser.add_argument("--save", action="store_true", help="to benchmarks/results/precision.json")
+    options = parser.parse_args()
+    measured = main(tuple(options.data), options.seeds, tuple(options.shots), not options.without_times)
+    if options.save:
+        record.save("precision", measured)
