@@ -1,8 +1,8 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`trust`, `cells`, `precision`), or answer a question about the design (`threads`). `--quick` tries one out: tiny settings, nothing
-recorded.
+(`trust`, `cells`, `precision`), or answer a question about the design (`threads`). `--quick` tries one out: tiny
+settings, nothing recorded.
 """
 
 import argparse
