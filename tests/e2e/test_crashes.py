@@ -17,6 +17,11 @@ PHASES = ("validating", "embedding", "training", "evaluating", "exporting", "ver
 ORDER = ("queued", *PHASES[:-1])
 
 
+def moments(*phases: str, always: str) -> list:
+    """All of them in CI; by default the one that loses most."""
+    return [pytest.param(phase, marks=[] if phase == always else pytest.mark.slow) for phase in phases]
+
+
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the hooks in the worker leave their marks."""
@@ -42,7 +47,7 @@ def worker_process(hooked: Service) -> int:
     return eventually(lambda: hooked.pids("worker"))[0]
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", moments(*PHASES, always="publishing"))
 def test_a_worker_killed_in_any_phase_is_followed_by_one_that_finishes_the_job(hooked, plan, phase):
     """The job ends as succeeded, once, with one version, and nothing of the first try is left over."""
     head = f"kill-{phase}"
@@ -58,7 +63,7 @@ def test_a_worker_killed_in_any_phase_is_followed_by_one_that_finishes_the_job(h
     _check_leftovers(hooked, head, before)
 
 
-@pytest.mark.parametrize("phase", ["training", "publishing", "published"])
+@pytest.mark.parametrize("phase", moments("training", "publishing", "published", always="training"))
 def test_a_worker_killed_while_it_unlearns_is_followed_by_one_that_leaves_no_trace(hooked, plan, phase):
     """One new version, the old one retired once, and the image and its embedding gone."""
     head, images = f"kill-{phase}-unlearn", shapes(start=1500 + 100 * PHASES.index(phase))
@@ -123,7 +128,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_leaves_nothing(hooked, plan):
     (plan / "go").unlink()
 
 
-@pytest.mark.parametrize("phase", ["embedding", "evaluating", "verifying", "publishing"])
+@pytest.mark.parametrize("phase", moments("embedding", "evaluating", "verifying", "publishing", always="evaluating"))
 def test_a_running_job_stops_when_it_is_cancelled(hooked, plan, phase):
     """In whatever phase: it ends as cancelled without a version, and leaves neither rows nor blobs."""
     head = f"hold-{phase}"
@@ -142,7 +147,7 @@ def test_a_running_job_stops_when_it_is_cancelled(hooked, plan, phase):
     eventually(lambda: hooked.blobs() <= before, seconds=20)
 
 
-@pytest.mark.parametrize("victim", ["both", "bentoml serve", "_bentoml_impl"])
+@pytest.mark.parametrize("victim", moments("both", "bentoml serve", "_bentoml_impl", always="both"))
 def test_a_killed_server_comes_back_by_itself_and_no_head_is_lost(hooked, victim):
     """kill -9 during 100 concurrent predictions, of the parent, of the process that serves, and of both."""
     head = "survivor"

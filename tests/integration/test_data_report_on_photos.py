@@ -56,7 +56,7 @@ def test_copies_that_were_put_in_are_found_and_none_straddles_the_split(photos):
 def test_the_curve_says_what_more_photos_would_bring(photos):
     """Accuracy grows from a quarter of the photos to all of them, and the answer follows from the figures."""
     found = trust.trained(photos[0]).curve()
-    accuracies = [p["accuracy"] for p in found["points"]]
+    accuracies = [p["score"] for p in found["points"]]
     assert accuracies[-1] >= accuracies[0] and accuracies[-1] >= 0.93
     low, high = found["gain"]["interval"]
     assert found["more_images"] == ("yes" if low > 0 else "no" if high < 0.01 else "unclear")
