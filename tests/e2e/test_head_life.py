@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from support.pictures import SHAPES, labeled, shape, shapes
-from support.services import Service
+from support.services import Service, eventually
 
 from service.client import ApiError, LabeledImage
 
