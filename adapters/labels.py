@@ -40,4 +40,4 @@ def words(label: Any) -> str:
         return ", ".join(f"{name} {words(value)}" for name, value in label.items())
     if isinstance(label, list):
         return ", ".join(map(str, label)) or "none"
-    return f"{label:g}" if isinstance(label, float) else str(label)
+    return f"{label:.4g}" if isinstance(label, float) else str(label)

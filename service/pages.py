@@ -20,11 +20,17 @@ SIDE = 160  # pixels of a thumbnail; shown at half of it, for dense screens
 SHOWN = {"suspected": 10, "worst": 6, "outliers": 4, "duplicates": 4}  # pictures a section: 24 in all
 NAMES = {
     "ece": "calibration error",
+    "ece_before": "calibration error before calibration",
     "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "mean_baseline_mae": "error of always the mean",
     "log_loss": "log-loss",
     "examples": "held-out images",
 }  # else the words of the figure
-SHARES = ("accuracy", "f1", "recall", "precision", "ece", "baseline")  # figures that read best in per cent
+SHARES = ("accuracy", "f1", "recall", "precision", "ece", "before", "match", "baseline")  # figures that read best in per cent
 
 
 def policy() -> str:

@@ -199,7 +199,7 @@ def suspects(outputs: Floats, targets: Floats, schema: Schema) -> Suspects:
     turned = targets > 0
     turned[np.arange(len(turned)), worst] ^= True
     suggested = [[schema.classes[k] for k in np.flatnonzero(row)] for row in turned]
-    estimate = float(sum(s.estimate for s in each))
+    estimate = min(float(sum(s.estimate for s in each)), float(flags.any(axis=1).sum()))  # of images, not of labels
     return Suspects(scores[np.arange(len(worst)), worst], suggested, np.asarray(flags.any(axis=1)), estimate)
 
 
