@@ -30,7 +30,7 @@ NAMES = {
     "log_loss": "log-loss",
     "examples": "held-out images",
 }  # else the words of the figure
-SHARES = ("accuracy", "f1", "recall", "precision", "ece", "before", "match", "baseline")  # figures that read best in per cent
+SHARES = ("accuracy", "f1", "recall", "precision", "ece", "before", "match", "baseline")  # read best in per cent
 
 
 def policy() -> str:
