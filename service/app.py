@@ -5,13 +5,17 @@ in the process that serves. So the parts are imported when the service is made: 
 """
 
 import functools
+import gc
 import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import bentoml
-from bentoml.validators import ContentType
+# Objects before a look for garbage, instead of 700: imports make many and leave none, 0.25 s of looking in vain.
+gc.set_threshold(50_000, 20, 50)
+
+import bentoml  # noqa: E402
+from bentoml.validators import ContentType  # noqa: E402
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -53,9 +57,9 @@ class Espalier:
         from service.context import Context
         from service.settings import Settings
 
+        self._ready = threading.Event()
         settings = Settings()
         telemetry.configure_logging(settings.log_level)
-        self._ready = threading.Event()
         self.context = http().state.context = Context.open(settings)
         try:
             self.context.warm()
@@ -63,6 +67,7 @@ class Espalier:
         except NotReady as error:
             log.warning("%s; waiting for it", error)
             threading.Thread(target=self._keep_warming, daemon=True).start()
+        gc.freeze()  # what is there now stays: no look for garbage passes over it again, while requests wait
 
     def _keep_warming(self) -> None:
         from adapters.errors import NotReady
