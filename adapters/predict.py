@@ -157,7 +157,7 @@ def _embed_one(predictor: Predictor, batcher: Batcher, item: Item) -> None:
     began = clock()
     pixels = image.decode(item.data, batcher.preprocessing, max_pixels=predictor.max_pixels)
     predictor.traffic.meters.decode_seconds(clock() - began)
-    batcher.put(pixels, asker)
+    batcher.put(pixels, asker, predictor.traffic.lanes.alone())
 
 
 def _named(index: int, error: EspalierError, *, count: int, total: int) -> EspalierError:

@@ -45,7 +45,8 @@ class Context:
             engine, artifacts, max_bytes=settings.head_cache_bytes, poll=settings.poll_seconds,
             pinned=_pinned(settings), meters=telemetry.METERS,
         )  # fmt: skip
-        loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device)
+        threads = settings.threads or session.cores()
+        loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads)
         memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
         predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
         live.start()

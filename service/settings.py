@@ -39,7 +39,11 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where backbones run; cuda refuses to start without a GPU."
     )
-    threads: int = Field(0, ge=0, description="Images decoded and embedded at once; 0: one a core, 32 on a GPU.")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="Images decoded and embedded at once, and cores for an image alone; 0: all, 32 images on a GPU.",
+    )
     max_waiting: int = Field(
         1024,
         ge=1,

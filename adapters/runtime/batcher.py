@@ -38,8 +38,8 @@ class Embeds(Protocol):
     def max_batch(self) -> int:
         """Images a pass; 1 where batching does not pay."""
 
-    def embed(self, pixels: Pixels) -> Embeddings:
-        """uint8 [N, S, S, 3] → f32 [N, D]."""
+    def embed(self, pixels: Pixels, alone: bool = False) -> Embeddings:
+        """uint8 [N, S, S, 3] → f32 [N, D]; `alone`: no other image wants the device."""
 
 
 class Asker(Protocol):
@@ -101,13 +101,15 @@ class Batcher:
         assert call.answer is not None
         return call.answer
 
-    def put(self, pixels: Pixels, asker: Asker) -> None:
+    def put(self, pixels: Pixels, asker: Asker, alone: bool = False) -> None:
         """Settle `asker` with its embedding: now where batching does not pay, else with a pass.
+
+        `alone`: nothing else is on its way, so that it may have every core.
 
         Waits while two passes' worth of pixels wait already, so that decoding never runs far ahead.
         """
         if self._max_images == 1:
-            asker.settle(self._embed(pixels[None])[0])
+            asker.settle(self._embed(pixels[None], alone)[0])
             return
         with self._lock:
             while len(self._queue) >= 2 * self._max_images or self._bytes >= 2 * self._max_bytes:
@@ -188,10 +190,10 @@ class Batcher:
             waiting.asker.settle(embedding)
         return None
 
-    def _embed(self, pixels: Pixels) -> Embeddings:
+    def _embed(self, pixels: Pixels, alone: bool = False) -> Embeddings:
         """uint8 [N, S, S, 3] → f32 [N, D], measured."""
         began = clock()
-        embeddings = self._session.embed(pixels)
+        embeddings = self._session.embed(pixels, alone)
         self._meters.backbone_seconds(clock() - began)
         self._meters.batch_images(len(pixels))
         return embeddings

@@ -19,6 +19,7 @@ class FakeBackbone:
 
     def __init__(self, max_batch: int = 1) -> None:
         self.backbone, self.max_batch = FAKE, max_batch
+        self.alone: list[bool] = []  # what it was told of each pass
         self.passes: list[list[int]] = []  # the mean red of each image, by pass
         self.fail_on: set[int] = set()  # means of red that break a pass
         self._open, self._entered = threading.Event(), threading.Semaphore(0)
@@ -36,11 +37,12 @@ class FakeBackbone:
         """Until one more pass has begun."""
         self._entered.acquire()
 
-    def embed(self, pixels: Pixels) -> Embeddings:
+    def embed(self, pixels: Pixels, alone: bool = False) -> Embeddings:
         """uint8 [N, S, S, 3] → f32 [N, 4]. Raises ValueError for what it was told to fail on."""
         means = pixels.reshape(len(pixels), -1, 3).mean(axis=1, dtype=np.float32)  # [N, 3]
         values = [round(float(red)) for red in means[:, 0]]
         self.passes.append(values)
+        self.alone.append(alone)
         self._entered.release()
         self._open.wait()
         if self.fail_on & set(values):

@@ -29,8 +29,11 @@ class Lanes:
     def __init__(self, threads: int) -> None:
         self._queue: FairQueue[Work] = FairQueue()
         self._closed = False
+        self._busy: set[int] = set()  # lanes, by number; sets are changed in one step, so no lock
         self._seconds = 0.0  # that a lane spends on one image, smoothed
-        self._threads = [threading.Thread(target=self._serve, name=f"lane-{n}", daemon=True) for n in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._serve, args=(n,), name=f"lane-{n}", daemon=True) for n in range(threads)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -67,17 +70,23 @@ class Lanes:
     def close(self) -> None:
         """Let running work end and drop what waits."""
         self._closed = True
-        for work in self._queue.close(len(self._threads)):
+        for work in self._queue.close():
             work.drop(_stopping())
         for thread in self._threads:
             thread.join()
 
-    def _serve(self) -> None:
+    def alone(self) -> bool:
+        """In a lane: whether all others are idle, and nothing waits for them."""
+        return len(self._busy) <= 1 and not self._queue.waiting
+
+    def _serve(self, number: int) -> None:
         while (work := self._queue.take()) is not None:
+            self._busy.add(number)
             try:
                 work.run()
             except Exception:  # a lane that died would be missing for ever
                 log.exception("work in a lane went wrong")
+            self._busy.discard(number)
 
 
 def _stopping() -> NotReady:

@@ -65,6 +65,19 @@ def session(prepared: Path) -> BackboneSession:
     return session
 
 
+def test_an_image_that_is_alone_gets_the_same_answer(prepared):
+    engine = database.connect(f"sqlite:///{prepared / 'espalier.sqlite'}")
+    backbone = backbones.find(engine, "tf_efficientnet_lite0")
+    graph = Artifacts(str(prepared / "artifacts")).get(backbone.artifact)
+    session = BackboneSession(backbone, graph)
+    session.widen(graph, 2)
+    assert session._wide is not session._session
+    for data in pictures().values():
+        pixels = image.decode(data, backbone.preprocessing)[None]
+        np.testing.assert_array_equal(session.embed(pixels, alone=True), session.embed(pixels))
+    engine.dispose()
+
+
 @pytest.mark.parametrize("name", ["china", "flower", "gradient", "checks"])
 def test_the_embedded_backbone_answers_as_it_always_did(session, name):
     wanted = json.loads(FILE.read_text())[name]

@@ -55,7 +55,7 @@ def test_takers_wait_for_items_and_end_when_it_is_closed():
     queue.put("a", ("a", 0))
     while not taken:
         threading.Event().wait(0.001)
-    assert queue.close(2) == []
+    assert queue.close() == []
     for thread in threads:
         thread.join(30)
     assert sorted(map(str, taken)) == ["('a', 0)", "None", "None"]
@@ -64,5 +64,20 @@ def test_takers_wait_for_items_and_end_when_it_is_closed():
 def test_closing_gives_back_what_was_not_taken():
     queue = filled(*"aab")
     queue.put_first(("last step", 0))
-    assert sorted(queue.close(1)) == [("a", 0), ("a", 1), ("b", 2), ("last step", 0)]
+    assert sorted(queue.close()) == [("a", 0), ("a", 1), ("b", 2), ("last step", 0)]
     assert queue.take() is None
+
+
+def test_the_last_to_wait_is_the_first_to_go():
+    queue, taken = filled(), []
+    threads = []
+    for name in "ab":
+        threads.append(threading.Thread(target=lambda name=name: taken.append((name, queue.take()))))
+        threads[-1].start()
+        while len(queue._idle) < len(threads):
+            threading.Event().wait(0.001)
+    queue.put("flow", ("item", 0))
+    threads[1].join(30)
+    assert taken == [("b", ("item", 0))]
+    queue.close()
+    threads[0].join(30)

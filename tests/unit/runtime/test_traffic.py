@@ -36,7 +36,7 @@ class Desk:
         value = bytes(item.data)[0] if len(item.data) else 255
         if value > 250:
             raise InvalidImage("not an image")
-        self.batcher.put(np.full((SIDE, SIDE, 3), value, np.uint8), item)
+        self.batcher.put(np.full((SIDE, SIDE, 3), value, np.uint8), item, self.traffic.lanes.alone())
 
     async def embed(self, *values: int, flow: str = "a", backbone: str = "b", seconds: float | None = None) -> list:
         """What comes back: values, or errors."""
@@ -72,6 +72,22 @@ async def turns(count: int = 5) -> None:
     """Let what was started on the loop get as far as it can."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+def test_an_image_that_is_alone_may_have_every_core():
+    async def main(made: Desk) -> None:
+        assert await made.embed(1) == [1]
+        made.backbone.wait_for_pass()
+        first = await made.busy()
+        second = soon(made.embed(2))
+        await asyncio.to_thread(made.backbone.wait_for_pass)
+        made.backbone.release()
+        assert [await first, await second] == [[0], [2]]
+        assert made.backbone.passes == [[1], [0], [2]]
+        assert made.backbone.alone == [True, True, False]
+
+    with desk(threads=2) as made:
+        asyncio.run(main(made))
 
 
 @pytest.mark.parametrize("max_batch", [1, 8])
