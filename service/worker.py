@@ -49,6 +49,9 @@ class Worker:
         lanes = settings.threads or session.cores()
         self.workshop = pipeline.Workshop(self.engine, self.artifacts, backbones, lanes, settings.max_pixels)
         self._handed: set[str] = set()
+        self._running: set[str] = set()  # jobs, handed over or resumed
+        self._turn = threading.Lock()  # one of them at a time, however it came
+        self._held_back = False  # a job, because another runs
         self._cared = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -64,7 +67,7 @@ class Worker:
         changes = database.Changes(self.engine)
         while not stop.wait(POLL[self.engine.dialect.name]):
             try:
-                if changes.any():
+                if changes.any() or (self._held_back and not self._running):
                     self._hand_over()
                 self._care()
             except Exception:
@@ -78,7 +81,12 @@ class Worker:
         """DBOS gives a name's unfinished workflows back to it: stable on one machine, the pod's name in a cluster."""
         if self.settings.worker_id:
             return self.settings.worker_id
-        return "local" if self.settings.database.startswith("sqlite") else socket.gethostname()
+        return "local" if self._only_worker else socket.gethostname()
+
+    @property
+    def _only_worker(self) -> bool:
+        """On SQLite: see `_alone`."""
+        return self.settings.database.startswith("sqlite")
 
     def _launch(self) -> None:
         config: DBOSConfig = {
@@ -100,13 +108,21 @@ class Worker:
 
     def _hand_over(self) -> None:
         # One job of each head: DBOS orders its queue by the millisecond, and by the clocks of several workers.
-        for job_id, head in jobs.waiting(self.engine):
-            if job_id not in self._handed:
-                self._enqueue(job_id, head)
+        waiting = [(job_id, head) for job_id, head in jobs.waiting(self.engine) if job_id not in self._handed]
+        for job_id, head in waiting:
+            if self._only_worker and self._running:
+                break
+            self._enqueue(job_id, head)
+        self._held_back = any(job_id not in self._handed for job_id, _ in waiting)
 
     def _enqueue(self, job_id: str, head: str) -> None:
-        with SetWorkflowID(job_id), SetEnqueueOptions(queue_partition_key=head):
-            DBOS.enqueue_workflow(QUEUE, self._workflow, job_id)
+        if self._only_worker:
+            self._running.add(job_id)
+            with SetWorkflowID(job_id):  # at once: the queue would take it up at its next look, 0.1 s later
+                DBOS.start_workflow(self._workflow, job_id)
+        else:
+            with SetWorkflowID(job_id), SetEnqueueOptions(queue_partition_key=head):
+                DBOS.enqueue_workflow(QUEUE, self._workflow, job_id)
         self._handed.add(job_id)
 
     def _care(self) -> None:
@@ -131,12 +147,16 @@ class Worker:
 
     def _work(self, job_id: str) -> str:
         """One job to its one end; errors become its status, never DBOS's."""
+        self._running.add(job_id)
         try:
-            return pipeline.finetune(job_id, self.workshop, durably)
+            with self._turn:
+                return pipeline.finetune(job_id, self.workshop, durably)
         except Cancelled:
             return self._end(job_id, "cancelled", None)
         except EspalierError as error:
             return self._end(job_id, "failed", {"code": error.code, "message": error.message, "item": error.item})
+        finally:
+            self._running.discard(job_id)
 
     def _end(self, job_id: str, status: str, error: dict[str, Any] | None) -> str:
         self.artifacts.delete(jobs.abandon(self.engine, job_id, status, error))

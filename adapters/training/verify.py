@@ -18,7 +18,7 @@ from adapters.training import programs
 from adapters.types import Embeddings, Floats, HeadProgram, Schema
 
 TOLERANCE = 1e-4  # of a probability, or of the spread of a value
-FEW = 128  # rows that go through in small batches
+FEW = 64  # rows that go through in small batches
 LARGEST_BATCH = 1024  # as many images as one /predict takes by default
 LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
 EXTREMES = 3  # rows of them
@@ -76,7 +76,7 @@ def _compare(
     judged: "_Judge",
 ) -> float:
     """The largest difference when the probes go through in batches of `size`, the last one filled up by repetition."""
-    # The extreme rows are the last ones; a thousand single runs would prove no more than a hundred and take 0.1 s.
+    # The extreme rows are the last ones; a thousand single runs would prove no more than sixty and take 0.1 s.
     few = np.arange(len(probes))[-min(len(probes), max(size, FEW)) :]
     rows = np.resize(few, -(-len(few) // size) * size)
     answers = [head.answer(probes[part]) for part in rows.reshape(-1, size)]
