@@ -13,7 +13,7 @@ from benchmarks.serving import bare
 from service.client import Client, LabeledImage
 
 PHOTOS = 1000
-REPETITIONS = 3
+REPETITIONS = 5
 MAX_RATIO = 1.3
 MAX_CACHED = 1.5  # seconds
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 from adapters.store import jobs
 from adapters.types import TERMINAL, Job
 
-POLL = 0.05  # seconds between looks at a job that somebody waits for
+POLL = 0.02  # seconds between looks at a job that somebody waits for
 EVENT_POLL = 0.2  # seconds between looks at a job's events
 KEEP_ALIVE = 15.0  # seconds of silence before a comment keeps proxies from hanging up
 

@@ -15,6 +15,7 @@ joined pairs of 630,003, all inside one class and in groups of 4 at most; digits
 Omniglot (2,720 drawings) 7 of 3,697,840, in groups of 4 and 3 at most: far under 0.1 % false alarms each.
 """
 
+import functools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -125,8 +126,9 @@ def _neighbours(embeddings: Embeddings, fingerprints: Thumbnails) -> _Pairs:
 
 def _cosines(embeddings: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
-    parts = zip(left.split(BLOCK), right.split(BLOCK), strict=True)
-    return torch.cat([(unit[i] * unit[j]).sum(dim=1) for i, j in parts])
+    ends = torch.stack([torch.minimum(left, right), torch.maximum(left, right)], dim=1)
+    pairs, where = torch.unique(ends, dim=0, return_inverse=True)  # most are each other's neighbours
+    return torch.cat([(unit[p[:, 0]] * unit[p[:, 1]]).sum(dim=1) for p in pairs.split(BLOCK)])[where]
 
 
 def _mates(pairs: _Pairs, roots: Indices, fingerprints: Thumbnails) -> tuple[Indices, Indices]:
@@ -165,6 +167,7 @@ def _cropped(thumbnails: torch.Tensor, share: float) -> torch.Tensor:
     return (ways[:, None] @ square @ ways.mT[None, :]).flatten(3).flatten(1, 2)
 
 
+@functools.cache
 def _crop(share: float, at: float) -> torch.Tensor:
     """Linear interpolation along one axis, [16, 16]: `share` is cut off, `at` of it at the start."""
     source = ((torch.arange(SIDE) + 0.5) * (1 - share) + at * share * SIDE - 0.5).clamp(0, SIDE - 1)
