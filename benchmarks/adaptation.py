@@ -15,8 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from adapters import tasks
+from adapters.runtime import session
 from adapters.training import programs
 from adapters.training.race import race
 from adapters.training.split import Split, split
@@ -32,6 +34,7 @@ Fitted = Callable[[Embeddings], np.ndarray]  # embeddings [M, D] → scores or p
 
 def main(names: list[str], seeds: int, shots: list[str]) -> dict[str, Any]:
     """Measure and print; returns the rows."""
+    torch.set_num_threads(max(1, session.cores() // 2))  # as the worker has it
     rows = []
     for name in names:
         data = datasets.load(name)

@@ -26,6 +26,7 @@ MEMORY = 5  # pairs that L-BFGS remembers
 ITERATIONS = 100  # only penalties far below the best need more: they are as good as solved
 TOLERANCE = 1e-6  # of the objective: about how far from its least a problem may stop
 COMPARING = 1e-3  # the same where candidates are only compared: the winner is fitted again
+COMPARISONS = 30  # iterations there: 16 do but for a hundred classes of a few, whose weak penalties go on and on
 EASY = 0.1  # nats: where the objective is far below, as on separable data, digits that nobody can see are not chased
 BACKTRACKS = 12
 SUFFICIENT = 1e-4  # Armijo's constant
@@ -214,7 +215,7 @@ class _Problem:
         """
         state = self.begin(penalties, start)
         result = state.point.clone()
-        for _ in range(ITERATIONS):
+        for _ in range(COMPARISONS if tolerance >= COMPARING else ITERATIONS):
             cancelled()
             direction = _direction(state, self.preconditioner(state))
             slope = _dot(state.gradient, direction)  # [G], −slope/2 estimates how far the objective is from its least
