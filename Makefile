@@ -25,7 +25,7 @@ serve: $(STAMP) ## Run the service and a training worker on http://127.0.0.1:300
 	@$(BIN)/espalier serve $(ARGS)
 
 test: $(STAMP) ## Run the tests (not those marked slow: make test ARGS='-m slow')
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## Lint, formatting, types, and which layer may import which
 	@$(BIN)/ruff check

@@ -1,8 +1,8 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`trust`, `cells`, `precision`), or answer a question about the design (`threads`). `--quick` tries one out: tiny
-settings, nothing recorded.
+(`adaptation`, `trust`, `cells`, `precision`), or answer a question about the design (`threads`). `--quick` tries one
+out: tiny settings, nothing recorded.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import (
+    adaptation,
     beside,
     cells,
     decode,
@@ -35,7 +36,9 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
 }  # fmt: skip
-BY_NAME = ALL | LONG | {"trust": trust, "cells": cells, "threads": threads, "precision": precision}
+BY_NAME = ALL | LONG | {
+    "adaptation": adaptation, "cells": cells, "precision": precision, "threads": threads, "trust": trust,
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """`auto` against scikit-learn on the same embeddings and splits: accuracy, log-loss and seconds, by shots a class.
 
-    python -m benchmarks.adaptation [--data weather digits omniglot] [--seeds 5] [--shots 1 2 5 10 50 full]
+    python -m benchmarks adaptation             # everything, recorded: a quarter of an hour
+    python -m benchmarks.adaptation [--data weather digits] [--seeds 2] [--shots 1 2 5 10 50 full]
 
 A third of each data set, whole groups of near-duplicates, is the test set of a seed; `shots` examples of each class of
 the rest are trained on. Peers tune themselves on those, as users would: LogisticRegressionCV over 7 C with 3 folds by
@@ -11,7 +12,7 @@ Differences are paired: same embeddings, same training examples, same test examp
 import argparse
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from adapters.training.split import Split, split
 from adapters.types import Embeddings, Indices
 from benchmarks import datasets, record
 
+DATA = ("weather", "digits", "cells", "omniglot")
+SEEDS = 5
 SHOTS = ("1", "2", "5", "10", "50", "full")
 TEST_SHARE = 1 / 3
 FLOOR = 1e-7  # of a probability in the log-loss
@@ -32,8 +35,13 @@ FLOOR = 1e-7  # of a probability in the log-loss
 Fitted = Callable[[Embeddings], np.ndarray]  # embeddings [M, D] → scores or probabilities [M, K]
 
 
-def main(names: list[str], seeds: int, shots: list[str]) -> dict[str, Any]:
-    """Measure and print; returns the rows."""
+def main() -> dict[str, Any]:
+    """Measure everything and print; returns the results."""
+    return results(measure(DATA, SEEDS, SHOTS))
+
+
+def measure(names: Sequence[str], seeds: int, shots: Sequence[str]) -> list[dict[str, Any]]:
+    """Measure and print; a row for each contestant, seed, number of shots and data set."""
     torch.set_num_threads(max(1, session.cores() // 2))  # as the worker has it
     rows = []
     for name in names:
@@ -42,7 +50,8 @@ def main(names: list[str], seeds: int, shots: list[str]) -> dict[str, Any]:
             for seed in range(seeds):
                 rows += _round(name, *data, count, seed)
             _show(name, count, rows)
-    return {"rows": rows, "summary": _summary(rows)}
+    print(_summary(rows))
+    return rows
 
 
 def _round(
@@ -191,7 +200,7 @@ def _show(name: str, count: str, rows: list[dict[str, Any]]) -> None:
 def _interval(differences: np.ndarray) -> str:
     """The mean paired difference and its 95 % interval over seeds."""
     half = 1.96 * differences.std(ddof=1) / len(differences) ** 0.5 if len(differences) > 1 else float("nan")
-    return f"auto {differences.mean():+.4f} ± {half:.4f}"
+    return f"mean {differences.mean():+.4f} ± {half:.4f}"
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -208,14 +217,36 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def results(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows → what is recorded: accuracy, log-loss and seconds of each contestant, and paired differences by seed."""
+    found: dict[str, Any] = {"notes": _notes(_summary(rows))}
+    for name, count in dict.fromkeys((r["data"], r["shots"]) for r in rows):
+        here = [r for r in rows if (r["data"], r["shots"]) == (name, count)]
+        for method in ["auto", *PEERS]:
+            mine = [r for r in here if r["method"] == method]
+            figures = {f: [r[f] for r in mine if r[f] is not None] for f in ("accuracy", "log_loss", "seconds")}
+            if method != "auto" and mine:
+                pairs = _pairs(here, "accuracy", method)
+                figures[f"accuracy, auto less this ({_interval(pairs)})"] = pairs.tolist()
+            found |= {f"{name}, {count}, {method}: {f}": record.spread(v) for f, v in figures.items() if v}
+    return found
+
+
+def _notes(summary: dict[str, Any]) -> dict[str, str]:
+    ratio = f"{summary['seconds_ratio']:.2f} of LogisticRegressionCV's, all rows together"
+    against = {
+        f"auto against {peer}": f"{s['wins']} wins, {s['losses']} losses, {s['ties']} ties; accuracy "
+        f"{s['accuracy']:+.3f}" + (f", log-loss {s['log_loss']:+.2f} on average" if s["log_loss"] is not None else "")
+        for peer, s in summary.items()
+        if peer in PEERS
+    }
+    return against | {"seconds of auto": ratio}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=["weather", "omniglot", "digits", "cells"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--shots", nargs="+", default=list(SHOTS))
-    parser.add_argument("--save", action="store_true", help="to benchmarks/results/adaptation.json")
+    parser.add_argument("--data", nargs="+", default=DATA)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--shots", nargs="+", default=SHOTS)
     options = parser.parse_args()
-    measured = main(options.data, options.seeds, options.shots)
-    print(measured["summary"])
-    if options.save:
-        record.save("adaptation", measured)
+    measure(options.data, options.seeds, options.shots)

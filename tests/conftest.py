@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import sqlalchemy as sa
 from support.services import MIB, ROOT, Service, espalier
 
 OwnServer = Callable[..., Service]
@@ -76,4 +77,15 @@ def postgres() -> str:
     url = os.environ.get("ESPALIER_TEST_POSTGRES", "")
     if not url:
         pytest.skip("ESPALIER_TEST_POSTGRES is not set")
-    return url
+    return _database_of_this_process(url)
+
+
+def _database_of_this_process(url: str) -> str:
+    """Test processes run side by side (pytest-xdist), so each has a database of its own beside the one named."""
+    name = f"espalier_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
