@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
@@ -202,10 +203,21 @@ def _answer(step: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         return {"error": {"kind": "EspalierError", "message": message, "item": None}}
 
 
+def step_aside(niceness: int) -> None:
+    """Let serving go first.
+
+    The worker has a session of its own, and Linux shares cores between sessions before it looks at a process's
+    niceness (sched(7), "the autogroup feature"), so the session's is set as well.
+    """
+    os.nice(niceness)
+    with contextlib.suppress(OSError):  # no such feature here
+        Path("/proc/self/autogroup").write_text(str(niceness))
+
+
 def main(settings: Settings) -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C."""
     telemetry.configure_logging(settings.log_level)
-    os.nice(settings.worker_niceness)
+    step_aside(settings.worker_niceness)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -3,8 +3,8 @@
 import io
 import json
 import struct
-import time
 import subprocess
+import time
 import zipfile
 import zlib
 from pathlib import Path
