@@ -6,16 +6,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.services import ROOT
 
-LOOK = "import os; from service.worker import step_aside; step_aside(7); print(os.nice(0), open('/proc/self/autogroup').read())"
+LOOK = """
+import os
+from service.worker import step_aside
+step_aside(7)
+print(os.nice(0), open("/proc/self/autogroup").read())
+"""
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no autogroup")
 def test_a_worker_lowers_its_session_too():
     """Niceness counts within a session only, and the supervisor gives the worker one of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", LOOK], env=os.environ | {"PYTHONPATH": "."}, start_new_session=True,
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-c", LOOK], cwd=ROOT, start_new_session=True, capture_output=True, text=True, check=True,
     )  # fmt: skip
     nice, group = done.stdout.split(maxsplit=1)
     assert int(nice) == os.nice(0) + 7
