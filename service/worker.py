@@ -52,7 +52,7 @@ class Worker:
         self._handed: set[str] = set()
         self._running: set[str] = set()  # jobs, handed over or resumed
         self._turn = threading.Lock()  # one of them at a time, however it came
-        self._held_back = False  # a job, because another runs
+        self._held_back = False  # a job, because another runs or it could not be handed over
         self._cared = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -68,9 +68,9 @@ class Worker:
         changes = database.Changes(self.engine)
         while not stop.wait(POLL[self.engine.dialect.name]):
             try:
+                self._care()  # first: it ends a job that cannot be handed over
                 if changes.any() or (self._held_back and not self._running):
                     self._hand_over()
-                self._care()
             except Exception:
                 log.exception("could not look for jobs; trying again")
                 stop.wait(CARE)
@@ -109,6 +109,7 @@ class Worker:
 
     def _hand_over(self) -> None:
         # One job of each head: DBOS orders its queue by the millisecond, and by the clocks of several workers.
+        self._held_back = True  # until the end of this: what goes wrong is tried again
         waiting = [(job_id, head) for job_id, head in jobs.waiting(self.engine) if job_id not in self._handed]
         for job_id, head in waiting:
             if self._only_worker and self._running:
@@ -118,13 +119,21 @@ class Worker:
 
     def _enqueue(self, job_id: str, head: str) -> None:
         if self._only_worker:
-            self._running.add(job_id)
-            with SetWorkflowID(job_id):  # at once: the queue would take it up at its next look, 0.1 s later
-                DBOS.start_workflow(self._workflow, job_id)
+            self._start(job_id)
         else:
             with SetWorkflowID(job_id), SetEnqueueOptions(queue_partition_key=head):
                 DBOS.enqueue_workflow(QUEUE, self._workflow, job_id)
         self._handed.add(job_id)
+
+    def _start(self, job_id: str) -> None:
+        """At once: the queue would take it up at its next look, 0.1 s later."""
+        self._running.add(job_id)
+        try:
+            with SetWorkflowID(job_id):
+                DBOS.start_workflow(self._workflow, job_id)
+        except Exception:
+            self._running.discard(job_id)  # or it would hold up all others for ever
+            raise
 
     def _care(self) -> None:
         """Now and then: end jobs that killed their worker too often, and take up those that DBOS knows nothing of."""
@@ -160,6 +169,7 @@ class Worker:
             self._running.discard(job_id)
 
     def _end(self, job_id: str, status: str, error: dict[str, Any] | None) -> str:
+        self._running.discard(job_id)  # also where DBOS has given it up and `_work` was never called
         self.artifacts.delete(jobs.abandon(self.engine, job_id, status, error))
         return status
 
