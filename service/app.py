@@ -17,6 +17,8 @@ gc.set_threshold(50_000, 20, 50)
 import bentoml  # noqa: E402
 from bentoml.validators import ContentType  # noqa: E402
 
+from service.express import Express  # noqa: E402
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -105,6 +107,7 @@ class Espalier:
         return PredictResponse.plain(result)
 
 
+Espalier.add_asgi_middleware(Express, http=http)  # type: ignore[attr-defined]
 # BentoML's timeout leaves a timer and a closure behind for each request until its time is up, which at 100 requests a
 # second is a third of a million of them, and its answer is not problem+json. It cannot be configured away.
 Espalier.config["traffic"].pop("timeout", None)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -72,11 +73,13 @@ def problem(status: int, title: str, detail: str, code: str, **more: Any) -> JSO
 
 def install(app: FastAPI) -> None:
     """Make every error of an app leave as problem+json."""
-    app.add_exception_handler(errors.EspalierError, _espalier)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def respond(request: Request, error: Exception) -> JSONResponse:
+    """The same for one error, where no app is in between."""
+    return await next(_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS)(request, error)
 
 
 async def _espalier(_: Request, error: Exception) -> JSONResponse:
@@ -117,3 +120,12 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     return problem(
         500, TABLE[errors.EspalierError][1], "an unexpected error; the server's log has it", "internal_error"
     )
+
+
+_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
+    errors.EspalierError: _espalier,
+    RequestValidationError: _validation,
+    HTTPException: _http,
+    ClientDisconnect: _gone,
+    Exception: _unexpected,
+}

@@ -33,7 +33,9 @@ sys.meta_path.insert(0, Block())
 from starlette.testclient import TestClient
 from service.app import Espalier
 
-with TestClient(Espalier.to_asgi()) as client:
+app = Espalier.to_asgi()
+assert any(middleware.cls.__name__ == "Express" for middleware in app.user_middleware)
+with TestClient(app) as client:
     assert client.get("/readyz").status_code == 200
     image = Path(sys.argv[1]).read_bytes()
     answer = client.post("/predict", data={"head": "shapes"}, files={"images": image})
