@@ -41,7 +41,9 @@ def main(quick: bool = False) -> dict[str, Any]:
     plan = QUICK if quick else FULL
     pictures = {size: [data for data, _ in photos.crops(16, 10, *SIZES[size])] for size in plan.sizes}
     cells = list(_cells(plan, pictures))
-    with server.running(ESPALIER_MAX_WAITING="4096") as running:  # 64 × 16 images are no flood here
+    with server.running(
+        ESPALIER_MAX_WAITING="4096", ESPALIER_MAX_WAITING_SECONDS="60"
+    ) as running:  # 64 × 16 images are no flood here
         with running.client() as client:
             serving.teach(client, photos.crops(64))
         bare = serving.bare(running.home), serving.bare(running.home, alone=True)

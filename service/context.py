@@ -76,7 +76,8 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
 def _traffic(settings: Settings) -> Traffic:
     cpu = session.resolve_device(settings.device) == "cpu"
     threads = settings.threads or (session.cores() if cpu else GPU_LANES)
-    return Traffic(threads, settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
+    bounds = (settings.max_waiting, settings.max_waiting_bytes, settings.max_waiting_seconds)
+    return Traffic(threads, *bounds, telemetry.METERS)
 
 
 def _pinned(settings: Settings) -> list[HeadRef]:

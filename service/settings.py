@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     max_waiting_bytes: int = Field(
         1024 * MIB, ge=1, description="Bytes of bodies with images that may wait before others get 429."
     )
+    max_waiting_seconds: float = Field(
+        1.0, gt=0, description="Longest that images may wait behind others, as estimated, before they get 429."
+    )
     predict_seconds: float = Field(
         60.0, gt=0, description="Longest from the last byte of a request with images to its answer; then 504."
     )

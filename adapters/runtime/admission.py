@@ -1,4 +1,4 @@
-"""The door: images and bytes that the server holds until they are answered, both bounded.
+"""The door: images and bytes that the server holds until they are answered, and how long images wait, all bounded.
 
 A refusal costs microseconds and says when to come back; a queue that grows costs memory and everybody's time.
 Used on the event loop only, so it needs no lock.
@@ -7,6 +7,7 @@ Used on the event loop only, so it needs no lock.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from adapters.errors import Overloaded
 from adapters.runtime.meters import UNSEEN, Meters
@@ -14,14 +15,24 @@ from adapters.runtime.meters import UNSEEN, Meters
 LEAST_WAIT, MOST_WAIT = 1.0, 60.0  # seconds that a refused client is told to wait
 
 
+class Pace(Protocol):
+    """Estimates of how long things take: `Lanes`."""
+
+    def seconds(self, images: int) -> float:
+        """That so many images take, if nothing else comes."""
+
+    def behind(self, flow: str) -> float:
+        """Seconds that an image of a flow waits behind others."""
+
+
 class Admission:
-    """Counts what is held. `seconds(n)` is an estimate of how long n images take."""
+    """Counts what is held. A bound in seconds means the same on every machine and with every backbone."""
 
     def __init__(
-        self, max_images: int, max_bytes: int, seconds: Callable[[int], float], meters: Meters = UNSEEN
+        self, max_images: int, max_bytes: int, max_seconds: float, pace: Pace, meters: Meters = UNSEEN
     ) -> None:
-        self._max_images, self._max_bytes = max_images, max_bytes
-        self._seconds, self._meters = seconds, meters
+        self._max_images, self._max_bytes, self._max_seconds = max_images, max_bytes, max_seconds
+        self._pace, self._meters = pace, meters
         self._flows: Counter[str] = Counter()  # images held by flow
         self.images = 0
         self.bytes = 0
@@ -30,6 +41,7 @@ class Admission:
     def holding_images(self, count: int, flow: str) -> Iterator[None]:
         """Take on images of one request, however many when nothing else is held. Raises Overloaded."""
         self._check_images(count, flow)
+        self._check_wait(flow)
         self._hold(count, flow)
         try:
             yield
@@ -40,8 +52,7 @@ class Admission:
     def holding_bytes(self, flow: str | None = None) -> Iterator[Callable[[int], None]]:
         """Take on a body; what this gives is called with each number of bytes that come, and raises Overloaded.
 
-        A full queue of images refuses here, too, before the body is received; `flow` is None where only the body says
-        it.
+        A full queue refuses here, too, before the body is received; `flow` is None where only the body says it.
         """
         held = 0
 
@@ -52,6 +63,7 @@ class Admission:
             held += size
 
         self._check_images(1, flow)
+        self._check_wait(flow)
         try:
             yield take
         finally:
@@ -77,11 +89,17 @@ class Admission:
         if not self.images or over <= 0:
             return
         if over > self._max_images or (flow is not None and self._flows[flow] + count > self._share(flow)):
-            raise self.refusal(f"{self.images} images are waiting", self._seconds(over))
+            raise self.refusal(f"{self.images} images are waiting", self._pace.seconds(over))
+
+    def _check_wait(self, flow: str | None) -> None:
+        """Turns are taken between flows, so the flood of one does not make an image of another wait."""
+        wait = self._pace.behind(flow) if flow is not None and self.images else 0.0
+        if wait > self._max_seconds:
+            raise self.refusal(f"images would wait {wait:.1f} seconds behind others", wait - self._max_seconds)
 
     def _share(self, flow: str) -> float:
         return self._max_images / (len(self._flows) + (flow not in self._flows))
 
     def _check_bytes(self, more: int) -> None:
         if self.bytes and self.bytes + more > self._max_bytes:
-            raise self.refusal(f"requests of {self.bytes:,} bytes are waiting", self._seconds(self.images) / 2)
+            raise self.refusal(f"requests of {self.bytes:,} bytes are waiting", self._pace.seconds(self.images) / 2)

@@ -58,6 +58,10 @@ class Lanes:
         """Seconds until so many more images of a flow are done, if nothing else comes; 0 until one has been timed."""
         return self.seconds(self._queue.ahead(flow, count))
 
+    def behind(self, flow: str) -> float:
+        """Seconds until the next image of a flow is begun; 0 until one has been timed."""
+        return self.seconds(self._queue.ahead(flow, 1) - 1)
+
     def seconds(self, images: int) -> float:
         """Seconds that all lanes together need for so many images."""
         return images * self._seconds / len(self._threads)

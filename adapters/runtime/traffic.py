@@ -15,10 +15,12 @@ from adapters.types import Floats
 class Traffic:
     """The lanes of a process with their door, and what is on its way through them."""
 
-    def __init__(self, threads: int, max_images: int, max_bytes: int, meters: Meters = UNSEEN) -> None:
+    def __init__(
+        self, threads: int, max_images: int, max_bytes: int, max_seconds: float, meters: Meters = UNSEEN
+    ) -> None:
         self.meters = meters
         self.lanes = Lanes(threads)
-        self.admission = Admission(max_images, max_bytes, self.lanes.seconds, meters)
+        self.admission = Admission(max_images, max_bytes, max_seconds, self.lanes, meters)
         self.in_flight = InFlight(self.lanes, meters)
 
     @asynccontextmanager

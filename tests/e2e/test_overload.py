@@ -128,6 +128,17 @@ def test_bodies_over_the_bound_are_refused_as_they_come(own_server):
     assert service.http.post("/predict", **forms("busy", [shape("bar", 1)])).status_code == 200
 
 
+def test_images_that_would_wait_too_long_behind_their_own_head_are_refused(own_server):
+    service = own_server(threads=1, max_waiting_seconds=0.01)
+    teach(service)
+    service.client.predict(["busy"], pictures(3))  # how long one takes is known now
+    with Flood(service, 60):
+        more = service.http.post("/predict", **forms("busy", [shape("bar", 1)]))
+        assert (more.status_code, more.json()["code"]) == (429, "overloaded"), more.text
+        assert "seconds behind others" in more.json()["detail"] and int(more.headers["retry-after"]) >= 1
+    assert service.http.post("/predict", **forms("busy", [shape("bar", 1)])).status_code == 200
+
+
 def test_remembered_embeddings_skip_the_backbone_and_answer_the_same(own_server):
     service = own_server(embedding_cache_bytes=10**6)
     teach(service)

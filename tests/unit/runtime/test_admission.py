@@ -1,6 +1,7 @@
 """The door counts what is held, refuses what is too much, and forgets what is answered."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -9,10 +10,24 @@ from adapters.runtime.admission import Admission
 from adapters.runtime.meters import Meters
 
 
-def door(max_images: int = 10, max_bytes: int = 100, seconds: float = 0.5) -> tuple[Admission, Counter]:
+@dataclass
+class Steady:
+    """Every image takes so long, and those of a flow wait for so many others."""
+
+    each: float
+    ahead: dict[str, int] = field(default_factory=dict)
+
+    def seconds(self, images: int) -> float:
+        return images * self.each
+
+    def behind(self, flow: str) -> float:
+        return self.seconds(self.ahead.get(flow, 0))
+
+
+def door(max_images: int = 10, max_bytes: int = 100, seconds: float = 0.5, **ahead: int) -> tuple[Admission, Counter]:
     seen: Counter = Counter()
     meters = Meters(rejected=lambda: seen.update(["rejected"]))
-    return Admission(max_images, max_bytes, lambda images: images * seconds, meters), seen
+    return Admission(max_images, max_bytes, 2.0, Steady(seconds, ahead), meters), seen
 
 
 def test_images_are_held_until_the_end_however_that_comes():
@@ -84,6 +99,18 @@ def test_a_full_queue_refuses_before_the_body_comes():
         with admission.holding_images(5, "b"), admission.holding_images(3, "c"), admission.holding_images(2, "d"):
             with pytest.raises(Overloaded), admission.holding_bytes(None):
                 pass
+
+
+def test_images_that_would_wait_too_long_are_refused_and_those_of_a_quiet_flow_are_not():
+    admission, seen = door(max_images=1000, flood=7, full=4)
+    with admission.holding_images(1, "flood"):  # nothing else is held: whatever the estimate says
+        with pytest.raises(Overloaded, match=r"would wait 3\.5 seconds behind others") as refused:
+            admission.holding_images(1, "flood").__enter__()
+        assert refused.value.retry_after == 1.5 and seen["rejected"] == 1
+        with pytest.raises(Overloaded), admission.holding_bytes("flood"):
+            pass
+        with admission.holding_images(50, "quiet"), admission.holding_images(1, "full"), admission.holding_bytes(None):
+            assert admission.images == 52
 
 
 def test_nobody_is_told_to_wait_for_ever():

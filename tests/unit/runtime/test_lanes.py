@@ -116,3 +116,18 @@ def test_how_long_it_takes_is_learned_and_shared_by_the_lanes():
         lanes.took(0.2)
     assert lanes.seconds(10) == pytest.approx(1, rel=0.01)
     lanes.close()
+
+
+def test_how_long_an_image_waits_depends_on_its_own_flow():
+    lanes, gate = Lanes(1), threading.Event()
+    assert lanes.behind("a") == 0
+    lanes.took(2.0)
+    lanes.put("first", Note([], "first", gate))
+    while lanes.behind("a"):  # until the lane has taken it
+        gate.wait(0.01)
+    for _ in range(5):
+        lanes.put("flood", Note([], "x"))
+    assert lanes.behind("flood") == 10.0
+    assert lanes.behind("quiet") == 2.0, "they take turns"
+    gate.set()
+    lanes.close()

@@ -21,11 +21,11 @@ from adapters.runtime.traffic import Traffic
 class Desk:
     """Traffic before a fake backbone; an image is one byte, its value, and b"" or a value over 250 is a bad one."""
 
-    def __init__(self, max_batch: int = 1, threads: int = 1, max_images: int = 100) -> None:
+    def __init__(self, max_batch: int = 1, threads: int = 1, max_images: int = 100, max_seconds: float = 60.0) -> None:
         self.seen: Counter[str] = Counter()
         count = {name: partial(self._count, name) for name in ("dropped", "shared", "rejected", "expired")}
         self.backbone = FakeBackbone(max_batch)
-        self.traffic = Traffic(threads, max_images, 10_000, Meters(**count))
+        self.traffic = Traffic(threads, max_images, 10_000, max_seconds, Meters(**count))
         self.batcher = Batcher(self.backbone, self.traffic.meters)
         self.batcher._window = 1000.0  # seconds: a pass is released when the device is idle, not by the time it takes
 
@@ -53,7 +53,7 @@ class Desk:
 
 
 @contextmanager
-def desk(**options: int):
+def desk(**options: float):
     made = Desk(**options)
     try:
         yield made
