@@ -14,6 +14,7 @@ from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
+from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Backbone, HeadRef
 from service import bundles, default_backbone, forms, telemetry
 from service.settings import Settings
@@ -47,7 +48,11 @@ class Context:
         )  # fmt: skip
         threads = settings.threads or session.cores()
         loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads)
-        memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
+        memory = EmbeddingMemory(
+            settings.embedding_cache_bytes,
+            telemetry.METERS,
+            lambda digest, sha: EmbeddingCache(engine, digest).find(sha),
+        )
         predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
         live.start()
         return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))

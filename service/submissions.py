@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from adapters import tasks
 from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
 from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
-from adapters.types import Example, Job, JobRequest
+from adapters.store.embeddings import EmbeddingCache
+from adapters.types import Example, Floats, Job, JobRequest
 from service import datasets, default_backbone
 from service.datasets import Item, Limits
 from service.forms import check_head_name
@@ -27,6 +28,11 @@ FIELDS = frozenset({
 AUTO = "auto"
 MAX_BUDGET = 3600.0  # seconds of racing
 MAX_KEY = 255  # characters of an Idempotency-Key
+Remembered = Callable[[str, Iterable[str]], dict[str, Floats]]  # (backbone digest, SHA-256s) → vectors f32 [D]
+
+
+def _nothing(backbone: str, sha256s: Iterable[str]) -> dict[str, Floats]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class Desk:
     settings: Settings
     engine: Engine
     artifacts: Artifacts
+    remembered: Remembered = _nothing
 
     def submit(self, upload: Upload, idempotency_key: str | None) -> Job:
         """Check everything, store the examples, accept the job. Raises InvalidInput of every kind, Overloaded."""
@@ -56,6 +63,7 @@ class Desk:
         sent = [item.example for item in items]
         try:
             self._store(new)
+            self._offer(request, sent)
             job = jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key)
         except EspalierError:  # a full store, a key that came with another body at the same moment
             self._take_back(new)
@@ -172,6 +180,13 @@ class Desk:
         there = self.artifacts.has_all([item.example.sha256 for item in items])
         missing = (item for item, known in zip(items, there, strict=True) if not known)
         self.artifacts.put_all((item.example.sha256, item.data) for item in missing)
+
+    def _offer(self, request: JobRequest, sent: list[Example]) -> None:
+        """Embeddings that serving remembers need not be made again."""
+        digest = backbones.find(self.engine, str(request.backbone)).digest
+        vectors = self.remembered(digest, [example.sha256 for example in sent])
+        if vectors:
+            EmbeddingCache(self.engine, digest).offer(vectors)
 
     def _take_back(self, items: list[Item]) -> None:
         """Delete what was stored for nothing, but for what another job has come to hold."""

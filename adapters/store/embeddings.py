@@ -1,6 +1,11 @@
-"""Embeddings by (SHA-256 of the image, backbone digest, view): the same image is never embedded twice."""
+"""Embeddings by (SHA-256 of the image, backbone digest, view): the same image is never embedded twice.
 
-from collections.abc import Iterable, Iterator, Sequence
+Serving may offer vectors that it remembers. It makes no fingerprints, so an offer is a row without one until a job that
+needs it completes it.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +18,11 @@ from adapters.store.database import reading
 from adapters.store.schema import embeddings
 from adapters.types import Embeddings, Floats
 
+log = logging.getLogger("espalier.embeddings")
 CENTRE = "centre"  # the view of plain serving; augmented views get names of their own
 _CHUNK = 500  # keys a query: under every database's limit on parameters
+_NO_FINGERPRINT = np.zeros(0, np.uint8)
+_WHOLE = embeddings.c.fingerprint != b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +40,32 @@ class EmbeddingCache:
     def __init__(self, engine: Engine, backbone_digest: str, view: str = CENTRE) -> None:
         self._engine, self._backbone, self._view = engine, backbone_digest, view
 
+    def find(self, sha256: str) -> Floats | None:
+        """The vector of one image, complete or offered."""
+        return self.vectors([sha256]).get(sha256)
+
+    def vectors(self, sha256s: Sequence[str]) -> dict[str, Floats]:
+        """Vectors f32 [D] of those that have one, complete or offered, by SHA-256."""
+        found: dict[str, Floats] = {}
+        with reading(self._engine) as connection:
+            for chunk in _chunks(sha256s):
+                rows = connection.execute(self._select((embeddings.c.sha256, embeddings.c.vector), chunk))
+                found |= {key: np.frombuffer(vector, "<f4") for key, vector in rows}
+        return found
+
+    def offer(self, vectors: Mapping[str, Floats]) -> None:
+        """Vectors that are known already, f32 [D] each; those that are there stay as they are."""
+        try:
+            self.put([Embedded(key, vector, _NO_FINGERPRINT) for key, vector in vectors.items()])
+        except sa.exc.IntegrityError:  # another stored one of them at the same moment: it is only an offer
+            log.debug("embeddings were offered twice at a time")
+
     def missing(self, sha256s: Sequence[str]) -> list[str]:
-        """Those not cached yet, in order, each once."""
+        """Those not cached yet, or only offered, in order, each once."""
         known: set[str] = set()
         with reading(self._engine) as connection:
             for chunk in _chunks(sha256s):
-                known |= set(connection.execute(self._select(embeddings.c.sha256, chunk)).scalars())
+                known |= set(connection.execute(self._complete(embeddings.c.sha256, chunk)).scalars())
         return [key for key in dict.fromkeys(sha256s) if key not in known]
 
     def put(self, items: Iterable[Embedded]) -> None:
@@ -45,10 +73,11 @@ class EmbeddingCache:
         rows = [self._row(item) for item in items]
         if not rows:
             return
+        keys = [str(row["sha256"]) for row in rows]
         with self._engine.begin() as connection:
-            known = set(
-                connection.execute(self._select(embeddings.c.sha256, [str(r["sha256"]) for r in rows])).scalars()
-            )
+            if rows[0]["fingerprint"]:
+                connection.execute(embeddings.delete().where(*self._named(keys), ~_WHOLE))
+            known = set(connection.execute(self._select(embeddings.c.sha256, keys)).scalars())
             fresh = [row for row in rows if row["sha256"] not in known]
             if fresh:
                 connection.execute(embeddings.insert(), fresh)
@@ -62,7 +91,7 @@ class EmbeddingCache:
         columns = (embeddings.c.sha256, embeddings.c.vector, embeddings.c.fingerprint)
         with reading(self._engine) as connection:
             for chunk in _chunks(sha256s):
-                found |= {row[0]: (row[1], row[2]) for row in connection.execute(self._select(columns, chunk))}
+                found |= {row[0]: (row[1], row[2]) for row in connection.execute(self._complete(columns, chunk))}
         try:
             rows = [found[key] for key in sha256s]
         except KeyError as error:
@@ -71,11 +100,14 @@ class EmbeddingCache:
 
     def _select(self, columns: object, keys: Sequence[str]) -> sa.Select:
         wanted = columns if isinstance(columns, tuple) else (columns,)
-        return sa.select(*wanted).where(
-            embeddings.c.backbone == self._backbone,
-            embeddings.c.view == self._view,
-            embeddings.c.sha256.in_(keys),
-        )
+        return sa.select(*wanted).where(*self._named(keys))
+
+    def _complete(self, columns: object, keys: Sequence[str]) -> sa.Select:
+        return self._select(columns, keys).where(_WHOLE)
+
+    def _named(self, keys: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+        table = embeddings.c
+        return table.backbone == self._backbone, table.view == self._view, table.sha256.in_(keys)
 
     def _row(self, item: Embedded) -> dict[str, object]:
         return {

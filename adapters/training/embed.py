@@ -1,8 +1,9 @@
 """Images of a job → cached embeddings, through the very graph and decoder that serve."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from adapters.runtime.batcher import Batcher
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.training.duplicates import fingerprint
-from adapters.types import Example
+from adapters.types import Example, Floats
 
 CHUNK = 64  # images between looks at the clock, the owner's wish to cancel, and writes to the cache
 
@@ -31,37 +32,45 @@ class Embedder:
     def embed(self, examples: Sequence[Example], report: Callable[[int, int], None]) -> dict[str, int]:
         """Embed what is not cached yet; `report(done, total)` after every chunk. Returns {"new", "cached"}.
 
+        What serving has offered goes past the backbone, too: its pixels are needed for the fingerprint alone.
         Raises InvalidImage naming the file. What was embedded before an error or a crash stays cached.
         """
         named = {example.sha256: example for example in examples}
         missing = self.cache.missing(list(named))
+        offered = self.cache.vectors(missing)
         report(0, len(missing))
         batcher = Batcher(self.session)
         with ThreadPoolExecutor(self.lanes, thread_name_prefix="embed") as pool:
             done = 0
-            for chunk in self._ahead(pool, batcher, [named[sha] for sha in missing]):
+            work = partial(self._one, batcher, offered)
+            for chunk in self._ahead(pool, work, [named[sha] for sha in missing]):
                 self.cache.put(chunk)
                 done += len(chunk)
                 report(done, len(missing))
-        return {"new": len(missing), "cached": len(named) - len(missing)}
+        new = len(missing) - len(offered)
+        return {"new": new, "cached": len(named) - new}
 
-    def _ahead(self, pool: ThreadPoolExecutor, batcher: Batcher, examples: list[Example]) -> Iterator[list[Embedded]]:
+    def _ahead(
+        self, pool: ThreadPoolExecutor, work: Callable[[Example], Embedded], examples: list[Example]
+    ) -> Iterator[list[Embedded]]:
         """Chunks in order; the next is at work while the caller stores the last."""
         pending: list[list[Future[Embedded]]] = []
         for start in range(0, len(examples), CHUNK):
-            pending.append([pool.submit(self._one, batcher, e) for e in examples[start : start + CHUNK]])
+            pending.append([pool.submit(work, e) for e in examples[start : start + CHUNK]])
             if len(pending) == 2:
                 yield _results(pending.pop(0))
         for chunk in pending:
             yield _results(chunk)
 
-    def _one(self, batcher: Batcher, example: Example) -> Embedded:
+    def _one(self, batcher: Batcher, offered: Mapping[str, Floats], example: Example) -> Embedded:
         try:
             data = self.artifacts.get(example.sha256)
             pixels = image.decode(data, self.session.backbone.preprocessing, max_pixels=self.max_pixels)
         except InvalidInput as error:
             raise type(error)(f"{example.file_name}: {error.message}", item=example.file_name) from None
-        return Embedded(example.sha256, np.asarray(batcher.embed(pixels), np.float32), fingerprint(pixels))
+        known = offered.get(example.sha256)
+        vector = batcher.embed(pixels) if known is None else known
+        return Embedded(example.sha256, np.asarray(vector, np.float32), fingerprint(pixels))
 
 
 def _results(chunk: list[Future[Embedded]]) -> list[Embedded]:

@@ -153,6 +153,21 @@ def test_remembered_embeddings_skip_the_backbone_and_answer_the_same(own_server)
     assert metric(service, "embedding_cache_bytes") > 4000
 
 
+def test_serving_and_teaching_share_their_embeddings(own_server):
+    """What was predicted is taught without the backbone, and what was taught is predicted without it."""
+    service = own_server(embedding_cache_bytes=10**6)
+    teach(service)
+    images = shapes(start=500)
+    passes = metric(service, "backbone_seconds_count")
+    service.client.predict(["busy"], [image.data() for image in shapes()])
+    assert metric(service, "backbone_seconds_count") == passes, "they were taught"
+    service.client.predict(["busy"], [image.data() for image in images])
+    job = service.client.wait(service.client.finetune("later", images, method="prototype")["id"])
+    assert job["status"] == "succeeded", job
+    counts = job["report"]["embedding"]
+    assert (counts["new"], counts["cached"]) == (0, len(images))
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1e3", "soon", "", "٣"])
 def test_a_timeout_that_means_nothing_is_named(server, value):
     answer = server.http.post("/predict", **forms("busy", [shape("bar", 1)], timeout=value))

@@ -451,6 +451,20 @@ def test_embeddings_come_back_exactly_and_in_the_order_asked_for(engine):
     np.testing.assert_array_equal(cache.get(keys[:1])[0][0], vectors[0])
 
 
+def test_an_offered_embedding_is_a_vector_that_waits_for_its_fingerprint(engine):
+    cache, print_ = EmbeddingCache(engine, "b"), np.arange(256, dtype=np.uint8)
+    cache.put([Embedded(sha("a"), np.ones(4, np.float32), print_)])
+    cache.offer({sha(n): np.full(4, 2, np.float32) for n in "ab"})
+    assert cache.missing([sha("a"), sha("b"), sha("c")]) == [sha("b"), sha("c")]
+    assert {key: v[0] for key, v in cache.vectors([sha(n) for n in "abc"]).items()} == {sha("a"): 1, sha("b"): 2}
+    assert cache.find(sha("b"))[0] == 2 and cache.find(sha("c")) is None
+    with pytest.raises(CorruptArtifact):
+        cache.get([sha("b")])
+    cache.put([Embedded(sha(n), np.full(4, 3, np.float32), print_) for n in "abc"])
+    vectors, prints = cache.get([sha(n) for n in "abc"])
+    assert vectors[:, 0].tolist() == [1, 3, 3] and (prints == print_).all()
+
+
 def test_embeddings_of_one_backbone_are_not_those_of_another(engine):
     EmbeddingCache(engine, "one").put([Embedded(sha("a"), np.ones(4, np.float32), np.zeros(256, np.uint8))])
     other = EmbeddingCache(engine, "two")

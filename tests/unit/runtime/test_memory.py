@@ -1,5 +1,6 @@
 """Remembered embeddings: found by what was sent and the backbone, bounded in bytes, never an error."""
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -86,3 +87,24 @@ def test_who_asks_through_it_is_still_seen_to_leave():
     assert not instead.abandoned
     asker.abandoned = True
     assert instead.abandoned
+
+
+def test_what_is_kept_elsewhere_is_found_there_once():
+    asked: list[tuple[str, str]] = []
+
+    def stored(backbone: str, sha256: str) -> np.ndarray | None:
+        asked.append((backbone, sha256))
+        return vector(7) if sha256 == hashlib.sha256(b"taught").hexdigest() else None
+
+    memory = EmbeddingMemory(10_000, stored=stored)
+    assert ask(memory, b"taught", vector(1))[0] == 7 == ask(memory, b"taught", vector(1))[0]
+    assert ask(memory, b"new", vector(1))[0] == 1 == ask(memory, b"new", vector(2))[0]
+    assert len(asked) == 2
+
+
+def test_what_is_remembered_can_be_asked_for_by_sha256():
+    memory = EmbeddingMemory(10_000)
+    ask(memory, b"x", vector(5))
+    key = hashlib.sha256(b"x").hexdigest()
+    assert {k: v[0] for k, v in memory.known("b", [key, "other"]).items()} == {key: 5}
+    assert memory.known("another", [key]) == {}
