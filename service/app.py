@@ -7,6 +7,7 @@ in the process that serves. So the parts are imported when the service is made: 
 import functools
 import gc
 import logging
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 log = logging.getLogger("espalier.service")
+# Seconds that a thread at work in Python keeps others waiting, instead of 5 ms: a request changes threads half a dozen
+# times, and each change would wait that long behind the thread that checks an upload.
+SWITCH = 0.0005
 RETRY = 1.0  # seconds between tries to warm a backbone that is not built yet
 
 
@@ -60,6 +64,7 @@ class Espalier:
         from service.settings import Settings
 
         self._ready = threading.Event()
+        sys.setswitchinterval(SWITCH)
         settings = Settings()
         telemetry.configure_logging(settings.log_level)
         self.context = http().state.context = Context.open(settings)
