@@ -1,4 +1,4 @@
-"""Embeddings by (SHA-256 of the image, backbone digest, view): the same image is never embedded twice."""
+"""Embeddings by (SHA-256 of the image, backbone digest, view): the same view is never embedded twice."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +31,10 @@ class EmbeddingCache:
 
     def __init__(self, engine: Engine, backbone_digest: str, view: str = CENTRE) -> None:
         self._engine, self._backbone, self._view = engine, backbone_digest, view
+
+    def of(self, view: str) -> "EmbeddingCache":
+        """The same for another view of the images."""
+        return EmbeddingCache(self._engine, self._backbone, view)
 
     def missing(self, sha256s: Sequence[str]) -> list[str]:
         """Those not cached yet, in order, each once."""
