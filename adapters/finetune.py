@@ -19,12 +19,25 @@ from sqlalchemy.engine import Engine
 
 from adapters import tasks
 from adapters.errors import CorruptArtifact, NotFound
+from adapters.modalities import image
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
-from adapters.training import champion, dataset, drafts, export, manifest, programs, renaming, trust, unlearning, verify
+from adapters.training import (
+    champion,
+    dataset,
+    drafts,
+    export,
+    manifest,
+    programs,
+    renaming,
+    trust,
+    unlearning,
+    verify,
+    views,
+)
 from adapters.training.data_report import data_report
 from adapters.training.duplicates import groups
 from adapters.training.embed import Embedder
@@ -102,14 +115,20 @@ def rename(shop: Workshop, job_id: str) -> str:
 
 
 def embed(shop: Workshop, job_id: str) -> dict[str, Any]:
-    """Every example has an embedding afterwards; those that had one are left alone."""
+    """Every example has an embedding afterwards, few of them views besides; those that had one are left alone."""
     narrator = Narrator(shop.engine, job_id)
     narrator.enter("embedding")
     job = jobs.get(shop.engine, job_id)
     began = time.perf_counter()
     embedder = shop.embedder(shop.backbone(job))
-    counts = embedder.embed(dataset.assemble(shop.engine, job).examples, narrator.progress)
+    examples = dataset.assemble(shop.engine, job).examples
+    counts = embedder.embed(examples, narrator.progress, views.names(compared(job, len(examples))))
     return counts | {"seconds": round(time.perf_counter() - began, 3)}
+
+
+def compared(job: Job, examples: int) -> views.Names:
+    """The choices of views that a job's race compares. Raises InvalidInput."""
+    return views.wanted(image, job.request.views, examples)
 
 
 def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
@@ -122,12 +141,14 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     labels = [e.label for e in data.examples]
     classes = task.classes(labels)
     targets = task.targets(labels, classes)
-    embeddings, fingerprints = EmbeddingCache(shop.engine, shop.backbone(job).digest).get(data.sha256s)
+    cache = EmbeddingCache(shop.engine, shop.backbone(job).digest)
+    embeddings, fingerprints = cache.get(data.sha256s)
+    choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
     grouped = groups(embeddings, fingerprints, data.sha256s, [e.group for e in data.examples])
     parts = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed)
     result = race(
         embeddings, targets, classes, parts, task, job.request.method, job.request.hyperparameters,
-        job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget,
+        job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget, choices,
     )  # fmt: skip
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, parts)
@@ -185,8 +206,10 @@ def finish(shop: Workshop, job_id: str, draft_digest: str) -> None:
     """The version is out and the job has ended: measure what nobody should wait for, and let go of what it held."""
     try:
         job, draft = jobs.get(shop.engine, job_id), drafts.load(shop.artifacts, draft_digest)
-        embeddings, _ = EmbeddingCache(shop.engine, shop.backbone(job).digest).get([e.sha256 for e in draft.examples])
-        report = surveyed(draft, embeddings, tasks.get(job.request.task), job.request.seed, shop.artifacts)
+        cache, shas = EmbeddingCache(shop.engine, shop.backbone(job).digest), [e.sha256 for e in draft.examples]
+        embeddings, _ = cache.get(shas)
+        further = views.cached(cache, views.wanted(image, draft.views, len(shas)), shas, embeddings)[draft.views]
+        report = surveyed(draft, embeddings, further, tasks.get(job.request.task), job.request.seed, shop.artifacts)
         reports.replace(shop.engine, job_id, shop.scratch(job_id).put(report))
     except (CorruptArtifact, NotFound):  # deleted meanwhile, by its owner or by a first try that was killed
         log.info("the version of %s is gone: no learning curve", job_id)

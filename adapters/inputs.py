@@ -46,10 +46,14 @@ class Eigenbasis:
 
 
 class Inputs:
-    """Embeddings f32 [N, D] on the device, and forms of them, made once, when first asked for; safe for threads."""
+    """Embeddings f32 [N, D] on the device, and forms of them, made once, when first asked for; safe for threads.
 
-    def __init__(self, embeddings: torch.Tensor) -> None:
-        self.embeddings = embeddings
+    An example may have several rows, `each` of them: first a row of every example, then the second of every example in
+    the same order, and so on.
+    """
+
+    def __init__(self, embeddings: torch.Tensor, each: int = 1) -> None:
+        self.embeddings, self.each = embeddings, each
         self._parent: Inputs | None = None
         self._rows: torch.Tensor | None = None
         self._made: dict[Any, Any] = {}
@@ -59,8 +63,8 @@ class Inputs:
         return len(self.embeddings)
 
     def part(self, rows: torch.Tensor) -> "Inputs":
-        """Some of the examples, i64 [M], in forms that were made from all of them."""
-        part = Inputs(self.embeddings[rows])
+        """Some of the examples, by their rows i64 [M], in forms that were made from all of them."""
+        part = Inputs(self.embeddings[rows], self.each)
         part._parent, part._rows = self, rows
         return part
 

@@ -34,7 +34,7 @@ class Scatter:
         return self.diagonal.square().sum() - 2 * cross + (self.less @ self.less.T).square().sum()
 
     def solve(self, columns: torch.Tensor, penalties: torch.Tensor) -> torch.Tensor:
-        """Columns B [R, K] and penalties λ [G] → Z [G, R, K]."""
+        """Columns B [R, K], or of each penalty [G, R, K], and penalties λ [G] → Z [G, R, K]."""
         inverse = 1 / (self.diagonal + penalties[:, None])  # [G, R]
         first = inverse[:, :, None] * columns
         if not len(self.less):

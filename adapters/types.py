@@ -184,6 +184,7 @@ class JobRequest:
     mode: Mode = "append"
     seed: int = 0
     deploy: Deploy = "auto"
+    views: str = "auto"  # of each example to train on beside it, where the modality has any: a choice of its, or none
     budget: float | None = None  # estimated seconds of one core for the race; None: by the number of examples
     edit: Edit | None = None  # of what the head has; None: examples are added, or replace the old ones
 

@@ -1,8 +1,8 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`adaptation`, `trust`, `cells`, `precision`), or answer a question about the design (`threads`). `--quick` tries one
-out: tiny settings, nothing recorded.
+(`adaptation`, `trust`, `cells`, `precision`, `views`), or answer a question about the design (`threads`). `--quick`
+tries one out: tiny settings, nothing recorded.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from benchmarks import (
     threads,
     training,
     trust,
+    views,
 )
 from benchmarks.peers import measure as peers
 
@@ -38,6 +39,7 @@ LONG: dict[str, Any] = {
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "cells": cells, "precision": precision, "threads": threads, "trust": trust,
+    "views": views,
 }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def _round(
 ) -> list[dict[str, Any]]:
     """Every contestant once, in random order, so that none profits from a warm cache."""
     random = np.random.default_rng(seed)
-    train, test = _drawn(targets, groups, count, random)
+    train, test = drawn(targets, groups, count, random)
     if train is None:
         return []
     contestants = {"auto": _auto} | PEERS
@@ -74,11 +74,11 @@ def _round(
             answers = fitted(embeddings[test])
         row = {"data": name, "shots": count, "seed": seed, "method": method, "examples": len(train)}
         row |= {"seconds": time.perf_counter() - began, "accuracy": float((answers.argmax(1) == targets[test]).mean())}
-        found.append(row | {"log_loss": _log_loss(answers, targets[test]) if probable else None})
+        found.append(row | {"log_loss": log_loss(answers, targets[test]) if probable else None})
     return found
 
 
-def _drawn(targets: Indices, groups: Indices, count: str, random: Any) -> tuple[Indices | None, Indices]:
+def drawn(targets: Indices, groups: Indices, count: str, random: Any) -> tuple[Indices | None, Indices]:
     """Positions to train on and to test on; no training positions where the classes are smaller than asked."""
     names = random.permutation(np.unique(groups))
     test = np.flatnonzero(np.isin(groups, names[: round(TEST_SHARE * len(names))]))
@@ -92,7 +92,7 @@ def _drawn(targets: Indices, groups: Indices, count: str, random: Any) -> tuple[
     return np.sort(np.concatenate(chosen)), test
 
 
-def _log_loss(probabilities: np.ndarray, targets: Indices) -> float:
+def log_loss(probabilities: np.ndarray, targets: Indices) -> float:
     of_truth = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     return float(-np.log(of_truth.clip(FLOOR, 1)).mean())
 
@@ -102,7 +102,7 @@ def _auto(embeddings: Embeddings, targets: Indices, groups: Indices) -> tuple[Fi
     classes = [str(k) for k in range(int(targets.max()) + 1)]
     task = tasks.get("classification")
     if np.bincount(targets).min() > 1:
-        parts = _all_of(split(targets, groups, nothing, nothing, 0))
+        parts = all_of(split(targets, groups, nothing, nothing, 0))
     else:
         everything, none = np.arange(len(targets)), np.zeros(0, np.int64)
         parts = Split(everything, none, none, [], "cross-validation", "one example a class")
@@ -110,7 +110,7 @@ def _auto(embeddings: Embeddings, targets: Indices, groups: Indices) -> tuple[Fi
     return lambda x: programs.run(result.program, x), True
 
 
-def _all_of(parts: Split) -> Split:
+def all_of(parts: Split) -> Split:
     """Without a test set of its own: that is the benchmark's."""
     if not len(parts.test):
         return parts

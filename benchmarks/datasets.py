@@ -130,6 +130,15 @@ def load(name: str, precision: str = FULL) -> tuple[Embeddings, Indices, Indices
     return (embeddings, stored["targets"], stored["groups"]) if precision == FULL else (embeddings, *load(name)[1:])
 
 
+def load_views(name: str) -> dict[str, Embeddings]:
+    """Every further view of the images of a data set, f32 [N, D] each."""
+    path = CACHE / f"{name}-views.npz"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **_views(list(ALL[name]())))
+    return dict(np.load(path))
+
+
 def bccd_files() -> list[Path]:
     """The annotations of 364 photos of blood cells, in order."""
     return sorted((DATA / "bccd" / "Annotations").glob("*.xml"))
@@ -157,6 +166,18 @@ def _embedded(labeled: list[Photo], precision: str) -> dict[str, np.ndarray]:
         "embeddings": embeddings, "targets": targets.astype(np.int64),
         "groups": groups(embeddings, prints, keys, [photo.group for photo in labeled]),
     }  # fmt: skip
+
+
+def _views(labeled: list[Photo]) -> dict[str, Embeddings]:
+    loaded, names = session_of(FULL), list(dict.fromkeys(view for choice in image.VIEWS.values() for view in choice))
+
+    def embed(photo: Photo) -> np.ndarray:
+        looks = image.decode_views(photo.data, loaded.backbone.preprocessing, names)
+        return np.stack([loaded.embed(pixels[None])[0] for pixels in looks])  # [V, D]
+
+    with ThreadPoolExecutor(session.cores()) as pool:
+        found = np.stack(list(pool.map(embed, labeled)), axis=1)
+    return dict(zip(names, found, strict=True))
 
 
 def _one(loaded: BackboneSession, data: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,7 @@ from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.suspicion import suspicion
+from adapters.training import views
 from adapters.training.curve import Trial, judge, learner, learning_curve
 from adapters.training.data_report import data_report
 from adapters.training.dataset import Dataset
@@ -89,9 +90,9 @@ class Trained:
     def curve(self) -> dict[str, Any]:
         """The learning curve."""
         result = self.result
-        learn = learner(
-            self.photos.embeddings, self.targets, len(self.classes), result.method, result.hyperparameters, 0, TASK, ()
-        )
+        x = self.photos.embeddings
+        setting = result.hyperparameters
+        learn = learner(x, views.no_views(x), self.targets, len(self.classes), result.method, setting, 0, TASK, ())
         trials = [Trial(train, held) for train, held in self.split.folds]
         judged = judge(TASK, self.targets, self.measured.schema)
         return learning_curve(

@@ -9,6 +9,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from adapters.modalities import NONE
+
 Json = dict[str, Any]
 MOST_ROWS = 10  # of the race
 SCORES = {"accuracy": "accuracy", "label_accuracy": "labels right", "r2": "R²"}  # of a race's rows, and their names
@@ -67,7 +69,7 @@ def race(rows: Sequence[Json], winner: Json) -> Markup:
     parts = []
     for number, r in enumerate(shown):
         y = frame.top + 26 * number + 13
-        won = r["method"] == winner["method"] and r["hyperparameters"] == winner["hyperparameters"]
+        won = all(r.get(key) == winner.get(key) for key in ("method", "hyperparameters", "views"))
         left, x, right = (
             frame.x((r["loss"] + k * r["standard_error"] - low) / span) for k in (-1, 0, 1)
         )  # fmt: skip
@@ -165,8 +167,9 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 
 
 def _candidate(row: Json) -> str:
-    values = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row["hyperparameters"].values())
-    return _cut(f"{row['method']}  {', '.join(values)}", 36)
+    values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in row["hyperparameters"].values()]
+    views = row.get("views", NONE)
+    return _cut(f"{row['method']}  {', '.join(values if views == NONE else [views, *values])}", 36)
 
 
 def _cut(text: str, most: int = 18) -> str:

@@ -156,6 +156,9 @@ def worker() -> None:
     "--mode", type=click.Choice(["append", "replace"]), help="Add to the head's examples (default) or start over."
 )
 @click.option("--seed", type=int)
+@click.option(
+    "--views", help="Crops and mirror images to train on as well: auto (default, few images), none, crops, flip, all."
+)
 @click.option("--budget", type=float, help="Seconds that the race of methods may take; more tries more candidates.")
 @click.option("--deploy", type=click.Choice(["auto", "manual"]), help="manual: make a version without serving it.")
 @click.option("--no-wait", is_flag=True, help="Return when the job is accepted.")

@@ -94,7 +94,8 @@ def _report(report: Json) -> None:
     embedding = report.get("embedding", {})
     gate = report.get("gate", {})
     if embedding:
-        out.print(f"embedded {embedding['new']} new images, {embedding['cached']} from the cache")
+        views = f", {embedding['views']} further views" if embedding.get("views") else ""
+        out.print(f"embedded {embedding['new']} new images, {embedding['cached']} from the cache{views}")
     if gate:
         out.print(f"gate: {'passed' if gate['passed'] else 'not passed'}; {escape(gate['reason'])}")
     if "deploy" in report:
@@ -123,11 +124,11 @@ def _data(found: Json) -> None:
 def _race(rows: Sequence[Json]) -> None:
     score = next((name for name in SCORES if name in rows[0]), "accuracy")
     title = f"race of {len(rows)} candidates"
-    table = Table("method", "hyperparameters", "loss", "± s.e.", score.replace("_", " "), title=title)
+    table = Table("method", "hyperparameters", "views", "loss", "± s.e.", score.replace("_", " "), title=title)
     for row in rows[:MOST_CANDIDATES]:
         setting = ", ".join(f"{k}={_short(v)}" for k, v in row["hyperparameters"].items())
         figures = (f"{row['loss']:.4f}", f"{row['standard_error']:.4f}", f"{row[score]:.4f}")
-        table.add_row(row["method"], setting, *figures)
+        table.add_row(row["method"], setting, row.get("views", "none"), *figures)
     out.print(table)
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from adapters import tasks
+from adapters import modalities, tasks
+from adapters.modalities import image
 from adapters.trust import ACCURACIES
 
 
@@ -105,6 +106,11 @@ FINETUNE_FORM = _form(
         "backbone": {"type": "string", "description": "GET /backbones lists them."},
         "mode": {"enum": ["append", "replace"], "default": "append"},
         "seed": {"type": "integer", "default": 0},
+        "views": {
+            "enum": list(modalities.choices(image)),
+            "default": "auto",
+            "description": "Crops and mirror images to train on as well; auto: of few images, where they help.",
+        },
         "budget": {
             "type": "string",
             "default": "auto",

@@ -155,6 +155,7 @@ class JobRequestView(Wire):
     seed: int
     deploy: Literal["auto", "manual", "always"]
     edit: dict[str, Any] | None = Field(description="What was changed of the data that the head had.")
+    views: str = Field("auto", description="Views of each image that were to be trained on beside it.")
     budget: float | None = Field(None, description="Seconds given to the race; null: chosen by the examples.")
 
 

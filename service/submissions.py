@@ -9,8 +9,9 @@ from typing import Any
 import jsonschema
 from sqlalchemy.engine import Engine
 
-from adapters import tasks
+from adapters import modalities, tasks
 from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
+from adapters.modalities import image
 from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
@@ -23,7 +24,7 @@ from service.uploads import Upload
 
 FIELDS = frozenset({
     "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
-    "deploy", "budget",
+    "deploy", "budget", "views",
 })  # fmt: skip
 AUTO = "auto"
 MAX_BUDGET = 3600.0  # seconds of racing
@@ -87,6 +88,7 @@ class Desk:
             mode=_choice(upload, "mode", ("append", "replace")),  # type: ignore[arg-type]
             seed=_seed(upload.field("seed", "0") or ""),
             deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
+            views=_choice(upload, "views", modalities.choices(image)),
             budget=_budget(upload.field("budget", AUTO) or AUTO),
         )
         request = replace(request, task=self._task(request))
@@ -226,7 +228,7 @@ def _labeled(items: list[Item], task_name: str) -> list[Item]:
 
 
 def _facts(request: JobRequest) -> dict[str, Any]:
-    names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget")
+    names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget", "views")
     return {name: getattr(request, name) for name in names}
 
 

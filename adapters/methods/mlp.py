@@ -105,7 +105,8 @@ def fit(
     for key in dict.fromkeys(alike):
         chosen = [i for i, other in enumerate(alike) if other == key]
         steps, x = _inputs(inputs, key[0])
-        layers = _Training(x, targets, classes, [settings[i] for i in chosen], seed, objective).run(cancelled)
+        mine = [settings[i] for i in chosen]
+        layers = _Training(x, inputs.each, targets, classes, mine, seed, objective).run(cancelled)
         programs |= {i: HeadProgram((*steps, *layer)) for i, layer in zip(chosen, layers, strict=True)}
     return [programs[i] for i in range(len(settings))]
 
@@ -140,6 +141,7 @@ class _Training:
     def __init__(
         self,
         x: torch.Tensor,
+        each: int,
         targets: torch.Tensor,
         classes: int,
         settings: list[Setting],
@@ -151,7 +153,9 @@ class _Training:
         self.random = torch.Generator().manual_seed(seed)  # on the CPU: a GPU would draw other numbers
         self.widths = [s["hidden"] for s in settings]
         self.drops = {width: torch.Generator().manual_seed(seed + 1) for width in self.widths}
-        train, val = self._split(targets, settings[0]["patience"] > 0)
+        count = len(targets) // each  # of examples; see `Inputs`
+        left, val = self._split(targets[:count], settings[0]["patience"] > 0)
+        train = (torch.arange(each, device=left.device)[:, None] * count + left).flatten()
         self.x, self.targets, self.val_x, self.val_targets = x[train], targets[train], x[val], targets[val]
         self.layers = self._begin(x)
         self.moments = [torch.zeros_like(t) for t in self.layers.tensors]
@@ -256,7 +260,10 @@ class _Training:
         return _Layers([torch.stack(tensors).to(x) for tensors in stacked])
 
     def _split(self, targets: torch.Tensor, wanted: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions to train on and to stop by: a tenth of each class, where that is enough to go by."""
+        """Examples to train on and to stop by: a tenth of each class, where that is enough to go by.
+
+        What is stopped by is their first rows, of which no other row is trained on.
+        """
         order = torch.randperm(len(targets), generator=self.random).to(targets.device)
         if not wanted or len(targets) * VALIDATION < LEAST_VALIDATION:
             return order.sort().values, order[:0]

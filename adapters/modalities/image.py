@@ -7,6 +7,7 @@ filters anti-alias as timm's training transforms do; OpenCV's bicubic does not, 
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ MAX_PIXELS = 64_000_000  # a 61 MP photo passes; 192 MB of RGB is the most one d
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 EXIF_ORIENTATION = 0x0112
 JPEG = b"\xff\xd8\xff"  # how one begins
+CORNERS = {"top-left": (0.0, 0.0), "top-right": (1.0, 0.0), "bottom-left": (0.0, 1.0), "bottom-right": (1.0, 1.0)}
+CORNER_SIDE = 0.75  # of the shorter side: closer than what is served, and each sees what the others do not
+FLIP = "flip"  # what is served, mirrored left to right
+VIEWS = {"all": (*CORNERS, FLIP), "crops": tuple(CORNERS), "flip": (FLIP,)}  # choices: see adapters/modalities
 _RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -64,10 +69,15 @@ def decode(data: bytes | memoryview, preprocessing: Preprocessing, *, max_pixels
 
     Raises InvalidImage, ImageTooLarge.
     """
-    image = _decode_jpeg(data, preprocessing, max_pixels) or _decode_other(data, max_pixels)
-    box = _crop_box(image.width, image.height, preprocessing.crop_pct)
-    side = preprocessing.size
-    return np.asarray(image.resize((side, side), _RESAMPLE[preprocessing.interpolation], box=box))
+    return _centre(_opened_for(data, preprocessing, max_pixels), preprocessing)
+
+
+def decode_views(
+    data: bytes | memoryview, preprocessing: Preprocessing, names: Sequence[str], *, max_pixels: int = MAX_PIXELS
+) -> list[Pixels]:
+    """Bytes → the views of those names, uint8 [size, size, 3] each, from one decode. Raises as `decode` does."""
+    image = _opened_for(data, preprocessing, max_pixels)
+    return [_view(image, preprocessing, name) for name in names]
 
 
 def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -191,6 +201,34 @@ def _over_white(image: Image.Image) -> Image.Image:
     # Transparent pixels hold any colour at all; white is what a person sees on a page.
     background = Image.new("RGBA", image.size, (255, 255, 255, 255))
     return Image.alpha_composite(background, image).convert("RGB")
+
+
+def _opened_for(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
+    """Upright RGB with as many pixels as views need."""
+    return _decode_jpeg(data, preprocessing, max_pixels) or _decode_other(data, max_pixels)
+
+
+def _centre(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    return _resized(image, preprocessing, _crop_box(image.width, image.height, preprocessing.crop_pct))
+
+
+def _view(image: Image.Image, preprocessing: Preprocessing, name: str) -> Pixels:
+    if name in CORNERS:
+        return _resized(image, preprocessing, _corner_box(image.width, image.height, *CORNERS[name]))
+    centre = _centre(image, preprocessing)
+    return np.ascontiguousarray(centre[:, ::-1]) if name == FLIP else centre
+
+
+def _resized(image: Image.Image, preprocessing: Preprocessing, box: tuple[float, float, float, float]) -> Pixels:
+    side = preprocessing.size
+    return np.asarray(image.resize((side, side), _RESAMPLE[preprocessing.interpolation], box=box))
+
+
+def _corner_box(width: int, height: int, right: float, down: float) -> tuple[float, float, float, float]:
+    """A square in source pixels; 0 and 1 are the ends of each axis."""
+    side = min(width, height) * CORNER_SIDE
+    left, top = (width - side) * right, (height - side) * down
+    return left, top, left + side, top + side
 
 
 def _crop_box(width: int, height: int, crop_pct: float) -> tuple[float, float, float, float]:

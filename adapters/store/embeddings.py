@@ -1,4 +1,4 @@
-"""Embeddings by (SHA-256 of the image, backbone digest, view): the same image is never embedded twice.
+"""Embeddings by (SHA-256 of the image, backbone digest, view): the same view is never embedded twice.
 
 Serving may offer vectors that it remembers. It makes no fingerprints, so an offer is a row without one until a job that
 needs it completes it.
@@ -59,6 +59,10 @@ class EmbeddingCache:
             self.put([Embedded(key, vector, _NO_FINGERPRINT) for key, vector in vectors.items()])
         except sa.exc.IntegrityError:  # another stored one of them at the same moment: it is only an offer
             log.debug("embeddings were offered twice at a time")
+
+    def of(self, view: str) -> "EmbeddingCache":
+        """The same for another view of the images."""
+        return EmbeddingCache(self._engine, self._backbone, view)
 
     def missing(self, sha256s: Sequence[str]) -> list[str]:
         """Those not cached yet, or only offered, in order, each once."""

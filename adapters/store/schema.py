@@ -128,7 +128,7 @@ embeddings = Table(
     "embeddings", metadata,
     Column("sha256", String(64), primary_key=True),
     Column("backbone", String(64), primary_key=True),  # digest
-    Column("view", String(16), primary_key=True),  # "centre"; augmented views later
+    Column("view", String(16), primary_key=True),  # "centre" is what serving computes
     Column("vector", LargeBinary, nullable=False),  # f32 little-endian [D]
     Column("fingerprint", LargeBinary, nullable=False),  # u8 [256], a 16×16 grey thumbnail
 )  # fmt: skip

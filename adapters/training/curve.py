@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from adapters import methods
 from adapters.figures import Z, around_mean, wilson
-from adapters.inputs import Inputs
 from adapters.methods import Setting
 from adapters.tasks import Task
 from adapters.training import objectives, programs
+from adapters.training.views import Rows
 from adapters.types import Embeddings, Floats, Indices, Schema, Step, Targets
 
 SHARES = (0.25, 0.5)
@@ -76,6 +76,7 @@ def learning_curve(
 
 def learner(
     embeddings: Embeddings,
+    views: Embeddings,
     targets: Targets,
     outputs: int,
     method: str,
@@ -84,14 +85,18 @@ def learner(
     task: Task,
     finish: tuple[Step, ...],
 ) -> Learn:
-    """The winner of a race, ready to be fitted to other examples, with its calibration (`finish`) left as it is."""
+    """The winner of a race, ready to be fitted to other examples, with its calibration (`finish`) left as it is.
+
+    Embeddings f32 [N, D], and the views f32 [V, N, D] that it was trained on beside them.
+    """
     everyone = np.arange(len(targets))
+    device = programs.device()
+    source = Rows(torch.from_numpy(embeddings).to(device), torch.from_numpy(views).to(device), everyone)
     scaled, _ = objectives.get(task.OBJECTIVE).scaled(targets, everyone)
 
     def learn(rows: Indices, held: Indices) -> Floats:
-        x = torch.from_numpy(embeddings[rows]).to(programs.device())
-        y = torch.from_numpy(scaled[rows]).to(x.device)
-        fitted = methods.get(method).fit(Inputs(x), y, outputs, [setting], seed, lambda: None, objective=task.OBJECTIVE)
+        x, y = source.apart(rows), source.repeated(torch.from_numpy(scaled[rows])).to(device)
+        fitted = methods.get(method).fit(x, y, outputs, [setting], seed, lambda: None, objective=task.OBJECTIVE)
         return programs.run(fitted[0].then(*finish), embeddings[held])
 
     return learn

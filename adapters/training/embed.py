@@ -12,11 +12,14 @@ from adapters.modalities import image
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import Batcher
 from adapters.store.artifacts import Artifacts
-from adapters.store.embeddings import Embedded, EmbeddingCache
+from adapters.store.embeddings import CENTRE, Embedded, EmbeddingCache
 from adapters.training.duplicates import fingerprint
-from adapters.types import Example, Floats
+from adapters.types import Example, Floats, Pixels
 
-CHUNK = 64  # images between looks at the clock, the owner's wish to cancel, and writes to the cache
+CHUNK = 64  # views between looks at the clock, the owner's wish to cancel, and writes to the cache
+
+_Work = tuple[Example, list[str]]  # with the views that it lacks
+_Done = dict[str, Embedded]  # by view
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,51 +32,80 @@ class Embedder:
     lanes: int
     max_pixels: int
 
-    def embed(self, examples: Sequence[Example], report: Callable[[int, int], None]) -> dict[str, int]:
-        """Embed what is not cached yet; `report(done, total)` after every chunk. Returns {"new", "cached"}.
+    def embed(
+        self, examples: Sequence[Example], report: Callable[[int, int], None], views: Sequence[str] = ()
+    ) -> dict[str, int]:
+        """Embed what is not cached yet, as served and in further views; `report(done, total)` after every chunk.
 
+        Returns {"new", "cached", "views"}: images by what serving sees, and how many further views were embedded.
         What serving has offered goes past the backbone, too: its pixels are needed for the fingerprint alone.
         Raises InvalidImage naming the file. What was embedded before an error or a crash stays cached.
         """
         named = {example.sha256: example for example in examples}
-        missing = self.cache.missing(list(named))
-        offered = self.cache.vectors(missing)
-        report(0, len(missing))
+        missing = self._missing(list(named), (CENTRE, *views))
+        work = [(named[sha256], looks) for sha256, looks in missing.items()]
+        offered = self.cache.vectors([sha256 for sha256, looks in missing.items() if CENTRE in looks])
+        report(0, len(work))
         batcher = Batcher(self.session)
         with ThreadPoolExecutor(self.lanes, thread_name_prefix="embed") as pool:
             done = 0
-            work = partial(self._one, batcher, offered)
-            for chunk in self._ahead(pool, work, [named[sha] for sha in missing]):
-                self.cache.put(chunk)
+            one = partial(self._one, batcher, offered)
+            for chunk in self._ahead(pool, one, work, max(1, CHUNK // (1 + len(views)))):
+                self._store(chunk)
                 done += len(chunk)
-                report(done, len(missing))
-        new = len(missing) - len(offered)
-        return {"new": new, "cached": len(named) - new}
+                report(done, len(work))
+        centres = sum(CENTRE in looks for _, looks in work)
+        new = centres - len(offered)
+        return {"new": new, "cached": len(named) - new, "views": sum(len(looks) for _, looks in work) - centres}
+
+    def _missing(self, sha256s: list[str], views: Sequence[str]) -> dict[str, list[str]]:
+        """The views that each image lacks; images that lack none are left out."""
+        lacking: dict[str, list[str]] = {sha256: [] for sha256 in sha256s}
+        for view in views:
+            for sha256 in self.cache.of(view).missing(sha256s):
+                lacking[sha256].append(view)
+        return {sha256: looks for sha256, looks in lacking.items() if looks}
 
     def _ahead(
-        self, pool: ThreadPoolExecutor, work: Callable[[Example], Embedded], examples: list[Example]
-    ) -> Iterator[list[Embedded]]:
+        self, pool: ThreadPoolExecutor, one: Callable[[Example, list[str]], _Done], work: list[_Work], size: int
+    ) -> Iterator[list[_Done]]:
         """Chunks in order; the next is at work while the caller stores the last."""
-        pending: list[list[Future[Embedded]]] = []
-        for start in range(0, len(examples), CHUNK):
-            pending.append([pool.submit(work, e) for e in examples[start : start + CHUNK]])
+        pending: list[list[Future[_Done]]] = []
+        for start in range(0, len(work), size):
+            pending.append([pool.submit(one, *item) for item in work[start : start + size]])
             if len(pending) == 2:
                 yield _results(pending.pop(0))
         for chunk in pending:
             yield _results(chunk)
 
-    def _one(self, batcher: Batcher, offered: Mapping[str, Floats], example: Example) -> Embedded:
+    def _one(self, batcher: Batcher, offered: Mapping[str, Floats], example: Example, views: list[str]) -> _Done:
         try:
-            data = self.artifacts.get(example.sha256)
-            pixels = image.decode(data, self.session.backbone.preprocessing, max_pixels=self.max_pixels)
+            looks = self._decoded(self.artifacts.get(example.sha256), views)
         except InvalidInput as error:
             raise type(error)(f"{example.file_name}: {error.message}", item=example.file_name) from None
         known = offered.get(example.sha256)
+        return {
+            view: self._embedded(example, pixels, batcher, known if view == CENTRE else None)
+            for view, pixels in zip(views, looks, strict=True)
+        }
+
+    def _embedded(self, example: Example, pixels: Pixels, batcher: Batcher, known: Floats | None) -> Embedded:
         vector = batcher.embed(pixels) if known is None else known
         return Embedded(example.sha256, np.asarray(vector, np.float32), fingerprint(pixels))
 
+    def _decoded(self, data: bytes, views: list[str]) -> list[Pixels]:
+        """What serving sees is asked for in serving's way: a modality without views has no other."""
+        preprocessing = self.session.backbone.preprocessing
+        if views == [CENTRE]:
+            return [image.decode(data, preprocessing, max_pixels=self.max_pixels)]
+        return image.decode_views(data, preprocessing, views, max_pixels=self.max_pixels)
 
-def _results(chunk: list[Future[Embedded]]) -> list[Embedded]:
+    def _store(self, chunk: list[_Done]) -> None:
+        for view in {view for done in chunk for view in done}:
+            self.cache.of(view).put(done[view] for done in chunk if view in done)
+
+
+def _results(chunk: list[Future[_Done]]) -> list[_Done]:
     try:
         return [future.result() for future in chunk]
     except EspalierError:

@@ -53,7 +53,8 @@ def publication(
     report["deploy"] = _deployed(job.request.deploy, lost, live)
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
-        "method": draft.method, "hyperparameters": draft.setting, "seed": job.request.seed,
+        "method": draft.method, "hyperparameters": draft.setting, "views": draft.views,
+        "seed": job.request.seed,
         "classes": list(draft.classes), "decision": draft.decision,
         "metrics": draft.metrics, "parity": proven["parity"], "data": report["data"] | {"report": draft.findings},
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},

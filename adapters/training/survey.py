@@ -13,16 +13,19 @@ from adapters.training.drafts import Draft
 from adapters.types import Embeddings
 
 
-def surveyed(draft: Draft, embeddings: Embeddings, task: Task, seed: int, artifacts: Artifacts) -> bytes:
-    """A draft's data report with its learning curve, as bytes; embeddings f32 [N, D] in the order of its examples.
+def surveyed(
+    draft: Draft, embeddings: Embeddings, views: Embeddings, task: Task, seed: int, artifacts: Artifacts
+) -> bytes:
+    """A draft's data report with its learning curve, as bytes.
 
+    Embeddings f32 [N, D] and the views f32 [V, N, D] that it was trained on beside them, in the order of its examples.
     Raises CorruptArtifact when the draft was let go of already.
     """
     report = json.loads(artifacts.get(draft.findings))
     targets = task.targets([e.label for e in draft.examples], draft.classes)
     steps = programs.from_bytes(artifacts.get(draft.program)).steps
     learn = learner(
-        embeddings, targets, len(draft.classes), draft.method, draft.setting, seed, task, steps[-draft.finish :]
+        embeddings, views, targets, len(draft.classes), draft.method, draft.setting, seed, task, steps[-draft.finish :]
     )
     report["curve"] = learning_curve(
         task.strata(targets), draft.classes, np.array(draft.groups, dtype=np.int64), drafts.trials(draft),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from adapters import errors, tasks
 from adapters import methods as training_methods
+from adapters.modalities import image
+from adapters.training.views import FEW
 from service import api, telemetry
 from service.errors import status_of
 from service.settings import Settings
@@ -25,6 +27,15 @@ METHODS = """# Methods
 How a head can be trained: `method` of `POST /finetune`, with `hyperparameters` as a JSON object. `GET /methods` has the
 same as JSON schemas. `auto` races all that suit the data within `budget` and takes the best by calibrated loss on
 examples that the candidate was not fitted on."""
+
+VIEWS = f"""## Views
+
+What a head may be trained on beside each image: `views` of `POST /finetune`. `auto` lets candidates with the first of
+these race against candidates without, up to {FEW} images; `none` takes none. What is served, and what every figure is
+measured on, is the plain image.
+
+| `views` | rows beside each image |
+|---|---|"""
 
 ERRORS = """# Errors
 
@@ -101,6 +112,7 @@ def methods() -> str:
         lines += [f"For {', '.join(able)}.", "", "| hyperparameter | default | meaning |", "|---|---|---|"]
         for key, field in method.Hyperparameters.model_fields.items():
             lines.append(f"| `{key}` | `{field.default}` | {field.description} |")
+    lines += ["", VIEWS, *(f"| `{choice}` | {', '.join(names)} |" for choice, names in image.VIEWS.items())]
     return "\n".join([*lines, ""])
 
 

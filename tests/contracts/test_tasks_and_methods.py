@@ -16,6 +16,7 @@ from adapters.training import export, novelty, programs, trust, verify
 from adapters.training.evaluate import evaluate
 from adapters.training.race import race
 from adapters.training.split import split
+from adapters.training.views import Choices
 from adapters.trust import Terms
 from adapters.types import Example, Schema
 
@@ -50,11 +51,11 @@ class Data:
         nothing = [None] * count
         self.parts = split(self.task.strata(self.targets), np.arange(count), nothing, nothing, 0)
 
-    def race(self, method: str):
+    def race(self, method: str, choices: Choices | None = None):
         fixed = {"epochs": 60, "hidden": 32, "batch_size": 16} if method == "mlp" else {}
         return race(
             self.embeddings, self.targets, self.classes, self.parts, self.task, method, fixed, 0,
-            lambda facts: None, lambda: None,
+            lambda facts: None, lambda: None, None, choices,
         )  # fmt: skip
 
     def examples(self) -> list[Example]:
@@ -136,6 +137,15 @@ def test_nothing_is_mutated(raced):
     data.race(method)
     for old, new in zip(before, (data.embeddings, data.targets, data.classes, data.labels), strict=True):
         assert np.array_equal(old, new)
+
+
+def test_it_can_learn_from_further_views(raced):
+    """Every example is measured once, as serving sees it, by a fit on three rows of each of the others."""
+    data, method, _, _ = raced
+    further = np.stack([data.embeddings + 0.1, data.embeddings - 0.1])
+    result = data.race(method, {"more": further})
+    assert {row["views"] for row in result.table} == {"more"} and len(result.outputs) == COUNT
+    assert np.isfinite(programs.run(result.program, data.embeddings)).all()
 
 
 def test_a_coverage_holds_for_the_examples_that_it_was_made_from(raced):

@@ -473,6 +473,18 @@ def test_embeddings_of_one_backbone_are_not_those_of_another(engine):
         other.get([sha("a")])
 
 
+def test_views_of_one_image_are_kept_apart_and_freed_together(engine):
+    centre = EmbeddingCache(engine, "b")
+    flipped = centre.of("flip")
+    centre.put([Embedded(sha("a"), np.ones(4, np.float32), np.zeros(256, np.uint8))])
+    assert flipped.missing([sha("a")]) == [sha("a")]
+    flipped.put([Embedded(sha("a"), np.zeros(4, np.float32), np.zeros(256, np.uint8))])
+    assert [cache.get([sha("a")])[0].tolist() for cache in (centre, flipped)] == [[[1.0] * 4], [[0.0] * 4]]
+    publish(engine, "cats", "a")
+    heads.delete(engine, "cats")
+    assert centre.missing([sha("a")]) == flipped.missing([sha("a")]) == [sha("a")]
+
+
 def test_a_backbone_in_use_is_neither_replaced_nor_removed(engine):
     preprocessing = Preprocessing(224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
     backbone = Backbone("b", sha("backbone"), sha("file"), preprocessing, "fp32", 4, 4, {"licence": "MIT"})

@@ -71,7 +71,7 @@ def test_what_is_left_is_split_and_trained_as_if_the_others_had_never_been_sent(
 
 def test_two_deletions_of_one_example_both_succeed(shop):
     """Accepted while neither had run: the second finds nothing left to do, and nothing to fail for."""
-    request = JobRequest("twice", method="prototype", backbone=BACKBONE)
+    request = JobRequest("twice", method="prototype", backbone=BACKBONE, views="none")  # there are no images
     items = everything()[:60]
     run(shop, request, items)
     again = replace(request, edit=Edit(remove=1), deploy="always")

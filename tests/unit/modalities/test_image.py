@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adapters import modalities
 from adapters.errors import ImageTooLarge, InvalidImage
 from adapters.modalities import image as modality
+from adapters.store import schema
 from adapters.types import Preprocessing
 
 SIDE = 32
@@ -306,3 +308,49 @@ def test_what_is_no_image_has_no_thumbnail() -> None:
             modality.thumbnail(data, 100)
     with pytest.raises(ImageTooLarge):
         modality.thumbnail(encoded(picture(), "PNG"), 100, max_pixels=10)
+
+
+# Views
+
+
+def test_the_view_that_is_served_stays_as_it_is_among_others():
+    data = encoded(picture(), "JPEG", quality=95)
+    flipped, centre = modality.decode_views(data, PREPROCESSING, ["flip", "centre"])
+    np.testing.assert_array_equal(centre, decoded(data))
+    np.testing.assert_array_equal(flipped, decoded(data)[:, ::-1])
+
+
+def test_each_corner_is_seen_closer_than_the_centre():
+    """The picture's first channel rises to the right, its second downwards."""
+    corners = list(modality.CORNERS)
+    looks = dict(zip(corners, modality.decode_views(encoded(picture(), "PNG"), PREPROCESSING, corners), strict=True))
+    means = {name: look.reshape(-1, 3).mean(axis=0) for name, look in looks.items()}
+    for down in ("top", "bottom"):
+        assert means[f"{down}-left"][0] + 20 < means[f"{down}-right"][0]
+    for side in ("left", "right"):
+        assert means[f"top-{side}"][1] + 20 < means[f"bottom-{side}"][1]
+    spread = decoded(encoded(picture(), "PNG"))[..., 1].std()
+    assert all(look[..., 1].std() < spread and look.shape == (SIDE, SIDE, 3) for look in looks.values())
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_views_are_of_the_upright_picture(orientation):
+    turn, exif = STORED[orientation], Image.Exif()
+    exif[0x0112] = orientation
+    stored = picture() if turn is None else picture().transpose(turn)
+    files = encoded(stored, "JPEG", exif=exif, quality=95), encoded(picture(), "PNG")
+    for look, upright in zip(*(modality.decode_views(f, PREPROCESSING, views()) for f in files), strict=True):
+        assert difference(look, upright) < 2
+
+
+def test_every_choice_of_views_has_names_that_the_store_can_keep():
+    assert views() and len(views()) == len(set(views()))
+    assert all(len(name) <= schema.embeddings.c.view.type.length for name in views())
+
+
+def test_a_modality_without_views_offers_none():
+    assert modalities.views(object()) == {} and modalities.choices(object()) == ("auto", "none")
+
+
+def views() -> list[str]:
+    return list(dict.fromkeys(view for choice in modality.VIEWS.values() for view in choice))

@@ -8,7 +8,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
 from adapters.inputs import Inputs
-from adapters.methods import gda, ridge
+from adapters.methods import Regime, check, gda, ridge
 from adapters.training import programs
 
 SHAPES = {"tall": (120, 16), "wide": (40, 90)}
@@ -53,6 +53,56 @@ def test_ridge_agrees_with_scikit_learn(examples, strength, whole):
     x, fitted = standardized(program, inputs), standardized(program, some.embeddings)
     theirs = Ridge(alpha=strength * len(labels)).fit(fitted, np.eye(3)[labels])
     alike(programs.run(program, inputs), theirs.predict(x))
+
+
+def numbers(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two numbers [N, 2] of unit variance that the inputs say much of; and the same with every ninth far off."""
+    random = np.random.default_rng(2)
+    true = inputs[:, :2] + 0.1 * torch.from_numpy(random.normal(size=(len(inputs), 2)).astype(np.float32))
+    true = (true - true.mean(dim=0)) / true.std(dim=0)
+    spoiled = true.clone()
+    spoiled[::9] += 8
+    return true, spoiled
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all", "a part"])
+def test_hubers_loss_is_at_its_least(examples, whole):
+    """There the forces of all examples, each at most one, balance the penalty's."""
+    inputs, targets = examples
+    _, spoiled = numbers(inputs)
+    some, _ = (Inputs(inputs), None) if whole else part_of(inputs, targets)
+    wanted = spoiled if whole else part_of(inputs, spoiled)[1]
+    strengths = [30.0, 1.0, 0.3]
+    settings = [{"inputs": "standardized", "regularization": s, "loss": "huber"} for s in strengths]
+    fitted = ridge.fit(some, wanted, 2, settings, 0, lambda: None, final=True, objective="squared")
+    for strength, program in zip(strengths, fitted, strict=True):
+        forces = np.clip(wanted.numpy() - programs.run(program, some.embeddings), -1, 1)
+        pull = standardized(program, some.embeddings).T @ forces / len(wanted)
+        np.testing.assert_allclose(pull, strength * program.steps[-1].weight, atol=2e-3)
+        np.testing.assert_allclose(forces.mean(axis=0), 0, atol=2e-3)
+
+
+def test_hubers_loss_forgives_outliers():
+    inputs, _ = data(*SHAPES["tall"])
+    true, spoiled = numbers(inputs)
+    off = {}
+    for loss in ("squared", "huber"):
+        setting = {"inputs": "standardized", "regularization": 0.1, "loss": loss}
+        (program,) = ridge.fit(Inputs(inputs), spoiled, 2, [setting], 0, lambda: None, objective="squared")
+        off[loss] = np.abs(programs.run(program, inputs) - true.numpy()).mean()
+    assert off["huber"] < 0.5 * off["squared"]
+
+
+def test_hubers_loss_is_asked_for_and_of_numbers_only():
+    asked = {"regularization": 1.0, "inputs": "power"}
+    for loss, objective, found in (
+        ("auto", "squared", "squared"),
+        ("huber", "squared", "huber"),
+        ("huber", "softmax", None),
+    ):
+        regime = Regime(50, 8, 2, 25, 25, 25, objective)
+        (setting,) = ridge.settings(check("ridge", asked | {"loss": loss}), regime)
+        assert setting.get("loss") == found
 
 
 @pytest.mark.parametrize("amount", [0.9, 0.3])

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters import tasks
+from adapters.training import views
 from adapters.training.curve import HELD_OUT, SMALLEST, Trial, judge, learner, learning_curve, nested
 from adapters.types import Schema
 
@@ -82,7 +83,7 @@ def test_a_real_method_learns_more_from_more():
     truth = targets(360)
     embeddings = np.abs(random.normal(size=(3, 64))[truth] + 2.5 * random.normal(size=(360, 64))).astype(np.float32)
     setting = {"inputs": "power", "regularization": 1.0, "prior": "data"}
-    learn = learner(embeddings, truth, 3, "logistic", setting, 0, TASK, ())
+    learn = learner(embeddings, views.no_views(embeddings), truth, 3, "logistic", setting, 0, TASK, ())
     parts = trials(360)
     full = np.concatenate([learn(t.train, t.held) for t in parts])
     found = learning_curve(
