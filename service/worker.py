@@ -30,7 +30,7 @@ from service.context import load_backbone
 from service.settings import Settings
 
 log = logging.getLogger("espalier.worker")
-WORKFLOWS = "2"  # of our steps: raise it when their order or answers change, so that no job resumes into new code
+WORKFLOWS = "3"  # of our steps: raise it when their order or answers change, so that no job resumes into new code
 QUEUE = "finetune"
 POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks for waiting jobs: one is nearly free, see Changes
 QUEUE_POLL = 0.15  # seconds between DBOS's own, which cost the server a part of a core even when nothing waits
