@@ -7,7 +7,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import BackboneNotFound, NotReady
 from adapters.predict import Predictor
-from adapters.runtime import session
+from adapters.runtime import devices, session
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.live import LiveHeads
 from adapters.runtime.memory import EmbeddingMemory
@@ -46,7 +46,9 @@ class Context:
             pinned=_pinned(settings), meters=telemetry.METERS,
         )  # fmt: skip
         threads = settings.threads or session.cores()
-        loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads)
+        loaded = Backbones(
+            lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads, settings.engines
+        )
         memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
         predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
         live.start()
@@ -74,7 +76,7 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
 
 
 def _traffic(settings: Settings) -> Traffic:
-    cpu = session.resolve_device(settings.device) == "cpu"
+    cpu = devices.resolve(settings.device) == "cpu"  # raises DeviceError: who asked for a GPU learns it at once
     threads = settings.threads or (session.cores() if cpu else GPU_LANES)
     return Traffic(threads, settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
 

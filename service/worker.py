@@ -21,7 +21,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 from adapters import errors
 from adapters import finetune as pipeline
 from adapters.errors import Cancelled, EspalierError
-from adapters.runtime import session
+from adapters.runtime import devices, session
 from adapters.runtime.backbone import Backbones
 from adapters.store import database, jobs
 from adapters.store.artifacts import Artifacts
@@ -44,9 +44,12 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        devices.resolve(settings.device)  # raises DeviceError: who asked for a GPU learns it before the first job
         self.engine = database.connect(settings.database)
         self.artifacts = Artifacts(settings.artifacts)
-        backbones = Backbones(lambda digest: load_backbone(self.engine, self.artifacts, digest), settings.device)
+        backbones = Backbones(
+            lambda digest: load_backbone(self.engine, self.artifacts, digest), settings.device, engines=settings.engines
+        )
         lanes = settings.threads or session.cores()
         self.workshop = pipeline.Workshop(self.engine, self.artifacts, backbones, lanes, settings.max_pixels)
         self._handed: set[str] = set()
