@@ -50,7 +50,8 @@ class Context:
             lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads, settings.engines
         )
         memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
-        predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
+        traffic = Traffic(lanes(settings), settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
+        predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory)
         live.start()
         return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))
 
@@ -75,10 +76,10 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
     return backbone, artifacts.get(backbone.artifact)
 
 
-def _traffic(settings: Settings) -> Traffic:
-    cpu = devices.resolve(settings.device) == "cpu"  # raises DeviceError: who asked for a GPU learns it at once
-    threads = settings.threads or (session.cores() if cpu else GPU_LANES)
-    return Traffic(threads, settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
+def lanes(settings: Settings) -> int:
+    """Threads that decode. Raises DeviceError: who asked for a GPU that is not there learns it at the start."""
+    on_cpu = devices.resolve(settings.device) == "cpu"
+    return settings.threads or (session.cores() if on_cpu else GPU_LANES)
 
 
 def _pinned(settings: Settings) -> list[HeadRef]:
