@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from adapters.runtime import pinned
+from adapters.runtime import locked
 from adapters.types import Backbone, Device, Embeddings, Pixels
 
 
@@ -22,8 +22,8 @@ class _Buffers:
     def __init__(self, session: Any, backbone: Backbone, device: Device, size: int) -> None:
         side, on_gpu = backbone.preprocessing.size, device != "cpu"
         self._session = session
-        self._pixels = pinned.zeros((size, side, side, 3), np.uint8, locked=on_gpu)
-        self._embeddings = pinned.zeros((size, backbone.dimension), np.float32, locked=on_gpu)  # [size, D]
+        self._pixels = locked.zeros((size, side, side, 3), np.uint8, locked=on_gpu)
+        self._embeddings = locked.zeros((size, backbone.dimension), np.float32, locked=on_gpu)  # [size, D]
         self._answer = ort.OrtValue.ortvalue_from_numpy(self._embeddings)  # on the CPU it shares the array's memory
         self._on_gpu = _on_gpu(self._pixels) if on_gpu else None
         self._binding = session.io_binding()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.graphs import SIDE, TINY, tiny
 
-from adapters.runtime import pinned
+from adapters.runtime import locked
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.runtime.batcher import IN_FLIGHT, Batcher
 from adapters.runtime.binding import BoundPasses
@@ -100,21 +100,21 @@ def test_pages_that_cannot_be_locked_are_used_all_the_same(monkeypatch):
             self.forgot = True
 
     runtime = Runtime()
-    monkeypatch.setattr(pinned, "_cuda_runtime", lambda: runtime)
-    array = pinned.zeros((3, 5), np.float32, locked=True)
+    monkeypatch.setattr(locked, "_cuda_runtime", lambda: runtime)
+    array = locked.zeros((3, 5), np.float32, locked=True)
     array[1] = 7
     assert array.sum() == 35 and array.dtype == np.float32 and array.ctypes.data % 4096 == 0
     assert runtime.forgot  # or the next kernel would be blamed
 
 
 def test_pages_are_locked_where_cuda_is(monkeypatch):
-    locked = []
+    calls = []
 
     class Runtime:
         def cudaHostRegister(self, address, size, flags):
-            locked.append((address.value, size.value, flags.value))
+            calls.append((address.value, size.value, flags.value))
             return 0
 
-    monkeypatch.setattr(pinned, "_cuda_runtime", Runtime)
-    array = pinned.zeros((2, 8, 8, 3), np.uint8, locked=True)
-    assert locked == [(array.ctypes.data, 384, 1)]
+    monkeypatch.setattr(locked, "_cuda_runtime", Runtime)
+    array = locked.zeros((2, 8, 8, 3), np.uint8, locked=True)
+    assert calls == [(array.ctypes.data, 384, 1)]

@@ -1,4 +1,4 @@
-"""Host memory that a GPU fetches from by itself.
+"""Host memory that a GPU fetches from by itself: page-locked, what CUDA calls pinned.
 
 Copies from ordinary memory go through a small buffer of the driver's first, since its pages may move; locked ones are
 read at the speed of the bus. ONNX Runtime's own allocator for such memory cannot be reached from Python in every
