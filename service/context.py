@@ -35,6 +35,7 @@ class Context:
     @classmethod
     def open(cls, settings: Settings) -> "Context":
         """Connect, migrate and begin to follow the database; backbones are warmed separately."""
+        decoding = lanes(settings)
         engine = database.connect(settings.database)
         database.migrate(engine)
         artifacts = Artifacts(settings.artifacts)
@@ -50,7 +51,7 @@ class Context:
             lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads, settings.engines
         )
         memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
-        traffic = Traffic(lanes(settings), settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
+        traffic = Traffic(decoding, settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
         predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory)
         live.start()
         return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))
