@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ class BackboneSession:
         self.backbone = backbone
         self.device, self._session = _open(backbone, graph, device, engines)
         self._wide: Any = self._session
-        self._passes = self.bound() if self.device != "cpu" else None
 
+    @cached_property
     def bound(self) -> BoundPasses:
-        """Passes with buffers of their own, as a GPU runs them; also on a CPU, to be compared with `run`."""
+        """Passes with buffers that are there already, as a GPU runs them; on a CPU to be compared with `plain`."""
         return BoundPasses(self._session, self.backbone, self.device, GPU_BATCHES, IN_FLIGHT)
 
     def widen(self, graph: bytes, threads: int) -> None:
@@ -53,12 +54,12 @@ class BackboneSession:
 
         `alone`: no other image wants the cores. It changes no bit of the answer.
         """
-        if self._passes is not None:
-            return self._passes.embed(pixels)
-        return self.plain(np.asarray(pixels), alone)
+        if self.device == "cpu":
+            return self.plain(np.asarray(pixels), alone)
+        return self.bound.embed(pixels)
 
     def plain(self, pixels: Pixels, alone: bool = False) -> Embeddings:
-        """The same without padding and without buffers that are there already: what a CPU does."""
+        """The same without padding and without buffers of ours: what a CPU does."""
         chosen = self._wide if alone else self._session
         outputs: list[Any] = chosen.run(["pooled"], {"pixels": pixels})
         return outputs[0]

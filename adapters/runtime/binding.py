@@ -24,20 +24,20 @@ class _Buffers:
         self._session = session
         self._pixels = locked.zeros((size, side, side, 3), np.uint8, locked=on_gpu)
         self._embeddings = locked.zeros((size, backbone.dimension), np.float32, locked=on_gpu)  # [size, D]
-        self._answer = ort.OrtValue.ortvalue_from_numpy(self._embeddings)  # on the CPU it shares the array's memory
-        self._on_gpu = _on_gpu(self._pixels) if on_gpu else None
+        self._answer = ort.OrtValue.ortvalue_from_numpy(self._embeddings)  # shares the array's memory
+        self._on_gpu = on_gpu
+        self._given = _on_gpu(self._pixels) if on_gpu else ort.OrtValue.ortvalue_from_numpy(self._pixels)
         self._binding = session.io_binding()
-        given = self._on_gpu or ort.OrtValue.ortvalue_from_numpy(self._pixels)
-        self._binding.bind_ortvalue_input("pixels", given)
+        self._binding.bind_ortvalue_input("pixels", self._given)
         self._binding.bind_ortvalue_output("pooled", self._answer)
 
     def embed(self, pixels: Sequence[Pixels] | Pixels) -> Embeddings:
         """N of uint8 [S, S, 3] → f32 [N, D], N ≤ size. Rows beyond N are of an earlier pass, and nobody reads them."""
         count = len(pixels)
         np.stack(list(pixels), out=self._pixels[:count])
-        if self._on_gpu is not None:
-            # Not a new binding: that would allocate and copy as `run` does. This returns when the copy is complete.
-            self._on_gpu.update_inplace(self._pixels)
+        if self._on_gpu:
+            # Not bound anew: that would allocate each time, as `run` does. This returns when the copy is complete.
+            self._given.update_inplace(self._pixels)
         self._session.run_with_iobinding(self._binding)  # returns when embeddings are back on the host
         return self._embeddings[:count].copy()  # the next pass writes over them
 

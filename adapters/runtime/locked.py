@@ -18,12 +18,13 @@ import numpy as np
 log = logging.getLogger("espalier.device")
 LIBRARIES = ("libcudart.so.13", "libcudart.so.12")
 PORTABLE = 1  # cudaHostRegisterPortable: locked for every thread and context
+_kept: list[Any] = []  # arrays: CUDA would copy from the old pages of one that was let go, whatever lies there then
 
 
 def zeros(shape: Sequence[int], kind: type[np.generic], *, locked: bool) -> Any:
     """An array of zeros in pages of its own, locked if asked for and possible; else copies from it are slower.
 
-    For buffers that live as long as the process: pages are not unlocked again.
+    For buffers that live as long as the process: what is locked stays so, and is never let go.
     """
     pages = mmap.mmap(-1, max(1, math.prod(shape) * np.dtype(kind).itemsize))
     array = np.frombuffer(pages, kind, math.prod(shape)).reshape(shape)
@@ -38,6 +39,7 @@ def _lock(array: Any) -> bool:
         return False
     address = ctypes.c_void_p(array.ctypes.data)
     if runtime.cudaHostRegister(address, ctypes.c_size_t(array.nbytes), ctypes.c_uint(PORTABLE)) == 0:
+        _kept.append(array)
         return True
     runtime.cudaGetLastError()  # forget it, or onnxruntime takes it for the outcome of its next kernel
     return False

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime as ort
 
 from adapters import tasks
+from adapters.errors import DeviceError
 from adapters.modalities import image
 from adapters.runtime import devices
 from adapters.runtime.backbone import BackboneSession
@@ -52,7 +53,7 @@ def _agreement(scene: Scene, findings: Findings) -> dict[str, Any]:
     wanted = np.concatenate([scene.session("fp32", "cpu").plain(p[None]) for p in pictures])
     found = {
         "fp32_with_cpu": _least(full.embed(pictures), wanted),
-        "bound_with_run": _least(full.bound().embed(pictures[:64]), full.plain(pictures[:64])),
+        "bound_with_run": _least(full.bound.embed(pictures[:64]), full.plain(pictures[:64])),
         "fp16_with_fp32": _least(half.embed(pictures), full.embed(pictures)),
     }
     same = _decides_alike(full.embed(pictures), half.embed(pictures), labels)
@@ -84,7 +85,7 @@ def _tensorrt(scene: Scene, findings: Findings) -> dict[str, Any]:
 def _on_tensorrt(scene: Scene, precision: str) -> BackboneSession:
     try:
         return scene.session(precision, "tensorrt")
-    except devices.DeviceError as error:  # onnxruntime lists it wherever it was built with it, library or not
+    except DeviceError as error:  # onnxruntime lists it wherever it was built with it, library or not
         raise LeftOut(error.message) from error
 
 

@@ -101,7 +101,7 @@ def test_golden_vectors_tell_preprocessing_apart(session):
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_passes_with_buffers_answer_as_a_run_does(session, count):
     """As on a GPU, bit for bit: from two threads at a time, each with images of its own."""
-    bound = session.bound()
+    bound = session.bound
     photos = np.stack([image.decode(data, session.backbone.preprocessing) for data in pictures().values()] * 2)
     batches = [photos[:count], photos[::-1][:count]]
     with ThreadPoolExecutor(2) as pool:

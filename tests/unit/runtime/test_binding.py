@@ -25,23 +25,23 @@ def session() -> BackboneSession:
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 31, 33, 63, 64, 65, 200])
 def test_padded_passes_answer_as_runs_do(session, count):
     pixels = pictures(count)
-    np.testing.assert_array_equal(session.bound().embed(pixels), session.plain(pixels))
+    np.testing.assert_array_equal(session.bound.embed(pixels), session.plain(pixels))
 
 
 def test_images_may_come_one_by_one(session):
     pixels = pictures(5)
-    np.testing.assert_array_equal(session.bound().embed(list(pixels)), session.bound().embed(pixels))
+    np.testing.assert_array_equal(session.bound.embed(list(pixels)), session.bound.embed(pixels))
 
 
 def test_what_an_earlier_pass_left_behind_is_not_seen(session):
-    bound = session.bound()
+    bound = session.bound
     bound.embed(pictures(8, seed=1))
     few = pictures(5, seed=2)
     np.testing.assert_array_equal(bound.embed(few), session.plain(few))
 
 
 def test_an_answer_outlives_the_passes_that_follow(session):
-    bound = session.bound()
+    bound = session.bound
     first = bound.embed(pictures(4, seed=1))
     kept = first.copy()
     for seed in range(2, 6):
@@ -52,7 +52,7 @@ def test_an_answer_outlives_the_passes_that_follow(session):
 @pytest.mark.parametrize("threads", [2, 5], ids=["as many as passes in flight", "more"])
 def test_passes_at_one_time_do_not_mix(session, threads):
     """Each thread has pictures of its own, and every size at a time."""
-    bound, together = session.bound(), threading.Barrier(threads)
+    bound, together = session.bound, threading.Barrier(threads)
 
     def work(number: int) -> None:
         for turn, size in enumerate(GPU_BATCHES * 3):
@@ -76,7 +76,7 @@ def test_a_batcher_fills_bound_passes(session):
     """As on a GPU: many ask, few passes answer."""
 
     class Device:
-        backbone, max_batch, passes = TINY, GPU_BATCHES[-1], session.bound()
+        backbone, max_batch, passes = TINY, GPU_BATCHES[-1], session.bound
 
         def embed(self, pixels, alone=False):
             return self.passes.embed(pixels)
@@ -118,3 +118,4 @@ def test_pages_are_locked_where_cuda_is(monkeypatch):
     monkeypatch.setattr(locked, "_cuda_runtime", Runtime)
     array = locked.zeros((2, 8, 8, 3), np.uint8, locked=True)
     assert calls == [(array.ctypes.data, 384, 1)]
+    assert locked._kept.pop() is array  # as long as CUDA knows it
