@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from adapters.runtime import devices
 from benchmarks import load, photos, record, server
 from benchmarks.gpu import teaching
 from benchmarks.gpu.findings import Findings
@@ -23,6 +24,7 @@ def run(scene: Scene, findings: Findings) -> None:
 
 
 def _service(scene: Scene, findings: Findings) -> dict[str, Any]:
+    devices.resolve(scene.device)  # raises at once where the service would refuse to start, which looks like waiting
     began = time.perf_counter()
     pictures = photos.distinct([data for data, _ in photos.crops(64)], 4 * max(scene.plan.connections))
     with server.serving_and_training(scene.home, ESPALIER_DEVICE=scene.device) as running:

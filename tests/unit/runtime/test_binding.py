@@ -1,13 +1,15 @@
 """Passes with IO binding answer as `run` does, bit for bit, and keep out of each other's buffers."""
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from support.graphs import SIDE, TINY, tiny
 
-from adapters.runtime import locked
+from adapters.runtime import binding, devices, locked
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.runtime.batcher import IN_FLIGHT, Batcher
 from adapters.runtime.binding import BoundPasses
@@ -87,6 +89,24 @@ def test_a_batcher_fills_bound_passes(session):
     batcher.close()
     np.testing.assert_array_equal(answers, session.plain(pixels))
     assert IN_FLIGHT == 2
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A GPU's whole path, with the CPU provider and the host's memory in its place."""
+    monkeypatch.setattr(devices, "_trouble", lambda: None)
+    monkeypatch.setitem(devices.PROVIDERS, "cuda", (devices.CPU,))
+    monkeypatch.setattr(devices, "computed_on_cpu", lambda session: Counter())
+    make = ort.OrtValue.ortvalue_from_shape_and_type
+    monkeypatch.setattr(binding, "_on_gpu", lambda pixels: make(pixels.shape, np.uint8))
+
+
+def test_a_gpu_pads_copies_and_answers_as_a_cpu_does(session, stand_in):
+    there = BackboneSession(TINY, tiny(), "cuda")
+    there.warm()
+    assert (there.device, there.max_batch) == ("cuda", GPU_BATCHES[-1])
+    for count in (1, 3, 64, 70):
+        np.testing.assert_array_equal(there.embed(pictures(count)), session.embed(pictures(count)))
 
 
 def test_pages_that_cannot_be_locked_are_used_all_the_same(monkeypatch):
