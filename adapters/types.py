@@ -17,7 +17,7 @@ Objective = Literal["softmax", "sigmoid", "squared"]  # what a fit makes small; 
 SplitName = Literal["train", "val", "test"]
 Mode = Literal["append", "replace"]
 Deploy = Literal["auto", "manual", "always"]  # always: live where there is a live version, whatever the gate says
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]  # tensorrt: CUDA, with what TensorRT can compile through it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`adaptation`, `trust`, `cells`, `precision`, `views`), or answer a question about the design (`threads`). `--quick`
-tries one out: tiny settings, nothing recorded.
+(`adaptation`, `trust`, `cells`, `precision`, `views`), need a GPU (`gpu`), or answer a question about the design
+(`threads`, `grouping`). `--quick` tries one out: tiny settings, nothing recorded.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from benchmarks import (
     decode,
     finetuning,
     footprint,
+    grouping,
     heads,
     matrix,
     overload,
@@ -29,6 +30,7 @@ from benchmarks import (
     trust,
     views,
 )
+from benchmarks.gpu import measure as gpu
 from benchmarks.peers import measure as peers
 
 ALL: dict[str, Any] = {
@@ -36,6 +38,7 @@ ALL: dict[str, Any] = {
 }  # fmt: skip
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
+    "grouping": grouping, "gpu": gpu,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "cells": cells, "precision": precision, "threads": threads, "trust": trust,

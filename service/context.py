@@ -7,7 +7,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import BackboneNotFound, NotReady
 from adapters.predict import Predictor
-from adapters.runtime import session
+from adapters.runtime import devices, session
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.live import LiveHeads
 from adapters.runtime.memory import EmbeddingMemory
@@ -36,6 +36,7 @@ class Context:
     @classmethod
     def open(cls, settings: Settings) -> "Context":
         """Connect, migrate and begin to follow the database; backbones are warmed separately."""
+        decoding = lanes(settings)
         engine = database.connect(settings.database)
         database.migrate(engine)
         artifacts = Artifacts(settings.artifacts)
@@ -47,13 +48,17 @@ class Context:
             pinned=_pinned(settings), meters=telemetry.METERS,
         )  # fmt: skip
         threads = settings.threads or session.cores()
-        loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads)
+        loaded = Backbones(
+            lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads, settings.engines
+        )
         memory = EmbeddingMemory(
             settings.embedding_cache_bytes,
             telemetry.METERS,
             lambda digest, sha: EmbeddingCache(engine, digest).find(sha),
         )
-        predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
+        bounds = (settings.max_waiting, settings.max_waiting_bytes, settings.max_waiting_seconds)
+        traffic = Traffic(decoding, *bounds, telemetry.METERS)
+        predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory)
         live.start()
         return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))
 
@@ -78,11 +83,10 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
     return backbone, artifacts.get(backbone.artifact)
 
 
-def _traffic(settings: Settings) -> Traffic:
-    cpu = session.resolve_device(settings.device) == "cpu"
-    threads = settings.threads or (session.cores() if cpu else GPU_LANES)
-    bounds = (settings.max_waiting, settings.max_waiting_bytes, settings.max_waiting_seconds)
-    return Traffic(threads, *bounds, telemetry.METERS)
+def lanes(settings: Settings) -> int:
+    """Threads that decode. Raises DeviceError: who asked for a GPU that is not there learns it at the start."""
+    on_cpu = devices.resolve(settings.device) == "cpu"
+    return settings.threads or (session.cores() if on_cpu else GPU_LANES)
 
 
 def _pinned(settings: Settings) -> list[HeadRef]:

@@ -7,7 +7,7 @@ processors must agree, and an installation that has backbones already stays with
 from sqlalchemy.engine import Engine
 
 from adapters.backbones.cards import embedded, variant_name
-from adapters.runtime import processor, session
+from adapters.runtime import devices, processor
 from adapters.store import backbones, capabilities
 from service.settings import Settings
 
@@ -41,5 +41,5 @@ def decided(engine: Engine) -> str | None:
 def _suits_int8(settings: Settings, engine: Engine) -> bool:
     """A new installation, the backbone that we have measured, and a processor for which int8 is made."""
     measured = settings.default_backbone in embedded()
-    on_cpu = session.resolve_device(settings.device) == "cpu"
+    on_cpu = devices.resolve(settings.device) == "cpu"
     return measured and on_cpu and processor.fast_int8() and not backbones.list_all(engine)

@@ -36,8 +36,10 @@ class Settings(BaseSettings):
         "fp32",
         description="Of the default backbone; auto: int8 in a new installation whose CPU has VNNI or the like.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where backbones run; cuda refuses to start without a GPU."
+    device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+        "auto",
+        description="Where backbones run; auto: on a GPU if one answers and runs all of a backbone; cuda and tensorrt: "
+        "so, or not at all.",
     )
     threads: int = Field(
         0,
@@ -97,6 +99,11 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """The artifact store in force."""
         return self.artifacts_url or str(self.home.absolute() / "artifacts")
+
+    @cached_property
+    def engines(self) -> Path:
+        """Where TensorRT keeps the engines that it builds for this machine's GPU."""
+        return self.home.absolute() / "engines"
 
     @cached_property
     def jobs_database(self) -> str:

@@ -1,27 +1,38 @@
 """A backbone that answers: uint8 pixels in, embeddings out."""
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adapters.runtime import session
+from adapters.errors import DeviceError
+from adapters.runtime import devices, session
+from adapters.runtime.batcher import IN_FLIGHT
+from adapters.runtime.binding import BoundPasses
 from adapters.types import Backbone, Device, Embeddings, Floats, Pixels
 
+log = logging.getLogger("espalier.device")
 # A GPU run costs about the same for 1 as for 8 images, and cuDNN tunes anew for every batch size it meets:
 # pad to a few sizes.
 GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class BackboneSession:
-    """One loaded backbone, shared by all threads."""
+    """One loaded backbone, shared by all threads. `engines`: the folder where TensorRT keeps what it has built."""
 
-    def __init__(self, backbone: Backbone, graph: bytes, device: Device = "cpu") -> None:
+    def __init__(self, backbone: Backbone, graph: bytes, device: Device = "cpu", engines: Path | None = None) -> None:
         self.backbone = backbone
-        self.device = session.resolve_device(device)
-        self._session: Any = session.create(graph, self.device)
+        self.device, self._session = _open(backbone, graph, device, engines)
         self._wide: Any = self._session
+
+    @cached_property
+    def bound(self) -> BoundPasses:
+        """Passes with buffers that are there already, as a GPU runs them; on a CPU to be compared with `plain`."""
+        return BoundPasses(self._session, self.backbone, self.device, GPU_BATCHES, IN_FLIGHT)
 
     def widen(self, graph: bytes, threads: int) -> None:
         """Give an image that is alone so many cores: on 2, 12 ms instead of 17, for 30 MB (`benchmarks threads`).
@@ -38,12 +49,20 @@ class BackboneSession:
         """Images a pass: batching buys nothing on a CPU and everything on a GPU."""
         return 1 if self.device == "cpu" else GPU_BATCHES[-1]
 
-    def embed(self, pixels: Pixels, alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3] → f32 [N, D]; `alone`: no other image wants the cores. It changes no bit of the answer."""
-        count = len(pixels)
+    def embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
+        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, D]. On a GPU they are padded to one of a few batch sizes.
+
+        `alone`: no other image wants the cores. It changes no bit of the answer.
+        """
+        if self.device == "cpu":
+            return self.plain(np.asarray(pixels), alone)
+        return self.bound.embed(pixels)
+
+    def plain(self, pixels: Pixels, alone: bool = False) -> Embeddings:
+        """The same without padding and without buffers of ours: what a CPU does."""
         chosen = self._wide if alone else self._session
-        outputs: list[Any] = chosen.run(["pooled"], {"pixels": self._padded(pixels)})
-        return outputs[0][:count]
+        outputs: list[Any] = chosen.run(["pooled"], {"pixels": pixels})
+        return outputs[0]
 
     def features(self, pixels: Pixels) -> tuple[Embeddings, Floats]:
         """uint8 [N, S, S, 3] → pooled f32 [N, D], features f32 [N, C, h, w]."""
@@ -59,18 +78,35 @@ class BackboneSession:
         side = self.backbone.preprocessing.size
         return np.zeros((count, side, side, 3), np.uint8)
 
-    def _padded(self, pixels: Pixels) -> Pixels:
-        if self.device == "cpu":
-            return pixels
-        size = next((s for s in GPU_BATCHES if s >= len(pixels)), len(pixels))
-        return np.concatenate([pixels, np.zeros((size - len(pixels), *pixels.shape[1:]), np.uint8)])
+
+def _open(backbone: Backbone, graph: bytes, device: Device, folder: Path | None) -> tuple[Device, Any]:
+    """The device that a backbone really gets, and its session.
+
+    `auto` never runs one half and half: with int8 on CUDA that took 232 ms instead of 12 (onnxruntime #10267). What a
+    GPU does not run whole gets the CPU. Who names a device is told instead. Raises DeviceError.
+    """
+    chosen = devices.resolve(device)
+    engines = devices.engine_options(backbone, GPU_BATCHES[-1], folder) if chosen == "tensorrt" else None
+    try:
+        return chosen, session.create(graph, chosen, engines=engines)
+    except DeviceError as error:
+        if device != "auto":
+            raise
+        log.warning("the backbone %s runs on the CPU: %s", backbone.name, error.message)
+        return "cpu", session.create(graph, "cpu")
 
 
 class Backbones:
     """Backbones by digest, loaded when first needed and kept. An image that is alone gets `threads`, a moment later."""
 
-    def __init__(self, load: Callable[[str], tuple[Backbone, bytes]], device: Device = "cpu", threads: int = 1) -> None:
-        self._load, self._device, self._threads = load, device, threads
+    def __init__(
+        self,
+        load: Callable[[str], tuple[Backbone, bytes]],
+        device: Device = "cpu",
+        threads: int = 1,
+        engines: Path | None = None,
+    ) -> None:
+        self._load, self._device, self._threads, self._engines = load, device, threads, engines
         self._sessions: dict[str, BackboneSession] = {}
         self._lock = threading.Lock()
 
@@ -82,7 +118,7 @@ class Backbones:
         with self._lock:  # one loader at a time: a graph of 100 MB is not loaded twice
             if digest not in self._sessions:
                 backbone, graph = self._load(digest)
-                loaded = BackboneSession(backbone, graph, self._device)
+                loaded = BackboneSession(backbone, graph, self._device, self._engines)
                 loaded.warm()
                 self._sessions[digest] = loaded
                 threading.Thread(target=loaded.widen, args=(graph, self._threads), name="widen", daemon=True).start()

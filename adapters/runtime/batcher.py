@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from adapters.runtime.lanes import clock
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.types import Backbone, Embeddings, Floats, Pixels
@@ -38,8 +36,8 @@ class Embeds(Protocol):
     def max_batch(self) -> int:
         """Images a pass; 1 where batching does not pay."""
 
-    def embed(self, pixels: Pixels, alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3] → f32 [N, D]; `alone`: no other image wants the device."""
+    def embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
+        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, D]; `alone`: no other image wants the device."""
 
 
 class Asker(Protocol):
@@ -183,15 +181,15 @@ class Batcher:
     def _settle(self, batch: Sequence[_Waiting]) -> Exception | None:
         """Give every image its embedding; what went wrong, if something did."""
         try:
-            embeddings = self._embed(np.stack([waiting.pixels for waiting in batch]))
+            embeddings = self._embed([waiting.pixels for waiting in batch])  # a GPU's buffers take them one by one
         except Exception as error:
             return error
         for waiting, embedding in zip(batch, embeddings, strict=True):
             waiting.asker.settle(embedding)
         return None
 
-    def _embed(self, pixels: Pixels, alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3] → f32 [N, D], measured."""
+    def _embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
+        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, D], measured."""
         began = clock()
         embeddings = self._session.embed(pixels, alone)
         self._meters.backbone_seconds(clock() - began)

@@ -1,6 +1,7 @@
 """A backbone that needs no graph: for tests, and for trying what happens around one."""
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -37,9 +38,9 @@ class FakeBackbone:
         """Until one more pass has begun."""
         self._entered.acquire()
 
-    def embed(self, pixels: Pixels, alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3] → f32 [N, 4]. Raises ValueError for what it was told to fail on."""
-        means = pixels.reshape(len(pixels), -1, 3).mean(axis=1, dtype=np.float32)  # [N, 3]
+    def embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
+        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, 4]. Raises ValueError for what it was told to fail on."""
+        means = np.asarray(pixels).reshape(len(pixels), -1, 3).mean(axis=1, dtype=np.float32)  # [N, 3]
         values = [round(float(red)) for red in means[:, 0]]
         self.passes.append(values)
         self.alone.append(alone)

@@ -8,15 +8,22 @@ from typing import Any
 import onnxruntime as ort
 
 from adapters.errors import DeviceError
+from adapters.runtime import devices
 from adapters.types import Device
 
 ort.set_default_logger_severity(3)  # errors only: warnings about shapes are not for operators
 
 
 def create(
-    graph: bytes | str, device: Device = "cpu", *, threads: int = 1, arena: bool = True, prepack: bool = True
+    graph: bytes | str,
+    device: Device = "cpu",
+    *,
+    threads: int = 1,
+    arena: bool = True,
+    prepack: bool = True,
+    engines: devices.Options | None = None,
 ) -> Any:
-    """A session over a graph (bytes or a path). Raises DeviceError when CUDA was asked for and is not really used.
+    """A session over a graph (bytes or a path). Raises DeviceError when a GPU was asked for and does not run all of it.
 
     One intra-op thread on purpose: on CPU two single-threaded runs beat one two-threaded run by 1.3–1.5×, so
     concurrency comes from running sessions side by side. `Run` releases the GIL.
@@ -28,10 +35,22 @@ def create(
     if not prepack:
         options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning steals a neighbour's core
-    providers = _providers(device)
-    session = ort.InferenceSession(graph, options, providers=providers)
-    if providers[0] != session.get_providers()[0]:
-        raise DeviceError(f"{providers[0]} was asked for, but the session runs on {session.get_providers()[0]}")
+    resolved = devices.resolve(device)
+    if resolved == "cpu":
+        return ort.InferenceSession(graph, options, providers=[devices.CPU])
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return _on_gpu(graph, options, resolved, engines)
+
+
+def _on_gpu(graph: bytes | str, options: Any, device: Device, engines: devices.Options | None) -> Any:
+    try:
+        # By default it prints that it falls back, and does; at a later run that fails, too.
+        session = ort.InferenceSession(
+            graph, options, providers=devices.providers(device, engines), enable_fallback=False
+        )
+    except Exception as error:  # onnxruntime's own kinds, and RuntimeError
+        raise DeviceError(f"{device} was asked for, but onnxruntime cannot run this graph there: {error}") from error
+    devices.check(session, device)
     return session
 
 
@@ -43,27 +62,6 @@ def simplified(graph: bytes) -> bytes:
         options.optimized_model_filepath = str(Path(folder) / "graph.onnx")
         ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return Path(options.optimized_model_filepath).read_bytes()
-
-
-def resolve_device(device: Device) -> Device:
-    """`auto` → "cuda" where this build of onnxruntime has it and a GPU answers, else "cpu"."""
-    if device != "auto":
-        return device
-    return "cuda" if "CUDAExecutionProvider" in ort.get_available_providers() and _gpu_answers() else "cpu"
-
-
-def _providers(device: Device) -> list[str]:
-    if resolve_device(device) == "cpu":
-        return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        raise DeviceError("CUDA was asked for, but this onnxruntime has no CUDA; install the `gpu` extra, not `cpu`")
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-
-def _gpu_answers() -> bool:
-    return Path("/dev/nvidia0").exists() or Path("/dev/nvidiactl").exists()
 
 
 def cores() -> int:

@@ -8,6 +8,7 @@ after a change that is meant to move them (which also makes all heads trained be
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,18 @@ def test_golden_vectors_tell_preprocessing_apart(session):
     moved = session.embed(np.clip(pixels.astype(int) + 3, 0, 255).astype(np.uint8)[None])[0]
     vector = embed(session, photo)
     assert np.abs(moved - vector).max() > TOLERANCE * np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_passes_with_buffers_answer_as_a_run_does(session, count):
+    """As on a GPU, bit for bit: from two threads at a time, each with images of its own."""
+    bound = session.bound
+    photos = np.stack([image.decode(data, session.backbone.preprocessing) for data in pictures().values()] * 2)
+    batches = [photos[:count], photos[::-1][:count]]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(bound.embed, batches))
+    for pixels, answered in zip(batches, answers, strict=True):
+        np.testing.assert_array_equal(answered, session.plain(pixels))
 
 
 def test_a_batch_embeds_as_its_images_do(session):

@@ -1,9 +1,12 @@
 """Every benchmark that runs by name runs, with tiny settings, and has a figure for each of its limits."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.services import ROOT
 
 from benchmarks import beside, heads, matrix, overload, swaps
 from benchmarks.peers import measure as peers
@@ -36,3 +39,15 @@ def test_peers_answer_as_espalier_does():
     """Those whose packages Espalier has anyway; `measure` compares their probabilities."""
     results = peers.main(quick=True, names=("fastapi_onnx", "fastapi_onnx_shared"))
     assert set(results["limits"]) <= set(figures(results))
+
+
+@pytest.mark.slow
+def test_what_needs_a_gpu_runs_without_one():
+    """Every step but those of CUDA's own, so that a borrowed GPU is not spent on typing errors."""
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.endswith("all checks passed\n"), done.stdout + done.stderr
+    left_out = [line.split(":")[0].strip() for line in done.stdout.splitlines() if ": left out: " in line]
+    assert left_out == [
+        "placement", "tensorrt", "option exhaustive", "option channels_last", "option tf32", "torch compiled, fp16",
+    ]  # fmt: skip

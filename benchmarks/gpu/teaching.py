@@ -1,0 +1,86 @@
+"""What a training worker does with a GPU: embed photos, and race."""
+
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from adapters import tasks
+from adapters.modalities import image
+from adapters.store.embeddings import EmbeddingCache
+from adapters.training import programs
+from adapters.training.embed import Embedder
+from adapters.training.race import race
+from adapters.training.split import split
+from adapters.types import Embeddings, Example, Indices
+from benchmarks import photos, record
+from benchmarks.gpu.findings import Findings
+from benchmarks.gpu.scene import PRECISIONS, Scene
+
+MAX_RACE = 0.5  # seconds, 10,000 examples of 100 classes
+DIMENSION = 1280
+
+
+def run(scene: Scene, findings: Findings) -> None:
+    """Embedding rates and the race."""
+    for precision in PRECISIONS:
+        findings.attempt(f"embedding {precision}", lambda p=precision: _embedding(scene, p))
+    findings.attempt("race", lambda: _races(scene))
+
+
+def _embedding(scene: Scene, precision: str) -> dict[str, Any]:
+    """Photos a second from the store through decoder and backbone into the cache, and through the decoder alone."""
+    made = [data for data, _ in photos.crops(min(128, scene.plan.photos))]
+    pictures = photos.distinct(made, scene.plan.photos)
+    shape = scene.backbones[precision].preprocessing
+    began = time.perf_counter()
+    with ThreadPoolExecutor(scene.lanes) as pool:
+        list(pool.map(lambda data: image.decode(data, shape), pictures))
+    decoding = len(pictures) / (time.perf_counter() - began)
+    return {
+        "decoded_per_second": record.spread([decoding]),
+        "embedded_per_second": record.spread([_embedded_a_second(scene, precision, pictures)]),
+    }
+
+
+def _embedded_a_second(scene: Scene, precision: str, pictures: list[bytes]) -> float:
+    for data in pictures:
+        scene.artifacts.put(data)
+    examples = [Example(hashlib.sha256(data).hexdigest(), "x", f"{n}.jpg") for n, data in enumerate(pictures)]
+    cache = EmbeddingCache(scene.engine, scene.backbones[precision].digest)
+    embedder = Embedder(scene.session(precision), scene.artifacts, cache, scene.lanes, image.MAX_PIXELS)
+    began = time.perf_counter()
+    found = embedder.embed(examples, lambda done, total: None)
+    assert found["new"] == len(pictures), found
+    return len(pictures) / (time.perf_counter() - began)
+
+
+def _races(scene: Scene) -> dict[str, Any]:
+    times = [race_seconds(scene.plan.examples, scene.plan.classes) for _ in range(scene.plan.repetitions + 1)]
+    return {"seconds": record.spread(times[1:])}  # the first warms up
+
+
+def race_seconds(examples: int, classes: int) -> float:
+    """Seconds of a whole race on random embeddings, on torch's own choice of device."""
+    import torch
+
+    embeddings, targets = _data(examples, classes)
+    nothing: list[Any] = [None] * examples
+    parts = split(targets, np.arange(examples), nothing, nothing, 0)
+    names = [str(k) for k in range(classes)]
+    task = tasks.get("classification")
+    began = time.perf_counter()
+    race(embeddings, targets, names, parts, task, "auto", {}, 0, lambda _: None, lambda: None)
+    if programs.device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _data(examples: int, classes: int) -> tuple[Embeddings, Indices]:
+    """Embeddings f32 [N, D] of classes that overlap, and their numbers i64 [N]."""
+    generator = np.random.default_rng(0)
+    targets = np.arange(examples) % classes
+    centres = generator.normal(size=(classes, DIMENSION))
+    return np.abs(centres[targets] + 2 * generator.normal(size=(examples, DIMENSION))).astype(np.float32), targets

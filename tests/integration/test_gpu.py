@@ -1,0 +1,76 @@
+"""With a GPU: backbones run there whole, answer as they do elsewhere, and are refused where they do not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.graphs import TINY, tiny
+
+from adapters.backbones.cards import DEFAULT
+from adapters.errors import DeviceError
+from adapters.runtime import devices, session
+from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
+from adapters.store import backbones, database
+from adapters.store.artifacts import Artifacts
+from adapters.training.precisions import fp16
+from adapters.types import Backbone
+
+TROUBLE = devices._trouble()
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(TROUBLE is not None, reason=str(TROUBLE))]
+PIXELS = np.random.default_rng(0).integers(0, 256, (GPU_BATCHES[-1], 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def embedded(prepared: Path) -> tuple[Backbone, bytes]:
+    """The embedded backbone as `espalier init` built it."""
+    engine = database.connect(f"sqlite:///{prepared / 'espalier.sqlite'}")
+    backbone = backbones.find(engine, DEFAULT)
+    engine.dispose()
+    return backbone, Artifacts(str(prepared / "artifacts")).get(backbone.artifact)
+
+
+@pytest.fixture(scope="module")
+def on_gpu(embedded) -> BackboneSession:
+    return BackboneSession(*embedded, "cuda")
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+def test_auto_takes_the_gpu(embedded):
+    assert BackboneSession(*embedded, "auto").device == "cuda"
+
+
+def test_every_node_runs_there(on_gpu):
+    assert on_gpu._session.get_providers()[0] == devices.CUDA
+    assert not devices.computed_on_cpu(on_gpu._session)
+
+
+@pytest.mark.parametrize("count", [*GPU_BATCHES, 3, 33])
+def test_passes_with_buffers_answer_as_runs_do(on_gpu, count):
+    plain = on_gpu.plain(PIXELS[:count])
+    np.testing.assert_allclose(on_gpu.embed(PIXELS[:count]), plain, atol=1e-3 * np.abs(plain).max())
+
+
+def test_it_answers_as_the_cpu_does(on_gpu, embedded):
+    assert cosines(on_gpu.embed(PIXELS[:8]), BackboneSession(*embedded).plain(PIXELS[:8])).min() > 0.99999
+
+
+def test_fp16_answers_nearly_as_fp32_does(on_gpu, embedded):
+    backbone, graph = embedded
+    half = BackboneSession(backbone, fp16.convert(graph, PIXELS[:0]), "cuda")
+    assert cosines(half.embed(PIXELS), on_gpu.embed(PIXELS)).min() > fp16.LEAST_WORST
+
+
+def test_a_graph_that_a_gpu_does_not_run_whole_is_refused():
+    with pytest.raises(DeviceError, match="1 Binarizer"):
+        session.create(tiny(stray=True), "cuda")
+
+
+def test_auto_runs_such_a_graph_on_the_cpu():
+    assert BackboneSession(TINY, tiny(stray=True), "auto").device == "cpu"
+
+
+def test_a_graph_that_reads_shapes_is_not():
+    assert BackboneSession(TINY, tiny(), "cuda").device == "cuda"
