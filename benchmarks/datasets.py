@@ -19,7 +19,7 @@ from PIL import Image
 
 from adapters.backbones.cards import DEFAULT, embedded_card
 from adapters.modalities import image
-from adapters.runtime import session
+from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import database
 from adapters.store.artifacts import Artifacts
@@ -148,7 +148,7 @@ def session_of(precision: str) -> BackboneSession:
 
 def _embedded(labeled: list[Photo], precision: str) -> dict[str, np.ndarray]:
     loaded = session_of(precision)
-    with ThreadPoolExecutor(session.cores()) as pool:
+    with ThreadPoolExecutor(processor.cores()) as pool:
         found = list(pool.map(lambda photo: _one(loaded, photo.data), labeled))
     embeddings, prints = (np.stack(part) for part in zip(*found, strict=True))
     _, targets = np.unique([photo.label for photo in labeled], return_inverse=True)

@@ -1,15 +1,17 @@
 """What a serving process holds, built once from Settings and handed to every route."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
 from adapters.errors import BackboneNotFound, NotReady
 from adapters.predict import Predictor
-from adapters.runtime import session
+from adapters.runtime import processor, session
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.live import LiveHeads
+from adapters.runtime.mapped import MappedGraphs
 from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
 from adapters.store import backbones, database
@@ -45,8 +47,8 @@ class Context:
             engine, artifacts, max_bytes=settings.head_cache_bytes, poll=settings.poll_seconds,
             pinned=_pinned(settings), meters=telemetry.METERS,
         )  # fmt: skip
-        threads = settings.threads or session.cores()
-        loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads)
+        threads = settings.threads or processor.cores()
+        loaded = Backbones(backbone_loader(settings, engine, artifacts), settings.device, threads)
         memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
         predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
         live.start()
@@ -67,6 +69,22 @@ class Context:
         self.engine.dispose()
 
 
+def backbone_loader(
+    settings: Settings, engine: Engine, artifacts: Artifacts
+) -> Callable[[str], tuple[Backbone, bytes | str]]:
+    """What loads a backbone by its digest: on a CPU from files that all processes of this machine map."""
+    if session.resolve_device(settings.device) != "cpu":
+        return lambda digest: load_backbone(engine, artifacts, digest)
+    graphs = MappedGraphs(settings.home.absolute() / "mapped")
+
+    def load(digest: str) -> tuple[Backbone, bytes | str]:
+        backbone = backbones.find_digest(engine, digest)
+        side = backbone.preprocessing.size
+        return backbone, graphs.graph(digest, side, lambda: artifacts.get(backbone.artifact))
+
+    return load
+
+
 def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Backbone, bytes]:
     """The facts and the graph of a backbone. Raises BackboneNotFound, CorruptArtifact."""
     backbone = backbones.find_digest(engine, digest)
@@ -75,7 +93,7 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
 
 def _traffic(settings: Settings) -> Traffic:
     cpu = session.resolve_device(settings.device) == "cpu"
-    threads = settings.threads or (session.cores() if cpu else GPU_LANES)
+    threads = settings.threads or (processor.cores() if cpu else GPU_LANES)
     return Traffic(threads, settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
 
 

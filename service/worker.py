@@ -21,12 +21,12 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 from adapters import errors
 from adapters import finetune as pipeline
 from adapters.errors import Cancelled, EspalierError
-from adapters.runtime import session
+from adapters.runtime import processor
 from adapters.runtime.backbone import Backbones
 from adapters.store import database, jobs
 from adapters.store.artifacts import Artifacts
 from service import setup, telemetry
-from service.context import load_backbone
+from service.context import backbone_loader
 from service.settings import Settings
 
 log = logging.getLogger("espalier.worker")
@@ -46,8 +46,8 @@ class Worker:
         self.settings = settings
         self.engine = database.connect(settings.database)
         self.artifacts = Artifacts(settings.artifacts)
-        backbones = Backbones(lambda digest: load_backbone(self.engine, self.artifacts, digest), settings.device)
-        lanes = settings.threads or session.cores()
+        backbones = Backbones(backbone_loader(settings, self.engine, self.artifacts), settings.device)
+        lanes = settings.threads or processor.cores()
         self.workshop = pipeline.Workshop(self.engine, self.artifacts, backbones, lanes, settings.max_pixels)
         self._handed: set[str] = set()
         self._running: set[str] = set()  # jobs, handed over or resumed

@@ -17,14 +17,14 @@ GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 class BackboneSession:
     """One loaded backbone, shared by all threads."""
 
-    def __init__(self, backbone: Backbone, graph: bytes, device: Device = "cpu") -> None:
+    def __init__(self, backbone: Backbone, graph: bytes | str, device: Device = "cpu") -> None:
         self.backbone = backbone
         self.device = session.resolve_device(device)
         self._session: Any = session.create(graph, self.device)
         self._wide: Any = self._session
 
-    def widen(self, graph: bytes, threads: int) -> None:
-        """Give an image that is alone so many cores: on 2, 12 ms instead of 17, for 30 MB (`benchmarks threads`).
+    def widen(self, graph: bytes | str, threads: int) -> None:
+        """Give an image that is alone so many cores: on 2, 12 ms instead of 17, for 16 MiB (`benchmarks threads`).
 
         To be called from a thread of its own: it takes as long as loading did, and nobody need wait for it.
         """
@@ -69,7 +69,9 @@ class BackboneSession:
 class Backbones:
     """Backbones by digest, loaded when first needed and kept. An image that is alone gets `threads`, a moment later."""
 
-    def __init__(self, load: Callable[[str], tuple[Backbone, bytes]], device: Device = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, load: Callable[[str], tuple[Backbone, bytes | str]], device: Device = "cpu", threads: int = 1
+    ) -> None:
         self._load, self._device, self._threads = load, device, threads
         self._sessions: dict[str, BackboneSession] = {}
         self._lock = threading.Lock()
