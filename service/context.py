@@ -18,10 +18,12 @@ from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
 from adapters.types import Backbone, HeadRef
 from service import bundles, default_backbone, forms, telemetry
+from service.processes import Place
 from service.settings import Settings
 
 log = logging.getLogger("espalier.service")
 GPU_LANES = 32  # threads that decode for one GPU
+ALONE = Place()
 
 
 @dataclass(slots=True)
@@ -35,8 +37,11 @@ class Context:
     default_backbone: str  # name
 
     @classmethod
-    def open(cls, settings: Settings) -> "Context":
-        """Connect, migrate and begin to follow the database; backbones are warmed separately."""
+    def open(cls, settings: Settings, place: Place = ALONE) -> "Context":
+        """Connect, migrate and begin to follow the database; backbones are warmed separately.
+
+        What is bounded is bounded for all processes behind the port, so each gets its part.
+        """
         engine = database.connect(settings.database)
         database.migrate(engine)
         artifacts = Artifacts(settings.artifacts)
@@ -44,13 +49,13 @@ class Context:
         if settings.backbone_bundle:
             bundles.register(settings.backbone_bundle, engine, artifacts)
         live = LiveHeads(
-            engine, artifacts, max_bytes=settings.head_cache_bytes, poll=settings.poll_seconds,
+            engine, artifacts, max_bytes=place.part(settings.head_cache_bytes), poll=settings.poll_seconds,
             pinned=_pinned(settings), meters=telemetry.METERS,
         )  # fmt: skip
-        threads = settings.threads or processor.cores()
+        threads = place.part(settings.threads or processor.cores())
         loaded = Backbones(backbone_loader(settings, engine, artifacts), settings.device, threads)
-        memory = EmbeddingMemory(settings.embedding_cache_bytes, telemetry.METERS)
-        predictor = Predictor(live, loaded, _traffic(settings), settings.max_pixels, memory)
+        memory = EmbeddingMemory(place.part(settings.embedding_cache_bytes), telemetry.METERS)
+        predictor = Predictor(live, loaded, _traffic(settings, place), settings.max_pixels, memory)
         live.start()
         return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))
 
@@ -91,10 +96,11 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
     return backbone, artifacts.get(backbone.artifact)
 
 
-def _traffic(settings: Settings) -> Traffic:
+def _traffic(settings: Settings, place: Place) -> Traffic:
     cpu = session.resolve_device(settings.device) == "cpu"
     threads = settings.threads or (processor.cores() if cpu else GPU_LANES)
-    return Traffic(threads, settings.max_waiting, settings.max_waiting_bytes, telemetry.METERS)
+    images, size = place.part(settings.max_waiting), place.part(settings.max_waiting_bytes)
+    return Traffic(place.part(threads), images, size, telemetry.METERS)
 
 
 def _pinned(settings: Settings) -> list[HeadRef]:

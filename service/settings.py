@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where backbones run; cuda refuses to start without a GPU."
     )
+    # What counts them, for BentoML's arbiter too, is service/processes.py.
+    servers: int = Field(
+        0, ge=0, description="Serving processes behind the one port; 0: one for each 8 cores begun, one on a GPU."
+    )
     threads: int = Field(
         0,
         ge=0,
