@@ -14,7 +14,7 @@ from pathlib import Path
 
 from adapters.runtime import processor
 
-CORES = 8  # that one process keeps busy: Python takes ≈ 1 ms a request, so 1,000 images/s, and a core does 100 to 200
+CORES = 8  # that one process keeps busy: Python takes 1 to 2 ms a request, a core does 100 to 200 images a second
 SERVERS, DEVICE = "ESPALIER_SERVERS", "ESPALIER_DEVICE"
 DEVICES = Path("/dev")
 COUNTS = "ESPALIER_COUNTS"  # no setting: how the arbiter tells its processes where they count together
