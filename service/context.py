@@ -80,7 +80,7 @@ def backbone_loader(
     """What loads a backbone by its digest: on a CPU from files that all processes of this machine map."""
     if session.resolve_device(settings.device) != "cpu":
         return lambda digest: load_backbone(engine, artifacts, digest)
-    graphs = MappedGraphs(settings.home.absolute() / "mapped")
+    graphs = mapped_graphs(settings)
 
     def load(digest: str) -> tuple[Backbone, bytes | str]:
         backbone = backbones.find_digest(engine, digest)
@@ -88,6 +88,11 @@ def backbone_loader(
         return backbone, graphs.graph(digest, side, lambda: artifacts.get(backbone.artifact))
 
     return load
+
+
+def mapped_graphs(settings: Settings) -> MappedGraphs:
+    """Those of this machine."""
+    return MappedGraphs(settings.home.absolute() / "mapped")
 
 
 def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Backbone, bytes]:

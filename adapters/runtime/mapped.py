@@ -53,6 +53,11 @@ class MappedGraphs:
                 return data
         return str(folder / GRAPH)
 
+    def forget(self, digest: str) -> None:
+        """Delete the files of a backbone, those of other surroundings too; who has them mapped keeps them."""
+        for folder in self._folder.parent.glob(f"*/{digest}"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _make(self, folder: Path, data: bytes, side: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._alone():

@@ -113,9 +113,11 @@ def backbones_export(name: str, folder: Path) -> None:
 def backbones_remove(name: str, raw: bool) -> None:
     """Forget a backbone that no head uses."""
     from adapters.store import backbones as store
+    from service.context import mapped_graphs
 
-    _, engine, artifacts = parts()
+    settings, engine, artifacts = parts()
     gone = store.remove(engine, name)
+    mapped_graphs(settings).forget(gone.digest)
     if gone.artifact not in {b.artifact for b in store.list_all(engine)}:
         artifacts.delete([gone.artifact])
     show(_facts(gone), raw, lambda _: click.echo(f"removed {name}"))

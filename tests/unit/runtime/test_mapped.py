@@ -79,6 +79,15 @@ def test_files_can_be_deleted_while_they_are_used(make, graph):
     assert make()[1] == 1
 
 
+def test_a_backbone_that_is_removed_leaves_nothing(tmp_path, make, monkeypatch):
+    path, _ = make()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(mapped.processor, "instructions", lambda: ["of", "another"])
+        make()
+    MappedGraphs(tmp_path / "mapped").forget(DIGEST)
+    assert not list((tmp_path / "mapped").glob(f"*/{DIGEST}")) and not Path(path).exists()
+
+
 def test_where_nothing_can_be_written_the_original_is_used(tmp_path, make, graph):
     (tmp_path / "mapped").write_text("a file where the folder should be")
     assert make() == (graph, 1)
