@@ -1,5 +1,6 @@
 """Several serving processes behind one port: all serve every head, count together, and are replaced when they die."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -103,3 +104,4 @@ def test_an_arbiter_that_dies_takes_its_processes_along(service):
     eventually(lambda: len(service.pids(SERVER)) == 2 and service.client.is_ready())
     assert ask(service) == "square"
     assert metric(service, "predict_requests_total") == 1 and counts(service) != folder
+    shutil.rmtree(folder)  # which an arbiter that is killed leaves behind
