@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from adapters import tasks
-from adapters.runtime import session
+from adapters.runtime import processor
 from adapters.training import programs
 from adapters.training.race import race
 from adapters.training.split import Split, split
@@ -42,7 +42,7 @@ def main() -> dict[str, Any]:
 
 def measure(names: Sequence[str], seeds: int, shots: Sequence[str]) -> list[dict[str, Any]]:
     """Measure and print; a row for each contestant, seed, number of shots and data set."""
-    torch.set_num_threads(max(1, session.cores() // 2))  # as the worker has it
+    torch.set_num_threads(max(1, processor.cores() // 2))  # as the worker has it
     rows = []
     for name in names:
         data = datasets.load(name)

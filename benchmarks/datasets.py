@@ -19,7 +19,7 @@ from PIL import Image
 
 from adapters.backbones.cards import DEFAULT, embedded_card
 from adapters.modalities import image
-from adapters.runtime import session
+from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import database
 from adapters.store.artifacts import Artifacts
@@ -157,7 +157,7 @@ def session_of(precision: str) -> BackboneSession:
 
 def _embedded(labeled: list[Photo], precision: str) -> dict[str, np.ndarray]:
     loaded = session_of(precision)
-    with ThreadPoolExecutor(session.cores()) as pool:
+    with ThreadPoolExecutor(processor.cores()) as pool:
         found = list(pool.map(lambda photo: _one(loaded, photo.data), labeled))
     embeddings, prints = (np.stack(part) for part in zip(*found, strict=True))
     _, targets = np.unique([photo.label for photo in labeled], return_inverse=True)
@@ -175,7 +175,7 @@ def _views(labeled: list[Photo]) -> dict[str, Embeddings]:
         looks = image.decode_views(photo.data, loaded.backbone.preprocessing, names)
         return np.stack([loaded.embed(pixels[None])[0] for pixels in looks])  # [V, D]
 
-    with ThreadPoolExecutor(session.cores()) as pool:
+    with ThreadPoolExecutor(processor.cores()) as pool:
         found = np.stack(list(pool.map(embed, labeled)), axis=1)
     return dict(zip(names, found, strict=True))
 

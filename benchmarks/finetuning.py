@@ -7,7 +7,7 @@ classes at most 1.5 s.
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from adapters.runtime import session
+from adapters.runtime import processor
 from benchmarks import photos, record, server
 from benchmarks.serving import bare
 from service.client import Client, LabeledImage
@@ -38,7 +38,7 @@ def main() -> dict[str, Any]:
 
 
 def _embed(one: Any, pictures: list[bytes]) -> None:
-    with ThreadPoolExecutor(session.cores()) as pool:
+    with ThreadPoolExecutor(processor.cores()) as pool:
         list(pool.map(one, pictures))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from adapters.runtime import session
+from adapters.runtime import processor
 from benchmarks import load, photos, record, server, serving
 
 SIZES = {"small": (224, 224), "medium": (640, 427), "large": (4000, 3000)}
@@ -77,7 +77,7 @@ def _round(
     for size, data in pictures.items():
         # One image alone runs through the backbone on all cores, and is decoded on one.
         alone = statistics.median(serving.bare_latencies(lone, data, plan.seconds))
-        limit = serving.bare_throughput(one, data, session.cores(), plan.seconds)
+        limit = serving.bare_throughput(one, data, processor.cores(), plan.seconds)
         for cell in (c for c in cells if c[0] == size):
             bound = 1 / alone if cell[1:] == (1, 1) else limit
             seen = load.run(_requests(data, cell[1], port), port, cell[2], plan.seconds).checked()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.modalities import image
-from adapters.runtime import session
+from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.head import Head
 from adapters.store import backbones, database, heads
@@ -63,7 +63,7 @@ def bare(home: Path, *, alone: bool = False) -> Callable[[bytes], int]:
     backbone = backbones.find(engine, settings.default_backbone)
     loaded = BackboneSession(backbone, artifacts.get(backbone.artifact))
     if alone:
-        loaded.widen(artifacts.get(backbone.artifact), session.cores())
+        loaded.widen(artifacts.get(backbone.artifact), processor.cores())
     head = Head.from_bytes(artifacts.get(heads.resolve(engine, HeadRef("bench")).digest))
 
     def one(data: bytes) -> int:
@@ -108,7 +108,7 @@ def _crowded(
     """Images a second, bare, as raw bodies and as forms, in short turns: within seconds the machine drifts by more."""
     bare, raw, multi = [], [], []
     for _ in range(round(SECONDS / CROWDED_TURN)):
-        bare.append(bare_throughput(one, pictures, session.cores(), CROWDED_TURN))
+        bare.append(bare_throughput(one, pictures, processor.cores(), CROWDED_TURN))
         raw.append(load.run(requests, port, 16, CROWDED_TURN).checked().throughput)
         multi.append(load.run(form, port, 16, CROWDED_TURN).checked().throughput)
     return statistics.mean(bare), statistics.mean(raw), statistics.mean(multi)

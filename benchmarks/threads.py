@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from adapters.backbones.cards import DEFAULT, embedded_card
-from adapters.runtime import session
+from adapters.runtime import processor, session
 from adapters.store import database
 from adapters.store.artifacts import Artifacts
 from adapters.training.backbone import build
@@ -27,7 +27,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.ui
 
 def main() -> dict[str, Any]:
     """Measure and print; returns the results."""
-    graph, cores = _graph(), session.cores()
+    graph, cores = _graph(), processor.cores()
     one = session.create(graph)
     _run(one)
     every = session.create(graph, threads=cores)

@@ -19,7 +19,7 @@ import torch
 
 from adapters import modalities, tasks
 from adapters.modalities import NONE, image
-from adapters.runtime import session
+from adapters.runtime import processor
 from adapters.training import programs
 from adapters.training.race import race
 from adapters.training.split import Split, split
@@ -41,7 +41,7 @@ def main() -> dict[str, Any]:
 
 def measure(names: Sequence[str], seeds: int, shots: Sequence[str]) -> list[Row]:
     """Measure and print; a row for each choice of views, seed, number of shots and data set."""
-    torch.set_num_threads(max(1, session.cores() // 2))  # as the worker has it
+    torch.set_num_threads(max(1, processor.cores() // 2))  # as the worker has it
     rows: list[Row] = []
     for name in names:
         data, views = datasets.load(name), datasets.load_views(name)

@@ -18,6 +18,7 @@ gc.set_threshold(50_000, 20, 50)
 import bentoml  # noqa: E402
 from bentoml.validators import ContentType  # noqa: E402
 
+from service import processes  # noqa: E402
 from service.express import Express  # noqa: E402
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def door(scope: Any, receive: Any, send: Any) -> None:
 
 @bentoml.service(
     name="espalier",
-    workers=1,  # each worker would load its own backbone; one process runs all cores
+    workers=processes.count(),
     traffic={"timeout": 3600},  # seconds; taken back below
     # A span that nobody collects: without it and the timeout, GET / took 0.75 ms instead of 1.03 (2 cores, busy).
     tracing={"excluded_urls": ".*"},
@@ -67,14 +68,20 @@ class Espalier:
         sys.setswitchinterval(SWITCH)
         settings = Settings()
         telemetry.configure_logging(settings.log_level)
-        self.context = http().state.context = Context.open(settings)
+        self.context = http().state.context = Context.open(settings, processes.here())
         try:
             self.context.warm()
             self._ready.set()
         except NotReady as error:
             log.warning("%s; waiting for it", error)
             threading.Thread(target=self._keep_warming, daemon=True).start()
+        telemetry.keep_current(self.context)
         gc.freeze()  # what is there now stays: no look for garbage passes over it again, while requests wait
+
+    @bentoml.on_deployment
+    def prepare() -> None:
+        """BentoML makes it a static method and calls it in its arbiter, before any process serves."""
+        processes.prepare()
 
     def _keep_warming(self) -> None:
         from adapters.errors import NotReady

@@ -1,15 +1,17 @@
 """What a serving process holds, built once from Settings and handed to every route."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
 from adapters.errors import BackboneNotFound, NotReady
 from adapters.predict import Predictor
-from adapters.runtime import devices, session
+from adapters.runtime import devices, processor
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.live import LiveHeads
+from adapters.runtime.mapped import MappedGraphs
 from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
 from adapters.store import backbones, database
@@ -17,10 +19,12 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Backbone, HeadRef
 from service import bundles, default_backbone, forms, telemetry
+from service.processes import Place
 from service.settings import Settings
 
 log = logging.getLogger("espalier.service")
 GPU_LANES = 32  # threads that decode for one GPU
+ALONE = Place()
 
 
 @dataclass(slots=True)
@@ -34,8 +38,11 @@ class Context:
     default_backbone: str  # name
 
     @classmethod
-    def open(cls, settings: Settings) -> "Context":
-        """Connect, migrate and begin to follow the database; backbones are warmed separately."""
+    def open(cls, settings: Settings, place: Place = ALONE) -> "Context":
+        """Connect, migrate and begin to follow the database; backbones are warmed separately.
+
+        What is bounded is bounded for all processes behind the port, so each gets its part.
+        """
         decoding = lanes(settings)
         engine = database.connect(settings.database)
         database.migrate(engine)
@@ -44,21 +51,18 @@ class Context:
         if settings.backbone_bundle:
             bundles.register(settings.backbone_bundle, engine, artifacts)
         live = LiveHeads(
-            engine, artifacts, max_bytes=settings.head_cache_bytes, poll=settings.poll_seconds,
+            engine, artifacts, max_bytes=place.part(settings.head_cache_bytes), poll=settings.poll_seconds,
             pinned=_pinned(settings), meters=telemetry.METERS,
         )  # fmt: skip
-        threads = settings.threads or session.cores()
-        loaded = Backbones(
-            lambda digest: load_backbone(engine, artifacts, digest), settings.device, threads, settings.engines
-        )
+        threads = place.part(settings.threads or processor.cores())
+        load = backbone_loader(settings, engine, artifacts)
+        loaded = Backbones(load, settings.device, threads, settings.engines)
         memory = EmbeddingMemory(
-            settings.embedding_cache_bytes,
+            place.part(settings.embedding_cache_bytes),
             telemetry.METERS,
             lambda digest, sha: EmbeddingCache(engine, digest).find(sha),
         )
-        bounds = (settings.max_waiting, settings.max_waiting_bytes, settings.max_waiting_seconds)
-        traffic = Traffic(decoding, *bounds, telemetry.METERS)
-        predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory)
+        predictor = Predictor(live, loaded, _traffic(settings, place, decoding), settings.max_pixels, memory)
         live.start()
         return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))
 
@@ -77,6 +81,27 @@ class Context:
         self.engine.dispose()
 
 
+def backbone_loader(
+    settings: Settings, engine: Engine, artifacts: Artifacts
+) -> Callable[[str], tuple[Backbone, bytes | str]]:
+    """What loads a backbone by its digest: on a CPU from files that all processes of this machine map."""
+    if devices.resolve(settings.device) != "cpu":
+        return lambda digest: load_backbone(engine, artifacts, digest)
+    graphs = mapped_graphs(settings)
+
+    def load(digest: str) -> tuple[Backbone, bytes | str]:
+        backbone = backbones.find_digest(engine, digest)
+        side = backbone.preprocessing.size
+        return backbone, graphs.graph(digest, side, lambda: artifacts.get(backbone.artifact))
+
+    return load
+
+
+def mapped_graphs(settings: Settings) -> MappedGraphs:
+    """Those of this machine."""
+    return MappedGraphs(settings.home.absolute() / "mapped")
+
+
 def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Backbone, bytes]:
     """The facts and the graph of a backbone. Raises BackboneNotFound, CorruptArtifact."""
     backbone = backbones.find_digest(engine, digest)
@@ -86,7 +111,12 @@ def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Ba
 def lanes(settings: Settings) -> int:
     """Threads that decode. Raises DeviceError: who asked for a GPU that is not there learns it at the start."""
     on_cpu = devices.resolve(settings.device) == "cpu"
-    return settings.threads or (session.cores() if on_cpu else GPU_LANES)
+    return settings.threads or (processor.cores() if on_cpu else GPU_LANES)
+
+
+def _traffic(settings: Settings, place: Place, decoding: int) -> Traffic:
+    images, size = place.part(settings.max_waiting), place.part(settings.max_waiting_bytes)
+    return Traffic(place.part(decoding), images, size, settings.max_waiting_seconds, telemetry.METERS)
 
 
 def _pinned(settings: Settings) -> list[HeadRef]:

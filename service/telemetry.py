@@ -2,17 +2,21 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from adapters.runtime.meters import Meters
 from adapters.store import jobs
+from service import counting, processes
 
 if TYPE_CHECKING:
     from service.context import Context
 
+counting.begin()
 REGISTRY = CollectorRegistry()
+GAUGES = 1.0  # seconds between looks at what this process has, where another may be asked for it
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STEP_SECONDS = (0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 4)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -22,8 +26,8 @@ def _counter(name: str, about: str) -> Counter:
     return Counter(f"espalier_{name}", about, registry=REGISTRY)
 
 
-def _gauge(name: str, about: str) -> Gauge:
-    return Gauge(f"espalier_{name}", about, registry=REGISTRY)
+def _gauge(name: str, about: str, of_several: Literal["sum", "min", "mostrecent"] = "sum") -> Gauge:
+    return Gauge(f"espalier_{name}", about, registry=REGISTRY, multiprocess_mode=of_several)
 
 
 def _histogram(name: str, about: str, buckets: tuple[float, ...] = _STEP_SECONDS) -> Histogram:
@@ -53,12 +57,12 @@ CACHE_HITS = _counter("embedding_cache_hits", "Images whose embedding serving re
 CACHE_MISSES = _counter("embedding_cache_misses", "Images whose embedding it did not remember.")
 CACHE_BYTES = _gauge("embedding_cache_bytes", "Bytes of remembered embeddings.")
 
-GENERATION = _gauge("generation", "Changes to what is served that this process has seen.")
+GENERATION = _gauge("generation", "Changes to what is served that every serving process has seen.", "min")
 HEADS_LOADED = _gauge("heads_loaded", "Heads in memory.")
 HEAD_BYTES = _gauge("head_bytes", "Memory that they take, bytes, estimated.")
-HEAD_LOADS = _counter("head_loads", "Heads loaded since the process started.")
-HEAD_EVICTIONS = _counter("head_evictions", "Heads evicted since the process started.")
-JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run.")
+HEAD_LOADS = _counter("head_loads", "Heads loaded since the service started.")
+HEAD_EVICTIONS = _counter("head_evictions", "Heads evicted since the service started.")
+JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run.", "mostrecent")
 
 METERS = Meters(
     queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,
@@ -78,7 +82,26 @@ def predicted(images: int, heads: int, seconds: float) -> None:
 
 
 def render(ctx: "Context") -> tuple[bytes, str]:
-    """The metrics page and its content type."""
+    """The metrics page, of all serving processes, and its content type."""
+    _look(ctx)
+    JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
+    return generate_latest(counting.together(REGISTRY)), CONTENT_TYPE_LATEST
+
+
+def keep_current(ctx: "Context") -> None:
+    """Where several processes serve, whichever is asked tells of all: each keeps its gauges current by itself."""
+    if processes.counts() is not None:
+        threading.Thread(target=_keep_looking, args=(ctx,), name="gauges", daemon=True).start()
+
+
+def _keep_looking(ctx: "Context") -> None:
+    pause = threading.Event()
+    while True:
+        _look(ctx)
+        pause.wait(GAUGES)
+
+
+def _look(ctx: "Context") -> None:
     live, admission = ctx.predictor.live, ctx.predictor.traffic.admission
     count, size = live.loaded()
     WAITING.set(admission.images)
@@ -87,8 +110,6 @@ def render(ctx: "Context") -> tuple[bytes, str]:
     GENERATION.set(live.generation)
     HEADS_LOADED.set(count)
     HEAD_BYTES.set(size)
-    JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
-    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
 def configure_logging(level: str) -> None:

@@ -25,7 +25,7 @@ from adapters.runtime.backbone import Backbones
 from adapters.store import database, jobs
 from adapters.store.artifacts import Artifacts
 from service import setup, telemetry
-from service.context import lanes, load_backbone
+from service.context import backbone_loader, lanes
 from service.settings import Settings
 
 log = logging.getLogger("espalier.worker")
@@ -45,9 +45,8 @@ class Worker:
         self.settings = settings
         self.engine = database.connect(settings.database)
         self.artifacts = Artifacts(settings.artifacts)
-        backbones = Backbones(
-            lambda digest: load_backbone(self.engine, self.artifacts, digest), settings.device, engines=settings.engines
-        )
+        load = backbone_loader(settings, self.engine, self.artifacts)
+        backbones = Backbones(load, settings.device, engines=settings.engines)
         self.workshop = pipeline.Workshop(self.engine, self.artifacts, backbones, lanes(settings), settings.max_pixels)
         self._handed: set[str] = set()
         self._running: set[str] = set()  # jobs, handed over or resumed

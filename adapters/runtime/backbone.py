@@ -24,7 +24,9 @@ GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 class BackboneSession:
     """One loaded backbone, shared by all threads. `engines`: the folder where TensorRT keeps what it has built."""
 
-    def __init__(self, backbone: Backbone, graph: bytes, device: Device = "cpu", engines: Path | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, graph: bytes | str, device: Device = "cpu", engines: Path | None = None
+    ) -> None:
         self.backbone = backbone
         self.device, self._session = _open(backbone, graph, device, engines)
         self._wide: Any = self._session
@@ -34,8 +36,8 @@ class BackboneSession:
         """Passes with buffers that are there already, as a GPU runs them; on a CPU to be compared with `plain`."""
         return BoundPasses(self._session, self.backbone, self.device, GPU_BATCHES, IN_FLIGHT)
 
-    def widen(self, graph: bytes, threads: int) -> None:
-        """Give an image that is alone so many cores: on 2, 12 ms instead of 17, for 30 MB (`benchmarks threads`).
+    def widen(self, graph: bytes | str, threads: int) -> None:
+        """Give an image that is alone so many cores: on 2, 12 ms instead of 17, for 16 MiB (`benchmarks threads`).
 
         To be called from a thread of its own: it takes as long as loading did, and nobody need wait for it.
         """
@@ -79,7 +81,7 @@ class BackboneSession:
         return np.zeros((count, side, side, 3), np.uint8)
 
 
-def _open(backbone: Backbone, graph: bytes, device: Device, folder: Path | None) -> tuple[Device, Any]:
+def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path | None) -> tuple[Device, Any]:
     """The device that a backbone really gets, and its session.
 
     `auto` never runs one half and half: with int8 on CUDA that took 232 ms instead of 12 (onnxruntime #10267). What a
@@ -101,7 +103,7 @@ class Backbones:
 
     def __init__(
         self,
-        load: Callable[[str], tuple[Backbone, bytes]],
+        load: Callable[[str], tuple[Backbone, bytes | str]],
         device: Device = "cpu",
         threads: int = 1,
         engines: Path | None = None,

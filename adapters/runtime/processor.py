@@ -1,17 +1,44 @@
-"""What the processor can do."""
+"""What the processor can do, and how much of it is ours."""
 
+import os
 from pathlib import Path
 
 # Instructions that multiply bytes and add the products in 32 bits. Without one of them int8 is emulated in steps that
 # leave little of its gain.
 FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})  # x86, x86, Arm, Arm
+CPUINFO = Path("/proc/cpuinfo")
 
 
-def fast_int8(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def fast_int8(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the processor has instructions made for int8 networks; False where the system does not say (Linux)."""
+    flags = _flags(cpuinfo)
+    return bool(flags) and all(FAST_INT8 & core for core in flags)
+
+
+def instructions(cpuinfo: Path = CPUINFO) -> list[str]:
+    """Names of those that every core has; none where the system does not say."""
+    flags = _flags(cpuinfo)
+    return sorted(set.intersection(*flags)) if flags else []
+
+
+def cores() -> int:
+    """Cores that this process may really use: CPU affinity, capped by the cgroup quota of a container."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = _cgroup_quota()
+    return max(1, min(allowed, round(quota))) if quota else allowed
+
+
+def _flags(cpuinfo: Path) -> list[set[str]]:
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
-        return False
-    flags = [line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))]
-    return bool(flags) and all(FAST_INT8 & set(core) for core in flags)
+        return []
+    return [set(line.partition(":")[2].split()) for line in lines if line.startswith(("flags", "Features"))]
+
+
+def _cgroup_quota() -> float | None:
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        return None

@@ -1,6 +1,5 @@
 """ONNX Runtime sessions, made one way for serving, training and proving alike."""
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -62,18 +61,3 @@ def simplified(graph: bytes) -> bytes:
         options.optimized_model_filepath = str(Path(folder) / "graph.onnx")
         ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return Path(options.optimized_model_filepath).read_bytes()
-
-
-def cores() -> int:
-    """Cores that this process may really use: CPU affinity, capped by the cgroup quota of a container."""
-    allowed = len(os.sched_getaffinity(0))
-    quota = _cgroup_quota()
-    return max(1, min(allowed, round(quota))) if quota else allowed
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters.runtime import session
+from adapters.runtime import processor
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
@@ -73,7 +73,7 @@ class Scene:
     @property
     def lanes(self) -> int:
         """Threads that decode, as the service has them."""
-        return session.cores() if self.device == "cpu" else GPU_LANES
+        return processor.cores() if self.device == "cpu" else GPU_LANES
 
     def pixels(self, count: int) -> Pixels:
         """Noise, uint8 [count, S, S, 3]."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from adapters.runtime import session
+from adapters.runtime import processor
 from benchmarks import load, server
 from benchmarks.peers import assets, environments
 
@@ -87,7 +87,7 @@ class Espalier:
 
 
 def _environment(home: Path, heads: int, port: int) -> dict[str, str]:
-    facts = {"FOLDER": home / "peers", "HEADS": heads, "CORES": session.cores(), "PORT": port}
+    facts = {"FOLDER": home / "peers", "HEADS": heads, "CORES": processor.cores(), "PORT": port}
     # One OpenMP thread a worker: with a worker a core, more would fight for the cores.
     threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(environments.ROOT), "BENTOML_DO_NOT_TRACK": "true"}
     return threads | {"RAY_USAGE_STATS_ENABLED": "0"} | {f"PEER_{key}": str(value) for key, value in facts.items()}
@@ -133,7 +133,7 @@ def _named(answer: Any) -> list[float]:
 
 
 _UVICORN = ("-m", "uvicorn", "benchmarks.peers.fastapi_onnx:app", "--port", "{port}", "--no-access-log")
-_UVICORN += ("--workers", str(session.cores()))
+_UVICORN += ("--workers", str(processor.cores()))
 _BENTOML = (
     "-m",
     "bentoml",

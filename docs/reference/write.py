@@ -22,6 +22,19 @@ need nothing else.
 | variable | default | what it does |
 |---|---|---|"""
 
+SEVERAL = """`ESPALIER_THREADS`, `ESPALIER_MAX_WAITING`, `ESPALIER_MAX_WAITING_BYTES`, `ESPALIER_HEAD_CACHE_BYTES` and
+`ESPALIER_EMBEDDING_CACHE_BYTES` are for all serving processes behind the port together: each of `ESPALIER_SERVERS`
+takes its part."""
+
+METRICS = """# Metrics
+
+Prometheus, at `/metrics`. No label carries a head's name or a path. Where several processes serve (`ESPALIER_SERVERS`),
+whichever is asked answers for all: counters, histograms and gauges are their sums, but `espalier_generation` is the
+least of theirs. What a process has is then up to a second old, and one that is replaced counts on where it stopped.
+
+| metric | type | meaning |
+|---|---|---|"""
+
 METHODS = """# Methods
 
 How a head can be trained: `method` of `POST /finetune`, with `hyperparameters` as a JSON object. `GET /methods` has the
@@ -53,7 +66,7 @@ def settings() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", None) else f"`{field.default}`"
         lines.append(f"| `ESPALIER_{name.upper()}` | {default} | {field.description} |")
-    lines += ["", "`ESPALIER_SERVER` is the command line's own: the default of `--server`.", ""]
+    lines += ["", SEVERAL, "", "`ESPALIER_SERVER` is the command line's own: the default of `--server`.", ""]
     return "\n".join(lines)
 
 
@@ -94,8 +107,7 @@ def routes() -> str:
 
 def metrics() -> str:
     """Every metric."""
-    lines = ["# Metrics", "", "Prometheus, at `/metrics`. No label carries a head's name or a path.", ""]
-    lines += ["| metric | type | meaning |", "|---|---|---|"]
+    lines = [METRICS]
     for family in telemetry.REGISTRY.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         lines.append(f"| `{name}` | {family.type} | {family.documentation} |")

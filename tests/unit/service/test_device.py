@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices, session
+from adapters.runtime import devices, processor
 from service.context import GPU_LANES, Context, lanes
 from service.settings import Settings
 from service.worker import Worker
@@ -22,7 +22,7 @@ def test_a_process_refuses_to_start(no_gpu, tmp_path, start, device):
 
 
 def test_without_a_gpu_a_lane_has_a_core(no_gpu):
-    assert lanes(Settings(device="auto")) == lanes(Settings(device="cpu")) == session.cores()
+    assert lanes(Settings(device="auto")) == lanes(Settings(device="cpu")) == processor.cores()
 
 
 def test_a_gpu_gets_more_lanes_than_cores(monkeypatch):

@@ -44,6 +44,7 @@ def test_a_relative_home_means_the_same_wherever_a_process_goes(monkeypatch, tmp
     [
         ("DEVICE", "tpu"),
         ("THREADS", "-1"),
+        ("SERVERS", "-1"),
         ("MAX_WAITING", "0"),
         ("POLL_SECONDS", "0"),
         ("PREDICT_SECONDS", "0"),

@@ -1,0 +1,23 @@
+"""The `espalier` command: talks to a server over HTTP, but for what works on the machine itself (init … backbones).
+
+Imports of the heavy parts stay inside the commands: `espalier predict` must not wait for a database driver.
+"""
+
+import click
+
+from service import __version__
+from service.cli import backbones, changes, heads, jobs, machine, teach
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Teach a frozen vision backbone a new task in seconds, and serve it at once."""
+
+
+for command in (changes.relabel, changes.forget, changes.rename, changes.merge, changes.drop, changes.rebuild):
+    heads.heads.add_command(command)
+for command in (machine.init, machine.serve, machine.worker, teach.finetune, teach.suggest, teach.predict):
+    main.add_command(command)
+for group in (heads.heads, jobs.jobs, backbones.backbones):
+    main.add_command(group)

@@ -1,0 +1,76 @@
+"""`espalier init`, `serve` and `worker`: the processes of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from service import __version__
+from service.cli.options import readable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from adapters.store.artifacts import Artifacts
+    from service.settings import Settings
+
+
+@click.command()
+@readable
+def init() -> None:
+    """Make ESPALIER_HOME usable: tables, the embedded backbone, the list of methods. `serve` does it when needed."""
+    from service import setup, telemetry
+
+    settings, engine, artifacts = parts()
+    telemetry.configure_logging(settings.log_level)
+    setup.prepare(settings, engine, artifacts)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", default=3000, show_default=True)
+@readable
+def serve(host: str, port: int) -> None:
+    """Run the service and a training worker, and restart either when it dies. Ctrl-C ends both."""
+    from service import setup, supervisor, telemetry
+
+    settings, engine, _ = parts()
+    telemetry.configure_logging(settings.log_level)
+    if not setup.is_done(settings, engine):
+        subprocess.run([sys.executable, "-m", "service.cli", "init"], check=True)
+    engine.dispose()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    click.echo(f"Espalier {__version__}: http://{host}:{port} (API at /docs), data in {settings.home.absolute()}")
+    children = [supervisor.Child(name, command) for name, command in supervisor.commands(host, port).items()]
+    supervisor.run(children, stop)
+
+
+@click.command()
+@readable
+def worker() -> None:
+    """Run a training worker: as many as you like on Postgres, one on SQLite."""
+    # Before torch loads its OpenMP, whose idle threads spin: beside a busy server one race took 28 s, with one thread
+    # 1.6. So torch gets half of the cores; the other half is the server's.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
+    from service import worker as process
+    from service.settings import Settings
+
+    process.main(Settings())
+
+
+def parts() -> "tuple[Settings, Engine, Artifacts]":
+    """Settings, database and artifact store of this machine, with the tables in place."""
+    from adapters.store import database
+    from adapters.store.artifacts import Artifacts
+    from service.settings import Settings
+
+    settings = Settings()
+    engine = database.connect(settings.database)
+    database.migrate(engine)
+    return settings, engine, Artifacts(settings.artifacts)

@@ -1,0 +1,104 @@
+"""What commands share: options, errors as sentences, an answer as tables or as JSON."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapters.errors import EspalierError
+
+if TYPE_CHECKING:
+    from service.client import Client
+
+Command = Callable[..., Any]
+
+
+def remote(command: Command) -> Command:
+    """Options of every command that asks a server."""
+    from service.client import DEFAULT_URL
+
+    url = click.option("--server", metavar="URL", default=DEFAULT_URL, envvar="ESPALIER_SERVER", show_default=True)
+    return url(as_json(readable(command)))
+
+
+def as_json(command: Command) -> Command:
+    """--json: what the API said, for programs."""
+    return click.option("--json", "raw", is_flag=True, help="Print JSON instead of tables.")(command)
+
+
+def changing(command: Command) -> Command:
+    """What commands share that change a head: each answers with a job, which is followed to its end."""
+
+    @click.option("--no-wait", is_flag=True, help="Return when the job is accepted.")
+    @remote
+    @wraps(command)
+    def run(*arguments: Any, server: str, raw: bool, no_wait: bool, **options: Any) -> None:
+        from service import display
+
+        with connect(server) as client:
+            job = command(*arguments, client=client, **options)
+            if not no_wait:
+                display.follow(client, job["id"], quiet=raw)
+                job = client.job(job["id"])
+        show(job, raw, display.job)
+        if job["status"] in ("failed", "rejected", "cancelled"):
+            raise SystemExit(1)
+
+    return run
+
+
+def readable(command: Command) -> Command:
+    """Errors as one sentence and exit code 1, never a stack trace."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        import httpx
+
+        from service.client import ApiError
+
+        try:
+            return command(*arguments, **options)
+        except ApiError as error:
+            raise click.ClickException(f"{error} [{error.code}]") from None
+        except EspalierError as error:
+            raise click.ClickException(error.message) from None
+        except httpx.TransportError as error:
+            where = options.get("server", "the server")
+            raise click.ClickException(f"{where} does not answer ({error}); start one with: espalier serve") from None
+
+    return run
+
+
+class Listing(click.Group):
+    """A group that lists when it is not told what else to do: `espalier heads`, `espalier heads --json`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        wants_help = bool(args) and args[0] in ("-h", "--help")
+        if not wants_help and (not args or args[0].startswith("-")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def connect(server: str) -> "Client":
+    """A client of a server."""
+    from service.client import Client
+
+    return Client(server)
+
+
+def show(answer: Any, raw: bool, draw: Callable[[Any], Any]) -> None:
+    """Print an answer as it came (`raw`), or as `draw` has it for people."""
+    if raw:
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        draw(answer)
+
+
+def assignments(texts: tuple[str, ...]) -> dict[str, str]:
+    """`old=new` texts as a dictionary; a label may hold further signs of equality."""
+    for text in texts:
+        if not all(text.partition("=")):
+            raise click.ClickException(f"{text!r} is not of the form OLD=NEW")
+    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
