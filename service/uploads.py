@@ -6,7 +6,7 @@ from contextlib import aclosing
 from types import TracebackType
 
 from python_multipart.multipart import parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from adapters.errors import InvalidInput, TooLarge
 from service.multipart import Form, Part, Sink
@@ -118,24 +118,46 @@ async def _feed(form: Form, chunks: AsyncGenerator[bytes, None]) -> None:
 
 async def read_body(request: Request, max_bytes: int, take: Callable[[int], None] = _unbounded) -> bytes:
     """Read a raw body. Raises what `take` does, TooLarge, starlette's ClientDisconnect."""
-    async with aclosing(_bounded(request, max_bytes, take)) as chunks:
-        parts = [chunk async for chunk in chunks]
+    scale, parts, more = _Scale(request, max_bytes, take), [], True
+    while more:  # without generators: a photo comes in one or two messages, and this is on every prediction's way
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect()
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        scale.add(len(chunk))
+        parts.append(chunk)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+class _Scale:
+    """Weighs a body as it comes: refused by its declared length, or as soon as it grows too long."""
+
+    def __init__(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> None:
+        declared = request.headers.get("content-length", "")
+        self._announced = int(declared) if declared.isdecimal() else 0
+        self._max_bytes, self._take, self._received = max_bytes, take, 0
+        self._check(self._announced)
+        take(self._announced)
+
+    def add(self, size: int) -> None:
+        """So many bytes more. Raises TooLarge, and what `take` does where they were not announced."""
+        self._received += size
+        self._check(self._received)
+        if self._received > self._announced:
+            self._take(size)
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            hint = "send smaller images, or fewer in each request"
+            raise TooLarge(f"the body is over the limit of {self._max_bytes:,} bytes; {hint}")
+
+
 async def _bounded(request: Request, max_bytes: int, take: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
-    """The body in chunks of at most SLICE_BYTES; refused by its declared length, or as soon as it grows too long."""
-    declared = request.headers.get("content-length", "")
-    announced = int(declared) if declared.isdecimal() else 0
-    _check_size(announced, max_bytes)
-    take(announced)
-    received = 0
+    """The body, weighed, in chunks of at most SLICE_BYTES."""
+    scale = _Scale(request, max_bytes, take)
     async with aclosing(request.stream()) as stream:
         async for chunk in stream:
-            received += len(chunk)
-            _check_size(received, max_bytes)
-            if received > announced:
-                take(len(chunk))
+            scale.add(len(chunk))
             if len(chunk) <= SLICE_BYTES:
                 if chunk:
                     yield chunk
@@ -143,13 +165,6 @@ async def _bounded(request: Request, max_bytes: int, take: Callable[[int], None]
             for start in range(0, len(chunk), SLICE_BYTES):
                 yield chunk[start : start + SLICE_BYTES]
                 await asyncio.sleep(0)
-
-
-def _check_size(size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise TooLarge(
-            f"the body is over the limit of {max_bytes:,} bytes; send smaller images, or fewer in each request"
-        )
 
 
 def _content_type(request: Request) -> tuple[bytes, str]:
