@@ -19,6 +19,7 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Backbone, HeadRef
 from service import bundles, default_backbone, forms, telemetry
+from service.courtesy import Courtesy
 from service.processes import Place
 from service.settings import Settings
 
@@ -36,6 +37,7 @@ class Context:
     artifacts: Artifacts
     predictor: Predictor
     default_backbone: str  # name
+    courtesy: Courtesy
 
     @classmethod
     def open(cls, settings: Settings, place: Place = ALONE) -> "Context":
@@ -63,8 +65,9 @@ class Context:
             lambda digest, sha: EmbeddingCache(engine, digest).find(sha),
         )
         predictor = Predictor(live, loaded, _traffic(settings, place, decoding), settings.max_pixels, memory)
+        courtesy = Courtesy(lambda: predictor.traffic.admission.images > 0)
         live.start()
-        return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine))
+        return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine), courtesy)
 
     def warm(self) -> None:
         """Load the default backbone and run it once. Raises NotReady while it has not been built."""

@@ -17,6 +17,7 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Example, Floats, Job, JobRequest
 from service import datasets, default_backbone
+from service.courtesy import NOBODY, Courtesy
 from service.datasets import Item, Limits
 from service.forms import check_head_name
 from service.settings import Settings
@@ -44,6 +45,7 @@ class Desk:
     engine: Engine
     artifacts: Artifacts
     remembered: Remembered = _nothing
+    courtesy: Courtesy = NOBODY
 
     def submit(self, upload: Upload, idempotency_key: str | None) -> Job:
         """Check everything, store the examples, accept the job. Raises InvalidInput of every kind, Overloaded."""
@@ -181,7 +183,7 @@ class Desk:
         """Put the bytes of those examples in the store that are not there yet."""
         there = self.artifacts.has_all([item.example.sha256 for item in items])
         missing = (item for item, known in zip(items, there, strict=True) if not known)
-        self.artifacts.put_all((item.example.sha256, item.data) for item in missing)
+        self.artifacts.put_all(((item.example.sha256, item.data) for item in missing), self.courtesy.turn)
 
     def _offer(self, request: JobRequest, sent: list[Example]) -> None:
         """Embeddings that serving remembers need not be made again."""

@@ -9,6 +9,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from adapters.errors import InvalidInput, TooLarge
+from service.courtesy import NOBODY, Courtesy
 from service.multipart import Form, Part, Sink
 
 MAX_PARTS = 200_000
@@ -79,6 +80,7 @@ async def receive(
     max_parts: int = MAX_PARTS,
     max_field_bytes: int = MAX_FIELD_BYTES,
     take: Callable[[int], None] = _unbounded,
+    courtesy: Courtesy = NOBODY,
 ) -> Upload:
     """Read a multipart/form-data body; `take` is told how many bytes come, before they do where the client says it.
 
@@ -88,14 +90,14 @@ async def receive(
     form = Form(*_content_type(request), max_parts, max_field_bytes)
     try:
         async with aclosing(_bounded(request, max_bytes, take)) as chunks:
-            await _feed(form, chunks)
+            await _feed(form, chunks, courtesy)
         return Upload(form.finish(), form.sink)
     except BaseException:
         form.sink.close()
         raise
 
 
-async def _feed(form: Form, chunks: AsyncGenerator[bytes, None]) -> None:
+async def _feed(form: Form, chunks: AsyncGenerator[bytes, None], courtesy: Courtesy) -> None:
     """Parse, hash and store in a thread while more is received, so that neither waits; a small body stays here."""
     gathered, size = [], 0
     busy: asyncio.Future[None] | None = None
@@ -106,7 +108,7 @@ async def _feed(form: Form, chunks: AsyncGenerator[bytes, None]) -> None:
             if size >= SLICE_BYTES:
                 if busy is not None:
                     await busy
-                busy = asyncio.get_running_loop().run_in_executor(None, form.feed, b"".join(gathered))
+                busy = asyncio.get_running_loop().run_in_executor(None, _fed, form, b"".join(gathered), courtesy)
                 gathered, size = [], 0
     finally:
         if busy is not None:
@@ -114,6 +116,11 @@ async def _feed(form: Form, chunks: AsyncGenerator[bytes, None]) -> None:
     if busy is not None:
         busy.result()
     form.feed(b"".join(gathered))
+
+
+def _fed(form: Form, data: bytes, courtesy: Courtesy) -> None:
+    with courtesy.turn():
+        form.feed(data)
 
 
 async def read_body(request: Request, max_bytes: int, take: Callable[[int], None] = _unbounded) -> bytes:

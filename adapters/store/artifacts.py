@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,23 @@ class Artifacts:
             raise _translated("look up", digest, error) from error
         return True
 
-    def put_all(self, blobs: Iterable[tuple[str, Callable[[], bytes | memoryview]]]) -> None:
-        """Store what is not there yet of (digest, the way to its bytes). Raises StorageFull, StorageError."""
+    def put_all(
+        self,
+        blobs: Iterable[tuple[str, Callable[[], bytes | memoryview]]],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Store what is not there yet of (digest, the way to its bytes), each in a `turn`.
+
+        Raises StorageFull, StorageError.
+        """
+
+        def store(blob: tuple[str, Callable[[], bytes | memoryview]]) -> None:
+            with turn():
+                if not self.has(blob[0]):
+                    self.put(blob[1]())
+
         with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(lambda blob: self.has(blob[0]) or self.put(blob[1]()), blobs))
+            list(pool.map(store, blobs))
 
     def has_all(self, digests: Sequence[str]) -> list[bool]:
         """`has` for many, side by side where each is a request to a bucket."""

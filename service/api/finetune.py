@@ -19,7 +19,8 @@ router = APIRouter(tags=["finetune"])
 )  # fmt: skip
 async def finetune(request: Request, ctx: Ctx, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Teach a head from labeled images. `202` means that the job survives a crash of any process."""
-    desk = Desk(ctx.settings, ctx.engine, ctx.artifacts, ctx.predictor.memory.known)
-    with await uploads.receive(request, max_bytes=ctx.settings.max_finetune_bytes) as upload:
+    desk = Desk(ctx.settings, ctx.engine, ctx.artifacts, ctx.predictor.memory.known, ctx.courtesy)
+    most = ctx.settings.max_finetune_bytes
+    with await uploads.receive(request, max_bytes=most, courtesy=ctx.courtesy) as upload:
         job = await run_in_threadpool(desk.submit, upload, key)
     return await answer(ctx, job, wait)
