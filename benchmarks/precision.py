@@ -17,7 +17,7 @@ import numpy as np
 from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
 from benchmarks import datasets, record
-from benchmarks.adaptation import _auto, _drawn
+from benchmarks.adaptation import _auto, drawn
 
 DATA = ("weather", "digits", "cells", "platelets")
 SHOTS = ("10", "full")  # examples of a class; full: two thirds of the data set
@@ -69,7 +69,7 @@ def _lost(name: str, count: str, seeds: int) -> dict[str, Any]:
 def _pair(name: str, count: str, seed: int) -> list[float]:
     """Percent right on the same test examples, by precision."""
     _, targets, groups = datasets.load(name)
-    train, test = _drawn(targets, groups, count, np.random.default_rng(seed))
+    train, test = drawn(targets, groups, count, np.random.default_rng(seed))
     assert train is not None, f"{name} has fewer than {count} examples of a class"
     found = []
     for precision in PRECISIONS:

@@ -16,7 +16,7 @@ from adapters.training.race import RaceResult, race
 from adapters.training.split import split
 from adapters.types import Embeddings, Indices
 from benchmarks import datasets, record
-from benchmarks.adaptation import _drawn
+from benchmarks.adaptation import drawn
 
 RECIPE = {
     "inputs": "plain", "hidden": 128, "dropout": 0, "weight_decay": 0, "label_smoothing": 0, "optimizer": "adam",
@@ -51,7 +51,7 @@ def _wide() -> dict[str, float]:
 
 def _recipe(seed: int) -> dict[str, float]:
     embeddings, targets, groups = datasets.load("weather" if (datasets.DATA / "weather").exists() else "digits")
-    train, test = _drawn(targets, groups, "full", np.random.default_rng(seed))
+    train, test = drawn(targets, groups, "full", np.random.default_rng(seed))
     assert train is not None
     found: dict[str, float] = {}
     for name, method, setting in (("recipe", "mlp", RECIPE), ("auto", "auto", {})):
