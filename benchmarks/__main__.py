@@ -2,7 +2,7 @@
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
 (`adaptation`, `trust`, `cells`, `precision`, `views`), need a GPU (`gpu`), or answer a question about the design
-(`threads`, `grouping`). `--quick` tries one out: tiny settings, nothing recorded.
+(`threads`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing recorded.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from benchmarks import (
     footprint,
     grouping,
     heads,
+    layers,
     matrix,
     overload,
     precision,
@@ -38,7 +39,7 @@ ALL: dict[str, Any] = {
 }  # fmt: skip
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
-    "grouping": grouping, "gpu": gpu,
+    "grouping": grouping, "layers": layers, "gpu": gpu,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "cells": cells, "precision": precision, "threads": threads, "trust": trust,

@@ -30,7 +30,7 @@ class Plan:
     images: tuple[int, ...]
 
 
-FULL = Plan(5, 2.0, tuple(SIZES), (1, 4, 16, 64), (1, 16))
+FULL = Plan(5, 1.0, tuple(SIZES), (1, 4, 16, 64), (1, 16))
 QUICK = Plan(1, 0.3, ("small", "medium"), (1, 16), (1, 16))
 
 Cell = tuple[str, int, int]  # size, images a request, connections

@@ -32,7 +32,7 @@ class Plan:
     heads: tuple[int, int]
 
 
-FULL = Plan(5, 5.0, (1, 50))
+FULL = Plan(5, 3.0, (1, 50))
 QUICK = Plan(1, 1.0, (1, 3))
 
 
