@@ -1,8 +1,8 @@
 """Where a /predict spends processor time beside decoding and the backbone: the profile behind `serving` and `matrix`.
 
 One process and no sockets: the same request goes to the whole application as `bentoml serve` runs it, to FastAPI alone
-(as every other route is served), and to the function that both call. The image is remembered, so that neither is decoded
-or embedded; what is left is Python, and a trip to a lane and back. Each figure is microseconds of processor a request.
+(as every other route is served), and to the function that both call. The image is remembered, so it is neither decoded
+nor embedded; what is left is Python, and a trip to a lane and back. Each figure is microseconds of processor a request.
 """
 
 import asyncio

@@ -50,9 +50,11 @@ def _plot(name: str, results: dict[str, Any], path: Path) -> list[str]:
     return [f"![{name}]({path.parent.name}/{path.name})", ""]
 
 
-def _rows(key: str, row: dict[str, Any], limits: dict[str, float]) -> list[str]:
+def _rows(key: str, row: dict[str, Any] | float, limits: dict[str, float]) -> list[str]:
+    limit = limits.get(key, "")
+    if not isinstance(row, dict):  # a count, or a mean of many runs
+        return [f"| {key} | {row:.3g} |  | {limit} |"]
     if "median" in row:
-        limit = limits.get(key, "")
         return [f"| {key} | {row['median']:.3g} | {row['min']:.3g} – {row['max']:.3g} | {limit} |"]
     return [line for inner, values in row.items() for line in _rows(f"{key}: {inner}", values, limits)]
 

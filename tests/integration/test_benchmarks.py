@@ -45,7 +45,7 @@ def test_peers_answer_as_espalier_does():
 def test_what_needs_a_gpu_runs_without_one():
     """Every step but those of CUDA's own, so that a borrowed GPU is not spent on typing errors."""
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.endswith("all checks passed\n"), done.stdout + done.stderr
     left_out = [line.split(":")[0].strip() for line in done.stdout.splitlines() if ": left out: " in line]
     assert left_out == [

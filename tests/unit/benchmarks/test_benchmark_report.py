@@ -9,9 +9,10 @@ ABOUT = {"versions": {"a": "1"}, "machine": "m", "commit": "c", "date": "d", "py
 
 
 def test_a_row_stands_beside_its_limit_and_notes_above():
-    results = {"x": {"speed": ROW}, "limits": {"x: speed": 4.0}, "notes": {"Peers": "p==1"}}
+    results = {"x": {"speed": ROW, "wins": 15}, "limits": {"x: speed": 4.0}, "notes": {"Peers": "p==1"}}
     section = report._section("trial", ABOUT, results)
     assert "| x: speed | 2 | 1 – 3 | 4.0 |" in section and "Peers: p==1" in section
+    assert "| x: wins | 15 |  |  |" in section
     assert "| limits" not in section and "| notes" not in section
 
 
