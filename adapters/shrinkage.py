@@ -43,7 +43,10 @@ class Scatter:
             return self._decomposed(columns, penalties)
         narrowed = self.less * inverse[:, None]  # [G, M, R]
         system = torch.eye(len(self.less), dtype=inverse.dtype, device=inverse.device) - narrowed @ self.less.T
-        inner = torch.linalg.solve(system.double(), (self.less @ first).double()).to(first.dtype)  # [G, M, K]
+        # Positive definite, so by Cholesky: LU of a batch with two threads of MKL complains of DLASWP and never returns
+        # from 250 rows on (torch 2.15, a Xeon with AMX).
+        root = torch.linalg.cholesky(system.double())
+        inner = torch.cholesky_solve((self.less @ first).double(), root).to(first.dtype)  # [G, M, K]
         return first + narrowed.mT @ inner
 
     def _decomposed(self, columns: torch.Tensor, penalties: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The short way in: a request for one of a few hot routes goes straight to its function, past two routers.
 
 BentoML's middlewares and router, then FastAPI's, and its dependencies, took half of what HTTP costs a /predict, 0.4 ms
-of a core (2 cores, busy; the whole application and this function timed in one process). The routes stay in
+of a core (2 cores, busy; `python -m benchmarks layers` tells what FastAPI alone takes). The routes stay in
 FastAPI as well: it documents them, and answers every other method.
 """
 

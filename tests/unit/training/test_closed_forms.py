@@ -142,3 +142,18 @@ def test_gda_is_as_good_as_linear_discriminant_analysis():
         Inputs(inputs), targets, 3, [{"inputs": "standardized", "shrinkage": "ledoit-wolf"}], 0, lambda: None
     )
     assert (programs.run(program, fresh).argmax(axis=1) == truth.numpy()).mean() >= theirs - 0.02
+
+
+def test_many_left_out_are_solved_with_several_threads_of_torch():
+    """LU of such a batch never came back from MKL: a worker with more than one thread hung."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        inputs, targets = data(900, 600)
+        part, chosen = Inputs(inputs).part(torch.arange(600)), targets[:600]
+        settings = [{"inputs": "standardized", "regularization": value} for value in ridge.GRID]
+        fitted = ridge.fit(part, chosen, 3, settings, 0, lambda: None)
+    finally:
+        torch.set_num_threads(before)
+    right = (programs.run(fitted[0], inputs[600:]).argmax(1) == targets[600:].numpy()).mean()
+    assert right > 0.8
