@@ -12,6 +12,7 @@ import torch
 from adapters.inputs import Eigenbasis, Inputs, Kind
 
 ROUGH_FROM = 300  # examples: penalties are far above the axes that float32 loses of so many, and float64 is dear
+LEAST = 1e-6  # of an error that a fit leaves of an example, where rounding would say that it is fitted exactly
 LOGIT_SPREAD = 3.0  # nats: about what a trained head's logits spread by, so that calibration begins near one
 
 
@@ -32,6 +33,10 @@ class Scatter:
         """The sum of their squares, ‖S‖²."""
         cross = ((self.less.square()) @ self.diagonal).sum()
         return self.diagonal.square().sum() - 2 * cross + (self.less @ self.less.T).square().sum()
+
+    def to(self, dtype: torch.dtype) -> "Scatter":
+        """The same in another precision."""
+        return Scatter(self.diagonal.to(dtype), self.less.to(dtype))
 
     def solve(self, columns: torch.Tensor, penalties: torch.Tensor) -> torch.Tensor:
         """Columns B [R, K], or of each penalty [G, R, K], and penalties λ [G] → Z [G, R, K]."""
@@ -66,6 +71,33 @@ def around(inputs: Inputs, kind: Kind, weights: torch.Tensor) -> tuple[Eigenbasi
     totals = weights.sum(dim=0)[:, None]
     means = weights.T @ axes.rotated / totals
     return axes, Scatter(axes.variances * count, torch.cat([others, means * totals.sqrt()])), means
+
+
+def left_out(
+    centred: torch.Tensor, scatter: Scatter, penalty: torch.Tensor, errors: torch.Tensor, groups: torch.Tensor
+) -> torch.Tensor:
+    """What a penalised least-squares fit with an intercept would err by without the group of each row, [N, K].
+
+    From errors [N, K] of the one fit to all rows Z, centred [N, R], with λ [1]: of a group they are (I − H)⁻¹ of what
+    they were, where H is its block of 1/N + Z(S + λI)⁻¹Zᵀ (Allen's PRESS, 1974, of whole groups); groups are i64 [N].
+    """
+    count = len(centred)
+    solved = scatter.solve(centred.T, penalty)[0].T  # [N, R]
+    leverage = 1 / count + (centred * solved).sum(dim=1)
+    found = errors / (1 - leverage).clamp_min(LEAST)[:, None]
+    for rows in _of_one_size(groups):
+        hat = 1 / count + (centred[rows] @ solved[rows].mT)  # [B, S, S]
+        system = (1 + LEAST) * torch.eye(rows.shape[1], dtype=torch.float64, device=hat.device) - hat.double()
+        root = torch.linalg.cholesky(system)
+        found[rows] = torch.cholesky_solve(errors[rows].double(), root).to(found.dtype)
+    return found
+
+
+def _of_one_size(groups: torch.Tensor) -> list[torch.Tensor]:
+    """Rows i64 [B, S] of the B groups of each size S above one."""
+    _, numbers, sizes = groups.unique(return_inverse=True, return_counts=True)
+    order, size = numbers.argsort(stable=True), sizes[numbers]
+    return [order[size[order] == s].reshape(-1, s) for s in sizes.unique().tolist() if s > 1]
 
 
 def spread(logits: torch.Tensor) -> torch.Tensor:

@@ -116,7 +116,7 @@ def all_of(parts: Split) -> Split:
         return parts
     train = np.sort(np.concatenate([parts.train, parts.test]))
     folds = [(np.setdiff1d(np.sort(np.concatenate([train, parts.val])), val), val) for _, val in parts.folds]
-    return Split(train, parts.val, np.zeros(0, np.int64), folds, "cross-validation", "", parts.dropped)
+    return Split(train, parts.val, np.zeros(0, np.int64), folds, "cross-validation", "", parts.dropped, parts.groups)
 
 
 def _logistic(embeddings: Embeddings, targets: Indices, groups: Indices) -> tuple[Fitted, bool]:

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
@@ -76,6 +76,25 @@ class Method(Protocol):
         Every class must occur. `cancelled` is called often and raises when the job was cancelled. `start` are programs
         of the same settings fitted on similar data: a place to begin, which must not change where the fit ends.
         `final` asks for all the accuracy there is; without it the programs are only compared with each other.
+        """
+
+
+@runtime_checkable
+class LeavesOut(Method, Protocol):
+    """A method that knows, from one fit, what it would have said of each example without having seen it."""
+
+    def left_out(
+        self,
+        inputs: "Inputs",
+        groups: "torch.Tensor",
+        targets: "torch.Tensor",
+        classes: int,
+        settings: list[Setting],
+        objective: Objective = "softmax",
+    ) -> list[float]:
+        """As `fit`, and the group of each row i64 [N] → the error of each setting, in the method's own measure.
+
+        Whole groups are left out, so that no copy of an example speaks for it. Empty where there is no closed form.
         """
 
 

@@ -28,7 +28,8 @@ class Hyperparameters(BaseModel):
 
     regularization: Literal["auto"] | Annotated[float, Field(gt=0, le=1e9)] = Field(
         "auto",
-        description="λ in mean squared error + λ ‖W‖²; `auto` tries 8 from 300 to 0.1, of numbers from 30,000 to 3",
+        description="λ in mean squared error + λ ‖W‖²; `auto` tries 8 from 300 to 0.1, of numbers from 30,000 to 3: "
+        "in the race, and then for the head itself by leaving out each of all examples",
     )
     inputs: Literal["auto", "power", "standardized", "normalized"] = Field(
         "auto",
@@ -76,8 +77,7 @@ def fit(
 ) -> list[HeadProgram]:
     """See `adapters.methods.Method.fit`. Deterministic: `seed` changes nothing."""
     programs: dict[int, HeadProgram] = {}
-    wanted = targets if objective != "softmax" else torch.nn.functional.one_hot(targets, classes)  # [N, K]
-    wanted = wanted.to(inputs.embeddings.dtype)
+    wanted = _wanted(inputs, targets, classes, objective)
     for kind in dict.fromkeys(setting["inputs"] for setting in settings):
         for loss in dict.fromkeys(setting.get("loss") for setting in settings):
             chosen = [i for i, s in enumerate(settings) if (s["inputs"], s.get("loss")) == (kind, loss)]
@@ -86,6 +86,37 @@ def fit(
             fitted = _fit_kind(inputs, wanted, objective, FORMS[kind], strengths, rounds, cancelled)
             programs |= zip(chosen, fitted, strict=True)
     return [programs[i] for i in range(len(settings))]
+
+
+def left_out(
+    inputs: Inputs,
+    groups: torch.Tensor,
+    targets: torch.Tensor,
+    classes: int,
+    settings: list[Setting],
+    objective: Objective = "softmax",
+) -> list[float]:
+    """Mean squared error of examples left out: see `adapters.methods.LeavesOut.left_out`. None for Huber's loss."""
+    if any(setting.get("loss") == "huber" for setting in settings):
+        return []
+    wanted = _wanted(inputs, targets, classes, objective)
+    return [_error_left_out(inputs, groups, wanted, FORMS[s["inputs"]], s["regularization"]) for s in settings]
+
+
+def _error_left_out(inputs: Inputs, groups: torch.Tensor, wanted: torch.Tensor, kind: Kind, strength: float) -> float:
+    problem = _Problem(inputs, kind, len(wanted) * inputs.embeddings.new_tensor([strength]))
+    errors = wanted - problem.answers(*problem.solve(wanted))[0]
+    centred = problem.axes.rotated - problem.mean
+    of = torch.float64 if len(inputs) < shrinkage.ROUGH_FROM else centred.dtype
+    given = centred.to(of), problem.scatter.to(of), problem.penalties.to(of), errors.to(of)
+    unseen = shrinkage.left_out(*given, groups)
+    return float(unseen[: len(inputs) // inputs.each].square().mean())  # as they are, not further views of them
+
+
+def _wanted(inputs: Inputs, targets: torch.Tensor, classes: int, objective: Objective) -> torch.Tensor:
+    """What to come near to, f32 [N, K]."""
+    wanted = targets if objective != "softmax" else torch.nn.functional.one_hot(targets, classes)
+    return wanted.to(inputs.embeddings.dtype)
 
 
 def _fit_kind(

@@ -44,6 +44,7 @@ class Split:
     evaluation: Literal["holdout", "cross-validation"]
     explanation: str
     dropped: Indices = field(default_factory=lambda: np.zeros(0, np.int64))  # copies of test examples
+    groups: Indices = field(default_factory=lambda: np.zeros(0, np.int64))  # [N], or empty: each example is its own
 
     @property
     def rest(self) -> Indices:
@@ -117,6 +118,7 @@ class _Splitter:
             evaluation="holdout" if len(test) else "cross-validation",
             explanation=self._explain(len(test), folds, val),
             dropped=self._positions("dropped"),
+            groups=self.groups,
         )
 
     # The test set
@@ -214,10 +216,8 @@ class _Splitter:
         return np.array(sorted(self._draw(groups, VALIDATION_SHARE)), dtype=np.int64)
 
     def _folds(self, rest: Indices) -> list[Fold]:
-        """Stratified K folds of whole groups, K = min(5, groups of the smallest class), at least 2."""
-        pairs = {(int(self.targets[p]), int(self.groups[p])) for p in rest.tolist()}
-        smallest = min(Counter(label for label, _ in pairs).values())
-        count = max(2, min(FOLDS, smallest))
+        """Stratified K folds of whole groups."""
+        count = self._count(rest)
         fold_of = self._assign(rest, count)
         folds = []
         for number in range(count):
@@ -227,6 +227,12 @@ class _Splitter:
         if not folds:
             raise NotEnoughData("every class is one image and copies of it; add different images of each class")
         return folds
+
+    def _count(self, rest: Indices) -> int:
+        """K = min(5, groups of the smallest class), at least 2: more folds choose no better (ADR 9)."""
+        pairs = {(int(self.targets[p]), int(self.groups[p])) for p in rest.tolist()}
+        smallest = min(Counter(label for label, _ in pairs).values())
+        return max(2, min(FOLDS, smallest))
 
     def _assign(self, rest: Indices, count: int) -> Indices:
         """The fold of each position of `rest`: large groups first, each to where its classes are rarest."""

@@ -35,18 +35,22 @@ def changing(command: Command) -> Command:
     @remote
     @wraps(command)
     def run(*arguments: Any, server: str, raw: bool, no_wait: bool, **options: Any) -> None:
-        from service import display
-
         with connect(server) as client:
-            job = command(*arguments, client=client, **options)
-            if not no_wait:
-                display.follow(client, job["id"], quiet=raw)
-                job = client.job(job["id"])
-        show(job, raw, display.job)
-        if job["status"] in ("failed", "rejected", "cancelled"):
-            raise SystemExit(1)
+            finish(client, command(*arguments, client=client, **options), raw, no_wait)
 
     return run
+
+
+def finish(client: "Client", job: dict[str, Any], raw: bool, no_wait: bool) -> None:
+    """Follow a job to its end, unless nobody waits for it, and show it; exit code 1 where it made no version."""
+    from service import display
+
+    if not no_wait:
+        display.follow(client, job["id"], quiet=raw)
+        job = client.job(job["id"])
+    show(job, raw, display.job)
+    if job["status"] in ("failed", "rejected", "cancelled"):
+        raise SystemExit(1)
 
 
 def readable(command: Command) -> Command:

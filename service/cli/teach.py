@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from service.cli.options import connect, remote, show
+from service.cli.options import connect, finish, remote, show
 
 
 @click.command()
@@ -38,12 +38,7 @@ def finetune(head: str, path: Path, server: str, raw: bool, no_wait: bool, **opt
     with connect(server) as client:
         with display.status(f"sending {len(images):,} images", quiet=raw):
             job = client.finetune(head, images, **options)
-        if not no_wait:
-            display.follow(client, job["id"], quiet=raw)
-            job = client.job(job["id"])
-    show(job, raw, display.job)
-    if job["status"] in ("failed", "rejected", "cancelled"):
-        raise SystemExit(1)
+        finish(client, job, raw, no_wait)
 
 
 @click.command()

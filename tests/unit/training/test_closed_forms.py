@@ -105,6 +105,38 @@ def test_hubers_loss_is_asked_for_and_of_numbers_only():
         assert setting.get("loss") == found
 
 
+@pytest.mark.parametrize("objective", ["softmax", "squared"])
+@pytest.mark.parametrize("each", [1, 2], ids=["examples", "examples and views"])
+def test_what_ridge_says_of_examples_left_out_is_what_fits_without_them_say(examples, objective, each):
+    """Groups of one, two and three examples; what is left out lends its place in the axes, but no target."""
+    plain, labels = examples
+    further = plain + 0.1 * torch.from_numpy(np.random.default_rng(3).normal(size=plain.shape).astype(np.float32))
+    inputs = Inputs(torch.cat([plain, further][:each]), each)
+    groups = torch.arange(len(plain))
+    groups[:12] //= 2
+    groups[12:24] //= 3
+    targets = labels if objective == "softmax" else numbers(plain)[1]
+    rows, repeated = groups.repeat(each), targets.repeat(each, *[1] * (targets.ndim - 1))
+    settings = [{"inputs": "standardized", "regularization": value} for value in (30.0, 1.0, 0.1)]
+    said = ridge.left_out(inputs, rows, repeated, 3, settings, objective)
+    wanted = np.eye(3)[repeated] if objective == "softmax" else repeated.numpy()
+    x, count = inputs.standardized("plain").x.numpy(), len(rows)
+    for setting, error in zip(settings, said, strict=True):
+        errors = []
+        for group in np.unique(groups):
+            out = rows.numpy() == group
+            model = Ridge(alpha=setting["regularization"] * count).fit(x[~out], wanted[~out])
+            shown = out & (np.arange(count) < len(plain))
+            errors.extend((wanted[shown] - model.predict(x[shown]).reshape(wanted[shown].shape)).ravel() ** 2)
+        assert error == pytest.approx(np.mean(errors), rel=2e-3)
+
+
+def test_hubers_loss_leaves_its_penalty_to_the_folds():
+    inputs, _ = data(*SHAPES["tall"])
+    setting = {"inputs": "standardized", "regularization": 1.0, "loss": "huber"}
+    assert ridge.left_out(Inputs(inputs), torch.arange(len(inputs)), numbers(inputs)[0], 2, [setting], "squared") == []
+
+
 @pytest.mark.parametrize("amount", [0.9, 0.3])
 @pytest.mark.parametrize("whole", [True, False], ids=["all", "a part"])
 def test_gda_agrees_with_scikit_learn(examples, amount, whole):
