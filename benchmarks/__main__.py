@@ -2,7 +2,7 @@
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
 (`adaptation`, `trust`, `cells`, `precision`, `views`), need a GPU (`gpu`), or answer a question about the design
-(`threads`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing recorded.
+(`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing recorded.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import (
     adaptation,
+    allocators,
     beside,
     cells,
     decode,
@@ -42,8 +43,8 @@ LONG: dict[str, Any] = {
     "grouping": grouping, "layers": layers, "gpu": gpu,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
-    "adaptation": adaptation, "cells": cells, "precision": precision, "threads": threads, "trust": trust,
-    "views": views,
+    "adaptation": adaptation, "allocators": allocators, "cells": cells, "precision": precision, "threads": threads,
+    "trust": trust, "views": views,
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.ui
 
 def main() -> dict[str, Any]:
     """Measure and print; returns the results."""
-    graph, cores = _graph(), processor.cores()
+    graph, cores = embedded_graph(), processor.cores()
     one = session.create(graph)
     _run(one)
     every = session.create(graph, threads=cores)
@@ -43,7 +43,7 @@ def main() -> dict[str, Any]:
     return results
 
 
-def _graph() -> bytes:
+def embedded_graph() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         engine, artifacts = database.connect(f"sqlite:///{folder}/x.sqlite"), Artifacts(str(Path(folder) / "blobs"))
         database.migrate(engine)

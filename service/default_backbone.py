@@ -16,8 +16,13 @@ SETTLED = ("default", "precision")  # kind and name among the capabilities
 
 def name(settings: Settings, engine: Engine) -> str:
     """The name of the default backbone in force, whether it is built or not."""
-    precision = settings.precision if settings.precision != "auto" else decided(engine) or "fp32"
-    return settings.default_backbone if precision == "fp32" else variant_name(settings.default_backbone, precision)
+    wanted = precision(settings, engine)
+    return settings.default_backbone if wanted == "fp32" else variant_name(settings.default_backbone, wanted)
+
+
+def precision(settings: Settings, engine: Engine) -> str:
+    """Its precision."""
+    return settings.precision if settings.precision != "auto" else decided(engine) or "fp32"
 
 
 def is_decided(settings: Settings, engine: Engine) -> bool:
@@ -28,8 +33,7 @@ def is_decided(settings: Settings, engine: Engine) -> bool:
 def decide(settings: Settings, engine: Engine) -> None:
     """Settle `auto`, before any backbone is built or taken up. Safe to repeat, and from several processes at once."""
     if not is_decided(settings, engine):
-        precision = "int8" if _suits_int8(settings, engine) else "fp32"
-        capabilities.settle(engine, *SETTLED, {"precision": precision})
+        capabilities.settle(engine, *SETTLED, {"precision": _suitable(settings, engine)})
 
 
 def decided(engine: Engine) -> str | None:
@@ -38,8 +42,13 @@ def decided(engine: Engine) -> str | None:
     return capabilities.of_kind(engine, kind).get(name, {}).get("precision")
 
 
-def _suits_int8(settings: Settings, engine: Engine) -> bool:
-    """A new installation, the backbone that we have measured, and a processor for which int8 is made."""
+def _suitable(settings: Settings, engine: Engine) -> str:
+    """int8 for a new installation, the backbone that we have measured, and a processor for which int8 is made.
+
+    SQLite means one machine; where others may join, their processors must compute it, too.
+    """
     measured = settings.default_backbone in embedded()
     on_cpu = devices.resolve(settings.device) == "cpu"
-    return measured and on_cpu and processor.fast_int8() and not backbones.list_all(engine)
+    if not (measured and on_cpu and processor.fast_int8()) or backbones.list_all(engine):
+        return "fp32"
+    return "int8full" if engine.dialect.name == "sqlite" else "int8"

@@ -43,7 +43,8 @@ def _build_default(settings: Settings, engine: Engine, artifacts: Artifacts) -> 
 
     source = backbones.find(engine, settings.default_backbone)
     log.info("building the backbone %s; this happens once", name)
-    variant.build(source, "int8", calibration_images.crops(source.preprocessing), engine, artifacts, name=name)
+    precision = default_backbone.precision(settings, engine)
+    variant.build(source, precision, calibration_images.crops(source.preprocessing), engine, artifacts, name=name)
 
 
 def _build_full(settings: Settings, engine: Engine, artifacts: Artifacts) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices, session
+from adapters.runtime import devices, processor, session
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
 from adapters.types import Backbone, Device, Embeddings, Floats, Pixels
@@ -88,6 +88,8 @@ def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path |
     GPU does not run whole gets the CPU. Who names a device is told instead. Raises DeviceError.
     """
     chosen = devices.resolve(device)
+    if chosen == "cpu":
+        return chosen, _on_cpu(backbone, graph)
     engines = devices.engine_options(backbone, GPU_BATCHES[-1], folder) if chosen == "tensorrt" else None
     try:
         return chosen, session.create(graph, chosen, engines=engines)
@@ -95,7 +97,18 @@ def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path |
         if device != "auto":
             raise
         log.warning("the backbone %s runs on the CPU: %s", backbone.name, error.message)
-        return "cpu", session.create(graph, "cpu")
+        return "cpu", _on_cpu(backbone, graph)
+
+
+def _on_cpu(backbone: Backbone, graph: bytes | str) -> Any:
+    """Raises DeviceError where other embeddings would come out than the digest promises."""
+    if not processor.able(backbone.precision):
+        raise DeviceError(
+            f"{backbone.name!r} is {backbone.precision}: this processor, without VNNI or dot products, would add its "
+            "products up wrongly; use the int8 or fp32 form, and `espalier heads rebuild` for heads that are on it",
+            item=backbone.name,
+        )
+    return session.create(graph, "cpu")
 
 
 class Backbones:

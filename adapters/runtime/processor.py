@@ -9,6 +9,14 @@ FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})  # x86, x8
 CPUINFO = Path("/proc/cpuinfo")
 
 
+EXACT = frozenset({"int8full"})  # precisions whose sums are wrong without one of them
+
+
+def able(precision: str) -> bool:
+    """Whether this processor computes a backbone of that precision as every other does."""
+    return precision not in EXACT or fast_int8()
+
+
 def fast_int8(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the processor has instructions made for int8 networks; False where the system does not say (Linux)."""
     flags = _flags(cpuinfo)

@@ -45,10 +45,15 @@ class Seen:
 
 def convert(graph: bytes, pixels: Pixels) -> bytes:
     """The graph in int8, calibrated on the images: ranges of activations, and means for the biases."""
+    return converted(graph, pixels, seven_bits=True)
+
+
+def converted(graph: bytes, pixels: Pixels, *, seven_bits: bool) -> bytes:
+    """The same, with weights of seven bits where a processor without VNNI would need it, or eight everywhere."""
     model = _used_domains(onnx.load_from_string(session.simplified(graph)))
     seen = _observe(model, pixels)
-    _correct_biases(model, _quantize(model, seen), seen, len(pixels))
-    quantized = _quantize(model, seen)
+    _correct_biases(model, _quantize(model, seen, seven_bits), seen, len(pixels))
+    quantized = _quantize(model, seen, seven_bits)
     onnx.checker.check_model(quantized, full_check=True)
     return bytes(quantized.SerializeToString(deterministic=True))
 
@@ -70,12 +75,13 @@ def _observe(model: Any, pixels: Pixels) -> dict[str, Seen]:
     return seen
 
 
-def _quantize(model: Any, seen: dict[str, Seen]) -> Any:
+def _quantize(model: Any, seen: dict[str, Seen], seven_bits: bool) -> Any:
     ranges = {name: (np.float32(tensor.lowest), np.float32(tensor.highest)) for name, tensor in seen.items()}
     copy = onnx.shape_inference.infer_shapes(model)
     whole = {node.input[1]: [{"axis": 0, "reduce_range": False}] for node in _convolutions(model) if _depthwise(node)}
     quantizer = QDQQuantizer(
-        copy, per_channel=True, reduce_range=True, weight_qType=QuantType.QInt8, activation_qType=QuantType.QUInt8,
+        copy, per_channel=True, reduce_range=seven_bits,
+        weight_qType=QuantType.QInt8, activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges), nodes_to_quantize=[], nodes_to_exclude=[],
         op_types_to_quantize=list(QUANTIZED), extra_options={"TensorQuantOverrides": whole},
     )  # fmt: skip

@@ -12,7 +12,7 @@ from service import default_backbone
 from service.settings import Settings
 
 SHAPE = Preprocessing(224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-INT8 = f"{DEFAULT}-int8"
+INT8, FULL = f"{DEFAULT}-int8", f"{DEFAULT}-int8full"
 
 
 @pytest.fixture
@@ -40,14 +40,21 @@ def decided(engine, precision: str = "auto", **more: object) -> str:
 def test_a_precision_that_is_said_is_taken(engine, suited):
     assert decided(engine, "fp32") == DEFAULT
     assert decided(engine, "int8") == INT8
+    assert decided(engine, "int8full") == FULL
     assert decided(engine, "int8", default_backbone="mine") == "mine-int8"
     assert default_backbone.decided(engine) is None
 
 
 def test_auto_takes_int8_in_a_new_installation_whose_processor_suits_it(engine, suited):
     assert not default_backbone.is_decided(settings("auto"), engine)
-    assert decided(engine) == INT8
+    assert decided(engine) == FULL
     assert default_backbone.is_decided(settings("auto"), engine)
+
+
+def test_auto_takes_what_every_processor_computes_where_other_machines_may_join(engine, suited, monkeypatch):
+    """Postgres is for several machines; of them only the first was looked at."""
+    monkeypatch.setattr(engine.dialect, "name", "postgresql")
+    assert default_backbone._suitable(settings("auto"), engine) == "int8"
 
 
 def test_the_first_process_decides_for_all(engine, monkeypatch):

@@ -9,7 +9,8 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from adapters.errors import InvalidInput, ParityError
+from adapters.errors import DeviceError, InvalidInput, ParityError
+from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
@@ -51,8 +52,8 @@ def small(prepared: Path) -> bytes:
 
 
 def test_the_precisions_are_the_files():
-    assert precisions.names() == ("fp16", "int8")
-    with pytest.raises(InvalidInput, match=r"'bf16'.*fp16, int8"):
+    assert precisions.names() == ("fp16", "int8", "int8full")
+    with pytest.raises(InvalidInput, match=r"'bf16'.*fp16, int8, int8full"):
         precisions.get("bf16")
 
 
@@ -88,6 +89,40 @@ def test_the_processors_kernels_answer_as_the_graph_says(shop, small):
     wanted = np.concatenate([plain.run(["pooled"], {"pixels": p[None]})[0] for p in pixels])
     got = np.concatenate([served.embed(p[None]) for p in pixels])
     assert variant._cosines(wanted, got).min() > 0.99
+
+
+needs_exact_sums = pytest.mark.skipif(
+    not processor.fast_int8(), reason="this processor has no instructions for int8 networks (VNNI, dot products)"
+)
+
+
+@needs_exact_sums
+def test_weights_of_8_bits_are_computed_exactly_and_nearer_to_fp32(shop, small):
+    built = shop.build("int8full")
+    assert built.details["parity"]["cosine_worst"] > 0.95
+    graph = shop.artifacts.get(built.artifact)
+    weights = (numpy_helper.to_array(t) for t in onnx.load_from_string(graph).graph.initializer)
+    assert max(np.abs(w.astype(int)).max() for w in weights if w.dtype == np.int8 and w.ndim == 4) == 127
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    pixels = shop.images.held_out[:5]
+    exact = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    wanted = np.concatenate([exact.run(["pooled"], {"pixels": p[None]})[0] for p in pixels])
+    assert variant._cosines(wanted, BackboneSession(built, graph).embed(pixels)).min() > 0.99
+    fp32, seven = (BackboneSession(shop.full, g).embed(pixels) for g in (shop.artifacts.get(shop.full.artifact), small))
+    eight = BackboneSession(built, graph).embed(pixels)
+    assert variant._cosines(fp32, eight).min() > variant._cosines(fp32, seven).min()
+
+
+def test_weights_of_8_bits_are_refused_where_sums_would_overflow(shop, small, monkeypatch):
+    """Under the same digest other embeddings would come out; the refusal says what to use instead."""
+    monkeypatch.setattr(processor, "fast_int8", lambda: False)
+    with pytest.raises(DeviceError, match=r"without VNNI.*use the int8 or fp32 form"):
+        shop.build("int8full")
+    assert [b.name for b in backbones.list_all(shop.engine)] == [shop.full.name]
+    for device in ("cpu", "auto"):
+        with pytest.raises(DeviceError, match="int8full"):
+            BackboneSession(replace(shop.full, precision="int8full"), small, device)
 
 
 def test_bias_correction_puts_the_means_back(shop, small, monkeypatch):
