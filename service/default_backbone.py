@@ -45,10 +45,10 @@ def decided(engine: Engine) -> str | None:
 def _suitable(settings: Settings, engine: Engine) -> str:
     """int8 for a new installation, the backbone that we have measured, and a processor for which int8 is made.
 
-    SQLite means one machine; where others may join, their processors must compute it, too.
+    SQLite means one machine; where others may join, their processors must compute it, too. A bundle has no int8full.
     """
     measured = settings.default_backbone in embedded()
     on_cpu = devices.resolve(settings.device) == "cpu"
     if not (measured and on_cpu and processor.fast_int8()) or backbones.list_all(engine):
         return "fp32"
-    return "int8full" if engine.dialect.name == "sqlite" else "int8"
+    return "int8full" if engine.dialect.name == "sqlite" and not settings.backbone_bundle else "int8"

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     precision: Literal["fp32", "int8", "int8full", "auto"] = Field(
         "fp32",
         description="Of the default backbone; int8full needs a CPU with VNNI or the like. auto: in a new installation "
-        "on such a CPU int8full, with a database for several machines int8, else fp32.",
+        "on such a CPU int8full, with Postgres or a bundle int8, else fp32.",
     )
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         "auto",

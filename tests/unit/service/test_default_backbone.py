@@ -52,7 +52,8 @@ def test_auto_takes_int8_in_a_new_installation_whose_processor_suits_it(engine, 
 
 
 def test_auto_takes_what_every_processor_computes_where_other_machines_may_join(engine, suited, monkeypatch):
-    """Postgres is for several machines; of them only the first was looked at."""
+    """Postgres is for several machines, of which only the first was looked at; a bundle was built elsewhere."""
+    assert default_backbone._suitable(settings("auto", backbone_bundle="/opt/backbones"), engine) == "int8"
     monkeypatch.setattr(engine.dialect, "name", "postgresql")
     assert default_backbone._suitable(settings("auto"), engine) == "int8"
 
