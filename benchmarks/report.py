@@ -12,6 +12,7 @@ INTRODUCTION = """# Benchmarks
 Made by `make bench`; do not edit. Each figure is the median of repetitions in one run, with the least and the largest
 beside it, because machines drift: compare within a table, not across. A limit that a row has to keep stands beside it.
 `make bench` runs those that take little time; the others run by name, `make bench ARGS=peers`.
+What is in the way where a goal is missed: [what bounds speed](concepts/what-bounds-speed.md).
 """
 
 
