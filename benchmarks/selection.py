@@ -1,6 +1,7 @@
 """How a head is chosen of few examples: by folds, by more of them, or by folds and then leaving each example out.
 
     python -m benchmarks.selection [--data weather digits] [--shots 2 5] [--seeds 8] [--method auto ridge]
+        [--views none all]
 
 On the same embeddings, training examples and test examples; differences are paired by seed, with 95 % intervals.
 `now` is what the product does: folds choose method and inputs, leaving one out settles the λ of ridge. `folds` is the
@@ -10,13 +11,16 @@ same without that. The rest race on more folds: `10`, or as many as there are gr
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from adapters import tasks
+from adapters.modalities import NONE, image
 from adapters.training import programs, race, split
+from adapters.training.views import Choices, no_views
 from adapters.types import Embeddings, Indices
 from benchmarks import datasets
 from benchmarks.adaptation import all_of, drawn, log_loss
@@ -39,9 +43,11 @@ def choosing(way: str) -> Iterator[None]:
         yield
 
 
-def measure(name: str, shots: str, seeds: int, method: str) -> dict[str, np.ndarray]:
+def measure(name: str, shots: str, seeds: int, method: str, views: str) -> dict[str, np.ndarray]:
     """Accuracy in percent and log-loss of each way, [seeds, 2]; empty where classes are smaller than asked."""
     embeddings, targets, groups = datasets.load(name)
+    looks = [datasets.load_views(name)[view] for view in image.VIEWS.get(views, ())]
+    choices = {views: np.stack(looks) if looks else no_views(embeddings)}
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for seed in range(seeds):
         train, test = drawn(targets, groups, shots, np.random.default_rng(seed))
@@ -51,30 +57,37 @@ def measure(name: str, shots: str, seeds: int, method: str) -> dict[str, np.ndar
             if len(train) > DEAR.get(way, len(train)):
                 continue
             with choosing(way):
-                answers = _answers(embeddings, targets, groups, train, test, method)
+                answers = _answers(embeddings, targets, groups, train, test, method, choices)
             right = (answers.argmax(1) == targets[test]).mean()
             found[way].append((100 * float(right), log_loss(answers, targets[test])))
     return {way: np.array(figures) for way, figures in found.items() if figures}
 
 
 def _answers(
-    embeddings: Embeddings, targets: Indices, groups: Indices, train: Indices, test: Indices, method: str
+    embeddings: Embeddings,
+    targets: Indices,
+    groups: Indices,
+    train: Indices,
+    test: Indices,
+    method: str,
+    choices: Choices,
 ) -> np.ndarray:
     nothing, classes = [None] * len(train), [str(k) for k in range(int(targets.max()) + 1)]
     parts = all_of(split.split(targets[train], groups[train], nothing, nothing, 0))
     task, silent = tasks.get("classification"), lambda *_: None
-    result = race.race(embeddings[train], targets[train], classes, parts, task, method, {}, 0, silent, silent)
+    given = (embeddings[train], targets[train], classes, parts, task, method, {}, 0, silent, silent)
+    result = race.race(*given, choices={name: rows[:, train] for name, rows in choices.items()})
     return programs.run(result.program, embeddings[test])
 
 
-def show(name: str, shots: str, method: str, found: dict[str, np.ndarray]) -> None:
+def show(name: str, shots: str, what: str, found: dict[str, np.ndarray]) -> None:
     """One line for each way, against folds."""
     for way, figures in found.items():
         less = figures - found["folds"]
         half = 1.96 * less.std(axis=0, ddof=1) / len(less) ** 0.5
         accuracy, loss = figures.mean(axis=0)
         apart = f"{less[:, 0].mean():+.2f} ± {half[0]:.2f}, log-loss {less[:, 1].mean():+.3f} ± {half[1]:.3f}"
-        print(f"{name:9} {shots:>4} {method:6} {way:14} {accuracy:6.2f} % {loss:.3f}   {apart}", flush=True)
+        print(f"{name:9} {shots:>4} {what:10} {way:14} {accuracy:6.2f} % {loss:.3f}   {apart}", flush=True)
 
 
 if __name__ == "__main__":
@@ -83,9 +96,9 @@ if __name__ == "__main__":
     parser.add_argument("--shots", nargs="+", default=SHOTS)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--method", nargs="+", default=("auto", "ridge"))
+    parser.add_argument("--views", nargs="+", default=(NONE,))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for asked in options.method:
-        for data in options.data:
-            for count in options.shots:
-                show(data, count, asked, measure(data, count, options.seeds, asked))
+    for asked, seen in product(options.method, options.views):
+        for data, count in product(options.data, options.shots):
+            show(data, count, f"{asked}, {seen}", measure(data, count, options.seeds, asked, seen))
