@@ -48,7 +48,10 @@ def data_report(
     about = _Described(data.examples, task, measured.schema)
     report: Json = {
         "format": FORMAT, "figures": measured.figures, "race": result.table, "calibration": result.calibration,
-        "winner": {"method": result.method, "hyperparameters": result.hyperparameters, "views": result.views},
+        "winner": {
+            "method": result.method, "hyperparameters": result.hyperparameters, "views": result.views,
+            "note": result.note,
+        },
         "findings": {"examples": len(data.examples), "duplicates": _duplicates(about, copies, split)},
         "curve": None, "worst": _worst(about, measured, targets),
     }  # fmt: skip

@@ -83,7 +83,8 @@ def entered(
         left_out.remove(cheapest)
         entered = [cheapest[1]]
     candidates = [Candidate(g.method, setting, g.views) for g in entered for setting in g.settings]
-    note = f"{len(candidates)} candidates of {len({c.method for c in candidates})} methods"
+    kinds = len({c.method for c in candidates})
+    note = f"{len(candidates)} candidates of {kinds} method{'s' if kinds > 1 else ''}"
     return candidates, note + _excuse(left_out, budget)
 
 

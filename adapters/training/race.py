@@ -170,4 +170,4 @@ def _settlement(raced: Candidate, settled: Candidate) -> str:
     if settled is raced:
         return ""
     changed = ", ".join(f"{name} {value}" for name, value in settled.setting.items() if raced.setting[name] != value)
-    return f"; by leaving each example out of all in turn, rather {changed}"
+    return f"; settled on {changed}, which errs least when each of all examples is left out in turn"

@@ -84,7 +84,7 @@ def test_the_penalty_of_ridge_is_settled_by_leaving_each_of_all_examples_out():
         setting["regularization"] for setting in (result.hyperparameters, result.table[0]["hyperparameters"])
     )
     assert settled < raced
-    assert result.note.endswith(f"; by leaving each example out of all in turn, rather regularization {settled}")
+    assert f"; settled on regularization {settled}, which errs least when each of all" in result.note
     (row,) = (row for row in result.table if row["hyperparameters"] == result.hyperparameters)
     truth = data(2, classes=8, dimension=64)[1][result.index]
     measured = -np.log(result.outputs[np.arange(len(truth)), truth]).mean()
@@ -107,7 +107,7 @@ def test_copies_of_an_example_do_not_speak_for_it():
 
 def test_a_penalty_that_the_caller_fixed_stays():
     result, _ = run(2, "ridge", {"inputs": "power", "regularization": 30.0})
-    assert result.hyperparameters["regularization"] == 30.0 and "rather" not in result.note
+    assert result.hyperparameters["regularization"] == 30.0 and "settled" not in result.note
 
 
 def test_hyperparameters_need_a_method():
