@@ -57,7 +57,7 @@ VIEW: dict[str, Any] = {
          "accuracy": 0.9},
         {"method": HOSTILE, "hyperparameters": {}, "loss": 0.4, "standard_error": 0.02, "accuracy": 0.8},
     ],
-    "winner": {"method": "logistic", "hyperparameters": {"regularization": 0.25}, "note": "2 candidates; none left out"},
+    "winner": {"method": "logistic", "hyperparameters": {"regularization": 0.25}, "note": "2 candidates; all tried"},
     "gate": {"passed": True, "reason": "nobody to lose against"}, "parity": {"max_difference": 1e-7},
 }  # fmt: skip
 
@@ -120,7 +120,7 @@ def test_the_page_says_what_the_report_says():
 
 
 def test_the_page_says_how_the_winner_was_chosen():
-    assert "2 candidates; none left out." in render()
+    assert "2 candidates; all tried." in render()
     older = VIEW | {"winner": {"method": "logistic", "hyperparameters": {}}}  # before reports had it
     assert "were fitted to the same folds" in render(older)
 
