@@ -105,7 +105,8 @@ def _on_cpu(backbone: Backbone, graph: bytes | str) -> Any:
     if not processor.able(backbone.precision):
         raise DeviceError(
             f"{backbone.name!r} is {backbone.precision}: this processor, without VNNI or dot products, would add its "
-            "products up wrongly; use the int8 or fp32 form, and `espalier heads rebuild` for heads that are on it",
+            "products up wrongly; serve with ESPALIER_PRECISION=fp32 or int8, and move heads that are on it with "
+            "`espalier heads rebuild HEAD BACKBONE`",
             item=backbone.name,
         )
     return session.create(graph, "cpu")

@@ -117,7 +117,7 @@ def test_weights_of_8_bits_are_computed_exactly_and_nearer_to_fp32(shop, small):
 def test_weights_of_8_bits_are_refused_where_sums_would_overflow(shop, small, monkeypatch):
     """Under the same digest other embeddings would come out; the refusal says what to use instead."""
     monkeypatch.setattr(processor, "fast_int8", lambda: False)
-    with pytest.raises(DeviceError, match=r"without VNNI.*use the int8 or fp32 form"):
+    with pytest.raises(DeviceError, match=r"without VNNI.*ESPALIER_PRECISION=fp32 or int8"):
         shop.build("int8full")
     assert [b.name for b in backbones.list_all(shop.engine)] == [shop.full.name]
     for device in ("cpu", "auto"):
