@@ -87,9 +87,10 @@ def left_out(
     found = errors / (1 - leverage).clamp_min(LEAST)[:, None]
     for rows in _of_one_size(groups):
         hat = 1 / count + (centred[rows] @ solved[rows].mT)  # [B, S, S]
-        system = (1 + LEAST) * torch.eye(rows.shape[1], dtype=torch.float64, device=hat.device) - hat.double()
-        root = torch.linalg.cholesky(system)
-        found[rows] = torch.cholesky_solve(errors[rows].double(), root).to(found.dtype)
+        # By eigenvalues, for rounding may make a system of many copies indefinite: Cholesky would refuse it.
+        left, axes = torch.linalg.eigh(torch.eye(rows.shape[1], device=hat.device, dtype=torch.float64) - hat.double())
+        along = axes.mT @ errors[rows].double() / left.clamp_min(LEAST)[:, :, None]
+        found[rows] = (axes @ along).to(found.dtype)
     return found
 
 

@@ -94,7 +94,8 @@ class LeavesOut(Method, Protocol):
     ) -> list[float]:
         """As `fit`, and the group of each row i64 [N] → the error of each setting, in the method's own measure.
 
-        Whole groups are left out, so that no copy of an example speaks for it. Empty where there is no closed form.
+        Settings differ in strength only. Whole groups are left out, so that no copy of an example speaks for it. Empty
+        where there is no closed form, or it would take longer than folds.
         """
 
 

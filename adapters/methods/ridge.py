@@ -4,7 +4,7 @@ With few examples it is hard to beat and cannot fail to converge; Rifkin & Klaut
 squares as accurate as any other. One decomposition serves every penalty and every fold (adapters/shrinkage.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -18,6 +18,7 @@ from adapters.types import HeadProgram, Linear, Objective
 GRID = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)  # λ on inputs of unit variance
 NUMBERS = (30000.0, 3000.0, 1000.0, *GRID[:5])  # of targets that the pictures may say little of
 ROUNDS = 30  # of Huber's loss, at most
+MOST_TOGETHER = 256  # rows of a group that is left out at a time: its equations take the cube of that
 NEAR = 1e-4  # of a target's spread: answers that move less between two rounds are as good as found
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
 OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid", "squared")
@@ -97,20 +98,14 @@ def left_out(
     objective: Objective = "softmax",
 ) -> list[float]:
     """Mean squared error of examples left out: see `adapters.methods.LeavesOut.left_out`. None for Huber's loss."""
-    if any(setting.get("loss") == "huber" for setting in settings):
+    if settings[0].get("loss") == "huber" or int(groups.unique(return_counts=True)[1].max()) > MOST_TOGETHER:
         return []
+    strengths = len(inputs) * inputs.embeddings.new_tensor([setting["regularization"] for setting in settings])
+    problem = _Problem(inputs, FORMS[settings[0]["inputs"]], strengths)
     wanted = _wanted(inputs, targets, classes, objective)
-    return [_error_left_out(inputs, groups, wanted, FORMS[s["inputs"]], s["regularization"]) for s in settings]
-
-
-def _error_left_out(inputs: Inputs, groups: torch.Tensor, wanted: torch.Tensor, kind: Kind, strength: float) -> float:
-    problem = _Problem(inputs, kind, len(wanted) * inputs.embeddings.new_tensor([strength]))
-    errors = wanted - problem.answers(*problem.solve(wanted))[0]
-    centred = problem.axes.rotated - problem.mean
-    of = torch.float64 if len(inputs) < shrinkage.ROUGH_FROM else centred.dtype
-    given = centred.to(of), problem.scatter.to(of), problem.penalties.to(of), errors.to(of)
-    unseen = shrinkage.left_out(*given, groups)
-    return float(unseen[: len(inputs) // inputs.each].square().mean())  # as they are, not further views of them
+    errors = wanted - problem.answers(*problem.solve(wanted))  # [G, N, K]
+    shown = len(inputs) // inputs.each  # rows of examples as they are, not of further views of them
+    return [float(unseen[:shown].square().mean()) for unseen in problem.unseen(errors, groups)]
 
 
 def _wanted(inputs: Inputs, targets: torch.Tensor, classes: int, objective: Objective) -> torch.Tensor:
@@ -179,3 +174,14 @@ class _Problem:
     def answers(self, weights: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
         """What is said of the examples, [G, N, K]."""
         return self.axes.rotated @ weights + biases
+
+    def unseen(self, errors: torch.Tensor, groups: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Errors [G, N, K] → for each penalty those of fits without the row's group, [N, K].
+
+        One penalty at a time: all of them at once would take G times the memory of the examples.
+        """
+        rough = len(errors[0]) >= shrinkage.ROUGH_FROM
+        of = errors.dtype if rough else torch.float64
+        centred, scatter = (self.axes.rotated - self.mean).to(of), self.scatter.to(of)
+        for penalty, error in zip(self.penalties.to(of), errors.to(of), strict=True):
+            yield shrinkage.left_out(centred, scatter, penalty[None], error, groups)

@@ -6,10 +6,8 @@ from pathlib import Path
 # Instructions that multiply bytes and add the products in 32 bits. Without one of them int8 is emulated in steps that
 # leave little of its gain.
 FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})  # x86, x86, Arm, Arm
+EXACT = frozenset({"int8full"})  # precisions whose sums are wrong without one of these instructions
 CPUINFO = Path("/proc/cpuinfo")
-
-
-EXACT = frozenset({"int8full"})  # precisions whose sums are wrong without one of them
 
 
 def able(precision: str) -> bool:

@@ -1,7 +1,7 @@
 """int8 with weights of 8 bits throughout: nearer to fp32, and only for processors that add products in 32 bits.
 
 x86 with VNNI and Arm with dot products do. Others add pairs in 16 bits, which overflow: a backbone of this precision is
-refused there (`adapters.runtime.processor.ABLE`), because the same digest must embed alike everywhere. On the embedded
+refused there (`adapters.runtime.processor.able`), because the same digest must embed alike everywhere. On the embedded
 backbone the worst of 40 held-out crops keeps a cosine of 0.98 with fp32 instead of 0.92; docs/adr/0004 has more.
 """
 

@@ -131,6 +131,19 @@ def test_what_ridge_says_of_examples_left_out_is_what_fits_without_them_say(exam
         assert error == pytest.approx(np.mean(errors), rel=2e-3)
 
 
+@pytest.mark.parametrize("copies", [200, ridge.MOST_TOGETHER + 1])
+def test_many_copies_of_one_example_do_no_harm(copies):
+    """In float32, where rounding says that what is left of them is nothing, or less; or so many that folds decide."""
+    inputs, targets = data(700, 300)
+    inputs[:copies], targets[:copies] = inputs[0].clone(), targets[0].clone()
+    groups = torch.arange(len(inputs))
+    groups[:copies] = 0
+    settings = [{"inputs": "power", "regularization": value} for value in ridge.GRID]
+    said = ridge.left_out(Inputs(inputs), groups, targets, 3, settings)
+    assert len(said) == (0 if copies > ridge.MOST_TOGETHER else len(settings)) and np.isfinite(said).all()
+    assert all(0.01 < error < 1 for error in said)
+
+
 def test_hubers_loss_leaves_its_penalty_to_the_folds():
     inputs, _ = data(*SHAPES["tall"])
     setting = {"inputs": "standardized", "regularization": 1.0, "loss": "huber"}
