@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonschema
+from jsonschema.exceptions import best_match
 from sqlalchemy.engine import Engine
 
 from adapters import modalities, tasks
@@ -284,7 +285,8 @@ def _not_a_number(text: str) -> Callable[[], None]:
 
 
 def _check_schema(method: str, hyperparameters: dict[str, Any], schema: dict[str, Any]) -> None:
-    error = next(jsonschema.Draft202012Validator(schema).iter_errors(hyperparameters), None)
+    # Of `auto` or a number, what is wrong with the number, instead of that it is neither.
+    error = best_match(jsonschema.Draft202012Validator(schema).iter_errors(hyperparameters))
     if error is None:
         return
     known = ", ".join(schema.get("properties", {}))

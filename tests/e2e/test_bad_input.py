@@ -237,7 +237,7 @@ BAD_FIELDS = {
     ),
     "a negative one": (
         {"method": "logistic", "hyperparameters": '{"regularization": -1}'}, 422, "invalid_hyperparameter",
-        "'regularization'",
+        "'regularization' of logistic: -1 is less than or equal to the minimum of 0",
     ),
     "hyperparameters that are no JSON": (
         {"method": "logistic", "hyperparameters": "{l2: 1}"}, 422, "invalid_hyperparameter", "not JSON",
