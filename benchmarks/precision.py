@@ -1,4 +1,4 @@
-"""int8 and int8full against fp32 of the embedded backbone: what heads lose, and what the bare backbone gains.
+"""int8 against fp32 of the embedded backbone: what heads lose, and what the bare backbone gains.
 
     python -m benchmarks.precision [--data weather digits cells platelets] [--seeds 10] [--without-times] [--save]
 
@@ -22,7 +22,7 @@ from benchmarks.adaptation import _auto, drawn
 DATA = ("weather", "digits", "cells", "platelets")
 SHOTS = ("10", "full")  # examples of a class; full: two thirds of the data set
 SEEDS = 10
-PRECISIONS = ("fp32", "int8", "int8full")
+PRECISIONS = ("fp32", "int8")
 MAX_LOST = 0.5  # points
 REPETITIONS, IMAGES = 9, 60
 

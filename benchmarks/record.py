@@ -11,6 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from adapters.runtime import processor
+from service.settings import Settings
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = ("bentoml", "fastapi", "numpy", "onnxruntime", "pillow", "simplejpeg", "torch", "timm", "uvicorn")
@@ -31,9 +34,13 @@ def show(results: dict[str, Any]) -> None:
 
 
 def save(name: str, results: dict[str, Any]) -> Path:
-    """Write results with their circumstances to benchmarks/results/<name>.json."""
+    """Write results with their circumstances to benchmarks/results/<name>.json.
+
+    Those of a run with ESPALIER_PRECISION set have it in their name.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    chosen = Settings().precision
+    path = RESULTS / f"{name if chosen == 'auto' else f'{name}-{chosen}'}.json"
     path.write_text(json.dumps({"about": about(), "results": results}, indent=2) + "\n")
     return path
 
@@ -42,8 +49,15 @@ def about() -> dict[str, Any]:
     """The circumstances of a run."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": _commit(), "machine": machine(),
-        "python": platform.python_version(), "versions": {p: v for p in PACKAGES if (v := _version(p))},
+        "python": platform.python_version(), "precision": precision(),
+        "versions": {p: v for p in PACKAGES if (v := _version(p))},
     }  # fmt: skip
+
+
+def precision() -> str:
+    """That of the default backbone, in an installation that a benchmark makes."""
+    chosen = Settings().precision
+    return chosen if chosen != "auto" else "int8" if processor.fast_int8() else "fp32"
 
 
 def machine() -> str:

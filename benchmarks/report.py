@@ -27,10 +27,12 @@ def write() -> None:
 
 def _section(name: str, about: dict[str, Any], results: dict[str, Any]) -> str:
     versions = ", ".join(f"{package} {number}" for package, number in about["versions"].items())
+    plain, _, precision = name.partition("-")
+    command = f"{f'ESPALIER_PRECISION={precision} ' if precision else ''}python -m benchmarks {plain}"
     lines = [
         f"## {name}", "",
-        f"`python -m benchmarks {name}` on {about['machine']}, commit {about['commit']}, {about['date']}.",
-        f"Python {about['python']}, {versions}.", "",
+        f"`{command}` on {about['machine']}, commit {about['commit']}, {about['date']}.",
+        f"Python {about['python']}, {versions}. Default backbone in {about.get('precision', 'fp32')}.", "",
         *_plot(name, results, PAGE.with_suffix("") / f"{name}.svg"),
         *(f"{what}: {note}  " for what, note in results.get("notes", {}).items()), "",
         "| figure | median | least – largest | limit |", "|---|---|---|---|",
@@ -44,10 +46,11 @@ def _section(name: str, about: dict[str, Any], results: dict[str, Any]) -> str:
 
 def _plot(name: str, results: dict[str, Any], path: Path) -> list[str]:
     """Write the plot of a benchmark that has one; the lines that show it."""
-    if name not in plots.PLOTS:
+    drawn = plots.PLOTS.get(name.partition("-")[0])
+    if drawn is None:
         return []
     path.parent.mkdir(exist_ok=True)
-    path.write_text(plots.PLOTS[name](results))
+    path.write_text(drawn(results))
     return [f"![{name}]({path.parent.name}/{path.name})", ""]
 
 

@@ -94,11 +94,11 @@ def serving(home: Path, **environment: str) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def prepared() -> Iterator[Path]:
+def prepared(**environment: str) -> Iterator[Path]:
     """A temporary home after `espalier init`: tables and the default backbone, no heads."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
         command = [sys.executable, "-m", "service.cli", "init"]
-        subprocess.run(command, env=_environment(Path(folder)), check=True, capture_output=True)
+        subprocess.run(command, env=_environment(Path(folder)) | environment, check=True, capture_output=True)
         yield Path(folder)
 
 

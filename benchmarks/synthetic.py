@@ -18,6 +18,7 @@ from adapters.store.schema import aliases, changes, generation, versions
 from adapters.store.schema import heads as heads_table
 from adapters.training import export
 from adapters.types import Backbone, Floats, HeadProgram, HeadRef, HeadVersion, JobRequest, Linear, Softmax
+from service import default_backbone
 from service.settings import Settings
 
 BATCH = 500  # heads a transaction
@@ -32,11 +33,14 @@ class Store:
     backbone: Backbone
 
     @classmethod
-    def of(cls, home: Path) -> "Store":
-        """The store of a prepared home."""
-        settings = Settings(home=home)
+    def of(cls, home: Path, **settings: Any) -> "Store":
+        """The store of a home that was prepared under these settings."""
+        return cls._under(Settings(home=home, **settings))
+
+    @classmethod
+    def _under(cls, settings: Settings) -> "Store":
         engine = database.connect(settings.database)
-        backbone = backbones.find(engine, settings.default_backbone)
+        backbone = backbones.find(engine, default_backbone.name(settings, engine))
         return cls(engine, Artifacts(settings.artifacts), backbone)
 
     def live(self, name: str) -> HeadVersion:

@@ -38,7 +38,7 @@ from adapters.training.race import RaceResult, race
 from adapters.training.split import Split, split
 from adapters.types import Example
 from benchmarks import record
-from service import setup
+from service import default_backbone, setup
 from service.context import load_backbone
 from service.settings import Settings
 
@@ -111,7 +111,7 @@ class Embedding:
         setup.prepare(settings, engine, artifacts)
         loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
         self.shop = pipeline.Workshop(engine, artifacts, loaded, lanes=2, max_pixels=10**8)
-        self.backbone = backbones.find(engine, settings.default_backbone)
+        self.backbone = backbones.find(engine, default_backbone.name(settings, engine))
 
     def photos(self, files: Sequence[tuple[str, str, bytes]]) -> Photos:
         """(label, name, bytes) of each → its embedding; files that are equal in every byte count once."""

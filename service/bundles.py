@@ -24,6 +24,11 @@ def write(folder: Path, backbone: Backbone, graph: bytes) -> list[Path]:
     return files
 
 
+def holds(folder: str, name: str) -> bool:
+    """Whether a bundle brings the backbone of that name."""
+    return (Path(folder) / f"{name}.json").is_file()
+
+
 def register(folder: str, engine: Engine, artifacts: Artifacts) -> None:
     """Make every backbone of a bundle known that is not yet. Raises InvalidInput when a graph is not its facts' one."""
     known = {b.digest for b in backbones.list_all(engine)}

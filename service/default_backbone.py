@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine
 from adapters.backbones.cards import embedded, variant_name
 from adapters.runtime import devices, processor
 from adapters.store import backbones, capabilities
+from service import bundles
 from service.settings import Settings
 
 SETTLED = ("default", "precision")  # kind and name among the capabilities
@@ -45,10 +46,12 @@ def decided(engine: Engine) -> str | None:
 def _suitable(settings: Settings, engine: Engine) -> str:
     """int8 for a new installation, the backbone that we have measured, and a processor for which int8 is made.
 
-    SQLite means one machine; where others may join, their processors must compute it, too. A bundle has no int8full.
+    SQLite means one machine. Others that join a Postgres later may have GPUs, on which int8 does not run. Where
+    backbones come as a bundle, nobody may be there to build what it lacks.
     """
     measured = settings.default_backbone in embedded()
     on_cpu = devices.resolve(settings.device) == "cpu"
-    if not (measured and on_cpu and processor.fast_int8()) or backbones.list_all(engine):
-        return "fp32"
-    return "int8full" if engine.dialect.name == "sqlite" and not settings.backbone_bundle else "int8"
+    alone = engine.dialect.name == "sqlite" and not backbones.list_all(engine)
+    suits = measured and on_cpu and alone and processor.fast_int8()
+    bundle, name = settings.backbone_bundle, variant_name(settings.default_backbone, "int8")
+    return "int8" if suits and (not bundle or bundles.holds(bundle, name)) else "fp32"

@@ -32,10 +32,10 @@ class Settings(BaseSettings):
     default_backbone: str = Field(
         DEFAULT, description="Backbone of heads that name none; warmed before the service is ready."
     )
-    precision: Literal["fp32", "int8", "int8full", "auto"] = Field(
-        "fp32",
-        description="Of the default backbone; int8full needs a CPU with VNNI or the like. auto: in a new installation "
-        "on such a CPU int8full, with Postgres or a bundle int8, else fp32.",
+    precision: Literal["auto", "fp32", "int8"] = Field(
+        "auto",
+        description="Of the default backbone. auto: int8 in a new installation with SQLite on a CPU made for it (VNNI, "
+        "dot products), else fp32.",
     )
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         "auto",

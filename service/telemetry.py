@@ -119,3 +119,6 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger("espalier")
     root.handlers, root.propagate = [handler], False
     root.setLevel(level.upper())
+    # Left as it is, uvicorn puts a line together for each request, of which BentoML's level then lets none pass.
+    access = logging.getLogger("uvicorn.access")
+    access.handlers, access.propagate = [], False

@@ -32,7 +32,9 @@ log = logging.getLogger("espalier.worker")
 WORKFLOWS = "3"  # of our steps: raise it when their order or answers change, so that no job resumes into new code
 QUEUE = "finetune"
 POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks for waiting jobs: one is nearly free, see Changes
-QUEUE_POLL = 0.15  # seconds between DBOS's own, which cost the server a part of a core even when nothing waits
+# Seconds between DBOS's own, which cost the server a part of a core even when nothing waits. On SQLite jobs are started
+# without its queue, see `_start`.
+QUEUE_POLL = {"sqlite": 60.0, "postgresql": 0.15}
 CARE = 5.0  # seconds between looks for jobs that DBOS has given up
 ATTEMPTS = 5  # times that a job is taken up again after its worker died, before it counts as the cause
 GIVEN_UP = ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR", "CANCELLED")
@@ -104,7 +106,8 @@ class Worker:
         )
         DBOS.launch()
         # One job at a time a process: training uses all cores. One a head everywhere: versions follow each other.
-        DBOS.register_queue(QUEUE, worker_concurrency=1, partition_concurrency=1, polling_interval_sec=QUEUE_POLL)
+        pause = QUEUE_POLL[self.engine.dialect.name]
+        DBOS.register_queue(QUEUE, worker_concurrency=1, partition_concurrency=1, polling_interval_sec=pause)
 
     def _hand_over(self) -> None:
         # One job of each head: DBOS orders its queue by the millisecond, and by the clocks of several workers.

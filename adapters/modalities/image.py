@@ -22,6 +22,7 @@ MAX_PIXELS = 64_000_000  # a 61 MP photo passes; 192 MB of RGB is the most one d
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 EXIF_ORIENTATION = 0x0112
 JPEG = b"\xff\xd8\xff"  # how one begins
+START_OF_SCAN, APP1 = 0xDA, 0xE1  # markers: the picture itself, after all segments; the segment that may hold EXIF
 CORNERS = {"top-left": (0.0, 0.0), "top-right": (1.0, 0.0), "bottom-left": (0.0, 1.0), "bottom-right": (1.0, 1.0)}
 CORNER_SIDE = 0.75  # of the shorter side: closer than what is served, and each sees what the others do not
 FLIP = "flip"  # what is served, mirrored left to right
@@ -121,8 +122,7 @@ def _decode_jpeg(data: bytes | memoryview, preprocessing: Preprocessing, max_pix
 
 
 def _upright(image: Image.Image, data: bytes | memoryview) -> Image.Image:
-    # EXIF sits in the first segments; looking for its mark is free, parsing every header is not.
-    if b"Exif\x00\x00" not in bytes(data[:65536]):
+    if not _may_have_exif(data):
         return image
     with _opened(data) as header:
         orientation = _orientation(header)
@@ -132,6 +132,16 @@ def _upright(image: Image.Image, data: bytes | memoryview) -> Image.Image:
     exif[EXIF_ORIENTATION] = orientation
     image.info["exif"] = exif.tobytes()
     return ImageOps.exif_transpose(image)
+
+
+def _may_have_exif(data: bytes | memoryview) -> bool:
+    """False for a JPEG without EXIF among its segments, of which only the first bytes are read: a few µs."""
+    at = len(JPEG) - 1
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != START_OF_SCAN:
+        if data[at + 1] == APP1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
+            return True
+        at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return at + 4 > len(data) or data[at] != 0xFF  # odd: let Pillow look
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices, processor, session
+from adapters.runtime import devices, session
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
 from adapters.types import Backbone, Device, Embeddings, Floats, Pixels
@@ -89,7 +89,7 @@ def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path |
     """
     chosen = devices.resolve(device)
     if chosen == "cpu":
-        return chosen, _on_cpu(backbone, graph)
+        return chosen, session.create(graph)
     engines = devices.engine_options(backbone, GPU_BATCHES[-1], folder) if chosen == "tensorrt" else None
     try:
         return chosen, session.create(graph, chosen, engines=engines)
@@ -97,19 +97,7 @@ def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path |
         if device != "auto":
             raise
         log.warning("the backbone %s runs on the CPU: %s", backbone.name, error.message)
-        return "cpu", _on_cpu(backbone, graph)
-
-
-def _on_cpu(backbone: Backbone, graph: bytes | str) -> Any:
-    """Raises DeviceError where other embeddings would come out than the digest promises."""
-    if not processor.able(backbone.precision):
-        raise DeviceError(
-            f"{backbone.name!r} is {backbone.precision}: this processor, without VNNI or dot products, would add its "
-            "products up wrongly; serve with ESPALIER_PRECISION=fp32 or int8, and move heads that are on it with "
-            "`espalier heads rebuild HEAD BACKBONE`",
-            item=backbone.name,
-        )
-    return session.create(graph, "cpu")
+        return "cpu", session.create(graph)
 
 
 class Backbones:

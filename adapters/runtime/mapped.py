@@ -87,15 +87,18 @@ def _surroundings() -> str:
 
 def _write(folder: Path, data: bytes, side: int) -> None:
     """Raises ValueError where the mapped graph answers another bit than the original."""
-    original = _saving(folder, data)
-    if _answers(original, side) != _answers(session.create(str(folder / GRAPH)), side):
+    _save(folder, data)
+    if _answers(session.create(data), side) != _answers(session.create(str(folder / GRAPH)), side):
         raise ValueError("its mapped graph does not answer as the original")
     digests = {name: _digest(folder / name) for name in (GRAPH, WEIGHTS)}
     (folder / DIGESTS).write_text(json.dumps(digests))
 
 
-def _saving(folder: Path, data: bytes) -> Any:
-    """A session over `data` that has written what it made of it."""
+def _save(folder: Path, data: bytes) -> None:
+    """Let a session over `data` write what it makes of it.
+
+    Of int8 on x86 without VNNI nothing comes that answers as ours do (onnxruntime 1.31): such a graph is not mapped.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.optimized_model_filepath = str(folder / GRAPH)
@@ -106,7 +109,7 @@ def _saving(folder: Path, data: bytes) -> Any:
         "session.save_external_prepacked_constant_initializers": "1",
     }.items():
         options.add_session_config_entry(name, value)
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def _answers(ort_session: Any, side: int) -> list[bytes]:

@@ -1,20 +1,16 @@
 """What the processor can do, and how much of it is ours."""
 
+import functools
 import os
 from pathlib import Path
 
 # Instructions that multiply bytes and add the products in 32 bits. Without one of them int8 is emulated in steps that
 # leave little of its gain.
 FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})  # x86, x86, Arm, Arm
-EXACT = frozenset({"int8full"})  # precisions whose sums are wrong without one of these instructions
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def able(precision: str) -> bool:
-    """Whether this processor computes a backbone of that precision as every other does."""
-    return precision not in EXACT or fast_int8()
-
-
+@functools.cache
 def fast_int8(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the processor has instructions made for int8 networks; False where the system does not say (Linux)."""
     flags = _flags(cpuinfo)

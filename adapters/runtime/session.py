@@ -7,7 +7,7 @@ from typing import Any
 import onnxruntime as ort
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices
+from adapters.runtime import devices, processor
 from adapters.types import Device
 
 ort.set_default_logger_severity(3)  # errors only: warnings about shapes are not for operators
@@ -34,6 +34,10 @@ def create(
     if not prepack:
         options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning steals a neighbour's core
+    if not processor.fast_int8():
+        # x86 without VNNI: kernels for int8 that add in 32 bits instead of 16, which overflow. Not with it: the same
+        # bits come out there either way, and these kernels take more than twice as long.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     resolved = devices.resolve(device)
     if resolved == "cpu":
         return ort.InferenceSession(graph, options, providers=[devices.CPU])

@@ -99,7 +99,7 @@ def _a_second(action: Callable[[], Any], seconds: float) -> float:
 def prepared(device: Device, plan: Plan) -> Iterator[Scene]:
     """A temporary home after `espalier init`, with the default backbone in fp16 as well."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
-        settings = Settings(home=Path(folder))
+        settings = Settings(home=Path(folder), precision="fp32")
         engine, artifacts = database.connect(settings.database), Artifacts(settings.artifacts)
         setup.prepare(settings, engine, artifacts)
         full = backbones.find(engine, settings.default_backbone)

@@ -23,9 +23,9 @@ def name(number: int) -> str:
     return f"head-{number}"
 
 
-def write(home: Path, folder: Path, count: int) -> None:
-    """Publish `count` heads in a prepared home, and write the same ones to `folder` for the peers."""
-    store = synthetic.Store.of(home)
+def write(home: Path, precision: str, folder: Path, count: int) -> None:
+    """Publish `count` heads in a home prepared in a precision, and write the same ones to `folder` for the peers."""
+    store = synthetic.Store.of(home, precision=precision)
     weights = {name(n): _weights(n, store.backbone.dimension) for n in range(count)}
     made = [synthetic.linear(store.backbone, head, w, b, CLASSES) for head, (w, b) in weights.items()]
     synthetic.publish(store, made)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ class Peer:
     request: Request
     read: Read
     settings: dict[str, str] = field(default_factory=dict)
+    precision: str = "fp32"
 
     @contextlib.contextmanager
     def serving(self, home: Path, heads: int) -> Iterator[Served]:
@@ -65,15 +66,18 @@ class Peer:
         raise RuntimeError(f"{self.name} did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
 
 
+@dataclass(frozen=True, slots=True)
 class Espalier:
     """Ourselves, behind the same door."""
 
-    name, engine = "espalier", None
+    name: str
+    precision: str
+    environment: None = None
 
     @contextlib.contextmanager
     def serving(self, home: Path, heads: int) -> Iterator[Served]:
         """The serving process; it has all heads of the home, whatever the number asked for."""
-        with server.serving(home) as running:
+        with server.serving(home, ESPALIER_PRECISION=self.precision) as running:
             yield Served(running.port, f"ESPALIER_HOME={home}")
 
     def request(self, head: str, photo: bytes, port: int) -> bytes:
@@ -146,7 +150,8 @@ _BENTOML = (
 )
 _LITSERVE = ("-m", "benchmarks.peers.litserve_server")
 
-PEERS = (
+OURS = (Espalier("espalier", "int8"), Espalier("espalier_fp32", "fp32"))
+_FP32 = (
     Peer("bentoml_torch", "torch", "bentoml", _BENTOML, _to_bentoml, lambda answer: answer[0]),
     Peer("litserve_torch", "torch", "litserve", (*_LITSERVE, "torch"), _to_litserve, _named),
     Peer("litserve_onnx", "onnx", "litserve", (*_LITSERVE, "onnx"), _to_litserve, _named),
@@ -155,3 +160,5 @@ PEERS = (
     Peer("fastapi_onnx", "onnx", "fastapi", _UVICORN, _raw, _named),
     Peer("fastapi_onnx_shared", "onnx", "fastapi", _UVICORN, _raw, _named, {"PEER_SHARED": "1"}),
 )  # fmt: skip
+# int8 is our quantisation; whoever has the graph can serve it.
+PEERS = _FP32 + tuple(replace(p, name=f"{p.name}_int8", precision="int8") for p in _FP32 if p.engine == "onnx")

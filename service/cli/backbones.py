@@ -62,9 +62,7 @@ def backbones_add(timm_name: str, options: tuple[str, ...], weights: str | None,
 
 @backbones.command("quantize")
 @click.argument("name")
-@click.option(
-    "--precision", default="int8", show_default=True, help="int8 or, with VNNI, int8full for CPUs; fp16 for GPUs."
-)
+@click.option("--precision", default="int8", show_default=True, help="int8 for CPUs, fp16 for GPUs.")
 @click.option(
     "--calibrate",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

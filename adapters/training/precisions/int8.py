@@ -1,13 +1,13 @@
 """int8, for CPUs: static quantisation in QDQ form, weights per channel, activations per tensor.
 
-Two things decide whether the embeddings survive. Measured on the embedded backbone, as the mean cosine with fp32
-embeddings of weather photos and digits; docs/adr/0004 has more:
+Three things decide whether the embeddings survive; docs/adr/0004 has figures for each:
 
-- x86 without VNNI adds pairs of products in 16 bits, which overflow with 8-bit weights (0.81), never with 7-bit ones
-  (0.946), and the embedding must not depend on the processor. So weights have 7 bits, but for depthwise
-  convolutions (0.966), whose kernels widen first.
-- Rounding a weight shifts the mean of its channel, most in depthwise convolutions: the bias takes the shift back
-  (0.981). That is "bias correction" of Nagel et al., ICCV 2019, with means from calibration images.
+- Weights have 8 bits. x86 without VNNI would add pairs of their products in 16 bits, which overflow (the mean cosine
+  with fp32 was 0.81): every session is told to take exact kernels there (`adapters.runtime.session`), so the same
+  bits come out on all processors.
+- Rounding a weight shifts the mean of its channel, most in depthwise convolutions: the bias takes the shift back.
+  That is "bias correction" of Nagel et al., ICCV 2019, with means from calibration images.
+- The bytes of the image are not rounded once more (`adapters.training.raw_pixels`).
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from adapters.runtime import session
+from adapters.training import raw_pixels
 from adapters.types import Pixels
 
-LEAST_MEAN, LEAST_WORST = 0.95, 0.85
+LEAST_MEAN, LEAST_WORST = 0.97, 0.9
 # Global pooling is not among them: the pooled output is averaged from features in float, not rounded once more.
 QUANTIZED = ("Add", "Clip", "Conv", "Gemm", "MatMul", "MaxPool", "Pad", "Relu")
 
@@ -45,15 +46,15 @@ class Seen:
 
 def convert(graph: bytes, pixels: Pixels) -> bytes:
     """The graph in int8, calibrated on the images: ranges of activations, and means for the biases."""
-    return converted(graph, pixels, seven_bits=True)
-
-
-def converted(graph: bytes, pixels: Pixels, *, seven_bits: bool) -> bytes:
-    """The same, with weights of seven bits where a processor without VNNI would need it, or eight everywhere."""
     model = _used_domains(onnx.load_from_string(session.simplified(graph)))
+    raw = raw_pixels.fold(model)
     seen = _observe(model, pixels)
-    _correct_biases(model, _quantize(model, seen, seven_bits), seen, len(pixels))
-    quantized = _quantize(model, seen, seven_bits)
+    ranges = {name: (np.float32(tensor.lowest), np.float32(tensor.highest)) for name, tensor in seen.items()}
+    ranges |= {raw.tensor: raw.range} if raw else {}
+    _correct_biases(model, _quantize(model, ranges), seen, len(pixels))
+    quantized = _quantize(model, ranges)
+    if raw:
+        raw_pixels.bypass(quantized, raw)
     onnx.checker.check_model(quantized, full_check=True)
     return bytes(quantized.SerializeToString(deterministic=True))
 
@@ -75,15 +76,13 @@ def _observe(model: Any, pixels: Pixels) -> dict[str, Seen]:
     return seen
 
 
-def _quantize(model: Any, seen: dict[str, Seen], seven_bits: bool) -> Any:
-    ranges = {name: (np.float32(tensor.lowest), np.float32(tensor.highest)) for name, tensor in seen.items()}
+def _quantize(model: Any, ranges: dict[str, tuple[np.float32, np.float32]]) -> Any:
     copy = onnx.shape_inference.infer_shapes(model)
-    whole = {node.input[1]: [{"axis": 0, "reduce_range": False}] for node in _convolutions(model) if _depthwise(node)}
     quantizer = QDQQuantizer(
-        copy, per_channel=True, reduce_range=seven_bits,
+        copy, per_channel=True, reduce_range=False,
         weight_qType=QuantType.QInt8, activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges), nodes_to_quantize=[], nodes_to_exclude=[],
-        op_types_to_quantize=list(QUANTIZED), extra_options={"TensorQuantOverrides": whole},
+        op_types_to_quantize=list(QUANTIZED), extra_options={},
     )  # fmt: skip
     quantizer.quantize_model()
     quantizer.model.topological_sort()
@@ -122,10 +121,6 @@ def _convolutions(model: Any) -> list[Any]:
 
 def _groups(node: Any) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-
-
-def _depthwise(node: Any) -> bool:
-    return _groups(node) > 1
 
 
 def _array(tensor: Any) -> Any:

@@ -106,6 +106,18 @@ def test_exif_orientation_is_applied_once(format: str, orientation: int) -> None
     assert difference(decoded(data), UPRIGHT) < 2
 
 
+def test_exif_is_found_wherever_it_is_among_the_segments() -> None:
+    """Comments and colour profiles may come before it; what only looks like it, after the picture began, is none."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain, turned = encoded(picture(), "JPEG"), encoded(picture(), "JPEG", exif=exif, comment=b"x" * 60_000)
+    comment = b"\xff\xfe\xff\xff" + b"c" * 65_533
+    for data in (turned, turned[:2] + 2 * comment + turned[2:]):
+        assert modality._may_have_exif(data) and modality._may_have_exif(memoryview(data))
+    assert not modality._may_have_exif(plain) and not modality._may_have_exif(plain + b"Exif\x00\x00")
+    assert modality._may_have_exif(plain[:20])  # cut off: Pillow shall look
+
+
 def test_a_broken_exif_block_is_not_a_broken_photo() -> None:
     for exif in (b"Exif\x00\x00garbage", b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"):
         assert difference(decoded(encoded(picture(), "JPEG", exif=exif, quality=95)), UPRIGHT) < 2

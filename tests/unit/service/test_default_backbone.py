@@ -12,7 +12,7 @@ from service import default_backbone
 from service.settings import Settings
 
 SHAPE = Preprocessing(224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-INT8, FULL = f"{DEFAULT}-int8", f"{DEFAULT}-int8full"
+INT8 = f"{DEFAULT}-int8"
 
 
 @pytest.fixture
@@ -40,22 +40,32 @@ def decided(engine, precision: str = "auto", **more: object) -> str:
 def test_a_precision_that_is_said_is_taken(engine, suited):
     assert decided(engine, "fp32") == DEFAULT
     assert decided(engine, "int8") == INT8
-    assert decided(engine, "int8full") == FULL
     assert decided(engine, "int8", default_backbone="mine") == "mine-int8"
     assert default_backbone.decided(engine) is None
 
 
 def test_auto_takes_int8_in_a_new_installation_whose_processor_suits_it(engine, suited):
     assert not default_backbone.is_decided(settings("auto"), engine)
-    assert decided(engine) == FULL
+    assert decided(engine) == INT8
     assert default_backbone.is_decided(settings("auto"), engine)
 
 
-def test_auto_takes_what_every_processor_computes_where_other_machines_may_join(engine, suited, monkeypatch):
-    """Postgres is for several machines, of which only the first was looked at; a bundle was built elsewhere."""
-    assert default_backbone._suitable(settings("auto", backbone_bundle="/opt/backbones"), engine) == "int8"
+def test_auto_is_what_is_meant_where_nothing_is_said():
+    assert Settings().precision == "auto"
+
+
+def test_auto_takes_fp32_where_other_machines_may_join(engine, suited, monkeypatch):
+    """Postgres is for several machines, of which only the first was looked at: others may have GPUs."""
     monkeypatch.setattr(engine.dialect, "name", "postgresql")
-    assert default_backbone._suitable(settings("auto"), engine) == "int8"
+    assert default_backbone._suitable(settings("auto"), engine) == "fp32"
+
+
+def test_auto_takes_of_a_bundle_what_is_in_it(engine, suited, tmp_path):
+    """Nobody may be there to build another."""
+    bundled = settings("auto", backbone_bundle=str(tmp_path))
+    assert default_backbone._suitable(bundled, engine) == "fp32"
+    (tmp_path / f"{INT8}.json").touch()
+    assert default_backbone._suitable(bundled, engine) == "int8"
 
 
 def test_the_first_process_decides_for_all(engine, monkeypatch):
