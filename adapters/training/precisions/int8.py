@@ -1,16 +1,16 @@
 """int8, for CPUs: static quantisation in QDQ form, weights per channel, activations per tensor.
 
-Three things decide whether the embeddings survive; docs/adr/0004 has figures for each:
+Four things decide whether the embeddings survive; docs/adr/0004 has figures for each:
 
 - Weights have 8 bits. x86 without VNNI would add pairs of their products in 16 bits, which overflow (the mean cosine
   with fp32 was 0.81): every session is told to take exact kernels there (`adapters.runtime.session`), so the same
   bits come out on all processors.
-- Rounding a weight shifts the mean of its channel, most in depthwise convolutions: the bias takes the shift back.
-  That is "bias correction" of Nagel et al., ICCV 2019, with means from calibration images.
-- The bytes of the image are not rounded once more (`adapters.training.raw_pixels`).
+- Weights are rounded so that layers answer as before (`adapters.training.rounding`), and the bytes of the image not
+  once more (`adapters.training.raw_pixels`).
+- A range leaves out what one value in ten thousand exceeds: all others get the finer steps.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,13 @@ from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from adapters.runtime import session
-from adapters.training import raw_pixels
+from adapters.training import raw_pixels, rounding
+from adapters.training.rounding import Inputs, Shape
 from adapters.types import Pixels
 
 LEAST_MEAN, LEAST_WORST = 0.97, 0.9
+SAMPLED = 1000  # values of a tensor, of each image
+COVERED = 0.9999  # the share of values that are within a range at either end
 # Global pooling is not among them: the pooled output is averaged from features in float, not rounded once more.
 QUANTIZED = ("Add", "Clip", "Conv", "Gemm", "MatMul", "MaxPool", "Pad", "Relu")
 
@@ -33,46 +36,72 @@ QUANTIZED = ("Add", "Clip", "Conv", "Gemm", "MatMul", "MaxPool", "Pad", "Relu")
 class Seen:
     """What calibration images made of one tensor."""
 
-    lowest: float = np.inf
-    highest: float = -np.inf
-    channels: Any = 0.0  # f64 [C], sum over images of the mean of each channel
+    some: list[Any] = field(default_factory=list)  # f32 [SAMPLED] of each image
+    inputs: list[Inputs] = field(default_factory=list)  # of plain convolutions that take it
 
-    def look(self, values: Any) -> None:
+    def look(self, values: Any, random: np.random.Generator) -> None:
         """Take note of one image's values, f32 [1, C, …]."""
-        self.lowest, self.highest = min(self.lowest, float(values.min())), max(self.highest, float(values.max()))
-        if values.ndim == 4:
-            self.channels = self.channels + values.mean(axis=(0, 2, 3), dtype=np.float64)
+        self.some.append(values.reshape(-1)[random.integers(0, values.size, SAMPLED)])
+        for inputs in self.inputs:
+            inputs.look(values)
+
+    @property
+    def range(self) -> tuple[np.float32, np.float32]:
+        """Least and largest value that a rounded tensor can have; zero is always among them."""
+        low, high = np.quantile(np.concatenate(self.some), (1 - COVERED, COVERED))
+        return np.float32(min(low, 0)), np.float32(max(high, 0))
 
 
 def convert(graph: bytes, pixels: Pixels) -> bytes:
-    """The graph in int8, calibrated on the images: ranges of activations, and means for the biases."""
+    """The graph in int8, calibrated on the images: ranges of activations, and weights that fit them."""
     model = _used_domains(onnx.load_from_string(session.simplified(graph)))
     raw = raw_pixels.fold(model)
-    seen = _observe(model, pixels)
-    ranges = {name: (np.float32(tensor.lowest), np.float32(tensor.highest)) for name, tensor in seen.items()}
-    ranges |= {raw.tensor: raw.range} if raw else {}
-    _correct_biases(model, _quantize(model, ranges), seen, len(pixels))
+    inputs = _inputs(model)
+    seen = _observe(model, pixels, inputs)
+    weights = _rounded_weights(model, inputs)
+    ranges = {name: tensor.range for name, tensor in seen.items()} | ({raw.tensor: raw.range} if raw else {})
     quantized = _quantize(model, ranges)
+    rounding.replace(quantized, {f"{name}_quantized": weight for name, weight in weights.items()})
     if raw:
         raw_pixels.bypass(quantized, raw)
     onnx.checker.check_model(quantized, full_check=True)
     return bytes(quantized.SerializeToString(deterministic=True))
 
 
-def _observe(model: Any, pixels: Pixels) -> dict[str, Seen]:
-    """Ranges and channel means of every tensor that is quantised, from fp32 runs on one image at a time."""
+def _inputs(model: Any) -> dict[str, Inputs]:
+    """By the weight of each plain convolution, what goes into it."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    shapes = {
+        node.input[1]: Shape.of(node, numpy_helper.to_array(tensors[node.input[1]]))
+        for node in _convolutions(model)
+        if node.input[1] in tensors
+    }
+    return {name: Inputs(shape) for name, shape in shapes.items() if shape}
+
+
+def _rounded_weights(model: Any, inputs: dict[str, Inputs]) -> dict[str, Any]:
+    """By its name, each convolution's weight in int8."""
+    wanted = {node.input[1] for node in _convolutions(model)}
+    found = {tensor.name: _array(tensor) for tensor in model.graph.initializer if tensor.name in wanted}
+    return {n: rounding.fitted(w, inputs[n]) if n in inputs else rounding.nearest(w) for n, w in found.items()}
+
+
+def _observe(model: Any, pixels: Pixels, inputs: dict[str, Inputs]) -> dict[str, Seen]:
+    """Of every tensor that is quantised, what fp32 runs on one image at a time make of it."""
     known = {tensor.name for tensor in model.graph.initializer}
     nodes = [node for node in model.graph.node if node.op_type in QUANTIZED]
     seen = {name: Seen() for node in nodes for name in (*node.input, *node.output) if name and name not in known}
+    for node in _convolutions(model):
+        seen[node.input[0]].inputs += [inputs[node.input[1]]] if node.input[1] in inputs else []
     open_model = onnx.ModelProto.FromString(model.SerializeToString())
     outputs = {output.name for output in model.graph.output}
     open_model.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in seen if name not in outputs
     )
-    runner = session.create(open_model.SerializeToString())
+    runner, random = session.create(open_model.SerializeToString()), np.random.default_rng(0)
     for picture in pixels:
         for tensor, values in zip(seen.values(), runner.run(list(seen), {"pixels": picture[None]}), strict=True):
-            tensor.look(values)
+            tensor.look(values, random)
     return seen
 
 
@@ -89,38 +118,8 @@ def _quantize(model: Any, ranges: dict[str, tuple[np.float32, np.float32]]) -> A
     return quantizer.model.model
 
 
-def _correct_biases(model: Any, quantized: Any, seen: dict[str, Seen], count: int) -> None:
-    """Add to each convolution's bias what rounding its weights takes from the mean of its output."""
-    rounded = {tensor.name: tensor for tensor in quantized.graph.initializer}
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in _convolutions(model):
-        source, weight, *bias = node.input
-        if not bias or bias[0] not in tensors or f"{weight}_quantized" not in rounded:
-            continue
-        lost = _array(tensors[weight]) - _weight(rounded, weight)  # f64 [O, I / groups, h, w]
-        shift = _through(lost.sum(axis=(2, 3)), seen[source].channels / count, _groups(node))
-        tensor = tensors[bias[0]]
-        tensor.CopyFrom(numpy_helper.from_array((_array(tensor) + shift).astype(np.float32), tensor.name))
-
-
-def _weight(rounded: dict[str, Any], name: str) -> Any:
-    """The weight that a quantised graph computes with, f64 [O, I / groups, h, w]."""
-    scale = _array(rounded[f"{name}_scale"]).reshape(-1, 1, 1, 1)
-    return _array(rounded[f"{name}_quantized"]) * scale
-
-
-def _through(weights: Any, means: Any, groups: int) -> Any:
-    """Weights f64 [O, I / groups] on channel means f64 [I] → f64 [O]."""
-    blocks = weights.reshape(groups, -1, weights.shape[1])
-    return (blocks @ means.reshape(groups, -1, 1)).reshape(-1)
-
-
 def _convolutions(model: Any) -> list[Any]:
     return [node for node in model.graph.node if node.op_type == "Conv"]
-
-
-def _groups(node: Any) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
 def _array(tensor: Any) -> Any:

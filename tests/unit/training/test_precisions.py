@@ -15,7 +15,7 @@ from adapters.runtime import session
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.training import calibration_images, precisions, raw_pixels, variant
+from adapters.training import calibration_images, precisions, raw_pixels, rounding, variant
 from adapters.training.calibration_images import CalibrationImages
 from adapters.training.precisions import int8
 
@@ -124,25 +124,14 @@ def test_the_processors_kernels_answer_as_the_graph_says(shop, small):
     assert variant._cosines(wanted, got).min() > 0.99
 
 
-def test_bias_correction_puts_the_means_back(shop, small, monkeypatch):
-    """Without it the embeddings are further from fp32."""
+def test_weights_that_fit_their_inputs_leave_embeddings_nearer_to_fp32(shop, small, monkeypatch):
+    """Than weights that are rounded each to what is nearest."""
     original = shop.artifacts.get(shop.full.artifact)
-    monkeypatch.setattr(int8, "_correct_biases", lambda *arguments: None)
+    monkeypatch.setattr(rounding, "fitted", lambda weight, inputs: rounding.nearest(weight))
     plain = int8.convert(original, shop.images.calibrated)
     full, *others = (BackboneSession(shop.full, graph, "cpu") for graph in (original, small, plain))
-    corrected, uncorrected = (variant._compare(full, o, shop.images.held_out)["cosine_mean"] for o in others)
-    assert corrected > uncorrected + 0.005
-
-
-def test_a_shift_goes_through_groups_of_channels():
-    """Plain, grouped and depthwise convolutions."""
-    random = np.random.default_rng(0)
-    means = random.normal(size=6)
-    for groups, outputs in ((1, 4), (2, 4), (6, 12)):
-        weights = random.normal(size=(outputs, 6 // groups))
-        per = outputs // groups
-        by_hand = [weights[o] @ means.reshape(groups, -1)[o // per] for o in range(outputs)]
-        np.testing.assert_allclose(int8._through(weights, means, groups), by_hand)
+    fitted, nearest = (variant._compare(full, o, shop.images.held_out)["cosine_mean"] for o in others)
+    assert 1 - fitted < 0.5 * (1 - nearest)
 
 
 def test_each_variant_is_a_backbone_of_its_own(shop):
