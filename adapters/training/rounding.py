@@ -18,6 +18,7 @@ DAMPING = 0.01  # of the mean diagonal, added to it: inputs that hardly vary wou
 TOGETHER = 20  # images whose products are taken at once
 BLOCK = 64  # inputs
 LARGEST = 127
+MOST_INPUTS = 5000  # of a convolution: their products take 200 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class Shape:
 
     @classmethod
     def of(cls, node: Any, weight: Any) -> "Shape | None":
-        """None for one that is not plain, whose weights are then rounded to what is nearest."""
+        """None for one that is not plain or very large, whose weights are then rounded to what is nearest."""
         found = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
         dilated = set(found.get("dilations", [1])) != {1}
-        if weight.ndim != 4 or dilated or found.get("auto_pad", b"NOTSET") != b"NOTSET":
+        plain = weight.ndim == 4 and not dilated and found.get("auto_pad", b"NOTSET") == b"NOTSET"
+        if not plain or weight[0].size > MOST_INPUTS:
             return None
         pads, strides = found.get("pads", [0, 0, 0, 0]), found.get("strides", [1, 1])
         return cls(found.get("group", 1), weight.shape[2:], tuple(strides), tuple(pads))

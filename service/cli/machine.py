@@ -41,7 +41,9 @@ def serve(host: str, port: int) -> None:
     settings, engine, _ = parts()
     telemetry.configure_logging(settings.log_level)
     if not setup.is_done(settings, engine):
-        subprocess.run([sys.executable, "-m", "service.cli", "init"], check=True)
+        made = subprocess.run([sys.executable, "-m", "service.cli", "init"])  # which says what is wrong
+        if made.returncode:
+            raise SystemExit(made.returncode)
     engine.dispose()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

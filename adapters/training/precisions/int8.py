@@ -5,8 +5,9 @@ Four things decide whether the embeddings survive; docs/adr/0004 has figures for
 - Weights have 8 bits. x86 without VNNI would add pairs of their products in 16 bits, which overflow (the mean cosine
   with fp32 was 0.81): every session is told to take exact kernels there (`adapters.runtime.session`), so the same
   bits come out on all processors.
-- Weights are rounded so that layers answer as before (`adapters.training.rounding`), and the bytes of the image not
-  once more (`adapters.training.raw_pixels`).
+- Weights are rounded so that layers answer as before (`adapters.training.rounding`).
+- The first convolution, and a depthwise one behind it, stay in float: what rounding does to a flat background it does
+  everywhere alike, so nothing averages it out later. They take no longer, with their few channels.
 - A range leaves out what one value in ten thousand exceeds: all others get the finer steps.
 """
 
@@ -21,13 +22,14 @@ from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from adapters.runtime import session
-from adapters.training import raw_pixels, rounding
+from adapters.training import rounding
 from adapters.training.rounding import Inputs, Shape
 from adapters.types import Pixels
 
 LEAST_MEAN, LEAST_WORST = 0.97, 0.9
 SAMPLED = 1000  # values of a tensor, of each image
 COVERED = 0.9999  # the share of values that are within a range at either end
+BENT = ("Clip", "Relu")  # activations
 # Global pooling is not among them: the pooled output is averaged from features in float, not rounded once more.
 QUANTIZED = ("Add", "Clip", "Conv", "Gemm", "MatMul", "MaxPool", "Pad", "Relu")
 
@@ -55,15 +57,13 @@ class Seen:
 def convert(graph: bytes, pixels: Pixels) -> bytes:
     """The graph in int8, calibrated on the images: ranges of activations, and weights that fit them."""
     model = _used_domains(onnx.load_from_string(session.simplified(graph)))
-    raw = raw_pixels.fold(model)
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"node-{number}"  # those that stay in float are told by their names
     inputs = _inputs(model)
     seen = _observe(model, pixels, inputs)
     weights = _rounded_weights(model, inputs)
-    ranges = {name: tensor.range for name, tensor in seen.items()} | ({raw.tensor: raw.range} if raw else {})
-    quantized = _quantize(model, ranges)
+    quantized = _quantize(model, {name: tensor.range for name, tensor in seen.items()})
     rounding.replace(quantized, {f"{name}_quantized": weight for name, weight in weights.items()})
-    if raw:
-        raw_pixels.bypass(quantized, raw)
     onnx.checker.check_model(quantized, full_check=True)
     return bytes(quantized.SerializeToString(deterministic=True))
 
@@ -110,12 +110,24 @@ def _quantize(model: Any, ranges: dict[str, tuple[np.float32, np.float32]]) -> A
     quantizer = QDQQuantizer(
         copy, per_channel=True, reduce_range=False,
         weight_qType=QuantType.QInt8, activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges), nodes_to_quantize=[], nodes_to_exclude=[],
-        op_types_to_quantize=list(QUANTIZED), extra_options={},
+        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges), op_types_to_quantize=list(QUANTIZED),
+        nodes_to_quantize=[], nodes_to_exclude=_beginning(model), extra_options={},
     )  # fmt: skip
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     return quantizer.model.model
+
+
+def _beginning(model: Any) -> list[str]:
+    """Names of the nodes that stay in float: the first convolution, a depthwise one behind it, their activations."""
+    convolutions = _convolutions(model)
+    kept = convolutions[:1] + [node for node in convolutions[1:2] if _groups(node) > 1]
+    ends = {name for node in kept for name in node.output}
+    return [node.name for node in model.graph.node if node in kept or (ends & set(node.input) and node.op_type in BENT)]
+
+
+def _groups(node: Any) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
 def _convolutions(model: Any) -> list[Any]:

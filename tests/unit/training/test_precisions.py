@@ -15,7 +15,7 @@ from adapters.runtime import session
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.training import calibration_images, precisions, raw_pixels, rounding, variant
+from adapters.training import calibration_images, precisions, rounding, variant
 from adapters.training.calibration_images import CalibrationImages
 from adapters.training.precisions import int8
 
@@ -70,46 +70,38 @@ def test_int8_keeps_inputs_and_outputs(small):
 def test_weights_have_8_bits_and_a_scale_for_each_channel(small):
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(small).graph.initializer}
     weights = {name: w for name, w in tensors.items() if name.endswith("_quantized") and w.ndim == 4}
-    assert len(weights) == 49
+    assert len(weights) == 47
     for name, weight in weights.items():
         assert weight.dtype == np.int8 and np.abs(weight.astype(int)).max() == 127
         assert tensors[name.removesuffix("_quantized") + "_scale"].shape == (len(weight),)
 
 
-def test_the_first_convolution_takes_the_bytes_of_the_image(small):
-    """Nothing normalises in float or rounds before it: a transposition, and bytes with a scale of 1."""
+def test_the_beginning_stays_in_float(small):
+    """The image's convolution and the depthwise one behind it; what comes after them is rounded."""
     graph = onnx.load_from_string(small).graph
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    tensors = {tensor.name: tensor.data_type for tensor in graph.initializer}
     found, tensor = [], "pixels"
-    for _ in range(3):
+    for _ in range(9):
         (taker,) = [node for node in graph.node if tensor in node.input]
-        found.append(taker)
+        found.append(taker.op_type)
         tensor = taker.output[0]
-    assert [node.op_type for node in found] == ["Transpose", "DequantizeLinear", "Conv"]
-    meant = found[1]
-    assert (tensors[meant.input[1]], tensors[meant.input[2]]) == (1.0, 127)
-    assert not {"Cast", "Sub", "Mul"} & {n.op_type for n in graph.node}
+        assert taker.op_type != "Conv" or tensors[taker.input[1]] == FLOAT
+    wanted = ["Transpose", "Cast", "Mul", "Sub", "Conv", "Clip", "Conv", "Clip", "QuantizeLinear"]
+    assert found == wanted
 
 
-def test_a_graph_that_begins_otherwise_is_quantised_as_it_is():
-    """No normalisation of ours: nothing to fold, and int8 all the same."""
+def test_paddings_lie_in_the_convolutions(small, shop):
+    """A padding of its own, between conversions of layout, cost a fifth of a pass; in int8 it was in float, too."""
+    for graph in (small, session.simplified(shop.artifacts.get(shop.full.artifact))):
+        kinds = {node.op_type for node in onnx.load_from_string(graph).graph.node}
+        assert "Conv" in kinds and "Pad" not in kinds
+
+
+def test_a_graph_of_one_convolution_is_left_as_it_is():
     plain = tiny()
-    assert raw_pixels.fold(onnx.load_from_string(plain)) is None
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
     full, small = (BackboneSession(TINY, graph) for graph in (plain, int8.convert(plain, pixels)))
-    assert variant._cosines(full.embed(pixels), small.embed(pixels)).min() > 0.99
-
-
-def test_normalisation_in_the_first_convolution_changes_nothing_inside_the_border(shop):
-    """In float: the model that takes bytes less the middle, against the one that normalises."""
-    graph = session.simplified(shop.artifacts.get(shop.full.artifact))
-    model = onnx.load_from_string(graph)
-    raw = raw_pixels.fold(model)
-    assert raw is not None and (raw.middle, raw.range) == (127, (-127, 128))
-    pixels = shop.images.held_out[:2]
-    wanted, got = (BackboneSession(shop.full, g).features(pixels)[1] for g in (graph, model.SerializeToString()))
-    np.testing.assert_allclose(got[..., 2:-2, 2:-2], wanted[..., 2:-2, 2:-2], atol=0.2)
-    assert variant._cosines(got.reshape(2, -1), wanted.reshape(2, -1)).min() > 0.9995
+    np.testing.assert_allclose(small.embed(pixels), full.embed(pixels), rtol=1e-5)
 
 
 def test_the_processors_kernels_answer_as_the_graph_says(shop, small):

@@ -77,6 +77,7 @@ def test_only_plain_convolutions_are_fitted(attributes, plain):
     node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], **attributes)
     assert (Shape.of(node, np.zeros((4, 3, 3, 3))) is not None) is plain
     assert Shape.of(node, np.zeros((4, 3, 3))) is None
+    assert Shape.of(node, np.zeros((1, 600, 3, 3))) is None  # too many inputs
 
 
 def test_weights_are_put_in_by_name():
