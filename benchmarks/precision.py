@@ -34,6 +34,7 @@ def main(
     results: dict[str, Any] = {"limits": {}}
     for name in names:
         results[f"{name}: cosine"] = _shown(f"{name}: cosine", _cosine(name))
+        results[f"{name}: noise"] = _shown(f"{name}: noise", _noise(name))
         for count in shots:
             key = f"{name}: {count} a class" if count != "full" else f"{name}: all"
             results[key] = _shown(key, _lost(name, count, seeds))
@@ -54,6 +55,21 @@ def _cosine(name: str) -> dict[str, Any]:
     for precision, small in zip(PRECISIONS[1:], others, strict=True):
         norms = np.linalg.norm(full, axis=1) * np.linalg.norm(small, axis=1)
         found[precision] = record.spread(((full * small).sum(axis=1) / norms).tolist())
+    return found
+
+
+def _noise(name: str) -> dict[str, Any]:
+    """What changes in embeddings, as a share of what tells the images of the set apart: roots of mean squares.
+
+    A change that all images share is none: heads that are trained on it do not see it.
+    """
+    full, *others = (datasets.load(name, precision)[0].astype(np.float64) for precision in PRECISIONS)
+    told = full - full.mean(axis=0)
+    found = {}
+    for precision, small in zip(PRECISIONS[1:], others, strict=True):
+        changed = small - full
+        changed = changed - changed.mean(axis=0)
+        found[precision] = record.spread([float(((changed**2).sum() / (told**2).sum()) ** 0.5)])
     return found
 
 
