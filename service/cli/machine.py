@@ -36,10 +36,12 @@ def init() -> None:
 @readable
 def serve(host: str, port: int) -> None:
     """Run the service and a training worker, and restart either when it dies. Ctrl-C ends both."""
+    from adapters.runtime import devices
     from service import setup, supervisor, telemetry
 
     settings, engine, _ = parts()
     telemetry.configure_logging(settings.log_level)
+    devices.resolve(settings.device)  # else each process that is started would say that it is not there, for ever
     if not setup.is_done(settings, engine):
         made = subprocess.run([sys.executable, "-m", "service.cli", "init"])  # which says what is wrong
         if made.returncode:

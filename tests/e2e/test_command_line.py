@@ -102,3 +102,10 @@ def test_a_server_that_is_not_there_is_one_sentence(tmp_path):
     done = espalier("heads", "list", "--server", "http://127.0.0.1:9", home=tmp_path, check=False)
     assert done.returncode == 1
     assert "espalier serve" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_serve_says_in_a_sentence_why_it_cannot_start(tmp_path):
+    """A device that is not there: what is wrong and what to do, and no traceback."""
+    done = espalier("serve", "--port", "0", home=tmp_path / "home", check=False, device="tensorrt")
+    assert done.returncode == 1
+    assert "tensorrt was asked for, but" in done.stderr and "Traceback" not in done.stderr

@@ -14,7 +14,7 @@ WANTED = f"{DEFAULT}-int8" if processor.fast_int8() else DEFAULT
 
 @pytest.mark.slow
 def test_a_new_installation_teaches_and_serves_in_the_precision_that_suits_it(tmp_path: Path):
-    """It says which; and keeps to it when it is started on a processor, or under a setting, that would choose another."""
+    """It says which; and its heads stay there under a setting that says otherwise for new ones."""
     service = Service(tmp_path / "home", {"precision": "auto"})
     try:
         client = service.start().client

@@ -1,6 +1,7 @@
 """Metrics: a constant number of series, and a dashboard that draws what is there."""
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -42,3 +43,14 @@ def test_no_metric_has_a_label_that_grows():
 
 def test_every_measurement_of_the_library_is_a_metric():
     assert all(getattr(telemetry.METERS, name) is not getattr(UNSEEN, name) for name in Meters.__slots__)
+
+
+def test_nobody_puts_access_lines_together_that_no_level_lets_pass(monkeypatch):
+    """uvicorn asks its logger for handlers, whatever their level."""
+    for name in ("espalier", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        for attribute in ("handlers", "propagate", "level"):
+            monkeypatch.setattr(logger, attribute, getattr(logger, attribute))
+    logging.getLogger("uvicorn.access").handlers = [logging.NullHandler()]
+    telemetry.configure_logging("warning")
+    assert not logging.getLogger("uvicorn.access").hasHandlers()
