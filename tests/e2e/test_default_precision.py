@@ -24,11 +24,12 @@ def test_a_new_installation_teaches_and_serves_in_the_precision_that_suits_it(tm
         assert client.manifest("shapes", 1)["backbone"]["name"] == WANTED
         answer = client.predict(["shapes"], [shape("square", 44)])["predictions"][0]
         assert (answer["label"], answer["version"]) == ("square", 1)
-        service.stop()
-        service.settings["precision"] = "fp32"
-        client = service.start().client
-        assert [b["name"] for b in client.backbones() if b["default"]] == [DEFAULT]
-        again = client.predict(["shapes"], [shape("square", 44)])["predictions"][0]
-        assert again == answer
     finally:
         service.stop()
+    later = Service(service.home, {"precision": "fp32"})
+    try:
+        client = later.start().client
+        assert [b["name"] for b in client.backbones() if b["default"]] == [DEFAULT]
+        assert client.predict(["shapes"], [shape("square", 44)])["predictions"][0] == answer
+    finally:
+        later.stop()
