@@ -3,8 +3,8 @@
 Four things decide whether the embeddings survive; docs/adr/0004 has figures for each:
 
 - Weights have 8 bits. x86 without VNNI would add pairs of their products in 16 bits, which overflow (the mean cosine
-  with fp32 was 0.81): every session is told to take exact kernels there (`adapters.runtime.session`), so the same
-  bits come out on all processors.
+  with fp32 was 0.81): every session is told to take exact kernels there (`adapters.runtime.session`), so sums are the
+  same on all processors.
 - Weights are rounded so that layers answer as before (`adapters.training.rounding`).
 - The first convolution, and a depthwise one behind it, stay in float: what rounding does to a flat background it does
   everywhere alike, so nothing averages it out later. They take no longer, with their few channels.
@@ -29,7 +29,7 @@ from adapters.types import Pixels
 LEAST_MEAN, LEAST_WORST = 0.97, 0.9
 SAMPLED = 1000  # values of a tensor, of each image
 COVERED = 0.9999  # the share of values that are within a range at either end
-BENT = ("Clip", "Relu")  # activations
+ACTIVATIONS = ("Clip", "Relu")
 # Global pooling is not among them: the pooled output is averaged from features in float, not rounded once more.
 QUANTIZED = ("Add", "Clip", "Conv", "Gemm", "MatMul", "MaxPool", "Pad", "Relu")
 
@@ -61,9 +61,8 @@ def convert(graph: bytes, pixels: Pixels) -> bytes:
         node.name = node.name or f"node-{number}"  # those that stay in float are told by their names
     inputs = _inputs(model)
     seen = _observe(model, pixels, inputs)
-    weights = _rounded_weights(model, inputs)
     quantized = _quantize(model, {name: tensor.range for name, tensor in seen.items()})
-    rounding.replace(quantized, {f"{name}_quantized": weight for name, weight in weights.items()})
+    rounding.replace(quantized, _fitted(model, quantized, inputs))
     onnx.checker.check_model(quantized, full_check=True)
     return bytes(quantized.SerializeToString(deterministic=True))
 
@@ -73,17 +72,22 @@ def _inputs(model: Any) -> dict[str, Inputs]:
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     shapes = {
         node.input[1]: Shape.of(node, numpy_helper.to_array(tensors[node.input[1]]))
-        for node in _convolutions(model)
+        for node in _to_be_rounded(model)
         if node.input[1] in tensors
     }
     return {name: Inputs(shape) for name, shape in shapes.items() if shape}
 
 
-def _rounded_weights(model: Any, inputs: dict[str, Inputs]) -> dict[str, Any]:
-    """By its name, each convolution's weight in int8."""
-    wanted = {node.input[1] for node in _convolutions(model)}
-    found = {tensor.name: _array(tensor) for tensor in model.graph.initializer if tensor.name in wanted}
-    return {n: rounding.fitted(w, inputs[n]) if n in inputs else rounding.nearest(w) for n, w in found.items()}
+def _fitted(model: Any, quantized: Any, inputs: dict[str, Inputs]) -> dict[str, Any]:
+    """By its name in the quantised model, each plain convolution's weight in int8.
+
+    The scales are the quantiser's: it enlarges those of channels that are nearly dead, so that their biases fit.
+    """
+    tensors = {tensor.name: tensor for graph in (model, quantized) for tensor in graph.graph.initializer}
+    return {
+        f"{name}_quantized": rounding.fitted(_array(tensors[name]), _array(tensors[f"{name}_scale"]), seen)
+        for name, seen in inputs.items()
+    }
 
 
 def _observe(model: Any, pixels: Pixels, inputs: dict[str, Inputs]) -> dict[str, Seen]:
@@ -91,7 +95,7 @@ def _observe(model: Any, pixels: Pixels, inputs: dict[str, Inputs]) -> dict[str,
     known = {tensor.name for tensor in model.graph.initializer}
     nodes = [node for node in model.graph.node if node.op_type in QUANTIZED]
     seen = {name: Seen() for node in nodes for name in (*node.input, *node.output) if name and name not in known}
-    for node in _convolutions(model):
+    for node in _to_be_rounded(model):
         seen[node.input[0]].inputs += [inputs[node.input[1]]] if node.input[1] in inputs else []
     open_model = onnx.ModelProto.FromString(model.SerializeToString())
     outputs = {output.name for output in model.graph.output}
@@ -123,7 +127,16 @@ def _beginning(model: Any) -> list[str]:
     convolutions = _convolutions(model)
     kept = convolutions[:1] + [node for node in convolutions[1:2] if _groups(node) > 1]
     ends = {name for node in kept for name in node.output}
-    return [node.name for node in model.graph.node if node in kept or (ends & set(node.input) and node.op_type in BENT)]
+    return [
+        node.name
+        for node in model.graph.node
+        if node in kept or (ends & set(node.input) and node.op_type in ACTIVATIONS)
+    ]
+
+
+def _to_be_rounded(model: Any) -> list[Any]:
+    beginning = set(_beginning(model))
+    return [node for node in _convolutions(model) if node.name not in beginning]
 
 
 def _groups(node: Any) -> int:

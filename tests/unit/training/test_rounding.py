@@ -38,10 +38,11 @@ def test_answers_are_nearer_than_with_weights_rounded_to_what_is_nearest(outputs
     values = images(channels)
     for value in values[:30]:
         seen.look(value[None])
-    scale = rounding.scales(weight).reshape(-1, 1, 1, 1)
+    scale = np.abs(weight).max(axis=(1, 2, 3), keepdims=True) / 127
+    nearest = np.round(weight / scale).astype(np.int8)
     wanted = convolved(values[30:], weight, groups, stride, pads)
     errors = []
-    for found in (rounding.fitted(weight, seen), rounding.nearest(weight)):
+    for found in (rounding.fitted(weight, scale, seen), nearest):
         assert found.dtype == np.int8 and found.shape == weight.shape and np.abs(found.astype(int)).max() <= 127
         errors.append(float(((convolved(values[30:], found * scale, groups, stride, pads) - wanted) ** 2).sum()))
     assert errors[0] < 0.85 * errors[1]
@@ -66,8 +67,9 @@ def test_a_convolution_of_nothing_but_zeros_is_left_as_it_is():
     """Neither its scale nor what it never saw divides by zero."""
     seen = Inputs(Shape(1, (1, 1), (1, 1), (0, 0, 0, 0)))
     seen.look(np.zeros((1, 3, 4, 4), np.float32))
-    assert not rounding.fitted(np.zeros((2, 3, 1, 1)), seen).any()
-    np.testing.assert_array_equal(rounding.fitted(np.full((2, 3, 1, 1), 0.5), seen), np.full((2, 3, 1, 1), 127))
+    scale = np.full(2, 0.5 / 127)
+    assert not rounding.fitted(np.zeros((2, 3, 1, 1)), scale, seen).any()
+    np.testing.assert_array_equal(rounding.fitted(np.full((2, 3, 1, 1), 0.5), scale, seen), np.full((2, 3, 1, 1), 127))
 
 
 @pytest.mark.parametrize(
