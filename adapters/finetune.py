@@ -18,6 +18,7 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from adapters import tasks
+from adapters.backbones import parts
 from adapters.errors import CorruptArtifact, NotFound
 from adapters.modalities import image
 from adapters.runtime.backbone import Backbones
@@ -141,22 +142,25 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     labels = [e.label for e in data.examples]
     classes = task.classes(labels)
     targets = task.targets(labels, classes)
-    cache = EmbeddingCache(shop.engine, shop.backbone(job).digest)
+    backbone = shop.backbone(job)
+    cache = EmbeddingCache(shop.engine, backbone.digest)
     embeddings, fingerprints = cache.get(data.sha256s)
     choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
-    grouped = groups(embeddings, fingerprints, data.sha256s, [e.group for e in data.examples])
-    parts = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed)
+    pooled = embeddings[:, : backbone.dimension]
+    grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples])
+    divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed)
     result = race(
-        embeddings, targets, classes, parts, task, job.request.method, job.request.hyperparameters,
+        embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,
         job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget, choices,
+        parts.lengths(job.request.reads, backbone),
     )  # fmt: skip
     narrator.enter("evaluating")
-    measured = evaluate(result, task, embeddings, targets, classes, parts)
-    trusted = trust.learn(result.program, task, measured, embeddings, targets, parts)
-    found = data_report(data, task, classes, embeddings, fingerprints, targets, grouped, parts, result, measured)
+    measured = evaluate(result, task, embeddings, targets, classes, divided)
+    trusted = trust.learn(result.program, task, measured, embeddings[:, : result.reads], targets, divided)
+    found = data_report(data, task, classes, pooled, fingerprints, targets, grouped, divided, result, measured)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = shop.scratch(job_id)
-    draft = drafts.of(job, data, classes, parts, grouped, result, measured, trusted, found, timing, scratch)
+    draft = drafts.of(job, data, classes, divided, grouped, result, measured, trusted, found, timing, scratch)
     return scratch.put(draft.to_bytes())
 
 
@@ -169,7 +173,7 @@ def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
     draft = drafts.load(shop.artifacts, draft_digest)
     program = programs.from_bytes(shop.artifacts.get(draft.program))
     graph = export.to_onnx(
-        program, backbone.dimension, draft.classes, manifest.metadata(job, backbone, draft) | draft.metadata
+        program, draft.reads, draft.classes, manifest.metadata(job, backbone, draft) | draft.metadata
     )
     narrator.enter("verifying")
     cache = EmbeddingCache(shop.engine, backbone.digest)

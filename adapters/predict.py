@@ -6,7 +6,7 @@ One pass through a backbone serves every head of a request that lives on it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -119,11 +119,24 @@ async def predict(
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedImages:
-    """Embeddings f32 [M, D] of the images that could be read, their positions, and what was wrong with the rest."""
+    """Embeddings f32 [M, E] of the images that could be read, their positions, and what was wrong with the rest."""
 
     embeddings: Embeddings
     indices: list[int]
     errors: list[ItemError]
+    dimension: int | None = None  # D, of `pooled`; None: that is all there is
+
+    @property
+    def pooled(self) -> Embeddings:
+        """The first part, f32 [M, D]: without what earlier blocks saw."""
+        return self.embeddings[:, : self.dimension]
+
+    def first(self, lengths: Iterable[int]) -> dict[int, Embeddings]:
+        """So many numbers of each embedding, laid out for heads that read them: one copy a request, none of one image.
+
+        An image's numbers lie side by side, so of one image the first of them already do, too.
+        """
+        return {length: np.ascontiguousarray(self.embeddings[:, :length]) for length in set(lengths)}
 
 
 async def embed(
@@ -146,11 +159,11 @@ async def embed(
     found = [r for r in results if not isinstance(r, EspalierError)]
     stacked = np.stack(found) if found else np.zeros((0, 0), np.float32)
     errors = [ItemError(i, error.code, error.message) for i, error in failed.items()]
-    return EmbeddedImages(stacked, good, errors)
+    return EmbeddedImages(stacked, good, errors, batcher.dimension)
 
 
 def _embed_one(predictor: Predictor, batcher: Batcher, item: Item) -> None:
-    """In a lane: one image → f32 [D], unless it is remembered. Raises InvalidImage, ImageTooLarge."""
+    """In a lane: one image → f32 [E], unless it is remembered. Raises InvalidImage, ImageTooLarge."""
     asker = predictor.memory.asked(item.backbone, item.data, item)
     if asker is None:
         return
@@ -186,7 +199,9 @@ async def _answer(
 
     def work() -> list[HeadAnswers]:
         began = clock()
-        answers = [head.head.answer(embedded[head.backbone_digest].embeddings) for head in heads]
+        lengths = {d: {head.head.reads for head in heads if head.backbone_digest == d} for d in embedded}
+        read = {digest: found.first(lengths[digest]) for digest, found in embedded.items()}
+        answers = [head.head.answer(read[head.backbone_digest][head.head.reads]) for head in heads]
         predictor.traffic.meters.head_seconds(clock() - began)
         return answers
 

@@ -72,10 +72,10 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages,
     count = min(count, len(outputs))
     few = len(labeled) < FEW * max(1, len(loaded.classes))
     if few:
-        rows = typical(embedded.embeddings, labeled, count)
+        rows = typical(embedded.pooled, labeled[:, : embedded.dimension], count)
         why = f"the head has {len(labeled)} examples, so typical images of what none of them covers come first"
     else:
-        rows = uncertain(embedded.embeddings, task.hesitation(outputs), count)
+        rows = uncertain(embedded.pooled, task.hesitation(outputs), count)
         why = "the images that the head hesitates about most, from different places, come first"
     return Suggestions(
         loaded, "typical" if few else "uncertain", why, [embedded.indices[row] for row in rows],
@@ -85,7 +85,7 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages,
 
 
 def _labeled(engine: Engine, loaded: LiveHead) -> Embeddings:
-    """Embeddings f32 [M, D] of the head's examples, as far as they are cached."""
+    """Embeddings f32 [M, E] of the head's examples, as far as they are cached."""
     shas = list(examples.labels_of_head(engine, loaded.version.head))[:MOST_LABELED]
     cache = EmbeddingCache(engine, loaded.backbone_digest)
     missing = set(cache.missing(shas))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8]  # [N, H, W, 3] RGB, or [H, W, 3] for one image
-Embeddings: TypeAlias = NDArray[np.float32]  # [N, D], the backbone's `pooled` output
+Embeddings: TypeAlias = NDArray[np.float32]  # [N, E]: a backbone's `pooled` [N, D], and its taps where it has any
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.int64]  # [N], positions or class numbers
 Targets: TypeAlias = NDArray[Any]  # what a method fits: class numbers i64 [N], or f32 [N, K]
@@ -33,7 +33,10 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A frozen network as one ONNX graph: uint8 [N, H, W, 3] in, `pooled` [N, D] and `features` [N, C, h, w] out."""
+    """A frozen network as one ONNX graph: uint8 [N, H, W, 3] in, `pooled` [N, D] and `features` [N, C, h, w] out.
+
+    One with taps has `embedding` [N, E] besides: `pooled`, and behind it what earlier blocks saw.
+    """
 
     name: str
     digest: str  # SHA-256 of graph + weights + preprocessing + precision: two equal digests embed alike
@@ -42,7 +45,23 @@ class Backbone:
     precision: str
     dimension: int  # D
     channels: int  # C
-    details: dict[str, Any] = field(default_factory=dict)  # timm name, source, licence, parity figures
+    details: dict[str, Any] = field(default_factory=dict)  # timm name, source, licence, parity figures, taps
+
+    @property
+    def taps(self) -> list[dict[str, Any]]:
+        """What follows `pooled` in an embedding: {"name", "statistic", "offset", "length"} each, in order."""
+        found: list[dict[str, Any]] = self.details.get("taps", [])
+        return found
+
+    @property
+    def length(self) -> int:
+        """E, how many numbers an embedding has: D, and those of the taps."""
+        return self.dimension + sum(tap["length"] for tap in self.taps)
+
+    @property
+    def output(self) -> str:
+        """The output of the graph that is the embedding."""
+        return "embedding" if self.taps else "pooled"
 
 
 # What a head computes, as data: the same steps run in torch (training) and become ONNX nodes (export),
@@ -185,6 +204,7 @@ class JobRequest:
     seed: int = 0
     deploy: Deploy = "auto"
     views: str = "auto"  # of each example to train on beside it, where the modality has any: a choice of its, or none
+    reads: str = "auto"  # how much of an embedding: its first part, `pooled`, or with what earlier blocks saw, `taps`
     budget: float | None = None  # estimated seconds of one core for the race; None: by the number of examples
     edit: Edit | None = None  # of what the head has; None: examples are added, or replace the old ones
 

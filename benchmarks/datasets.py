@@ -1,7 +1,7 @@
 """Real data sets as embeddings of the embedded backbone, for benchmarks of training: (embeddings, targets, groups).
 
-weather, omniglot and bccd are looked for in ../shared/data (or ESPALIER_TEST_DATA); scikit-learn's digits are always
-there. Embeddings are kept in `.espalier/benchmarks`, because making them takes a minute: delete that folder after a
+weather, omniglot, gtsrb and bccd are looked for in ../shared/data (or ESPALIER_TEST_DATA); scikit-learn's digits are always
+there. Embeddings are kept in `.espalier/benchmarks-taps`, because making them takes a minute: delete that folder after a
 change of the backbone, of a variant or of a data set.
 """
 
@@ -30,7 +30,8 @@ from adapters.types import Embeddings, Indices
 from benchmarks import record
 
 DATA = Path(os.environ.get("ESPALIER_TEST_DATA", record.ROOT.parent / "shared" / "data"))
-CACHE = record.ROOT / ".espalier" / "benchmarks"
+CACHE = record.ROOT / ".espalier" / "benchmarks-taps"
+POOLED = 1280  # numbers of the embedded backbone's `pooled`, the first of an embedding
 FULL = "fp32"  # the precision that groups of near-duplicates are found in, whichever is asked for
 
 
@@ -91,6 +92,12 @@ def platelets() -> Labeled:
         yield Photo(data, str("Platelets" in {kind for kind, _ in boxes}))
 
 
+def gtsrb() -> Labeled:
+    """2,580 traffic signs of 43 kinds, 30 to 100 pixels a side."""
+    for file in sorted((DATA / "gtsrb").glob("*/*.png")):
+        yield Photo(file.read_bytes(), file.parent.name)
+
+
 def _bccd() -> Iterator[tuple[str, bytes, list[tuple[str, tuple[int, ...]]]]]:
     """Name, JPEG, and kind and box (left, top, right, bottom) of each cell; boxes without an area are left out."""
     for file in bccd_files():
@@ -113,25 +120,36 @@ def _cut(photo: Image.Image, box: tuple[int, ...]) -> bytes:
 
 ALL: dict[str, Callable[[], Labeled]] = {
     "weather": weather, "omniglot": omniglot, "digits": digits, "cells": cells, "platelets": platelets,
+    "gtsrb": gtsrb,
 }  # fmt: skip
 
 
-def load(name: str, precision: str = FULL) -> tuple[Embeddings, Indices, Indices]:
-    """Embeddings f32 [N, D], class numbers i64 [N] and groups of near-duplicates i64 [N] of a data set.
+def load(name: str, precision: str = FULL, taps: bool = False) -> tuple[Embeddings, Indices, Indices]:
+    """Embeddings, class numbers i64 [N] and groups of near-duplicates i64 [N] of a data set.
 
-    Class numbers and groups are the same for every precision, so that precisions can be compared in pairs.
+    Embeddings are f32 [N, D], `pooled` alone, or with `taps` [N, E]. Class numbers and groups are the same for every
+    precision, so that precisions can be compared in pairs.
     """
+    embeddings, targets, groups = _loaded(name, precision)
+    return embeddings if taps else np.ascontiguousarray(embeddings[:, :POOLED]), targets, groups
+
+
+def _loaded(name: str, precision: str) -> tuple[Embeddings, Indices, Indices]:
     path = CACHE / (f"{name}.npz" if precision == FULL else f"{name}-{precision}.npz")
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         np.savez(path, **_embedded(list(ALL[name]()), precision))
     stored = np.load(path)
     embeddings = stored["embeddings"]
-    return (embeddings, stored["targets"], stored["groups"]) if precision == FULL else (embeddings, *load(name)[1:])
+    return (
+        (embeddings, stored["targets"], stored["groups"])
+        if precision == FULL
+        else (embeddings, *_loaded(name, FULL)[1:])
+    )
 
 
 def load_views(name: str) -> dict[str, Embeddings]:
-    """Every further view of the images of a data set, f32 [N, D] each."""
+    """Every further view of the images of a data set, f32 [N, D] each: of `pooled`."""
     path = CACHE / f"{name}-views.npz"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -164,7 +182,7 @@ def _embedded(labeled: list[Photo], precision: str) -> dict[str, np.ndarray]:
     keys = [str(i) for i in range(len(labeled))]
     return {
         "embeddings": embeddings, "targets": targets.astype(np.int64),
-        "groups": groups(embeddings, prints, keys, [photo.group for photo in labeled]),
+        "groups": groups(embeddings[:, :POOLED], prints, keys, [photo.group for photo in labeled]),
     }  # fmt: skip
 
 
@@ -173,7 +191,7 @@ def _views(labeled: list[Photo]) -> dict[str, Embeddings]:
 
     def embed(photo: Photo) -> np.ndarray:
         looks = image.decode_views(photo.data, loaded.backbone.preprocessing, names)
-        return np.stack([loaded.embed(pixels[None])[0] for pixels in looks])  # [V, D]
+        return np.stack([loaded.embed(pixels[None])[0, :POOLED] for pixels in looks])  # [V, D]
 
     with ThreadPoolExecutor(processor.cores()) as pool:
         found = np.stack(list(pool.map(embed, labeled)), axis=1)

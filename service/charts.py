@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from adapters.backbones.parts import POOLED
 from adapters.modalities import NONE
 
 Json = dict[str, Any]
@@ -69,7 +70,7 @@ def race(rows: Sequence[Json], winner: Json) -> Markup:
     parts = []
     for number, r in enumerate(shown):
         y = frame.top + 26 * number + 13
-        won = all(r.get(key) == winner.get(key) for key in ("method", "hyperparameters", "views"))
+        won = all(r.get(key) == winner.get(key) for key in ("method", "hyperparameters", "views", "reads"))
         left, x, right = (
             frame.x((r["loss"] + k * r["standard_error"] - low) / span) for k in (-1, 0, 1)
         )  # fmt: skip
@@ -168,8 +169,9 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 
 def _candidate(row: Json) -> str:
     values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in row["hyperparameters"].values()]
-    views = row.get("views", NONE)
-    return _cut(f"{row['method']}  {', '.join(values if views == NONE else [views, *values])}", 36)
+    plain = {NONE, POOLED}
+    sources = [name for name in (row.get("reads", POOLED), row.get("views", NONE)) if name not in plain]
+    return _cut(f"{row['method']}  {', '.join([*sources, *values])}", 36)
 
 
 def _cut(text: str, most: int = 18) -> str:

@@ -124,11 +124,11 @@ def _data(found: Json) -> None:
 def _race(rows: Sequence[Json]) -> None:
     score = next((name for name in SCORES if name in rows[0]), "accuracy")
     title = f"race of {len(rows)} candidates"
-    table = Table("method", "hyperparameters", "views", "loss", "± s.e.", score.replace("_", " "), title=title)
+    table = Table("method", "hyperparameters", "views", "reads", "loss", "± s.e.", score.replace("_", " "), title=title)
     for row in rows[:MOST_CANDIDATES]:
         setting = ", ".join(f"{k}={_short(v)}" for k, v in row["hyperparameters"].items())
         figures = (f"{row['loss']:.4f}", f"{row['standard_error']:.4f}", f"{row[score]:.4f}")
-        table.add_row(row["method"], setting, row.get("views", "none"), *figures)
+        table.add_row(row["method"], setting, row.get("views", "none"), row.get("reads", "pooled"), *figures)
     out.print(table)
 
 

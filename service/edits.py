@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sqlalchemy.engine import Engine
 
 from adapters import edits, tasks
+from adapters.backbones import parts
 from adapters.comparison import honest
 from adapters.errors import Conflict, InvalidInput, NotEnoughData, Overloaded
 from adapters.labels import clean
@@ -87,8 +88,9 @@ class EditDesk:
         return self._checked(recipe, replace(edit, rename=rename, merge=merge), self._held(), [])
 
     def _rebuilt(self, backbone: str, deploy: Literal["auto", "manual"]) -> Prepared:
-        recipe = self._recipe()
-        return replace(recipe, backbone=backbones.find(self.engine, backbone).name, deploy=deploy), []
+        recipe, found = self._recipe(), backbones.find(self.engine, backbone)
+        parts.lengths(recipe.reads, found)  # refuses one without the taps that the head is to read
+        return replace(recipe, backbone=found.name, deploy=deploy), []
 
     def _recipe(self) -> JobRequest:
         """How the head's present data were trained on, to be done again."""

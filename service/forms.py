@@ -63,6 +63,13 @@ class ImageForm:
             raise InvalidInput(f"{name!r} must be a number of seconds above 0, not {text[:50]!r}", item=name)
         return min(float(text), most)
 
+    def flag(self, name: str) -> bool:
+        """An option that is true or false, which counts where it was not sent."""
+        text = self.one(name, "false").lower()
+        if text not in ("true", "false"):
+            raise InvalidInput(f"{name!r} must be true or false, not {text[:50]!r}", item=name)
+        return text == "true"
+
     def on_error(self) -> OnError:
         """What to do with images that cannot be used."""
         text = self.one("on_error", "fail")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from adapters import modalities, tasks
+from adapters.backbones import parts
 from adapters.modalities import image
 from adapters.trust import ACCURACIES
 
@@ -84,7 +85,13 @@ SUGGEST_FORM = _form(
 )
 
 EMBED_FORM = _form(
-    {"images": _IMAGES, "backbone": {"type": "string"}, "on_error": _ON_ERROR, "timeout": _TIMEOUT},
+    {
+        "images": _IMAGES,
+        "backbone": {"type": "string"},
+        "on_error": _ON_ERROR,
+        "timeout": _TIMEOUT,
+        "taps": {"type": "boolean", "default": False, "description": "What earlier blocks saw, too, behind `pooled`."},
+    },
     ["images"],
     raw=True,
 )
@@ -110,6 +117,11 @@ FINETUNE_FORM = _form(
             "enum": list(modalities.choices(image)),
             "default": "auto",
             "description": "Crops and mirror images to train on as well; auto: of few images, where they help.",
+        },
+        "reads": {
+            "enum": list(parts.CHOICES),
+            "default": "auto",
+            "description": "What of an embedding the head reads: pooled, the last layer; taps, earlier blocks as well.",
         },
         "budget": {
             "type": "string",

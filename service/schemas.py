@@ -132,12 +132,22 @@ class SuggestResponse(Wire):
         )  # fmt: skip
 
 
+class Tap(Wire):
+    """Numbers of an embedding that tell one thing of the end of one block."""
+
+    name: str = Field(description="Of the block, as the model calls it.")
+    statistic: Literal["regions", "max", "mean", "deviation", "class"]
+    offset: int
+    length: int
+
+
 class EmbedResponse(Wire):
-    """The backbone's pooled output for each image."""
+    """The backbone's pooled output for each image, and with `taps` what earlier blocks saw."""
 
     backbone: str
     digest: str
-    dimension: int
+    dimension: int = Field(description="Numbers of `pooled`, the first of each row.")
+    taps: list[Tap] = Field(description="What the numbers behind them tell; empty where they were not asked for.")
     embeddings: list[list[float]] = Field(description="One row an image that could be read, in order.")
     indices: list[int] = Field(description="Position in the request of each row.")
     errors: list[ItemError]
@@ -156,6 +166,9 @@ class JobRequestView(Wire):
     deploy: Literal["auto", "manual", "always"]
     edit: dict[str, Any] | None = Field(description="What was changed of the data that the head had.")
     views: str = Field("auto", description="Views of each image that were to be trained on beside it.")
+    reads: str = Field(
+        "auto", description="What of an embedding the head was to read: pooled, taps, or as the race has it."
+    )
     budget: float | None = Field(None, description="Seconds given to the race; null: chosen by the examples.")
 
 

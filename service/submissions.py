@@ -11,6 +11,7 @@ from jsonschema.exceptions import best_match
 from sqlalchemy.engine import Engine
 
 from adapters import modalities, tasks
+from adapters.backbones import parts
 from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
 from adapters.modalities import image
 from adapters.store import backbones, capabilities, examples, heads, jobs
@@ -26,7 +27,7 @@ from service.uploads import Upload
 
 FIELDS = frozenset({
     "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
-    "deploy", "budget", "views",
+    "deploy", "budget", "views", "reads",
 })  # fmt: skip
 AUTO = "auto"
 MAX_BUDGET = 3600.0  # seconds of racing
@@ -92,11 +93,14 @@ class Desk:
             seed=_seed(upload.field("seed", "0") or ""),
             deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
             views=_choice(upload, "views", modalities.choices(image)),
+            reads=_choice(upload, "reads", parts.CHOICES),
             budget=_budget(upload.field("budget", AUTO) or AUTO),
         )
         request = replace(request, task=self._task(request))
         self._check_method(request)
-        return replace(request, backbone=self._backbone(request))
+        backbone = backbones.find(self.engine, self._backbone(request))
+        parts.lengths(request.reads, backbone)  # refuses taps of one that has none
+        return replace(request, backbone=backbone.name)
 
     def _task(self, request: JobRequest) -> str:
         """The caller's choice, else the head's own, else classification. Raises InvalidInput."""
@@ -133,13 +137,13 @@ class Desk:
         _check_schema(request.method, request.hyperparameters, schemas[request.method])
 
     def _backbone(self, request: JobRequest) -> str:
-        """The caller's choice, else the head's own, else the default. Raises BackboneNotFound."""
+        """The caller's choice, else the head's own, else the default."""
         if request.backbone is not None:
-            return backbones.find(self.engine, request.backbone).name
+            return request.backbone
         live = heads.find_live(self.engine, request.head)
         if live is not None:
             return str(live.manifest["backbone"]["name"])
-        return backbones.find(self.engine, default_backbone.name(self.settings, self.engine)).name
+        return default_backbone.name(self.settings, self.engine)
 
     def _items(self, upload: Upload) -> list[Item]:
         """The labeled items of any of the layouts."""
@@ -232,7 +236,9 @@ def _labeled(items: list[Item], task_name: str) -> list[Item]:
 
 def _facts(request: JobRequest) -> dict[str, Any]:
     names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget", "views")
-    return {name: getattr(request, name) for name in names}
+    # Keys that were used before there was such a choice stay good.
+    chosen = {"reads": request.reads} if request.reads != AUTO else {}
+    return {name: getattr(request, name) for name in names} | chosen
 
 
 def _choice(upload: Upload, name: str, choices: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ class BackboneSession:
         """
         if self.device == "cpu" and threads > 1:
             wide = session.create(graph, self.device, threads=threads)
-            wide.run(["pooled"], {"pixels": self._blank(1)})
+            wide.run([self.backbone.output], {"pixels": self._blank(1)})
             self._wide = wide
 
     @property
@@ -52,7 +52,7 @@ class BackboneSession:
         return 1 if self.device == "cpu" else GPU_BATCHES[-1]
 
     def embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, D]. On a GPU they are padded to one of a few batch sizes.
+        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, E]. On a GPU they are padded to one of a few batch sizes.
 
         `alone`: no other image wants the cores. It changes no bit of the answer.
         """
@@ -63,7 +63,7 @@ class BackboneSession:
     def plain(self, pixels: Pixels, alone: bool = False) -> Embeddings:
         """The same without padding and without buffers of ours: what a CPU does."""
         chosen = self._wide if alone else self._session
-        outputs: list[Any] = chosen.run(["pooled"], {"pixels": pixels})
+        outputs: list[Any] = chosen.run([self.backbone.output], {"pixels": pixels})
         return outputs[0]
 
     def features(self, pixels: Pixels) -> tuple[Embeddings, Floats]:

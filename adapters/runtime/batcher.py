@@ -37,7 +37,7 @@ class Embeds(Protocol):
         """Images a pass; 1 where batching does not pay."""
 
     def embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, D]; `alone`: no other image wants the device."""
+        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, E]; `alone`: no other image wants the device."""
 
 
 class Asker(Protocol):
@@ -86,9 +86,10 @@ class Batcher:
         # Its threads end when the batcher is forgotten, and none is started where batching does not pay.
         self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="device")
         self.preprocessing = session.backbone.preprocessing
+        self.dimension = session.backbone.dimension  # of `pooled`, the first part of an embedding
 
     def embed(self, pixels: Pixels) -> Floats:
-        """One image uint8 [S, S, 3] → f32 [D], in a pass that may carry others; the caller waits."""
+        """One image uint8 [S, S, 3] → f32 [E], in a pass that may carry others; the caller waits."""
         if self._max_images == 1:
             return self._embed(pixels[None])[0]
         call = _Call()
@@ -189,7 +190,7 @@ class Batcher:
         return None
 
     def _embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, D], measured."""
+        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, E], measured."""
         began = clock()
         embeddings = self._session.embed(pixels, alone)
         self._meters.backbone_seconds(clock() - began)

@@ -23,16 +23,16 @@ class _Buffers:
         side, on_gpu = backbone.preprocessing.size, device != "cpu"
         self._session = session
         self._pixels = locked.zeros((size, side, side, 3), np.uint8, locked=on_gpu)
-        self._embeddings = locked.zeros((size, backbone.dimension), np.float32, locked=on_gpu)  # [size, D]
+        self._embeddings = locked.zeros((size, backbone.length), np.float32, locked=on_gpu)  # [size, E]
         self._answer = ort.OrtValue.ortvalue_from_numpy(self._embeddings)  # shares the array's memory
         self._on_gpu = on_gpu
         self._given = _on_gpu(self._pixels) if on_gpu else ort.OrtValue.ortvalue_from_numpy(self._pixels)
         self._binding = session.io_binding()
         self._binding.bind_ortvalue_input("pixels", self._given)
-        self._binding.bind_ortvalue_output("pooled", self._answer)
+        self._binding.bind_ortvalue_output(backbone.output, self._answer)
 
     def embed(self, pixels: Sequence[Pixels] | Pixels) -> Embeddings:
-        """N of uint8 [S, S, 3] → f32 [N, D], N ≤ size. Rows beyond N are of an earlier pass, and nobody reads them."""
+        """N of uint8 [S, S, 3] → f32 [N, E], N ≤ size. Rows beyond N are of an earlier pass, and nobody reads them."""
         count = len(pixels)
         np.stack(list(pixels), out=self._pixels[:count])
         if self._on_gpu:
@@ -57,7 +57,7 @@ class BoundPasses:
                 self._free[size].put(_Buffers(session, backbone, device, size))
 
     def embed(self, pixels: Sequence[Pixels] | Pixels) -> Embeddings:
-        """N ≥ 1 of uint8 [S, S, 3] → f32 [N, D]; more than the largest size go in several passes."""
+        """N ≥ 1 of uint8 [S, S, 3] → f32 [N, E]; more than the largest size go in several passes."""
         most = self._sizes[-1]
         parts = [self._pass(pixels[start : start + most]) for start in range(0, len(pixels), most)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

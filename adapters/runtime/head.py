@@ -32,6 +32,11 @@ class Head:
         self.metadata = metadata
         self.bytes = size  # resident, estimated: the cache's bound is of memory
 
+    @property
+    def reads(self) -> int:
+        """How many numbers of an embedding it reads: those of `pooled`, or all."""
+        return self._structure.reads
+
     @classmethod
     def from_bytes(cls, data: bytes) -> "Head":
         """Load a graph under the session options that serving uses; proving uses the same."""
@@ -42,12 +47,13 @@ class Head:
         return cls(structure, parts.weights, parts.metadata, size)
 
     def run(self, embeddings: Embeddings) -> Floats:
-        """Embeddings f32 [N, D] → the task's output f32 [N, K]."""
+        """Embeddings f32 [N, E] → the task's output f32 [N, K]."""
         return self.answer(embeddings).output
 
     def answer(self, embeddings: Embeddings) -> HeadAnswers:
-        """The same and the novelty, in one run."""
-        given: dict[str, Any] = {"embedding": np.ascontiguousarray(embeddings, np.float32), **self._weights}
+        """The same and the novelty, in one run. Without a copy where the embeddings are as long as what it reads."""
+        read = np.ascontiguousarray(embeddings[:, : self.reads], np.float32)
+        given: dict[str, Any] = {"embedding": read, **self._weights}
         said = self._structure.session.run(self._names, given)
         outputs: dict[str, Any] = dict(zip(self._names, said, strict=True))
         novelty = outputs.pop(NOVELTY, None)

@@ -19,7 +19,7 @@ from adapters.runtime.meters import UNSEEN, Meters
 from adapters.types import Floats
 
 Key = tuple[str, str]
-Stored = Callable[[str, str], Floats | None]  # (backbone digest, SHA-256) → f32 [D], where it is kept elsewhere
+Stored = Callable[[str, str], Floats | None]  # (backbone digest, SHA-256) → f32 [E], where it is kept elsewhere
 OVERHEAD = 330  # bytes of an entry beside its numbers: key, array object, place in the order
 
 
@@ -28,7 +28,7 @@ def _nothing(backbone: str, sha256: str) -> None:
 
 
 class EmbeddingMemory:
-    """Embeddings f32 [D], bounded in bytes; the least recently used go first. 0 bytes: nothing is remembered."""
+    """Embeddings f32 [E], bounded in bytes; the least recently used go first. 0 bytes: nothing is remembered."""
 
     def __init__(self, max_bytes: int, meters: Meters = UNSEEN, stored: Stored = _nothing) -> None:
         self._max_bytes, self._meters, self._stored = max_bytes, meters, stored

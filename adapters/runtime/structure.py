@@ -45,6 +45,7 @@ class Structure:
 
     session: Any
     outputs: tuple[str, ...]
+    reads: int  # how many numbers of an embedding, from the first on
 
 
 class Structures:
@@ -62,8 +63,13 @@ class Structures:
                 return found, False
             # Ten thousand arenas would be too many, and there is nothing to pack: weights come with each run.
             made = session.create(graph, "cpu", arena=False, prepack=False)
-            found = self._known[graph] = Structure(made, tuple(o.name for o in made.get_outputs()))
+            found = self._known[graph] = Structure(made, tuple(o.name for o in made.get_outputs()), _reads(made))
             return found, True
+
+
+def _reads(opened: Any) -> int:
+    """The length of a session's `embedding`."""
+    return next(int(given.shape[1]) for given in opened.get_inputs() if given.name == "embedding")
 
 
 def take_apart(data: bytes) -> Parts:

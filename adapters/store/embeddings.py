@@ -27,7 +27,7 @@ _WHOLE = embeddings.c.fingerprint != b""
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One cached image: vector f32 [D] and a 16×16 grey thumbnail, u8 [256], for finding near-duplicates."""
+    """One cached image: vector f32 [E] and a 16×16 grey thumbnail, u8 [256], for finding near-duplicates."""
 
     sha256: str
     vector: Floats
@@ -45,7 +45,7 @@ class EmbeddingCache:
         return self.vectors([sha256]).get(sha256)
 
     def vectors(self, sha256s: Sequence[str]) -> dict[str, Floats]:
-        """Vectors f32 [D] of those that have one, complete or offered, by SHA-256."""
+        """Vectors f32 [E] of those that have one, complete or offered, by SHA-256."""
         found: dict[str, Floats] = {}
         with reading(self._engine) as connection:
             for chunk in _chunks(sha256s):
@@ -54,7 +54,7 @@ class EmbeddingCache:
         return found
 
     def offer(self, vectors: Mapping[str, Floats]) -> None:
-        """Vectors that are known already, f32 [D] each; those that are there stay as they are."""
+        """Vectors that are known already, f32 [E] each; those that are there stay as they are."""
         try:
             self.put([Embedded(key, vector, _NO_FINGERPRINT) for key, vector in vectors.items()])
         except sa.exc.IntegrityError:  # another stored one of them at the same moment: it is only an offer
@@ -87,7 +87,7 @@ class EmbeddingCache:
                 connection.execute(embeddings.insert(), fresh)
 
     def get(self, sha256s: Sequence[str]) -> tuple[Embeddings, NDArray[np.uint8]]:
-        """Vectors f32 [N, D] and fingerprints u8 [N, 256], in the order asked for.
+        """Vectors f32 [N, E] and fingerprints u8 [N, 256], in the order asked for.
 
         Raises CorruptArtifact when one is missing: embed first.
         """

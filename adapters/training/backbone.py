@@ -14,6 +14,7 @@ from adapters.errors import ParityError
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
 from adapters.store.artifacts import Artifacts
+from adapters.training.taps.build import tapped
 from adapters.types import Backbone, Pixels, Preprocessing
 
 # Relative to the largest value of the output. Measured on the embedded backbone: 1e-6 (features reach 30).
@@ -27,11 +28,12 @@ def build(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
     Raises InvalidInput for a model or weights that do not fit, ParityError when the graph answers differently.
     """
     model, preprocessing = loader.load(card)
-    graph = exporter.export(model, preprocessing)
+    exported = exporter.export(model, preprocessing)
+    graph, taps = tapped(exported, preprocessing.size)
     draft = _facts(card, preprocessing, graph)
     session = BackboneSession(draft, graph, "cpu")
     parity, dimension, channels = _prove(model, session)
-    details = draft.details | {"parity": parity}
+    details = draft.details | {"parity": parity} | ({"taps": taps} if taps else {})
     backbone = replace(draft, dimension=dimension, channels=channels, details=details)
     artifacts.put(graph)
     backbones.save(engine, backbone)

@@ -50,6 +50,7 @@ def data_report(
         "format": FORMAT, "figures": measured.figures, "race": result.table, "calibration": result.calibration,
         "winner": {
             "method": result.method, "hyperparameters": result.hyperparameters, "views": result.views,
+            "reads": result.source.reads,
             "note": result.note,
         },
         "findings": {"examples": len(data.examples), "duplicates": _duplicates(about, copies, split)},

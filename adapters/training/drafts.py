@@ -28,6 +28,7 @@ class Draft:
     method: str
     setting: dict[str, Any]
     views: str  # what was trained on beside the examples
+    reads: int  # numbers of each embedding, from the first on
     metrics: dict[str, Any]  # the figures of the evaluation
     report: dict[str, Any]
     examples: list[Example]
@@ -81,7 +82,7 @@ def of(
     held = [split.test] if split.evaluation == "holdout" else [val for _, val in split.folds]
     return Draft(
         artifacts.put(programs.to_bytes(trusted.program)), classes, measured.schema.decision, result.finish,
-        result.method, result.hyperparameters, result.views,
+        result.method, result.hyperparameters, result.views, result.reads,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],
         artifacts.put(measured.outputs.astype("<f4").tobytes()), artifacts.put(data_report.to_bytes(found)),
         groups.tolist(), [positions.tolist() for positions in held], trusted.metadata,

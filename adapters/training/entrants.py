@@ -1,7 +1,7 @@
 """Who takes part in a race: what the methods that suit the data would try, as long as the budget lasts."""
 
-from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from dataclasses import dataclass, field
+from itertools import groupby, zip_longest
 from typing import Any
 
 from adapters import methods
@@ -10,6 +10,7 @@ from adapters.methods import Regime, Setting
 from adapters.modalities import NONE
 from adapters.training import programs
 from adapters.training.objectives import Calibration
+from adapters.training.views import Source
 from adapters.types import Floats, HeadProgram
 
 BUDGET, BUDGET_EACH = 0.7, 0.0006  # seconds by default, or so many a row: a fifteenth of what embedding it takes
@@ -21,11 +22,11 @@ Row = dict[str, Any]
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """A setting of a method, trained on some choice of views, and what became of it."""
+    """A setting of a method, trained on some rows and some part of embeddings, and what became of it."""
 
     method: str
     setting: Setting
-    views: str
+    source: Source
     folds: list[Floats] = field(default_factory=list)  # raw outputs [M, K] of each fold that it ran
     program: HeadProgram | None = None  # of the last fold: where the final fit may begin
     seconds: float = 0.0
@@ -33,9 +34,9 @@ class Candidate:
     calibration: Calibration = field(default_factory=Calibration)
 
     @property
-    def kind(self) -> tuple[str, str, Any]:
+    def kind(self) -> tuple[str, Source, Any]:
         """What it shares with those that differ in strength only."""
-        return self.method, self.views, self.setting.get("inputs")
+        return self.method, self.source, self.setting.get("inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +44,37 @@ class _Group:
     """Candidates that enter together or not at all."""
 
     method: str
-    views: str
+    source: Source
     settings: list[Setting]  # with one kind of inputs
 
     @property
-    def inputs(self) -> tuple[str, Any]:
+    def inputs(self) -> tuple[Source, Any]:
         """What making costs once, however many methods share it."""
-        return self.views, self.settings[0].get("inputs")
+        return self.source, self.settings[0].get("inputs")
 
     def __str__(self) -> str:
-        views, kind = self.inputs
-        return f"{self.method} on {kind}" + ("" if views == NONE else f" with {views}")
+        source, kind = self.inputs
+        return f"{self.method} on {kind} {source.reads}" + ("" if source.views == NONE else f" with {source.views}")
 
 
 def entered(
     method: str,
     hyperparameters: dict[str, Any],
-    regime: Regime,
-    each: dict[str, int],
+    regimes: dict[Source, Regime],
     folds: int,
     budget: float | None,
 ) -> tuple[list[Candidate], str]:
-    """Who takes part: what each method would try with one kind of inputs at a time, as long as the budget lasts."""
-    budget = max(BUDGET, BUDGET_EACH * regime.examples * max(each.values())) if budget is None else budget
+    """Who takes part: what each method would try with one kind of inputs at a time, as long as the budget lasts.
+
+    `regimes` are those of what candidates may be fitted to, the most promising first.
+    """
+    budget = max(BUDGET, BUDGET_EACH * max(r.examples for r in regimes.values())) if budget is None else budget
     entered: list[_Group] = []
     spent = 0.0
     left_out: list[tuple[float, _Group]] = []
-    for group in _groups(method, hyperparameters, regime, list(each)):
-        larger = replace(regime, examples=regime.examples * each[group.views])
-        new_inputs = group.inputs not in {other.inputs for other in entered}
-        cost = _seconds(methods.get(group.method).work(larger, group.settings), larger, folds, new_inputs)
+    for group in _groups(method, hyperparameters, regimes):
+        regime, new_inputs = regimes[group.source], group.inputs not in {other.inputs for other in entered}
+        cost = _seconds(methods.get(group.method).work(regime, group.settings), regime, folds, new_inputs)
         if spent + cost > budget:
             left_out.append((cost, group))
             continue
@@ -82,7 +84,7 @@ def entered(
         cheapest = min(left_out, key=lambda pair: pair[0])
         left_out.remove(cheapest)
         entered = [cheapest[1]]
-    candidates = [Candidate(g.method, setting, g.views) for g in entered for setting in g.settings]
+    candidates = [Candidate(g.method, setting, g.source) for g in entered for setting in g.settings]
     kinds = len({c.method for c in candidates})
     note = f"{len(candidates)} candidates of {kinds} method{'s' if kinds > 1 else ''}"
     return candidates, note + _excuse(left_out, budget)
@@ -95,10 +97,12 @@ def _excuse(left_out: list[tuple[float, _Group]], budget: float) -> str:
     return f"; left out, as their estimated time is over the budget of {budget:.1f} s: {named}"
 
 
-def _groups(method: str, hyperparameters: dict[str, Any], regime: Regime, choices: list[str]) -> list[_Group]:
-    """Without further views first, and the first kinds of inputs of all methods before their second ones."""
-    kinds = _settings(method, hyperparameters, regime)
-    return [_Group(name, choice, settings) for choice in choices for name, settings in kinds]
+def _groups(method: str, hyperparameters: dict[str, Any], regimes: dict[Source, Regime]) -> list[_Group]:
+    """Without further views first; then the first kinds of inputs of all methods before their second ones."""
+    kinds = _settings(method, hyperparameters, next(iter(regimes.values())))
+    by_views = groupby(regimes, lambda source: source.views)
+    each = [list(sources) for _, sources in by_views]
+    return [_Group(name, source, settings) for sources in each for name, settings in kinds for source in sources]
 
 
 def _settings(method: str, hyperparameters: dict[str, Any], regime: Regime) -> list[tuple[str, list[Setting]]]:

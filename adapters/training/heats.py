@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -17,7 +17,7 @@ from adapters.tasks import Task
 from adapters.training import objectives, programs
 from adapters.training.entrants import Candidate, Row
 from adapters.training.split import Fold, Split
-from adapters.training.views import Choices, Rows
+from adapters.training.views import Choices, Rows, Source
 from adapters.types import Embeddings, Floats, HeadProgram, Indices, Step, Targets
 
 SHARED_FROM = 300  # training examples a fold: from here folds share the standardisation and the eigenbasis of all
@@ -32,7 +32,14 @@ class Data:
     """The examples of a race. Those of the test set lend nothing, not even to a mean."""
 
     def __init__(
-        self, embeddings: Embeddings, choices: Choices, targets: Targets, classes: int, split: Split, task: Task
+        self,
+        embeddings: Embeddings,
+        choices: Choices,
+        lengths: Mapping[str, int],
+        targets: Targets,
+        classes: int,
+        split: Split,
+        task: Task,
     ) -> None:
         self.objective, self.goal = task.OBJECTIVE, objectives.get(task.OBJECTIVE)
         rest = split.rest
@@ -40,29 +47,34 @@ class Data:
         self.finish: tuple[Step, ...] = (*back, *task.output_steps())  # after calibration
         self.truth = scaled  # i64 [N] or f32 [N, K]
         device = programs.device()
-        self.embeddings = torch.from_numpy(embeddings).to(device)  # f32 [N, D], what serving sees
+        self.embeddings = torch.from_numpy(embeddings).to(device)  # f32 [N, E], what serving sees
         self.targets = torch.from_numpy(scaled)  # on the CPU
         self.classes = classes
-        self.dimension = embeddings.shape[1]
+        self.lengths = lengths
         self.rest = rest
         self.groups = split.groups[rest] if len(split.groups) else rest  # of near-duplicates
-        self.rows = {name: Rows(self.embeddings, torch.from_numpy(v).to(device), rest) for name, v in choices.items()}
+        looks = {name: torch.from_numpy(views).to(device) for name, views in choices.items()}
+        self.rows = {
+            Source(name, part): Rows(self.embeddings[:, :length], views[..., :length], rest)
+            for name, views in looks.items()
+            for part, length in lengths.items()
+        }
 
     @property
-    def each(self) -> dict[str, int]:
-        """How many rows an example has, by choice of views."""
-        return {name: rows.each for name, rows in self.rows.items()}
-
-    @property
-    def regime(self) -> Regime:
-        """What methods may know of it."""
+    def regimes(self) -> dict[Source, Regime]:
+        """What methods may know of each source; an example is as many as it has rows."""
         counts = self.goal.counts(self.truth[self.rest], self.classes)
         spread = (int(counts.min()), float(np.median(counts)), int(counts.max()))
-        return Regime(len(self.rest), self.dimension, self.classes, *spread, self.objective)
+        return {
+            source: Regime(
+                len(self.rest) * rows.each, self.lengths[source.reads], self.classes, *spread, self.objective
+            )
+            for source, rows in self.rows.items()
+        }
 
-    def fitted_on(self, index: Indices, views: str) -> tuple[Inputs, torch.Tensor]:
+    def fitted_on(self, index: Indices, source: Source) -> tuple[Inputs, torch.Tensor]:
         """Some of the rest to fit on, and targets. Where rows are many, their forms are made from all of the rest."""
-        rows = self.rows[views]
+        rows = self.rows[source]
         targets = rows.repeated(self.targets[torch.from_numpy(index)]).to(self.embeddings.device)
         if len(index) == len(self.rest):
             return rows.rest, targets
@@ -70,25 +82,25 @@ class Data:
             return rows.apart(index), targets
         return rows.among(index), targets
 
-    def left_out(self, method: LeavesOut, settings: list[Setting], views: str) -> list[float]:
+    def left_out(self, method: LeavesOut, settings: list[Setting], source: Source) -> list[float]:
         """The error of each setting over all of the rest, each example left out with its group: see `LeavesOut`."""
-        inputs, targets = self.fitted_on(self.rest, views)
-        groups = self.rows[views].repeated(torch.from_numpy(self.groups)).to(self.embeddings.device)
+        inputs, targets = self.fitted_on(self.rest, source)
+        groups = self.rows[source].repeated(torch.from_numpy(self.groups)).to(self.embeddings.device)
         return method.left_out(inputs, groups, targets, self.classes, settings, self.objective)
 
-    def fold(self, fold: Fold) -> "Seen":
+    def fold(self, fold: Fold, wanted: Iterable[Source]) -> "Seen":
         """One fold, ready to fit on: views of what is measured on are in neither part."""
         train, val = fold
         unseen = self.embeddings[torch.from_numpy(val).to(self.embeddings.device)]
-        return Seen({name: self.fitted_on(train, name) for name in self.rows}, unseen)
+        return Seen({source: self.fitted_on(train, source) for source in wanted}, unseen)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A fold, ready to fit on."""
 
-    seen: dict[str, tuple[Inputs, torch.Tensor]]  # by choice of views: inputs, and targets i64 [M] or f32 [M, K]
-    unseen: torch.Tensor  # f32 [M, D]
+    seen: dict[Source, tuple[Inputs, torch.Tensor]]  # inputs, and targets i64 [M] or f32 [M, K]
+    unseen: torch.Tensor  # f32 [M, E]
 
 
 def run(data: Data, split: Split, candidates: list[Candidate], seed: int, cancelled: Callable[[], None]) -> None:
@@ -104,15 +116,20 @@ def run(data: Data, split: Split, candidates: list[Candidate], seed: int, cancel
         return _fit_fold(fold, data, mine, seed, cancelled)
 
     def fit_all(fold: Fold) -> _Fitted:
-        view = data.fold(fold)
+        view = data.fold(fold, sources(candidates))
         return [fitted for mine in _together(candidates) for fitted in fit(view, mine)]
 
     first, *later = split.folds
     with ThreadPoolExecutor(_lanes()) as lanes:
-        _keep(lanes.map(fit, repeat(data.fold(first)), _together(candidates)))
+        _keep(lanes.map(fit, repeat(data.fold(first, sources(candidates))), _together(candidates)))
         if len(first[0]) >= PRUNE_FROM:
             candidates = _survivors(candidates, split, data)
         _keep(lanes.map(fit_all, later))
+
+
+def sources(candidates: list[Candidate]) -> set[Source]:
+    """What any of them is fitted to."""
+    return {candidate.source for candidate in candidates}
 
 
 def _lanes() -> int:
@@ -123,9 +140,9 @@ def _lanes() -> int:
 
 def _together(candidates: list[Candidate]) -> list[list[Candidate]]:
     """Those of one method on the same rows are solved together."""
-    alike: dict[tuple[str, str], list[Candidate]] = {}
+    alike: dict[tuple[str, Source], list[Candidate]] = {}
     for candidate in candidates:
-        alike.setdefault((candidate.method, candidate.views), []).append(candidate)
+        alike.setdefault((candidate.method, candidate.source), []).append(candidate)
     return list(alike.values())
 
 
@@ -134,7 +151,7 @@ def _fit_fold(fold: Seen, data: Data, candidates: list[Candidate], seed: int, ca
     began = time.perf_counter()
     settings = [candidate.setting for candidate in candidates]
     method = methods.get(candidates[0].method)
-    inputs, targets = fold.seen[candidates[0].views]
+    inputs, targets = fold.seen[candidates[0].source]
     fitted = method.fit(inputs, targets, data.classes, settings, seed, cancelled, objective=data.objective)
     raw = programs.run_all(fitted, fold.unseen)
     share = (time.perf_counter() - began) / len(candidates)
@@ -169,7 +186,8 @@ def measure(candidate: Candidate, split: Split, data: Data) -> Row:
     return {
         "method": candidate.method,
         "hyperparameters": candidate.setting,
-        "views": candidate.views,
+        "views": candidate.source.views,
+        "reads": candidate.source.reads,
         "loss": float(losses.mean()),
         "standard_error": float(losses.std() / max(len(losses), 1) ** 0.5),
         **data.goal.score(calibrated, targets),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters import tasks
+from adapters.backbones import parts
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
 from adapters.store.heads import Publication
@@ -27,6 +28,7 @@ def metadata(job: Job, backbone: Backbone, draft: Draft) -> dict[str, str]:
     return {
         "espalier.format": str(FORMAT), "espalier.head": job.request.head, "espalier.task": job.request.task,
         "espalier.backbone": backbone.name, "espalier.backbone_digest": backbone.digest,
+        "espalier.reads": f"{parts.named(draft.reads, backbone)}: the first {draft.reads} of {backbone.length} numbers",
         "espalier.decision": json.dumps(draft.decision, sort_keys=True, ensure_ascii=False),
     }  # fmt: skip
 
@@ -54,11 +56,11 @@ def publication(
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
         "method": draft.method, "hyperparameters": draft.setting, "views": draft.views,
-        "seed": job.request.seed,
+        "reads": parts.named(draft.reads, backbone), "seed": job.request.seed,
         "classes": list(draft.classes), "decision": draft.decision,
         "metrics": draft.metrics, "parity": proven["parity"], "data": report["data"] | {"report": draft.findings},
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
-        "inputs": {"embedding": ["batch", backbone.dimension]},
+        "inputs": {"embedding": ["batch", draft.reads]},
         "outputs": {tasks.get(job.request.task).OUTPUT: ["batch", len(draft.classes)], "novelty": ["batch"]},
         "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),
     }  # fmt: skip

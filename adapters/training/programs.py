@@ -45,7 +45,9 @@ def run(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Floats:
-    """Embeddings f32 [N, D] → the program's output f32 [N, K], in torch on `device` (default: where they are).
+    """Embeddings f32 [N, E] → the program's output f32 [N, K], in torch on `device` (default: where they are).
+
+    A program that reads fewer numbers of each than there are is given the first ones.
 
     `dtype` is what is computed in: float64 shows how much of a difference is float32's rounding.
     """
@@ -58,8 +60,18 @@ def novelty(
     device: torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Floats:
-    """How novel a program finds embeddings f32 [N, D], f32 [N]."""
+    """How novel a program finds embeddings f32 [N, E], f32 [N]."""
     return run(HeadProgram(program.novelty), embeddings, device, dtype)[:, 0]
+
+
+def reads(program: HeadProgram) -> int | None:
+    """How many numbers of an embedding, from the first on, a program's first array is for; None without arrays."""
+    for step in program.steps:
+        if isinstance(step, Affine):
+            return len(step.shift)
+        if isinstance(step, Linear):
+            return len(step.weight)
+    return None
 
 
 def run_all(
@@ -74,9 +86,11 @@ def run_all(
     found: list[list[torch.Tensor]] = [[] for _ in programs]
     with torch.no_grad():
         for part in x.split(CHUNK):
-            known: dict[tuple[int, ...], torch.Tensor] = {(): part.to(where, dtype)}
+            known: dict[int | None, dict[tuple[int, ...], torch.Tensor]] = {}  # by what is read
             for program, outputs in zip(programs, found, strict=True):
-                outputs.append(_through(program.steps, known, where, dtype).float().cpu())
+                length = reads(program)
+                begun = known.setdefault(length, {(): part[:, :length].to(where, dtype)})
+                outputs.append(_through(program.steps, begun, where, dtype).float().cpu())
     return [torch.cat(outputs).numpy() for outputs in found]
 
 

@@ -5,13 +5,14 @@ well as decisions, so it tells candidates apart on few examples, and it is what 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from adapters import methods
+from adapters.backbones.parts import POOLED
 from adapters.methods import Setting
 from adapters.modalities import NONE
 from adapters.tasks import Task
@@ -19,7 +20,7 @@ from adapters.training import programs
 from adapters.training.entrants import Candidate, Row, entered
 from adapters.training.heats import Data, measure, run
 from adapters.training.split import Split
-from adapters.training.views import Choices, no_views
+from adapters.training.views import Choices, Source, no_views
 from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale, Targets
 
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
@@ -37,7 +38,8 @@ class RaceResult:
     finish: int  # how many of the program's last steps are not the method's: calibration and the task's own
     method: str
     hyperparameters: Setting
-    views: str  # what was trained on beside the examples
+    source: Source  # what was trained on: which rows, and what part of embeddings
+    reads: int  # numbers of each embedding, from the first on
     table: list[Row]  # best first, ready for JSON: see `heats.measure`
     note: str  # what was tried, and what was not for want of time
     outputs: Floats  # [M, K], of the winner for `index`, from fits that had not seen them
@@ -45,6 +47,11 @@ class RaceResult:
     index: Indices  # [M], positions in the data that the race was given
     calibration: dict[str, Any]  # ready for JSON
     seconds: float
+
+    @property
+    def views(self) -> str:
+        """What was trained on beside the examples."""
+        return self.source.views
 
 
 def race(
@@ -60,19 +67,23 @@ def race(
     cancelled: Callable[[], None],
     budget: float | None = None,
     choices: Choices | None = None,
+    lengths: Mapping[str, int] | None = None,
 ) -> RaceResult:
-    """Choose and train a head on embeddings f32 [N, D] with the task's targets, [N] or [N, K].
+    """Choose and train a head on embeddings f32 [N, E] with the task's targets, [N] or [N, K].
 
     `method` is a name or "auto", which races every method that suits the data. `report` gets
     {"method", "done", "of", "rows"} for each method; `cancelled` is called often and raises Cancelled. `budget` is in
     estimated seconds of one core, so that the same data and seed give the same race on a busy machine. `choices` are
     the views of the examples that candidates may be trained on beside them, one choice each; without it there are none.
+    `lengths` are the parts of an embedding that candidates may read, each that many numbers from its first on, the most
+    promising part first; without it they read all of it.
     Raises InvalidInput for a method that is unknown or cannot do the task, InvalidHyperparameter for what it does not
     take.
     """
     began = time.perf_counter()
-    data = Data(embeddings, choices or {NONE: no_views(embeddings)}, targets, len(classes), split, task)
-    candidates, note = entered(method, hyperparameters, data.regime, data.each, len(split.folds), budget)
+    parts = lengths or {POOLED: embeddings.shape[1]}
+    data = Data(embeddings, choices or {NONE: no_views(embeddings)}, parts, targets, len(classes), split, task)
+    candidates, note = entered(method, hyperparameters, data.regimes, len(split.folds), budget)
     if not split.folds:
         return _unraced(data, split, candidates, seed, cancelled, began)
     run(data, split, candidates, seed, cancelled)
@@ -90,7 +101,8 @@ def race(
         finish=len(calibrated) + len(data.finish),
         method=winner.method,
         hyperparameters=winner.setting,
-        views=winner.views,
+        source=winner.source,
+        reads=parts[winner.source.reads],
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
         note=note + _settlement(raced, winner),
         outputs=programs.run(HeadProgram((*calibrated, *data.finish)), raw),
@@ -127,7 +139,8 @@ def _unraced(
     note = "no two examples of a class to compare candidates with; class means were taken on trust"
     finished = (program.then(Scale(1 / ON_TRUST), *data.finish), program.then(*data.finish))
     return RaceResult(
-        *finished, 1 + len(data.finish), chosen.method, chosen.setting, chosen.views, [], note,
+        *finished, 1 + len(data.finish), chosen.method, chosen.setting, chosen.source,
+        data.lengths[chosen.source.reads], [], note,
         nothing, nothing, np.zeros(0, np.int64), {"temperature": ON_TRUST}, time.perf_counter() - began,
     )  # fmt: skip
 
@@ -142,7 +155,7 @@ def _settled(winner: Candidate, finished: list[Candidate], data: Data) -> Candid
     alike = [candidate for candidate in finished if candidate.kind == winner.kind]
     if len(alike) == 1 or not isinstance(method, methods.LeavesOut):
         return winner
-    errors = data.left_out(method, [candidate.setting for candidate in alike], winner.views)
+    errors = data.left_out(method, [candidate.setting for candidate in alike], winner.source)
     return alike[errors.index(min(errors))] if errors else winner
 
 
@@ -154,7 +167,7 @@ def _fit_final(
     start: list[HeadProgram] | None = None,
 ) -> HeadProgram:
     """A candidate, fitted to everything that is not held out."""
-    inputs, targets = data.fitted_on(data.rest, candidate.views)
+    inputs, targets = data.fitted_on(data.rest, candidate.source)
     settings, method = [candidate.setting], methods.get(candidate.method)
     return method.fit(inputs, targets, data.classes, settings, seed, cancelled, start, True, data.objective)[0]
 
@@ -163,7 +176,7 @@ def _winner(finished: list[Candidate]) -> Candidate:
     """The least loss; within a tie, the more regularised of the same method: methods list those first."""
     best = min(finished, key=lambda c: c.row["loss"])
     limit = best.row["loss"] + TIE * best.row["standard_error"]
-    return next(c for c in finished if (c.method, c.views) == (best.method, best.views) and c.row["loss"] <= limit)
+    return next(c for c in finished if (c.method, c.source) == (best.method, best.source) and c.row["loss"] <= limit)
 
 
 def _settlement(raced: Candidate, settled: Candidate) -> str:

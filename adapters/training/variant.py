@@ -68,7 +68,16 @@ def _compare(source: BackboneSession, variant: BackboneSession, pixels: Pixels) 
     cosines = _cosines(wanted, got)
     return {
         "cosine_mean": float(cosines.mean()), "cosine_worst": float(cosines.min()), "held_out": len(cosines),
-    }  # fmt: skip
+    } | _compare_taps(source, variant, pixels)  # fmt: skip
+
+
+def _compare_taps(source: BackboneSession, variant: BackboneSession, pixels: Pixels) -> dict[str, float]:
+    """The same of what is told of earlier blocks; nothing where that is nothing."""
+    if not source.backbone.taps:
+        return {}
+    first = source.backbone.dimension
+    wanted, got = (np.concatenate([s.embed(picture[None]) for picture in pixels])[:, first:] for s in (source, variant))
+    return {"taps_cosine_mean": float(_cosines(wanted, got).mean())}
 
 
 def _cosines(a: Embeddings, b: Embeddings) -> Any:

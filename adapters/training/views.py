@@ -5,6 +5,7 @@ What answers are measured and calibrated on is the one view that serving compute
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,14 @@ from adapters.types import Embeddings, Indices
 FEW = 100  # examples up to which `auto` embeds further views
 Names = Mapping[str, tuple[str, ...]]  # choice → names of views
 Choices = Mapping[str, Embeddings]  # what may be trained on beside the examples f32 [N, D]: name → views f32 [V, N, D]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """What a candidate is fitted to: which rows, and how much of each."""
+
+    views: str  # of each example beside it
+    reads: str  # which part of embeddings: see adapters.backbones.parts
 
 
 def wanted(modality: Any, asked: str, examples: int) -> Names:

@@ -9,22 +9,27 @@ from adapters.store import backbones
 from service import intake
 from service.api import PROBLEMS, Ctx
 from service.openapi import EMBED_FORM
-from service.schemas import EmbedResponse, ItemError
+from service.schemas import EmbedResponse, ItemError, Tap
 
 router = APIRouter(tags=["predict"])
 
 
 @router.post("/embed", response_model=EmbedResponse, responses=PROBLEMS, openapi_extra=EMBED_FORM)
 async def embed(request: Request, ctx: Ctx) -> JSONResponse:
-    """The backbone's pooled output for each image: the same numbers that heads are trained on."""
+    """The backbone's pooled output for each image: the same numbers that heads are trained on.
+
+    With `taps=true` those of earlier blocks follow it, which `taps` of the answer names; heads may read them, too.
+    """
     async with intake.images(request, ctx) as form:
         name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
+        taps = form.flag("taps")
         backbone = await run_in_threadpool(backbones.find, ctx.engine, name)
         async with ctx.predictor.traffic.admitted(len(form.images), "", form.seconds("timeout", seconds)):
             result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error())
     errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]
     answer = EmbedResponse(
         backbone=backbone.name, digest=backbone.digest, dimension=backbone.dimension,
-        embeddings=result.embeddings.tolist(), indices=result.indices, errors=errors,
+        taps=[Tap(**tap) for tap in backbone.taps] if taps else [],
+        embeddings=(result.embeddings if taps else result.pooled).tolist(), indices=result.indices, errors=errors,
     )  # fmt: skip
     return JSONResponse(answer.model_dump())

@@ -11,7 +11,7 @@ from service.cli.options import Listing, as_json, readable, show
 
 @click.group(cls=Listing)
 def backbones() -> None:
-    """List, add, quantize, show, export and remove backbones of this machine's ESPALIER_HOME (or its database URL)."""
+    """List, add, quantize, upgrade, show, export and remove backbones of ESPALIER_HOME (or its database URL)."""
 
 
 @backbones.command("list")
@@ -89,6 +89,21 @@ def backbones_quantize(
         images = calibration_images.folder(calibrate, source.preprocessing)
     built = variant.build(source, precision, images, engine, artifacts, name=alias, force=force)
     show(_facts(built), raw, display.facts)
+
+
+@backbones.command("upgrade")
+@click.argument("name")
+@click.option("--name", "alias", help="What to call it here; default: NAME-taps.")
+@as_json
+@readable
+def backbones_upgrade(name: str, alias: str | None, raw: bool) -> None:
+    """Add the backbone NAME once more, with taps: heads that are rebuilt on it may read what earlier blocks saw."""
+    from adapters.store import backbones as store
+    from adapters.training import upgrade
+    from service import display
+
+    _, engine, artifacts = parts()
+    show(_facts(upgrade.build(store.find(engine, name), engine, artifacts, alias)), raw, display.facts)
 
 
 @backbones.command("export")

@@ -22,6 +22,9 @@ from service.cli.options import connect, finish, remote, show
 @click.option(
     "--views", help="Crops and mirror images to train on as well: auto (default, few images), none, crops, flip, all."
 )
+@click.option(
+    "--reads", help="What to read of the backbone: auto (default), pooled (the last layer), taps (all blocks)."
+)
 @click.option("--budget", type=float, help="Seconds that the race of methods may take; more tries more candidates.")
 @click.option("--deploy", type=click.Choice(["auto", "manual"]), help="manual: make a version without serving it.")
 @click.option("--no-wait", is_flag=True, help="Return when the job is accepted.")

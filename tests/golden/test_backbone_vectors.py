@@ -1,7 +1,8 @@
 """Golden vectors: what the embedded backbone answers on fixed pictures must not move with a release of anything.
 
-`vectors.json` holds, for each picture, 32 evenly spaced values of the pooled output and its norm. To write it anew
-after a change that is meant to move them (which also makes all heads trained before useless):
+`vectors.json` holds, for each picture, 32 evenly spaced values of the pooled output and its norm, and `taps.json` the
+same of what earlier blocks saw. To write them anew after a change that is meant to move them (which also makes all
+heads trained before useless):
 
     python tests/golden/test_backbone_vectors.py
 """
@@ -22,7 +23,8 @@ from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
 from service.context import load_backbone
 
-FILE = Path(__file__).with_name("vectors.json")
+FILE, TAPS = (Path(__file__).with_name(f"{name}.json") for name in ("vectors", "taps"))
+POOLED = 1280
 KEPT = 32  # values of a vector
 # Of the vector's norm. Processors add floats in different orders; another resize filter or mean moves it by over 1e-2.
 TOLERANCE = 1e-3
@@ -79,12 +81,13 @@ def test_an_image_that_is_alone_gets_the_same_answer(prepared):
     engine.dispose()
 
 
+@pytest.mark.parametrize(("file", "part"), [(FILE, slice(POOLED)), (TAPS, slice(POOLED, None))], ids=["pooled", "taps"])
 @pytest.mark.parametrize("name", ["china", "flower", "gradient", "checks"])
-def test_the_embedded_backbone_answers_as_it_always_did(session, name):
-    wanted = json.loads(FILE.read_text())[name]
+def test_the_embedded_backbone_answers_as_it_always_did(session, name, file, part):
+    wanted = json.loads(file.read_text())[name]
     vector = embed(session, pictures()[name])
-    found = summary(vector)
-    assert vector.shape == (1280,)
+    found = summary(vector[part])
+    assert vector.shape == (POOLED + 2184,)
     assert found["norm"] == pytest.approx(wanted["norm"], rel=TOLERANCE)
     np.testing.assert_allclose(found["values"], wanted["values"], atol=TOLERANCE * wanted["norm"])
 
@@ -129,8 +132,10 @@ def _write() -> None:
         backbone = build(embedded_card("tf_efficientnet_lite0"), engine, artifacts)
         session = BackboneSession(backbone, artifacts.get(backbone.artifact))
         engine.dispose()
-    rows = {name: summary(embed(session, data)) for name, data in pictures().items()}
-    FILE.write_text(json.dumps(rows, indent=1) + "\n")
+    vectors = {name: embed(session, data) for name, data in pictures().items()}
+    for file, part in ((FILE, slice(POOLED)), (TAPS, slice(POOLED, None))):
+        rows = {name: summary(vector[part]) for name, vector in vectors.items()}
+        file.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -59,12 +59,13 @@ def test_the_precisions_are_the_files():
 
 
 def test_int8_keeps_inputs_and_outputs(small):
-    """uint8 pixels in, two float outputs of the same names and widths: normalisation stays inside."""
+    """uint8 pixels in, float outputs of the same names and widths: normalisation stays inside."""
     graph = onnx.load_from_string(small).graph
     assert [(i.name, i.type.tensor_type.elem_type) for i in graph.input] == [("pixels", UINT8)]
-    assert [(o.name, o.type.tensor_type.elem_type) for o in graph.output] == [("pooled", FLOAT), ("features", FLOAT)]
+    outputs = [(o.name, o.type.tensor_type.elem_type) for o in graph.output]
+    assert outputs == [("pooled", FLOAT), ("features", FLOAT), ("embedding", FLOAT)]
     width = [[d.dim_value for d in o.type.tensor_type.shape.dim[1:]] for o in graph.output]
-    assert width == [[1280], [1280, 7, 7]]
+    assert width == [[1280], [1280, 7, 7], [1280 + 2184]]
 
 
 def test_weights_have_8_bits_and_are_near_to_what_they_were(small, shop):
@@ -118,7 +119,7 @@ def test_the_processors_kernels_answer_as_the_graph_says(shop, small):
     plain = ort.InferenceSession(small, options, providers=["CPUExecutionProvider"])
     served = BackboneSession(shop.full, small, "cpu")
     pixels = shop.images.held_out[:5]
-    wanted = np.concatenate([plain.run(["pooled"], {"pixels": p[None]})[0] for p in pixels])
+    wanted = np.concatenate([plain.run(["embedding"], {"pixels": p[None]})[0] for p in pixels])
     got = np.concatenate([served.embed(p[None]) for p in pixels])
     assert variant._cosines(wanted, got).min() > 0.99
 
