@@ -1,8 +1,8 @@
 """Real data sets as embeddings of the embedded backbone, for benchmarks of training: (embeddings, targets, groups).
 
-weather, omniglot, gtsrb and bccd are looked for in ../shared/data (or ESPALIER_TEST_DATA); scikit-learn's digits are always
-there. Embeddings are kept in `.espalier/benchmarks-taps`, because making them takes a minute: delete that folder after a
-change of the backbone, of a variant or of a data set.
+weather, omniglot, gtsrb and bccd are looked for in ../shared/data (or ESPALIER_TEST_DATA); scikit-learn's digits are
+always there. Embeddings are kept in `.espalier/benchmarks-taps`, because making them takes a minute: delete that folder
+after a change of the backbone, of a variant or of a data set.
 """
 
 import io

@@ -46,6 +46,7 @@ class Method(Protocol):
     """What every file of this folder offers."""
 
     OBJECTIVES: tuple[Objective, ...]  # what it can make small
+    CLOSED_FORM: bool  # a fit is a few products and decompositions; others iterate, and come second in a race
     Hyperparameters: type[BaseModel]  # its JSON schema is what the API publishes
 
     def promise(self, regime: Regime) -> float:

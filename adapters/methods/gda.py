@@ -21,6 +21,7 @@ GRID: tuple[float | str, ...] = ("ledoit-wolf", 0.9, 0.7, 0.5, 0.3, 0.1, 0.03)
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
 LEAST = 1e-4  # shrinkage: below it float32 decides
 OBJECTIVES: tuple[Objective, ...] = ("softmax",)
+CLOSED_FORM = True
 
 
 class Hyperparameters(BaseModel):

@@ -33,6 +33,7 @@ SUFFICIENT = 1e-4  # Armijo's constant
 NOISE = 1e-6  # of the objective, float32 rounding: a smaller rise is none
 WARM = 0.25  # examples a dimension from which a start is worth more than the eigenbasis
 OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid")
+CLOSED_FORM = False
 
 
 class Hyperparameters(BaseModel):

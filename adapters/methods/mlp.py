@@ -31,6 +31,7 @@ BETAS, MOMENTUM, EPSILON = (0.9, 0.999), 0.9, 1e-8
 CYCLE_START = 0.04  # of the learning rate, where one-cycle begins
 
 OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid", "squared")
+CLOSED_FORM = False
 
 Share = Annotated[float, Field(ge=0, le=0.95)]
 Positive = Annotated[float, Field(gt=0, le=100)]

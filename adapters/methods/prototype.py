@@ -17,6 +17,7 @@ from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Objective
 COSINE_SCALE = 20.0  # logits = 20·cosine, so that the temperature found by calibration is near one
 FEW = 50  # examples of the median class; above that a discriminative method has always won our races
 OBJECTIVES: tuple[Objective, ...] = ("softmax",)
+CLOSED_FORM = True
 
 
 class Hyperparameters(BaseModel):

@@ -22,6 +22,7 @@ MOST_TOGETHER = 256  # rows of a group that is left out at a time: its equations
 NEAR = 1e-4  # of a target's spread: answers that move less between two rounds are as good as found
 FORMS: dict[str, Kind] = {"power": "power", "standardized": "plain", "normalized": "normalized"}
 OBJECTIVES: tuple[Objective, ...] = ("softmax", "sigmoid", "squared")
+CLOSED_FORM = True
 
 
 class Hyperparameters(BaseModel):

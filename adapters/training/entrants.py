@@ -1,5 +1,6 @@
 """Who takes part in a race: what the methods that suit the data would try, as long as the budget lasts."""
 
+import math
 from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 from typing import Any
@@ -13,7 +14,7 @@ from adapters.training.objectives import Calibration
 from adapters.training.views import Source
 from adapters.types import Floats, HeadProgram
 
-BUDGET, BUDGET_EACH = 0.7, 0.0006  # seconds by default, or so many a row: a fifteenth of what embedding it takes
+BUDGET, BUDGET_EACH = 1.5, 0.0015  # seconds by default, or so many a row: within 1 % of any budget (docs/adr/0010)
 SPEED = {"cpu": 2e10, "cuda": 2e12}  # operations a second, for estimates: a CPU core does no more on skinny products
 LATER_FOLDS = 0.4  # of what the first fold costs
 
@@ -38,6 +39,11 @@ class Candidate:
         """What it shares with those that differ in strength only."""
         return self.method, self.source, self.setting.get("inputs")
 
+    @property
+    def inputs(self) -> tuple[Source, Any]:
+        """What it is fitted to, and in which form."""
+        return self.source, self.setting.get("inputs")
+
 
 @dataclass(frozen=True, slots=True)
 class _Group:
@@ -57,37 +63,82 @@ class _Group:
         return f"{self.method} on {kind} {source.reads}" + ("" if source.views == NONE else f" with {source.views}")
 
 
-def entered(
-    method: str,
-    hyperparameters: dict[str, Any],
-    regimes: dict[Source, Regime],
-    folds: int,
-    budget: float | None,
-) -> tuple[list[Candidate], str]:
-    """Who takes part: what each method would try with one kind of inputs at a time, as long as the budget lasts.
+class Entry:
+    """Lets candidates in, a group at a time, as long as the budget lasts; in two rounds.
 
-    `regimes` are those of what candidates may be fitted to, the most promising first.
+    Closed forms go first, on everything: once inputs are in their principal axes they cost next to nothing, and they
+    tell which inputs and which part of an embedding are worth the time of a method that iterates. Without a closed form
+    there is one round.
     """
-    budget = max(BUDGET, BUDGET_EACH * max(r.examples for r in regimes.values())) if budget is None else budget
-    entered: list[_Group] = []
-    spent = 0.0
-    left_out: list[tuple[float, _Group]] = []
-    for group in _groups(method, hyperparameters, regimes):
-        regime, new_inputs = regimes[group.source], group.inputs not in {other.inputs for other in entered}
-        cost = _seconds(methods.get(group.method).work(regime, group.settings), regime, folds, new_inputs)
-        if spent + cost > budget:
-            left_out.append((cost, group))
-            continue
-        spent += cost
-        entered.append(group)
-    if not entered:  # somebody has to
-        cheapest = min(left_out, key=lambda pair: pair[0])
-        left_out.remove(cheapest)
-        entered = [cheapest[1]]
-    candidates = [Candidate(g.method, setting, g.source) for g in entered for setting in g.settings]
-    kinds = len({c.method for c in candidates})
-    note = f"{len(candidates)} candidates of {kinds} method{'s' if kinds > 1 else ''}"
-    return candidates, note + _excuse(left_out, budget)
+
+    def __init__(
+        self,
+        method: str,
+        hyperparameters: dict[str, Any],
+        regimes: dict[Source, Regime],
+        folds: int,
+        budget: float | None,
+    ) -> None:
+        """`regimes` are those of what candidates may be fitted to, the most promising first.
+
+        Raises InvalidInput and InvalidHyperparameter for a method that cannot do it, or does not take these.
+        """
+        most = max(regime.examples for regime in regimes.values())
+        self._budget = max(BUDGET, BUDGET_EACH * most) if budget is None else budget
+        self._regimes, self._folds = regimes, folds
+        groups = _groups(method, hyperparameters, regimes)
+        closed = [group for group in groups if methods.get(group.method).CLOSED_FORM]
+        self._later = [group for group in groups if closed and group not in closed]
+        self._entered: list[_Group] = []
+        self._left_out: list[tuple[float, _Group]] = []
+        self._first = closed or groups
+        self._spent = 0.0
+
+    def first(self) -> list[Candidate]:
+        """The first round; never empty."""
+        found = self._admitted(self._first)
+        if not found:  # somebody has to
+            cheapest = min(self._left_out, key=lambda pair: pair[0])
+            self._left_out.remove(cheapest)
+            self._entered.append(cheapest[1])
+            found = [cheapest[1]]
+        return _candidates(found)
+
+    def second(self, first: list[Candidate]) -> list[Candidate]:
+        """The second round, beginning with the inputs on which one of the first has the least loss."""
+        best: dict[tuple[Source, Any], float] = {}
+        for candidate in first:
+            best[candidate.inputs] = min(candidate.row["loss"], best.get(candidate.inputs, math.inf))
+        return _candidates(self._admitted(sorted(self._later, key=lambda group: best.get(group.inputs, math.inf))))
+
+    @property
+    def note(self) -> str:
+        """Who took part, and who did not for want of time."""
+        count, kinds = sum(len(g.settings) for g in self._entered), len({g.method for g in self._entered})
+        excuse = _excuse(self._left_out, self._budget)
+        return f"{count} candidates of {kinds} method{'s' if kinds > 1 else ''}{excuse}"
+
+    def _admitted(self, groups: list[_Group]) -> list[_Group]:
+        found = []
+        for group in groups:
+            cost = self._cost(group)
+            if self._spent + cost > self._budget:
+                self._left_out.append((cost, group))
+                continue
+            self._spent += cost
+            self._entered.append(group)
+            found.append(group)
+        return found
+
+    def _cost(self, group: _Group) -> float:
+        """Estimated seconds of one core."""
+        regime, new_inputs = self._regimes[group.source], group.inputs not in {g.inputs for g in self._entered}
+        work = methods.get(group.method).work(regime, group.settings)
+        return _seconds(work, regime, self._folds, new_inputs)
+
+
+def _candidates(groups: list[_Group]) -> list[Candidate]:
+    return [Candidate(g.method, setting, g.source) for g in groups for setting in g.settings]
 
 
 def _excuse(left_out: list[tuple[float, _Group]], budget: float) -> str:

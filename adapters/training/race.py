@@ -17,7 +17,7 @@ from adapters.methods import Setting
 from adapters.modalities import NONE
 from adapters.tasks import Task
 from adapters.training import programs
-from adapters.training.entrants import Candidate, Row, entered
+from adapters.training.entrants import Candidate, Entry, Row
 from adapters.training.heats import Data, measure, run
 from adapters.training.split import Split
 from adapters.training.views import Choices, Source, no_views
@@ -83,10 +83,10 @@ def race(
     began = time.perf_counter()
     parts = lengths or {POOLED: embeddings.shape[1]}
     data = Data(embeddings, choices or {NONE: no_views(embeddings)}, parts, targets, len(classes), split, task)
-    candidates, note = entered(method, hyperparameters, data.regimes, len(split.folds), budget)
+    entry = Entry(method, hyperparameters, data.regimes, len(split.folds), budget)
     if not split.folds:
-        return _unraced(data, split, candidates, seed, cancelled, began)
-    run(data, split, candidates, seed, cancelled)
+        return _unraced(data, split, entry.first(), seed, cancelled, began)
+    candidates = run(data, split, entry, seed, cancelled)
     _tell(candidates, split, data, report)
     finished = [candidate for candidate in candidates if len(candidate.folds) == len(split.folds)]
     raced = _winner(finished)
@@ -104,7 +104,7 @@ def race(
         source=winner.source,
         reads=parts[winner.source.reads],
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
-        note=note + _settlement(raced, winner),
+        note=entry.note + _settlement(raced, winner),
         outputs=programs.run(HeadProgram((*calibrated, *data.finish)), raw),
         unscaled=programs.run(HeadProgram(data.finish), raw),
         index=np.concatenate([val for _, val in split.folds]),

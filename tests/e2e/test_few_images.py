@@ -6,8 +6,8 @@ import json
 import uuid
 
 import numpy as np
-import onnxruntime
 import pytest
+from support import downloaded
 from support.pictures import SHAPES, labeled, shape, shapes
 from support.services import Service, eventually
 
@@ -45,9 +45,7 @@ def views_kept(server: Service, item: LabeledImage) -> set[str]:
 def scores(server: Service, head: str, version: int) -> np.ndarray:
     """What a version's downloaded graph says of pictures that no head was taught, f32 [N, K]."""
     asked = [shape(kind, 8000 + n) for kind in SHAPES for n in range(3)]
-    embeddings = np.asarray(server.client.embed(asked)["embeddings"], np.float32)
-    session = onnxruntime.InferenceSession(server.client.graph(head, version), providers=["CPUExecutionProvider"])
-    return session.run(["probabilities"], {"embedding": embeddings})[0]
+    return downloaded.asked(server.client.graph(head, version), downloaded.embedded(server, asked))
 
 
 def test_candidates_with_views_race_and_their_embeddings_go_with_their_image(server):

@@ -5,8 +5,8 @@ import json
 import uuid
 
 import numpy as np
-import onnxruntime
 import pytest
+from support import downloaded
 from support.pictures import SHAPES, labeled, shape, shapes
 from support.services import Service, eventually
 
@@ -52,11 +52,10 @@ def refused(call, *arguments: object, **options: object) -> tuple[int, str, str 
 def scores(server: Service, head: str, version: int, names: dict[str, str] | None = None) -> dict[str, np.ndarray]:
     """Class → what a version's downloaded graph says of pictures that no head was taught, f64 [N]."""
     asked = [shape(kind, 5000 + n) for kind in SHAPES for n in range(3)]
-    embeddings = np.asarray(server.client.embed(asked)["embeddings"], np.float32)
-    session = onnxruntime.InferenceSession(server.client.graph(head, version), providers=["CPUExecutionProvider"])
-    labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+    graph = server.client.graph(head, version)
+    labels = json.loads(downloaded.opened(graph).get_modelmeta().custom_metadata_map["labels"])
     assert labels == server.client.manifest(head, version)["classes"]
-    table = session.run(["probabilities"], {"embedding": embeddings})[0]
+    table = downloaded.asked(graph, downloaded.embedded(server, asked))
     return {(names or {}).get(label, label): column for label, column in zip(labels, table.T, strict=True)}
 
 
