@@ -10,7 +10,7 @@ worker that dies is followed by one that goes on from the last finished step. A 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -143,8 +143,9 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     classes = task.classes(labels)
     targets = task.targets(labels, classes)
     backbone = shop.backbone(job)
+    lengths = parts.lengths(job.request.reads, backbone, len(labels))
     cache = EmbeddingCache(shop.engine, backbone.digest)
-    embeddings, fingerprints = cache.get(data.sha256s)
+    embeddings, fingerprints = cache.get(data.sha256s, max(lengths.values()))
     choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
     pooled = embeddings[:, : backbone.dimension]
     grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples])
@@ -152,8 +153,9 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     result = race(
         embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,
         job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget, choices,
-        parts.lengths(job.request.reads, backbone),
+        lengths,
     )  # fmt: skip
+    result = replace(result, note=result.note + parts.excuse(job.request.reads, lengths, backbone))
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, divided)
     trusted = trust.learn(result.program, task, measured, embeddings[:, : result.reads], targets, divided)
@@ -211,7 +213,7 @@ def finish(shop: Workshop, job_id: str, draft_digest: str) -> None:
     try:
         job, draft = jobs.get(shop.engine, job_id), drafts.load(shop.artifacts, draft_digest)
         cache, shas = EmbeddingCache(shop.engine, shop.backbone(job).digest), [e.sha256 for e in draft.examples]
-        embeddings, _ = cache.get(shas)
+        embeddings, _ = cache.get(shas, draft.reads)
         further = views.cached(cache, views.wanted(image, draft.views, len(shas)), shas, embeddings)[draft.views]
         report = surveyed(draft, embeddings, further, tasks.get(job.request.task), job.request.seed, shop.artifacts)
         reports.replace(shop.engine, job_id, shop.scratch(job_id).put(report))

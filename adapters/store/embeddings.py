@@ -86,13 +86,15 @@ class EmbeddingCache:
             if fresh:
                 connection.execute(embeddings.insert(), fresh)
 
-    def get(self, sha256s: Sequence[str]) -> tuple[Embeddings, NDArray[np.uint8]]:
-        """Vectors f32 [N, E] and fingerprints u8 [N, 256], in the order asked for.
+    def get(self, sha256s: Sequence[str], length: int | None = None) -> tuple[Embeddings, NDArray[np.uint8]]:
+        """Vectors f32 [N, E] and fingerprints u8 [N, 256], in the order asked for; with a `length` the first so many
+        numbers of each vector, f32 [N, length].
 
         Raises CorruptArtifact when one is missing: embed first.
         """
         found: dict[str, tuple[bytes, bytes]] = {}
-        columns = (embeddings.c.sha256, embeddings.c.vector, embeddings.c.fingerprint)
+        vector = embeddings.c.vector if length is None else _beginning(length)
+        columns = (embeddings.c.sha256, vector, embeddings.c.fingerprint)
         with reading(self._engine) as connection:
             for chunk in _chunks(sha256s):
                 found |= {row[0]: (row[1], row[2]) for row in connection.execute(self._complete(columns, chunk))}
@@ -119,6 +121,10 @@ class EmbeddingCache:
             "vector": np.ascontiguousarray(item.vector, dtype="<f4").tobytes(),
             "fingerprint": item.fingerprint.tobytes(),
         }  # fmt: skip
+
+
+def _beginning(length: int) -> sa.ColumnElement[bytes]:
+    return sa.func.substr(embeddings.c.vector, 1, 4 * length, type_=sa.LargeBinary)
 
 
 def _stack(rows: list[tuple[bytes, bytes]]) -> tuple[Embeddings, NDArray[np.uint8]]:

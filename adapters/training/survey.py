@@ -18,16 +18,17 @@ def surveyed(
 ) -> bytes:
     """A draft's data report with its learning curve, as bytes.
 
-    Embeddings f32 [N, E] and the views f32 [V, N, E] that it was trained on beside them, in the order of its examples.
+    Embeddings f32 [N, R], as much of them as the head reads, and the views f32 [V, N, E] that it was trained on beside
+    them, in the order of its examples.
     Raises CorruptArtifact when the draft was let go of already.
     """
     report = json.loads(artifacts.get(draft.findings))
     targets = task.targets([e.label for e in draft.examples], draft.classes)
     steps = programs.from_bytes(artifacts.get(draft.program)).steps
-    seen, further = embeddings[:, : draft.reads], views[..., : draft.reads]
+    further = views[..., : draft.reads]
     finish = steps[-draft.finish :]
     learn = learner(
-        seen, further, targets, len(draft.classes), draft.method, draft.setting, seed, task, finish
+        embeddings, further, targets, len(draft.classes), draft.method, draft.setting, seed, task, finish
     )  # fmt: skip
     report["curve"] = learning_curve(
         task.strata(targets), draft.classes, np.array(draft.groups, dtype=np.int64), drafts.trials(draft),

@@ -465,6 +465,14 @@ def test_an_offered_embedding_is_a_vector_that_waits_for_its_fingerprint(engine)
     assert vectors[:, 0].tolist() == [1, 3, 3] and (prints == print_).all()
 
 
+def test_of_embeddings_the_first_numbers_can_be_had(engine):
+    """What a head does not read is not loaded; on both databases a blob is cut by its bytes."""
+    cache, vector = EmbeddingCache(engine, "b" * 64), np.arange(6, dtype=np.float32)
+    cache.put([Embedded("a" * 64, vector, np.ones(256, np.uint8))])
+    np.testing.assert_array_equal(cache.get(["a" * 64], 4)[0], [vector[:4]])
+    np.testing.assert_array_equal(cache.get(["a" * 64])[0], [vector])
+
+
 def test_embeddings_of_one_backbone_are_not_those_of_another(engine):
     EmbeddingCache(engine, "one").put([Embedded(sha("a"), np.ones(4, np.float32), np.zeros(256, np.uint8))])
     other = EmbeddingCache(engine, "two")

@@ -53,16 +53,22 @@ def find(graph: Any, side: int, shapes: Callable[[Sequence[str]], list[Shape]]) 
     told = dict(zip([*passed, FEATURES], shapes([*passed, FEATURES]), strict=True))
     known = [end for tensor in passed if (end := _end(tensor, told[tensor], side)) and tensor != FEATURES]
     marked = _marked(graph, passed, told)
-    chosen = _maps(known, marked) or [end for end in known if end.tensor in marked]
+    chosen = _chosen(known, marked)
     runs = [list(run) for _, run in groupby(chosen, lambda end: (end.size, _width(end, marked)))]
     last = [end for run in runs for end in _of_run(run)]
     return [end for end in last if not _is_pooled(end, told[FEATURES], told[POOLED])]
 
 
-def _maps(ends: list[End], marked: set[str]) -> list[End]:
-    """Those that are maps: the marked ones, and of sizes without any of these all. Windows of Swin are tokens, too."""
+def _chosen(ends: list[End], marked: set[str]) -> list[End]:
+    """Marked tokens where no map is marked: a transformer. Else maps: marked ones, and of sizes without any all.
+
+    The windows of Swin are tokens between its maps.
+    """
     maps = [end for end in ends if end.layout != "tokens"]
     sizes = {end.size for end in maps if end.tensor in marked}
+    tokens = [end for end in ends if end.layout == "tokens" and end.tensor in marked]
+    if tokens and not sizes:
+        return tokens
     return [end for end in maps if end.tensor in marked or end.size not in sizes]
 
 
