@@ -5,13 +5,15 @@ eigenbasis depend on no label, so they are made once for all folds: an eigendeco
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
 from adapters.types import Affine, L2Normalize, Power, Step
 
+Made = TypeVar("Made")
 Kind = Literal["plain", "normalized", "power"]
 
 EPSILON = 1e-12
@@ -57,7 +59,8 @@ class Inputs:
         self._parent: Inputs | None = None
         self._rows: torch.Tensor | None = None
         self._made: dict[Any, Any] = {}
-        self._making = threading.RLock()
+        self._making: dict[Any, threading.Lock] = {}  # one a form: two are made side by side
+        self._asking = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -87,19 +90,12 @@ class Inputs:
             return (), x
         if kind == "normalized":
             return (L2Normalize(),), normalized(x)
-        with self._making:
-            if kind not in self._made:  # in place: new memory costs more than the sum
-                self._made[kind] = normalized(x.abs().sqrt_().copysign_(x))
-        return (Power(0.5), L2Normalize()), self._made[kind]
+        # In place: new memory costs more than the sum.
+        return (Power(0.5), L2Normalize()), self._once(kind, lambda: normalized(x.abs().sqrt_().copysign_(x)))
 
     def standardized(self, kind: Kind) -> Standardized:
         """A form, shifted and scaled feature by feature."""
-        key = ("standardized", kind)
-        with self._making:
-            if key not in self._made:
-                self._made[key] = self._standardized(kind)
-        found: Standardized = self._made[key]
-        return found
+        return self._once(("standardized", kind), lambda: self._standardized(kind))
 
     def eigenbasis(self, kind: Kind, exact: bool) -> Eigenbasis:
         """A standardised form in its principal axes.
@@ -107,12 +103,17 @@ class Inputs:
         `exact` works in float64, so that the basis is orthogonal to the last axis; float32 takes half the time and
         loses axes with less than a millionth of the first one's variance, which no comparison of candidates can tell.
         """
-        key = ("eigenbasis", kind, exact)
-        with self._making:
+        return self._once(("eigenbasis", kind, exact), lambda: self._eigenbasis(kind, exact))
+
+    def _once(self, key: Any, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made by the first who asks; who asks for the same meanwhile waits."""
+        with self._asking:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
             if key not in self._made:
-                self._made[key] = self._eigenbasis(kind, exact)
-        found: Eigenbasis = self._made[key]
-        return found
+                self._made[key] = make()
+        made: Made = self._made[key]
+        return made
 
     def _standardized(self, kind: Kind) -> Standardized:
         if self._parent is not None:

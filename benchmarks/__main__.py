@@ -1,7 +1,7 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`adaptation`, `trust`, `cells`, `precision`, `views`), need a GPU (`gpu`), or answer a question about the design
+(`adaptation`, `trust`, `cells`, `precision`, `taps`, `views`), need a GPU (`gpu`), or answer a question of design
 (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing recorded.
 """
 
@@ -27,6 +27,8 @@ from benchmarks import (
     report,
     serving,
     swaps,
+    taps,
+    taps_cost,
     threads,
     training,
     trust,
@@ -43,8 +45,8 @@ LONG: dict[str, Any] = {
     "grouping": grouping, "layers": layers, "gpu": gpu,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
-    "adaptation": adaptation, "allocators": allocators, "cells": cells, "precision": precision, "threads": threads,
-    "trust": trust, "views": views,
+    "adaptation": adaptation, "allocators": allocators, "cells": cells, "precision": precision, "taps": taps,
+    "taps_cost": taps_cost, "threads": threads, "trust": trust, "views": views,
 }  # fmt: skip
 
 

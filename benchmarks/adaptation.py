@@ -5,8 +5,9 @@
 
 A third of each data set, whole groups of near-duplicates, is the test set of a seed; `shots` examples of each class of
 the rest are trained on. Peers tune themselves on those, as users would: LogisticRegressionCV over 7 C with 3 folds by
-log-loss, LDA with Ledoit–Wolf shrinkage, RidgeClassifierCV, 20 nearest neighbours, StandardScaler + SVC over 3 C.
-Differences are paired: same embeddings, same training examples, same test examples.
+log-loss, LDA with Ledoit–Wolf shrinkage, RidgeClassifierCV, 20 nearest neighbours, StandardScaler + SVC over 3 C. Each
+is given `pooled`, as a notebook would have it, and once more all of an embedding. Differences are paired: same
+embeddings, same training examples, same test examples.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 from adapters import tasks
+from adapters.backbones.parts import POOLED, TAPS
 from adapters.runtime import processor
 from adapters.training import programs
 from adapters.training.race import race
@@ -26,10 +28,11 @@ from adapters.training.split import Split, split
 from adapters.types import Embeddings, Indices
 from benchmarks import datasets, record
 
-DATA = ("weather", "digits", "cells", "omniglot")
-SEEDS = 5
+DATA = ("weather", "digits", "cells", "gtsrb")
+SEEDS = 3
 SHOTS = ("1", "2", "5", "10", "50", "full")
 TEST_SHARE = 1 / 3
+WITH_TAPS = ", taps"  # behind the name of a peer that is given all of an embedding
 FLOOR = 1e-7  # of a probability in the log-loss
 
 Fitted = Callable[[Embeddings], np.ndarray]  # embeddings [M, D] → scores or probabilities [M, K]
@@ -45,7 +48,7 @@ def measure(names: Sequence[str], seeds: int, shots: Sequence[str]) -> list[dict
     torch.set_num_threads(max(1, processor.cores() // 2))  # as the worker has it
     rows = []
     for name in names:
-        data = datasets.load(name)
+        data = datasets.load(name, taps=True)
         for count in shots:
             for seed in range(seeds):
                 rows += _round(name, *data, count, seed)
@@ -62,16 +65,17 @@ def _round(
     train, test = drawn(targets, groups, count, random)
     if train is None:
         return []
-    contestants = {"auto": _auto} | PEERS
-    if count == "1":
-        del contestants["LDA"]  # refuses: one example a class has no covariance
+    contestants = {"auto": _auto} | PEERS | {f"{peer}{WITH_TAPS}": fit for peer, fit in PEERS.items()}
+    if count == "1":  # LDA refuses: one example a class has no covariance
+        contestants = {name: fit for name, fit in contestants.items() if not name.startswith("LDA")}
     found = []
     for method in random.permutation(list(contestants)).tolist():
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peers say of convergence and of rare classes
-            fitted, probable = contestants[method](embeddings[train], targets[train], groups[train])
-            answers = fitted(embeddings[test])
+            seen = embeddings if method == "auto" or method.endswith(WITH_TAPS) else embeddings[:, : datasets.POOLED]
+            fitted, probable = contestants[method](seen[train], targets[train], groups[train])
+            answers = fitted(seen[test])
         row = {"data": name, "shots": count, "seed": seed, "method": method, "examples": len(train)}
         row |= {"seconds": time.perf_counter() - began, "accuracy": float((answers.argmax(1) == targets[test]).mean())}
         found.append(row | {"log_loss": log_loss(answers, targets[test]) if probable else None})
@@ -106,7 +110,10 @@ def _auto(embeddings: Embeddings, targets: Indices, groups: Indices) -> tuple[Fi
     else:
         everything, none = np.arange(len(targets)), np.zeros(0, np.int64)
         parts = Split(everything, none, none, [], "cross-validation", "one example a class")
-    result = race(embeddings, targets, classes, parts, task, "auto", {}, 0, lambda _: None, lambda: None)
+    lengths = {TAPS: embeddings.shape[1], POOLED: datasets.POOLED}
+    result = race(
+        embeddings, targets, classes, parts, task, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
+    )
     return lambda x: programs.run(result.program, x), True
 
 
@@ -174,6 +181,9 @@ PEERS: dict[str, Callable[..., tuple[Fitted, bool]]] = {
 }  # fmt: skip
 
 
+RIVALS = [f"{peer}{given}" for given in ("", WITH_TAPS) for peer in PEERS]
+
+
 def _pairs(rows: list[dict[str, Any]], figure: str, peer: str, **where: Any) -> np.ndarray:
     """auto less peer, seed by seed."""
     chosen = [r for r in rows if all(r[k] == v for k, v in where.items()) and r[figure] is not None]
@@ -186,7 +196,7 @@ def _pairs(rows: list[dict[str, Any]], figure: str, peer: str, **where: Any) -> 
 
 def _show(name: str, count: str, rows: list[dict[str, Any]]) -> None:
     here = [r for r in rows if r["data"] == name and r["shots"] == count]
-    for method in ["auto", *PEERS]:
+    for method in ["auto", *RIVALS]:
         mine = [r for r in here if r["method"] == method]
         if not mine:
             continue
@@ -206,7 +216,7 @@ def _interval(differences: np.ndarray) -> str:
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """By peer: wins and losses in accuracy, mean differences, and time against LogisticRegressionCV's."""
     found: dict[str, Any] = {}
-    for peer in PEERS:
+    for peer in RIVALS:
         accuracy, loss = _pairs(rows, "accuracy", peer), _pairs(rows, "log_loss", peer)
         found[peer] = {
             "wins": int((accuracy > 0).sum()), "losses": int((accuracy < 0).sum()), "ties": int((accuracy == 0).sum()),
@@ -222,7 +232,7 @@ def results(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"notes": _notes(_summary(rows))}
     for name, count in dict.fromkeys((r["data"], r["shots"]) for r in rows):
         here = [r for r in rows if (r["data"], r["shots"]) == (name, count)]
-        for method in ["auto", *PEERS]:
+        for method in ["auto", *RIVALS]:
             mine = [r for r in here if r["method"] == method]
             figures = {f: [r[f] for r in mine if r[f] is not None] for f in ("accuracy", "log_loss", "seconds")}
             if method != "auto" and mine:
@@ -238,7 +248,7 @@ def _notes(summary: dict[str, Any]) -> dict[str, str]:
         f"auto against {peer}": f"{s['wins']} wins, {s['losses']} losses, {s['ties']} ties; accuracy "
         f"{s['accuracy']:+.3f}" + (f", log-loss {s['log_loss']:+.2f} on average" if s["log_loss"] is not None else "")
         for peer, s in summary.items()
-        if peer in PEERS
+        if peer in RIVALS
     }
     return against | {"seconds of auto": ratio}
 

@@ -23,6 +23,7 @@ DATA = ("weather", "digits", "cells", "platelets")
 SHOTS = ("10", "full")  # examples of a class; full: two thirds of the data set
 SEEDS = 10
 PRECISIONS = ("fp32", "int8")
+PARTS = {"pooled": slice(datasets.POOLED), "taps": slice(datasets.POOLED, None)}
 MAX_LOST = 0.5  # points
 REPETITIONS, IMAGES = 9, 60
 
@@ -50,12 +51,18 @@ def _shown(key: str, row: dict[str, Any]) -> dict[str, Any]:
 
 def _cosine(name: str) -> dict[str, Any]:
     """Of each image's embedding with its fp32 one, by precision."""
-    full, *others = (datasets.load(name, precision)[0].astype(np.float64) for precision in PRECISIONS)
     found = {}
-    for precision, small in zip(PRECISIONS[1:], others, strict=True):
-        norms = np.linalg.norm(full, axis=1) * np.linalg.norm(small, axis=1)
-        found[precision] = record.spread(((full * small).sum(axis=1) / norms).tolist())
+    for part, numbers in PARTS.items():
+        full, *others = _parts(name, numbers)
+        for precision, small in zip(PRECISIONS[1:], others, strict=True):
+            norms = np.linalg.norm(full, axis=1) * np.linalg.norm(small, axis=1)
+            found[f"{precision}, {part}"] = record.spread(((full * small).sum(axis=1) / norms).tolist())
     return found
+
+
+def _parts(name: str, numbers: slice) -> list[Any]:
+    """Part of a data set's embeddings in each precision, f64 [N, L]."""
+    return [datasets.load(name, p, taps=True)[0][:, numbers].astype(np.float64) for p in PRECISIONS]
 
 
 def _noise(name: str) -> dict[str, Any]:
@@ -63,13 +70,14 @@ def _noise(name: str) -> dict[str, Any]:
 
     A change that all images share is none: heads that are trained on it do not see it.
     """
-    full, *others = (datasets.load(name, precision)[0].astype(np.float64) for precision in PRECISIONS)
-    told = full - full.mean(axis=0)
     found = {}
-    for precision, small in zip(PRECISIONS[1:], others, strict=True):
-        changed = small - full
-        changed = changed - changed.mean(axis=0)
-        found[precision] = record.spread([float(((changed**2).sum() / (told**2).sum()) ** 0.5)])
+    for part, numbers in PARTS.items():
+        full, *others = _parts(name, numbers)
+        told = full - full.mean(axis=0)
+        for precision, small in zip(PRECISIONS[1:], others, strict=True):
+            changed = small - full
+            changed = changed - changed.mean(axis=0)
+            found[f"{precision}, {part}"] = record.spread([float(((changed**2).sum() / (told**2).sum()) ** 0.5)])
     return found
 
 
@@ -95,7 +103,7 @@ def _right(name: str, count: str, seed: int) -> list[float]:
     assert train is not None, f"{name} has fewer than {count} examples of a class"
     found = []
     for precision in PRECISIONS:
-        embeddings, _, _ = datasets.load(name, precision)
+        embeddings, _, _ = datasets.load(name, precision, taps=True)
         fitted, _ = _auto(embeddings[train], targets[train], groups[train])
         found.append(100 * float((fitted(embeddings[test]).argmax(axis=1) == targets[test]).mean()))
     return found

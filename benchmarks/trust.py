@@ -23,6 +23,7 @@ from PIL import Image, ImageEnhance
 
 from adapters import finetune as pipeline
 from adapters import tasks
+from adapters.backbones.parts import POOLED, TAPS
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
@@ -55,11 +56,17 @@ TASK = tasks.get("classification")
 
 @dataclass(frozen=True, slots=True)
 class Photos:
-    """Labeled photos with their embeddings f32 [N, D] and fingerprints u8 [N, 256]."""
+    """Labeled photos with their embeddings f32 [N, E] and fingerprints u8 [N, 256]."""
 
     examples: list[Example]
     embeddings: np.ndarray
     fingerprints: np.ndarray
+    dimension: int  # D
+
+    @property
+    def pooled(self) -> np.ndarray:
+        """The part that copies and strangers are found by, f32 [N, D]."""
+        return self.embeddings[:, : self.dimension]
 
     @property
     def labels(self) -> np.ndarray:
@@ -83,14 +90,14 @@ class Trained:
         """The data report."""
         data = Dataset(self.photos.examples, [None] * len(self.targets))
         return data_report(
-            data, TASK, self.classes, self.photos.embeddings, self.photos.fingerprints, self.targets, self.groups,
+            data, TASK, self.classes, self.photos.pooled, self.photos.fingerprints, self.targets, self.groups,
             self.split, self.result, self.measured,
         )  # fmt: skip
 
     def curve(self) -> dict[str, Any]:
         """The learning curve."""
         result = self.result
-        x = self.photos.embeddings
+        x = self.photos.embeddings[:, : result.reads]
         setting = result.hyperparameters
         learn = learner(x, views.no_views(x), self.targets, len(self.classes), result.method, setting, 0, TASK, ())
         trials = [Trial(train, held) for train, held in self.split.folds]
@@ -122,7 +129,7 @@ class Embedding:
         examples = sorted(found.values(), key=lambda e: e.sha256)
         self.shop.embedder(self.backbone).embed(examples, lambda done, of: None)
         cache = EmbeddingCache(self.shop.engine, self.backbone.digest)
-        return Photos(examples, *cache.get([e.sha256 for e in examples]))
+        return Photos(examples, *cache.get([e.sha256 for e in examples]), self.backbone.dimension)
 
 
 def weather() -> list[tuple[str, str, bytes]]:
@@ -150,9 +157,12 @@ def trained(photos: Photos, labels: np.ndarray | None = None) -> Trained:
     given = photos.labels.tolist()
     classes = TASK.classes(given)
     targets, nothing = TASK.targets(given, classes), [None] * len(given)
-    grouped = groups(photos.embeddings, photos.fingerprints, [e.sha256 for e in photos.examples], nothing)
+    grouped = groups(photos.pooled, photos.fingerprints, [e.sha256 for e in photos.examples], nothing)
     parts = split(targets, grouped, nothing, nothing, 0)
-    result = race(photos.embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda _: None, lambda: None)
+    lengths = {TAPS: photos.embeddings.shape[1], POOLED: photos.dimension}
+    result = race(
+        photos.embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
+    )
     measured = evaluate(result, TASK, photos.embeddings, targets, classes, parts)
     return Trained(photos, classes, targets, grouped, parts, result, measured)
 
@@ -196,7 +206,7 @@ def found_copies(before: Photos, after: Photos) -> dict[str, float]:
     """Of the copies in `after`: the share joined to its original, and to a photo that is not its original's."""
     names = [[e.sha256 for e in photos.examples] for photos in (before, after)]
     grouped = [
-        dict(zip(shas, groups(p.embeddings, p.fingerprints, shas, [None] * len(shas)).tolist(), strict=True))
+        dict(zip(shas, groups(p.pooled, p.fingerprints, shas, [None] * len(shas)).tolist(), strict=True))
         for shas, p in zip(names, (before, after), strict=True)
     ]
     pairs = [

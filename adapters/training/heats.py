@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, product, repeat
+from typing import Any
 
 import numpy as np
 import torch
@@ -157,11 +158,17 @@ def _lanes() -> int:
 
 
 def _together(candidates: list[Candidate]) -> list[list[Candidate]]:
-    """Those of one method on the same rows are solved together."""
-    alike: dict[tuple[str, Source], list[Candidate]] = {}
+    """Those of one method on the same inputs are solved together.
+
+    First one of each inputs: making these takes most of the time, and lanes that wait for the same ones lose it.
+    """
+    alike: dict[tuple[int, str, Any], list[Candidate]] = {}
+    users: dict[Any, list[str]] = {}
     for candidate in candidates:
-        alike.setdefault((candidate.method, candidate.source), []).append(candidate)
-    return list(alike.values())
+        mine = users.setdefault(candidate.inputs, [])
+        mine += [] if candidate.method in mine else [candidate.method]
+        alike.setdefault((mine.index(candidate.method), candidate.method, candidate.inputs), []).append(candidate)
+    return [alike[key] for key in sorted(alike, key=lambda key: key[0])]
 
 
 def _fit_fold(fold: Seen, data: Data, candidates: list[Candidate], seed: int, cancelled: Callable[[], None]) -> _Fitted:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from adapters import errors, tasks
 from adapters import methods as training_methods
+from adapters.backbones.parts import MOST
 from adapters.modalities import image
 from adapters.training.views import FEW
 from service import api, telemetry
@@ -49,6 +50,18 @@ measured on, is the plain image.
 
 | `views` | rows beside each image |
 |---|---|"""
+
+READS = f"""## Parts of an embedding
+
+What a head reads of what the backbone tells: `reads` of `POST /finetune`. A backbone with taps tells what its earlier
+blocks saw in the same pass ([taps](../concepts/how-a-head-is-made.md#taps)); one from before there were any has the
+first part only. `auto` lets candidates that read the one and the other race, up to {MOST:,} numbers (examples × numbers
+of an embedding); beyond, it takes `pooled`, for memory's sake.
+
+| `reads` | what of it |
+|---|---|
+| `pooled` | the first part: the last layer, averaged |
+| `taps` | all of it: the last layer, and behind it statistics of the ends of earlier blocks |"""
 
 ERRORS = """# Errors
 
@@ -125,7 +138,7 @@ def methods() -> str:
         for key, field in method.Hyperparameters.model_fields.items():
             lines.append(f"| `{key}` | `{field.default}` | {field.description} |")
     lines += ["", VIEWS, *(f"| `{choice}` | {', '.join(names)} |" for choice, names in image.VIEWS.items())]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", READS, ""])
 
 
 def _subclasses(kind: type) -> list[type]:

@@ -63,7 +63,7 @@ def test_what_is_left_is_split_and_trained_as_if_the_others_had_never_been_sent(
     never = run(shop, replace(request, head="never"), [e for e in items if e.sha256 not in gone])
     assert unlearned.manifest["data"]["digest"] == never.manifest["data"]["digest"]
     assert unlearned.manifest["metrics"] == never.manifest["metrics"]
-    probes = np.random.default_rng(1).normal(size=(50, 1280)).astype(np.float32)
+    probes = np.random.default_rng(1).normal(size=(50, 3464)).astype(np.float32)
     one, other = (Head.from_bytes(shop.artifacts.get(v.digest)).run(probes) for v in (unlearned, never))
     np.testing.assert_allclose(one, other, atol=1e-6)
     assert [v.number for v in heads.summary(shop.engine, "whole").versions] == [2]
