@@ -274,13 +274,12 @@ def comparison(facts: Json) -> None:
 
 def backbones(rows: Sequence[Json]) -> None:
     """One row a backbone."""
-    table = Table("backbone", "dimension", "input", "precision", "licence", "digest")
+    table = Table("backbone", "numbers", "with taps", "input", "precision", "licence", "digest")
     for row in rows:
         size = row["preprocessing"]["size"]
         licence = str(row["details"].get("licence", ""))
-        table.add_row(
-            row["name"], str(row["dimension"]), f"{size}×{size}", row["precision"], licence, row["digest"][:12]
-        )
+        numbers = (str(row["dimension"]), str(row["length"]))
+        table.add_row(row["name"], *numbers, f"{size}×{size}", row["precision"], licence, row["digest"][:12])
     out.print(table)
 
 

@@ -333,7 +333,10 @@ class BackboneView(Wire):
     name: str
     digest: str
     precision: str
-    dimension: int
+    dimension: int = Field(description="Numbers of `pooled`, the first part of an embedding.")
+    length: int = Field(
+        description="Numbers of an embedding, taps included: 4 bytes each, kept for each image and view."
+    )
     channels: int
     preprocessing: dict[str, Any]
     details: dict[str, Any]
@@ -344,7 +347,7 @@ class BackboneView(Wire):
     def of(cls, backbone: Backbone, *, default: str, loaded: list[str]) -> "BackboneView":
         facts = asdict(backbone)
         facts.pop("artifact")
-        return cls(**facts, default=backbone.name == default, loaded=backbone.digest in loaded)
+        return cls(**facts, length=backbone.length, default=backbone.name == default, loaded=backbone.digest in loaded)
 
 
 class BackboneList(Wire):

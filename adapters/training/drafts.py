@@ -56,6 +56,8 @@ def load(artifacts: Artifacts, digest: str) -> Draft:
     facts["classes"] = tuple(facts["classes"])
     facts["examples"] = [Example(**e) for e in facts["examples"]]
     facts["assignments"] = [Assignment(**a) for a in facts["assignments"]]
+    if "reads" not in facts:  # of a job that was at work when Espalier was upgraded to a release with taps
+        facts["reads"] = programs.reads(programs.from_bytes(artifacts.get(facts["program"])))
     return Draft(**facts)
 
 

@@ -79,7 +79,7 @@ def delete_version(ctx: Ctx, head: str, version: Version) -> None:
 
 @router.get("/{head}/versions/{version}/head.onnx", responses=PROBLEMS, response_class=Response)
 def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
-    """The graph of a version: `embedding` f32 [N, D] in, `probabilities` f32 [N, K] out, labels in its metadata."""
+    """The graph of a version: `embedding` f32 [N, R] in, `probabilities` f32 [N, K] out; labels in its metadata."""
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
     name = f"{head}-{version}.onnx"
     headers = {"ETag": f'"{found.digest}"', "Content-Disposition": f'attachment; filename="{name}"'}

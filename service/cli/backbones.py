@@ -141,7 +141,7 @@ def backbones_remove(name: str, raw: bool) -> None:
 def _facts(backbone: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(backbone)
+    return asdict(backbone) | {"length": backbone.length}
 
 
 def _pair(text: str) -> tuple[str, str]:

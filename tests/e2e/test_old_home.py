@@ -85,6 +85,15 @@ def test_it_moves_by_an_upgrade_and_a_rebuild(home, old):
     answers_as_before(old, ["shapes@1"], still)
 
 
+def test_a_head_that_is_to_read_taps_does_not_move_to_where_there_are_none(home, old):
+    """Refused when it is asked for, before there is a job."""
+    espalier("backbones", "upgrade", OLD, home=home, precision="int8")
+    job = old.client.wait(old.client.finetune("reader", shapes(each=4), backbone=NEW, reads="taps")["id"])
+    assert job["status"] == "succeeded" and old.client.manifest("reader", 1)["reads"] == "taps"
+    with pytest.raises(ApiError, match="has no taps to read"):
+        old.client.rebuild("reader", OLD)
+
+
 def test_nothing_is_upgraded_twice(home):
     espalier("backbones", "upgrade", OLD, "--name", "again", home=home)
     refused = espalier("backbones", "upgrade", "again", home=home, check=False)
