@@ -1,5 +1,7 @@
 """Calibration: the few numbers that make a head's confidence mean what it says (Guo et al., ICML 2017; Platt 1999)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -8,6 +10,7 @@ from adapters.types import Floats, Indices
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 PRIOR, LEAST_SLOPE = 1.0, 0.01  # of Platt's scaling, on logits of a root mean square of one
 NEWTON_STEPS, NEWTON_ENDS, MOST_STEP = 30, 1e-8, 2.0
+FEW = 20.0  # examples from which on the correction of a temperature counts for half or more
 STEPS = 26  # of bisection over log T: (log 400) / 2²⁶, float32's precision
 
 
@@ -42,6 +45,46 @@ def _wanted(z: torch.Tensor, targets: torch.Tensor) -> float:
 def _slope(z: torch.Tensor, wanted: float, inverse: float) -> float:
     """The derivative of the loss in 1/T: the mean logit that the head expects less the one that it should."""
     return float(((z * inverse).softmax(dim=1) * z).sum(dim=1).double().mean()) - wanted
+
+
+def correction(own: Sequence[Floats], rivals: Sequence[Sequence[Floats]], targets: Sequence[Indices]) -> float:
+    """What to multiply a winner's temperature by, for it was chosen among `rivals` and fitted on the same answers.
+
+    Of each fold: out-of-fold logits over the temperature that fits them, f32 [M, K], and targets i64 [M]. Who wins on
+    some examples looks better on them than it is. So the choice is made once more without each fold, and what was
+    chosen answers it: the same choice and temperature, of examples that neither has seen (nested cross-validation:
+    Stone 1974; Varma & Simon 2006). One temperature is fitted to these answers and the winner's own. Two answers of an
+    example also halve what Platt's targets hold back, which was too much. Of N examples it counts for N / (N + FEW),
+    as an estimate from a handful is mostly luck (docs/adr/0011); a single fold leaves nothing to choose on.
+    """
+    wanted = np.concatenate(targets)
+    if len(targets) < 2:
+        return 1.0
+    answers = np.concatenate([*own, *_of_the_unseen(rivals, targets)])
+    found = temperature(answers, np.concatenate([wanted, wanted]))
+    return float(found ** (len(wanted) / (len(wanted) + FEW)))
+
+
+def _of_the_unseen(rivals: Sequence[Sequence[Floats]], targets: Sequence[Indices]) -> list[Floats]:
+    """Calibrated logits [M, K] of each fold: those of the rival with the least loss on all others."""
+    losses, found = np.array([_fold_losses(rival, targets) for rival in rivals]), []  # [C, F]
+    for left_out in range(len(targets)):
+        others = [fold for fold in range(len(targets)) if fold != left_out]
+        best = rivals[int(losses[:, others].sum(axis=1).argmin())]
+        heat = temperature(np.concatenate([best[f] for f in others]), np.concatenate([targets[f] for f in others]))
+        found.append(best[left_out] / heat)
+    return found
+
+
+def _fold_losses(logits: Sequence[Floats], targets: Sequence[Indices]) -> list[float]:
+    """The summed cross-entropy of each fold."""
+    pairs, entropy = zip(logits, targets, strict=True), torch.nn.functional.cross_entropy
+    return [float(entropy(torch.from_numpy(z), torch.from_numpy(y), reduction="sum")) for z, y in pairs]
+
+
+def spread(logits: Floats) -> float:
+    """How far logits [N, K] of one example lie apart: their standard deviation, averaged over examples."""
+    return float(logits.std(axis=1).mean())
 
 
 def platt(logits: Floats, targets: Floats) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from adapters import methods
 from adapters.backbones.parts import POOLED
@@ -17,13 +18,17 @@ from adapters.methods import Setting
 from adapters.modalities import NONE
 from adapters.tasks import Task
 from adapters.training import programs
+from adapters.training.calibrate import correction, spread
 from adapters.training.entrants import Candidate, Entry, Row
 from adapters.training.heats import Data, measure, run
+from adapters.training.objectives import Calibration, softmax
 from adapters.training.split import Split
 from adapters.training.views import Choices, Source, no_views
 from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale, Targets
 
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
+RIVALS = 16  # candidates that may win without some fold, as far as anybody cares
+LEAST_SPREAD, ASKED = 1e-6, 1000  # of logits; examples that tell it
 ON_TRUST = 5.0  # temperature of a head that nothing was measured of: what races with two examples a class find
 
 Report = Callable[[dict[str, Any]], None]
@@ -94,21 +99,22 @@ def race(
     raw = np.concatenate(winner.folds)
     start = [winner.program] if winner.program else None
     program = _fit_final(data, winner, seed, cancelled, start)
-    calibrated = winner.calibration.steps
+    apart = _calibration(winner, finished, data, split)
+    calibration = _carried_over(apart, winner, program, data, split)
     return RaceResult(
-        program=program.then(*calibrated, *data.finish),
+        program=program.then(*calibration.steps, *data.finish),
         uncalibrated=program.then(*data.finish),
-        finish=len(calibrated) + len(data.finish),
+        finish=len(calibration.steps) + len(data.finish),
         method=winner.method,
         hyperparameters=winner.setting,
         source=winner.source,
         reads=parts[winner.source.reads],
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
         note=entry.note + _settlement(raced, winner),
-        outputs=programs.run(HeadProgram((*calibrated, *data.finish)), raw),
+        outputs=programs.run(HeadProgram((*apart.steps, *data.finish)), raw),
         unscaled=programs.run(HeadProgram(data.finish), raw),
         index=np.concatenate([val for _, val in split.folds]),
-        calibration=winner.calibration.facts,
+        calibration=calibration.facts,
         seconds=time.perf_counter() - began,
     )
 
@@ -157,6 +163,34 @@ def _settled(winner: Candidate, finished: list[Candidate], data: Data) -> Candid
         return winner
     errors = data.left_out(method, [candidate.setting for candidate in alike], winner.source)
     return alike[errors.index(min(errors))] if errors else winner
+
+
+def _calibration(winner: Candidate, finished: list[Candidate], data: Data, split: Split) -> Calibration:
+    """Of the winner's fits to folds; a temperature allows for its having been chosen (ADR 11)."""
+    if data.objective != "softmax":
+        return winner.calibration
+    heat = winner.calibration.facts["temperature"]
+    rivals = sorted(finished, key=lambda candidate: candidate.row["loss"])[:RIVALS]
+    targets = [data.truth[val] for _, val in split.folds]
+    return softmax.divided(heat * correction(_calibrated(winner), [_calibrated(rival) for rival in rivals], targets))
+
+
+def _calibrated(candidate: Candidate) -> list[Floats]:
+    """Out-of-fold logits [M, K] of each fold, over the temperature that fits all of them."""
+    return [raw / candidate.calibration.facts["temperature"] for raw in candidate.folds]
+
+
+def _carried_over(apart: Calibration, winner: Candidate, program: HeadProgram, data: Data, split: Split) -> Calibration:
+    """The same for the final fit, whose logits may spread more or less than those of a fit that stopped early (ADR 11).
+
+    Both are asked about what both were fitted to. Closed forms come with a spread of their own and have no need.
+    """
+    if data.objective != "softmax" or methods.get(winner.method).CLOSED_FORM or winner.program is None:
+        return apart
+    train, _ = split.folds[-1]
+    seen = data.embeddings[torch.from_numpy(train[:: 1 + len(train) // ASKED]).to(data.embeddings.device)]
+    then, now = (max(spread(said), LEAST_SPREAD) for said in programs.run_all([winner.program, program], seen))
+    return softmax.divided(apart.facts["temperature"] * now / then)
 
 
 def _fit_final(

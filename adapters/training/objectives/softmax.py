@@ -20,7 +20,11 @@ def counts(targets: Indices, outputs: int) -> Indices:
 
 def calibrate(raw: Floats, targets: Indices) -> Calibration:
     """The temperature that fits best (Guo et al., ICML 2017)."""
-    heat = temperature(raw, targets)
+    return divided(temperature(raw, targets))
+
+
+def divided(heat: float) -> Calibration:
+    """Logits over a temperature."""
     return Calibration((Scale(1 / heat),), {"temperature": heat})
 
 

@@ -9,10 +9,12 @@ import pytest
 from adapters import tasks
 from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.training import programs
+from adapters.training import race as racing
+from adapters.training.calibrate import temperature
 from adapters.training.evaluate import evaluate
 from adapters.training.race import RaceResult, race
 from adapters.training.split import Split, split
-from adapters.types import Schema
+from adapters.types import HeadProgram, Scale, Schema
 
 TASK = tasks.get("classification")
 
@@ -87,8 +89,34 @@ def test_the_penalty_of_ridge_is_settled_by_leaving_each_of_all_examples_out():
     assert f"; settled on regularization {settled}, which errs least when each of all" in result.note
     (row,) = (row for row in result.table if row["hyperparameters"] == result.hyperparameters)
     truth = data(2, classes=8, dimension=64)[1][result.index]
-    measured = -np.log(result.outputs[np.arange(len(truth)), truth]).mean()
-    assert measured == pytest.approx(row["loss"], rel=1e-3)  # its own answers and calibration, not the raced one's
+    logits = np.log(result.unscaled)
+    calibrated = logits / temperature(logits, truth)
+    measured = (np.log(np.exp(calibrated).sum(axis=1)) - calibrated[np.arange(len(truth)), truth]).mean()
+    assert measured == pytest.approx(row["loss"], rel=1e-3)  # of its own answers, not of the raced one's
+
+
+def test_the_temperature_is_carried_over_to_a_final_fit_whose_logits_are_larger(monkeypatch):
+    """As those of a fit that went on where fits to folds had stopped; the same answers must come out."""
+    fit = racing._fit_final
+
+    def larger(*given) -> HeadProgram:
+        return fit(*given).then(Scale(3.0))
+
+    fixed = {"inputs": "power", "regularization": 0.06, "prior": "data"}
+    plain = run(10, "logistic", fixed)[0]
+    monkeypatch.setattr(racing, "_fit_final", larger)
+    scaled = run(10, "logistic", fixed)[0]
+    assert scaled.calibration["temperature"] == pytest.approx(3 * plain.calibration["temperature"], rel=1e-4)
+    answers = [programs.run(result.program, data(10)[0]) for result in (plain, scaled)]
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    np.testing.assert_array_equal(plain.outputs, scaled.outputs)  # of the fits to folds, which are as they were
+
+
+def test_closed_forms_keep_the_temperature_of_their_folds():
+    result = run(10, "ridge", {"inputs": "power", "regularization": 1.0})[0]
+    logits = np.log(result.unscaled) / result.calibration["temperature"]
+    odds = np.exp(logits)
+    np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), result.outputs, atol=1e-4)
 
 
 def test_copies_of_an_example_do_not_speak_for_it():
