@@ -76,9 +76,11 @@ def test_a_head_that_was_right_throughout_may_be_surer_the_more_it_has_shown(cou
     assert (doubt * (count + 2) < 0.6) == (count == 400)
 
 
-def test_a_single_fold_leaves_nothing_to_choose_on():
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_few_folds_leave_nothing_to_choose_on(count):
     logits, targets = sampled(2.0, 200)
-    assert correction([logits], [[logits], [logits * 2]], [targets]) == 1.0
+    own, rival = (np.array_split(z, count) for z in (logits, logits * 2))
+    assert correction(own, [own, rival], np.array_split(targets, count)) == 1.0
 
 
 def test_spread_is_of_each_example_and_not_between_them():
