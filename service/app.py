@@ -131,7 +131,13 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         """
         app = super().to_asgi(is_main)
         app.user_middleware = [m for m in app.user_middleware if m.cls.__name__ not in UNWANTED]
-        return Express(app, http)
+        return Express(app, http, _allowed_hosts())
+
+
+def _allowed_hosts() -> list[str]:
+    from service.settings import Settings
+
+    return Settings().allowed_hosts.split(",")
 
 
 Espalier.__class__ = _Served  # type: ignore[method-assign]

@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         description="Bytes of embeddings that serving remembers, so that images sent again skip the backbone; 0: off.",
     )
     poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks for new versions, seconds.")
+    allowed_hosts: str = Field(
+        "",
+        description="Names by which the service may be asked beside addresses and localhost, with commas between them; "
+        "`*.example.com` allows all below it, `*` any. Web pages of these may change things, too.",
+    )
     worker_id: str = Field(
         "", description="Stable name of this worker: a restart under it takes up its jobs. Empty: the host's."
     )

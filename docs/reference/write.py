@@ -94,6 +94,8 @@ def error_codes() -> str:
     lines += [
         "| `route_not_found` | 404 | There is nothing at that path. |",
         "| `method_not_allowed` | 405 | The path exists, the HTTP method does not. |",
+        "| `host_not_allowed` | 403 | The service is not asked by that name; ESPALIER_ALLOWED_HOSTS allows others. |",
+        "| `cross_site` | 403 | A web page of another origin or site may change nothing. |",
         "| `client_left` | 400 | The connection closed before the body was complete. |",
         "| `worker_lost` | job | The worker died again and again while at work on the job. |",
         "",

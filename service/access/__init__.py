@@ -1,0 +1,1 @@
+"""Who may ask: what is refused before any route is looked for."""
