@@ -1,6 +1,6 @@
 """`auto` against scikit-learn on the same embeddings and splits: accuracy, log-loss and seconds, by shots a class.
 
-    python -m benchmarks adaptation             # everything, recorded: a quarter of an hour
+    python -m benchmarks adaptation             # everything, recorded: half an hour
     python -m benchmarks.adaptation [--data weather digits] [--seeds 2] [--shots 1 2 5 10 50 full]
 
 A third of each data set, whole groups of near-duplicates, is the test set of a seed; `shots` examples of each class of
@@ -30,7 +30,7 @@ from benchmarks import datasets, record
 
 DATA = ("weather", "digits", "cells", "gtsrb")
 SEEDS = 3
-SHOTS = ("1", "2", "5", "10", "50", "full")
+SHOTS = ("1", "2", "10", "50", "full")
 TEST_SHARE = 1 / 3
 WITH_TAPS = ", taps"  # behind the name of a peer that is given all of an embedding
 FLOOR = 1e-7  # of a probability in the log-loss

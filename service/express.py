@@ -1,8 +1,8 @@
 """The way in: what a page of another site asks is refused, and hot routes go straight to their functions.
 
-A request for one of these goes past two routers. BentoML's middlewares and router, then FastAPI's, and its dependencies,
-took half of what HTTP costs a /predict, 0.4 ms of a core (2 cores, busy; `python -m benchmarks layers` tells what FastAPI
-alone takes). The routes stay in FastAPI as well: it documents them, and answers every other method.
+A request for one of these goes past two routers. BentoML's middlewares and router, then FastAPI's, and its
+dependencies, took half of what HTTP costs a /predict, 0.4 ms of a core (2 cores, busy; `python -m benchmarks layers`
+tells what FastAPI alone takes). The routes stay in FastAPI as well: it documents them, and answers every other method.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
