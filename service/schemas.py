@@ -315,7 +315,7 @@ class HeadPage(Wire):
 class AliasRequest(Wire):
     """Where an alias shall point."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=2**31 - 1)
 
 
 class AliasView(Wire):

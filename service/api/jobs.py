@@ -40,7 +40,9 @@ def get_job(ctx: Ctx, job_id: str) -> JobView:
 
 @router.get("/{job_id}/events", responses=PROBLEMS, response_class=StreamingResponse)
 async def job_events(
-    ctx: Ctx, job_id: str, last_event_id: Annotated[int, Header(description="Resume after this event.")] = 0
+    ctx: Ctx,
+    job_id: str,
+    last_event_id: Annotated[int, Header(ge=0, le=2**31 - 1, description="Resume after this event.")] = 0,
 ) -> StreamingResponse:
     """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (one race row each), `final`."""
     stream = await jobs.stream(ctx.engine, job_id, last_event_id)

@@ -422,3 +422,14 @@ def test_a_full_queue_is_a_429_with_retry_after(home, own_server, tmp_path):
     assert service.footprint() == before
     (plan / "go").touch()
     assert service.client.wait(held["id"])["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("number", [2**31, 10**20, -1])
+def test_numbers_that_no_database_holds_are_refused(server, known, number):
+    """A version to point at, a version to look at, and an event to go on after."""
+    refused(server.http.put(f"/heads/{known}/aliases/live", json={"version": number}), 422, "invalid_input")
+    assert server.http.get(f"/heads/{known}/versions/{number}").status_code in (404, 422)
+    assert server.http.get(f"/heads/{known}/report", params={"version": number}).status_code in (404, 422)
+    job = server.client.jobs(limit=1)[0]["id"]
+    events = server.http.get(f"/jobs/{job}/events", headers={"Last-Event-ID": str(number)})
+    refused(events, 422, "invalid_input")
