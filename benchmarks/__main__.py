@@ -13,6 +13,7 @@ from benchmarks import (
     adaptation,
     allocators,
     beside,
+    calibration,
     cells,
     decode,
     finetuning,
@@ -45,7 +46,8 @@ LONG: dict[str, Any] = {
     "grouping": grouping, "layers": layers, "gpu": gpu,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
-    "adaptation": adaptation, "allocators": allocators, "cells": cells, "precision": precision, "taps": taps,
+    "adaptation": adaptation, "allocators": allocators, "calibration": calibration,
+    "cells": cells, "precision": precision, "taps": taps,
     "taps_cost": taps_cost, "threads": threads, "trust": trust, "views": views,
 }  # fmt: skip
 

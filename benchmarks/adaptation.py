@@ -30,7 +30,7 @@ from benchmarks import datasets, record
 
 DATA = ("weather", "digits", "cells", "gtsrb")
 SEEDS = 3
-SHOTS = ("1", "2", "10", "50", "full")
+SHOTS = ("2", "10", "50", "full")
 TEST_SHARE = 1 / 3
 WITH_TAPS = ", taps"  # behind the name of a peer that is given all of an embedding
 FLOOR = 1e-7  # of a probability in the log-loss

@@ -1,11 +1,14 @@
 """What the streamed forms look like, for /docs: FastAPI cannot see into bodies that we read ourselves."""
 
+from collections.abc import Callable
 from typing import Any
 
 from adapters import modalities, tasks
 from adapters.backbones import parts
 from adapters.modalities import image
 from adapters.trust import ACCURACIES
+
+JSON, PROBLEM = "application/json", "application/problem+json"
 
 
 def _file(description: str) -> dict[str, Any]:
@@ -137,3 +140,17 @@ FINETUNE_FORM = _form(
     ["head"],
     raw=False,
 )
+
+
+def with_problems(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """An OpenAPI document whose errors have the media type that they really have.
+
+    FastAPI says `application/json` of every model, and adds a 422 of a form of its own that no route answers with.
+    """
+    document = make()
+    for operation in (o for path in document["paths"].values() for o in path.values()):
+        operation["responses"].pop("422", None)
+        for status, response in operation["responses"].items():
+            if status[0] in "45" and JSON in response.get("content", {}):
+                response["content"] = {PROBLEM: response["content"][JSON]}
+    return document

@@ -11,6 +11,7 @@ LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 PRIOR, LEAST_SLOPE = 1.0, 0.01  # of Platt's scaling, on logits of a root mean square of one
 NEWTON_STEPS, NEWTON_ENDS, MOST_STEP = 30, 1e-8, 2.0
 FEW = 20.0  # examples from which on the correction of a temperature counts for half or more
+LEAST_FOLDS = 3  # that there is one from
 STEPS = 26  # of bisection over log T: (log 400) / 2²⁶, float32's precision
 
 
@@ -55,10 +56,10 @@ def correction(own: Sequence[Floats], rivals: Sequence[Sequence[Floats]], target
     chosen answers it: the same choice and temperature, of examples that neither has seen (nested cross-validation:
     Stone 1974; Varma & Simon 2006). One temperature is fitted to these answers and the winner's own. Two answers of an
     example also halve what Platt's targets hold back, which was too much. Of N examples it counts for N / (N + FEW),
-    as an estimate from a handful is mostly luck (docs/adr/0011); a single fold leaves nothing to choose on.
+    as an estimate from a handful is mostly luck (docs/adr/0011); two folds leave but one to choose on: no correction.
     """
     wanted = np.concatenate(targets)
-    if len(targets) < 2:
+    if len(targets) < LEAST_FOLDS:
         return 1.0
     answers = np.concatenate([*own, *_of_the_unseen(rivals, targets)])
     found = temperature(answers, np.concatenate([wanted, wanted]))

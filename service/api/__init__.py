@@ -1,14 +1,17 @@
 """HTTP at the door: one file a resource, routes that translate and delegate."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute, Match
 
 from adapters.errors import NotReady
-from service import errors
+from service import errors, openapi
 from service.context import Context
 from service.schemas import Problem
 
@@ -18,7 +21,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 }
 
 
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 async def context(connection: HTTPConnection) -> Context:
@@ -35,8 +38,17 @@ async def context(connection: HTTPConnection) -> Context:
 Ctx = Annotated[Context, Depends(context)]
 
 
-def _nowhere(path: str) -> None:
-    raise HTTPException(404)
+def _nowhere(routes: Sequence[BaseRoute]) -> Callable[[Request, str], None]:
+    """405 with every method that there is at a path, 404 where there is none."""
+
+    def answer(request: Request, path: str) -> None:
+        found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        allowed = sorted({method for route in found for method in getattr(route, "methods", None) or ()})
+        if allowed:
+            raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
+        raise HTTPException(404)
+
+    return answer
 
 
 def build() -> FastAPI:
@@ -48,10 +60,13 @@ def build() -> FastAPI:
     about = "Teach a frozen backbone a new task over HTTP."
     app = FastAPIOffline(title="Espalier", version=__version__, description=about, redoc_url=None)
     errors.install(app)
-    for module in (predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, health):
+    modules = (predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, health)
+    for module in modules:
         app.include_router(module.router)
     # FastAPI would say "Not Found" with no word of help. BentoML's own routes (/livez, /readyz, /bento) come first.
-    app.add_api_route("/{path:path}", _nowhere, methods=METHODS, include_in_schema=False)
+    routes = [route for module in modules for route in module.router.routes]
+    app.add_api_route("/{path:path}", _nowhere(routes), methods=METHODS, include_in_schema=False)
+    app.openapi = partial(openapi.with_problems, app.openapi)  # type: ignore[method-assign]
     return app
 
 

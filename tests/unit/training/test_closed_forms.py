@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 
 from adapters.inputs import Inputs
 from adapters.methods import Regime, check, gda, ridge
+from adapters.shrinkage import Scatter
 from adapters.training import programs
 
 SHAPES = {"tall": (120, 16), "wide": (40, 90)}
@@ -202,3 +203,12 @@ def test_many_left_out_are_solved_with_several_threads_of_torch():
         torch.set_num_threads(before)
     right = (programs.run(fitted[0], inputs[600:]).argmax(1) == targets[600:].numpy()).mean()
     assert right > 0.8
+
+
+def test_what_rounding_makes_indefinite_is_solved_all_the_same():
+    """All that an axis holds lies in the examples left out, up to the last digit of float32: its scatter is zero."""
+    scatter = Scatter(torch.tensor([1e6, 1.0]), torch.tensor([[1000.0, 0.0]]))
+    penalties = torch.tensor([1e-4, 1e-3])
+    found = scatter.solve(torch.tensor([[0.0], [1.0]]), penalties)
+    torch.testing.assert_close(found[:, :, 0], torch.stack([torch.zeros(2), 1 / (1 + penalties)], dim=1))
+    assert torch.isfinite(scatter.solve(torch.ones(2, 1), penalties)).all()
