@@ -1,5 +1,7 @@
 """Environment → one frozen Settings, read once and passed down. docs/reference/settings.md has every variable."""
 
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -11,12 +13,15 @@ from adapters.backbones.cards import DEFAULT
 from adapters.modalities.image import MAX_PIXELS
 
 MIB = 2**20
+PREFIX = "ESPALIER_"
+OTHERS = ("ESPALIER_SERVER",)  # of the command line, which no process reads
+ASIDE = ("ESPALIER_TEST_", "ESPALIER_BENCH", "ESPALIER_CLEANLAB_")  # of tests and benchmarks
 
 
 class Settings(BaseSettings):
     """How this process runs. Each field is the environment variable ESPALIER_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix="ESPALIER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Path = Field(
         Path(".espalier"), description="Folder of everything that is kept, unless the URLs say otherwise."
@@ -121,3 +126,19 @@ class Settings(BaseSettings):
         if self.jobs_database_url or not self.database.startswith("sqlite"):
             return self.jobs_database_url or self.database
         return f"sqlite:///{Path(self.database.removeprefix('sqlite:///')).parent / 'jobs.sqlite'}"
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """A sentence on each variable that looks like a setting and is none, with what may have been meant.
+
+    A misspelled setting would have no effect, and nobody would know.
+    """
+    known = [*(f"{PREFIX}{name.upper()}" for name in Settings.model_fields), *OTHERS]
+    found = [name for name in sorted(environment) if name.upper().startswith(PREFIX) and name.upper() not in known]
+    return [_stranger(name, known) for name in found if not name.startswith(ASIDE)]
+
+
+def _stranger(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], 1)
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/reference/settings.md lists all"
+    return f"the environment variable {name} is no setting and has no effect; {hint}"

@@ -1,6 +1,7 @@
 """Metric names and log format. No label carries a head's or a path's name: cardinality stays constant."""
 
 import logging
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from adapters.runtime.meters import Meters
 from adapters.store import jobs
 from service import counting, processes
+from service.settings import unknown
 
 if TYPE_CHECKING:
     from service.context import Context
@@ -113,7 +115,7 @@ def _look(ctx: "Context") -> None:
 
 
 def configure_logging(level: str) -> None:
-    """One line a record to standard error."""
+    """One line a record to standard error. The first are of variables that look like settings and are none."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("espalier")
@@ -122,3 +124,5 @@ def configure_logging(level: str) -> None:
     # Left as it is, uvicorn puts a line together for each request, of which BentoML's level then lets none pass.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
+    for sentence in unknown(os.environ):
+        root.warning(sentence)

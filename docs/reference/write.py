@@ -79,7 +79,14 @@ def settings() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", None) else f"`{field.default}`"
         lines.append(f"| `ESPALIER_{name.upper()}` | {default} | {field.description} |")
-    lines += ["", SEVERAL, "", "`ESPALIER_SERVER` is the command line's own: the default of `--server`.", ""]
+    lines += [
+        "",
+        SEVERAL,
+        "",
+        "`ESPALIER_SERVER` is the command line's own: the default of `--server`. A variable that begins like these and is "
+        "none of them is named in the log when a process starts.",
+        "",
+    ]
     return "\n".join(lines)
 
 

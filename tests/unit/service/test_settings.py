@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
+from service import telemetry
+from service.settings import Settings, unknown
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +64,29 @@ def test_settings_do_not_change_and_each_says_what_it_is():
     with pytest.raises(ValidationError):
         Settings().threads = 3
     assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ESPALIER_DEVICES", "did you mean ESPALIER_DEVICE?"),
+        ("ESPALIER_MAX_EXAMPELS", "did you mean ESPALIER_MAX_EXAMPLES?"),
+        ("espalier_databse_url", "did you mean ESPALIER_DATABASE_URL?"),
+        ("ESPALIER_QQQQQQ", "docs/reference/settings.md lists all"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(name, meant):
+    (sentence,) = unknown({name: "secret", "ESPALIER_HOME": "/data", "PATH": "/bin"})
+    assert f"{name} is no setting" in sentence and meant in sentence and "secret" not in sentence
+
+
+def test_what_is_known_is_not_told():
+    """Every setting, in any case, and what the command line and tests read."""
+    known = [f"ESPALIER_{name.upper()}" for name in Settings.model_fields]
+    assert unknown(dict.fromkeys([*known, "espalier_home", "ESPALIER_SERVER", "ESPALIER_TEST_POSTGRES"], "")) == []
+
+
+def test_processes_say_so_when_they_start(monkeypatch, capsys):
+    monkeypatch.setenv("ESPALIER_PRECISON", "int8")
+    telemetry.configure_logging("info")
+    assert "did you mean ESPALIER_PRECISION?" in capsys.readouterr().err
