@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 counting.begin()
 REGISTRY = CollectorRegistry()
+CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 GAUGES = 1.0  # seconds between looks at what this process has, where another may be asked for it
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STEP_SECONDS = (0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 4)
@@ -114,10 +115,18 @@ def _look(ctx: "Context") -> None:
     HEAD_BYTES.set(size)
 
 
+class _OneLine(logging.Formatter):
+    """A message cannot end its line or move a terminal's cursor: names that strangers send are in some."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = record.message.translate(CONTROL)
+        return super().formatMessage(record)
+
+
 def configure_logging(level: str) -> None:
     """One line a record to standard error. The first are of variables that look like settings and are none."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("espalier")
     root.handlers, root.propagate = [handler], False
     root.setLevel(level.upper())

@@ -11,22 +11,33 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from adapters.errors import NotReady
+from adapters.errors import InvalidInput, NotReady
 
 BUSY_TIMEOUT = 30.0  # seconds a writer waits for another writer
 
 
 def connect(url: str) -> Engine:
-    """An engine for a SQLAlchemy URL: `sqlite:////path/espalier.sqlite` or `postgresql+psycopg://…`."""
+    """An engine for a SQLAlchemy URL: `sqlite:////path/espalier.sqlite` or `postgresql+psycopg://…`.
+
+    What statements are given is in no error's text, and so in no log. On Postgres they raise InvalidInput for a NUL.
+    """
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True)
+        engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        sa.event.listen(engine, "handle_error", _refuse_nul)
+        return engine
     path = sa.make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def _refuse_nul(context: sa.engine.ExceptionContext) -> None:
+    """A name with a NUL in it is the caller's to mend: SQLite finds nothing by it, Postgres cannot even be asked."""
+    if isinstance(context.sqlalchemy_exception, sa.exc.DataError) and "NUL" in str(context.original_exception):
+        raise InvalidInput("a name or text has a NUL character in it; nothing here has") from None
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -15,12 +15,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy.engine import Engine
 
 from adapters.errors import (
+    BackboneNotFound,
     Cancelled,
     Conflict,
     CorruptArtifact,
     ExampleNotFound,
     HeadNotFound,
     IdempotencyConflict,
+    InvalidInput,
     JobNotFound,
     ReportNotFound,
     VersionNotFound,
@@ -547,3 +549,18 @@ def test_a_job_request_survives_the_database_as_it_is(engine):
     assert stored.edit == edit
     assert json.dumps(stored.hyperparameters, sort_keys=True) == json.dumps(settings, sort_keys=True)
     assert (stored.method, stored.seed, stored.mode, stored.deploy) == ("logistic", 2**31 - 1, "replace", "auto")
+
+
+def test_a_nul_in_a_name_is_refused_or_finds_nothing(engine):
+    """On both databases, read or written: it is never an error of ours."""
+    with pytest.raises((BackboneNotFound, InvalidInput)):
+        backbones.find(engine, "a\0b")
+    with pytest.raises((HeadNotFound, InvalidInput)):
+        heads.resolve(engine, HeadRef("a\0b"))
+
+
+def test_errors_of_the_database_do_not_tell_what_statements_were_given(engine):
+    """Labels and names of people would be in a log otherwise."""
+    with pytest.raises(sa.exc.DBAPIError) as error, engine.begin() as connection:
+        connection.execute(sa.text("SELECT :secret FROM nowhere"), {"secret": "somebody's name"})
+    assert "somebody" not in str(error.value)

@@ -54,3 +54,21 @@ def test_nobody_puts_access_lines_together_that_no_level_lets_pass(monkeypatch):
     logging.getLogger("uvicorn.access").handlers = [logging.NullHandler()]
     telemetry.configure_logging("warning")
     assert not logging.getLogger("uvicorn.access").hasHandlers()
+
+
+def test_what_strangers_send_stays_on_its_line_of_the_log(capsys):
+    """No second record, no escape sequence; a traceback keeps its lines."""
+    telemetry.configure_logging("info")
+    log = logging.getLogger("espalier.http")
+    log.error("unexpected error at %s", "/heads/a\nb\x1b[2J\x00\x9b\u2028")
+    try:
+        raise ValueError("wrong")
+    except ValueError:
+        log.exception("at\rwork")
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"/heads/a\x0ab\x1b[2J\x00\x9b\x2028")
+    assert (
+        rest[0].endswith(r"at\x0dwork")
+        and rest[1] == "Traceback (most recent call last):"
+        and rest[-1] == "ValueError: wrong"
+    )
