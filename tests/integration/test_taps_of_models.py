@@ -24,8 +24,17 @@ FOUND = {
     "convnext_atto": [("blocks.1", "mean"), ("blocks.5", "mean"), ("blocks.1", "deviation"), ("blocks.5", "deviation")],
     "vit_tiny_patch16_224": [("blocks.5", "class"), ("blocks.5", "mean"), ("blocks.8", "class"), ("blocks.8", "mean")],
     "densenet121": [
-        ("denseblock2", "mean"), ("denseblock3", "mean"), ("denseblock2", "deviation"), ("denseblock3", "deviation"),
+        *(("features.denseblock" + n, kind) for kind in ("mean", "deviation") for n in "23"),
     ],
+    "regnety_002": [("s2.b1", "mean"), ("s3.b4", "mean"), ("s2.b1", "deviation"), ("s3.b4", "deviation")],
+}  # fmt: skip
+LARGE = {
+    "vgg11": [("features.14", "regions"), ("features.19", "regions"), ("features.14", "max"), ("features.19", "max")],
+    "inception_v3": [
+        ("Mixed_5b", "regions"), ("Mixed_5b", "max"),
+        *((name, kind) for kind in ("mean", "deviation") for name in ("Mixed_5d", "Mixed_6e", "Mixed_7a")),
+    ],
+    "swin_tiny_patch4_window7_224": [(f"blocks.{n}", kind) for kind in ("mean", "deviation") for n in (1, 5)],
 }  # fmt: skip
 
 
@@ -34,10 +43,10 @@ def exported(name: str) -> bytes:
     return exporter.export(model, Preprocessing(SIDE, 0.9, "bicubic", (0.5,) * 3, (0.5,) * 3))
 
 
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("name", [*FOUND, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_ends_of_blocks_are_found(name):
     made, taps = build.tapped(exported(name), SIDE)
-    assert [(tap["name"], tap["statistic"]) for tap in taps] == FOUND[name]
+    assert [(tap["name"], tap["statistic"]) for tap in taps] == (FOUND | LARGE)[name]
     pixels = np.zeros((3, SIDE, SIDE, 3), np.uint8)
     (embedding,) = session.create(made).run(["embedding"], {"pixels": pixels})
     assert embedding.shape == (3, taps[-1]["offset"] + taps[-1]["length"]) and np.isfinite(embedding).all()

@@ -107,10 +107,13 @@ def _layout(shape: Shape) -> Layout | None:
 
 
 def _block(tensor: str) -> str:
-    """`/blocks/blocks.4/blocks.4.2/Add_output_0` → `blocks.4.2`."""
+    """`/blocks/blocks.4/blocks.4.2/Add_output_0` → `blocks.4.2`, `/s2/b1/act3/Relu_output_0` → `s2.b1`."""
     parts = tensor.strip("/").split("/")[:-1] or [tensor]
     numbered = [part for part in parts if "." in part and not part.endswith(".")]
-    return numbered[-1] if numbered else parts[-1]
+    if numbered:
+        return numbered[-1]
+    inner = [part for part in parts if not part.startswith(("act", "relu", "drop"))]
+    return ".".join(inner or parts)
 
 
 # What every path passes
