@@ -168,9 +168,9 @@ class Client:
         """The head.onnx of a version."""
         return self._request("GET", f"/heads/{name}/versions/{version}/head.onnx").content
 
-    def set_alias(self, name: str, alias: str, version: int) -> Json:
+    def set_alias(self, name: str, alias: str, version: int, *, expected: int | None = None) -> Json:
         """Point an alias at a version."""
-        return self._json("PUT", f"/heads/{name}/aliases/{alias}", json={"version": version})
+        return self._json("PUT", f"/heads/{name}/aliases/{alias}", json={"version": version, "expected": expected})
 
     def delete_head(self, name: str) -> None:
         """Delete a head."""

@@ -316,6 +316,9 @@ class AliasRequest(Wire):
     """Where an alias shall point."""
 
     version: int = Field(ge=1, le=2**31 - 1)
+    expected: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="Move it only if it points at this version now (0: nowhere); else 409."
+    )
 
 
 class AliasView(Wire):

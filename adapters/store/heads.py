@@ -209,10 +209,11 @@ def list_names(engine: Engine, *, limit: int, after: str = "") -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def set_alias(engine: Engine, name: str, alias: str, number: int) -> int:
+def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int | None = None) -> int:
     """Point an alias at a version (promote, roll back) and return the new generation.
 
-    Raises HeadNotFound, VersionNotFound.
+    With `expected` only if it points at that version now, 0 being none: else raises AliasMoved. Raises HeadNotFound,
+    VersionNotFound.
     """
     resolve(engine, HeadRef(name, version=number))
     with engine.begin() as connection:
@@ -220,10 +221,21 @@ def set_alias(engine: Engine, name: str, alias: str, number: int) -> int:
         if connection.execute(wanted.with_for_update()).scalar() is None:
             raise VersionNotFound(f"version {number} of {name!r} was deleted just now", item=f"{name}@{number}")
         where = (aliases.c.head == name, aliases.c.alias == alias)
+        present = connection.execute(sa.select(aliases.c.number).where(*where).with_for_update()).scalar()
+        if expected is not None and (present or 0) != expected:
+            there = f"at version {present}" if present else "nowhere"
+            raise AliasMoved(f"{name}@{alias} points {there}, not at {expected or 'none'}", item=f"{name}@{alias}")
         values = {"number": number, "updated_at": now()}
         if connection.execute(aliases.update().where(*where).values(**values)).rowcount == 0:
-            connection.execute(aliases.insert().values(head=name, alias=alias, **values))
+            _insert_alias(connection, name, alias, values)
         return _bump(connection, name)
+
+
+def _insert_alias(connection: sa.Connection, name: str, alias: str, values: dict[str, Any]) -> None:
+    try:
+        connection.execute(aliases.insert().values(head=name, alias=alias, **values))
+    except sa.exc.IntegrityError as error:  # on Postgres, another at the same moment
+        raise AliasMoved(f"{name}@{alias} appeared meanwhile", item=f"{name}@{alias}") from error
 
 
 def delete_alias(engine: Engine, name: str, alias: str) -> None:

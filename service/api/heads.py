@@ -88,8 +88,8 @@ def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
 
 @router.put("/{head}/aliases/{alias}", responses=PROBLEMS)
 def put_alias(ctx: Ctx, head: str, alias: Alias, body: AliasRequest) -> AliasView:
-    """Point an alias at a version: promote it to `live`, or roll back."""
-    generation = store.set_alias(ctx.engine, head, alias, body.version)
+    """Point an alias at a version: promote it to `live`, or roll back. With `expected` only if nobody has moved it."""
+    generation = store.set_alias(ctx.engine, head, alias, body.version, body.expected)
     return AliasView(head=head, alias=alias, version=body.version, generation=generation)
 
 

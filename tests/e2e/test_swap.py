@@ -12,6 +12,8 @@ import pytest
 from support.pictures import shape, shapes
 from support.services import Service, eventually
 
+from service.client import ApiError
+
 CONNECTIONS = 4
 
 
@@ -115,7 +117,9 @@ def test_a_version_whose_graph_is_damaged_leaves_the_old_one_serving(server, har
         path.unlink()
     else:
         path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
-    moved = server.client.set_alias(head, "live", 2)
+    with pytest.raises(ApiError, match="points at version 1, not at 2"):
+        server.client.set_alias(head, "live", 2, expected=2)
+    moved = server.client.set_alias(head, "live", 2, expected=1)
     answer = eventually(lambda: _at(server, head, image, moved["generation"]))
     assert answer["predictions"][0]["version"] == 1
     asked = server.http.post("/predict", data={"head": f"{head}@2"}, files={"images": image})

@@ -551,6 +551,27 @@ def test_a_job_request_survives_the_database_as_it_is(engine):
     assert (stored.method, stored.seed, stored.mode, stored.deploy) == ("logistic", 2**31 - 1, "replace", "auto")
 
 
+def test_an_alias_is_moved_only_from_where_it_was_seen(engine):
+    """Of many who saw it at version 1 one moves it, and the others learn that they came too late."""
+    publish(engine)
+    publish(engine, expected=1)
+    heads.set_alias(engine, "cats", "live", 1, 2)
+    with pytest.raises(AliasMoved, match=r"cats@live points at version 1, not at 2"):
+        heads.set_alias(engine, "cats", "live", 2, 2)
+    with pytest.raises(AliasMoved, match=r"cats@canary points nowhere, not at 1"):
+        heads.set_alias(engine, "cats", "canary", 2, 1)
+
+    def move(_: int) -> bool:
+        try:
+            return bool(heads.set_alias(engine, "cats", "canary", 2, 0))
+        except AliasMoved:
+            return False
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(move, range(8))) == 1
+    assert heads.resolve(engine, HeadRef("cats", alias="canary")).number == 2
+
+
 def test_a_nul_in_a_name_is_refused_or_finds_nothing(engine):
     """On both databases, read or written: it is never an error of ours."""
     with pytest.raises((BackboneNotFound, InvalidInput)):
