@@ -6,9 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import httpx
-import numpy as np
-import onnxruntime
 import pytest
+from support import downloaded
 from support.pictures import shape, shapes
 from support.services import Service, eventually
 
@@ -57,13 +56,10 @@ def teach(service: Service, head: str, kinds: tuple[str, ...], **options: object
 
 def scores(service: Service, head: str, image: bytes) -> dict[int, tuple[str, dict[str, float]]]:
     """Version → (digest, what its own graph says of the image), run here with onnxruntime."""
-    embedding = np.asarray(service.client.embed([image])["embeddings"], np.float32)
+    embedding = downloaded.embedded(service, [image])
     found = {}
     for version in service.client.head(head)["versions"]:
-        session = onnxruntime.InferenceSession(
-            service.client.graph(head, version["version"]), providers=["CPUExecutionProvider"]
-        )
-        row = session.run(["probabilities"], {"embedding": embedding})[0][0]
+        row = downloaded.asked(service.client.graph(head, version["version"]), embedding)[0]
         found[version["version"]] = version["digest"], dict(zip(version["labels"], row.tolist(), strict=True))
     return found
 
