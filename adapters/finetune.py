@@ -158,7 +158,9 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     result = replace(result, note=result.note + parts.excuse(job.request.reads, lengths, backbone))
     narrator.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, divided)
-    trusted = trust.learn(result.program, task, measured, embeddings[:, : result.reads], targets, divided)
+    trusted = trust.learn(
+        result.program, task, measured, embeddings[:, : result.reads], targets, divided, backbone.dimension
+    )  # fmt: skip
     found = data_report(data, task, classes, pooled, fingerprints, targets, grouped, divided, result, measured)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = shop.scratch(job_id)

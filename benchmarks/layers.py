@@ -84,7 +84,7 @@ async def _post(app: Any, body: bytes) -> None:
     async def send(message: Any) -> None:
         statuses.extend([message["status"]] if "status" in message else [])
 
-    headers = [(b"host", b"x"), (b"content-type", b"image/jpeg"), (b"content-length", str(len(body)).encode())]
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"image/jpeg"), (b"content-length", str(len(body)).encode())]
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
         "path": "/predict", "raw_path": b"/predict", "root_path": "", "query_string": f"head={HEAD}".encode(),

@@ -6,6 +6,9 @@ shrunk Mahalanobis distances (Lee et al., NeurIPS 2018), relative ones (Ren et a
 subspaces and to the fifth neighbour, it found images of another kind as surely (AUROC 1.00 on five sorts of them for
 a head of weather) and held-out classes about as often, at a fraction of the size; docs/concepts/trust.md has figures.
 
+Where a head reads taps, these are scaled to weigh as much as `pooled`: left as they are they outweigh it, and photos of
+traffic signs were no longer novel to a head of weather; docs/adr/0010 has figures.
+
 What the graph gives is not the distance but the share of held-out examples with a smaller one.
 """
 
@@ -18,12 +21,12 @@ import torch
 from adapters.inputs import Inputs, numpy
 from adapters.training import programs
 from adapters.training.split import Split
-from adapters.types import Clip, Embeddings, Floats, HeadProgram, Indices, Linear, Minimum, Step
+from adapters.types import Affine, Clip, Embeddings, Floats, HeadProgram, Indices, Linear, Minimum, Step
 
 AXES = 32  # of the means of more groups: 0.16 MB at D = 1280, whatever their number
 SHARES = (0.01, 0.02, 0.05, *(k / 20 for k in range(2, 19)), 0.95, 0.98, 0.99, 0.995, 0.999)  # where knots lie
 STEEPEST = 50.0  # of the share by distance: keeps float32's rounding of a distance below the tolerance of parity
-REACH = 0.5  # beyond the farthest held-out example, in its distance from the median one: where novelty becomes 1
+REACH = 0.3  # beyond the farthest held-out example, in its distance from the median one: where novelty becomes 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,17 @@ class Novelty:
     distances: Floats  # f32 [M], of held-out examples, ascending
 
 
-def fit(embeddings: Embeddings, groups: Indices, split: Split) -> Novelty:
-    """Embeddings f32 [N, D] and the group of like examples that each is in, i64 [N] → the steps of novelty.
+def fit(embeddings: Embeddings, groups: Indices, split: Split, dimension: int | None = None) -> Novelty:
+    """Embeddings f32 [N, R] and the group of like examples that each is in, i64 [N] → the steps of novelty.
 
+    `dimension` is how many numbers of an embedding are `pooled`, where others follow.
     Held-out distances are those of the test set from the final means, or, where there is none, those of each fold from
     the means of the others.
     """
-    inputs = Inputs(torch.from_numpy(embeddings).to(programs.device()))
-    first, x = inputs.form("power")
+    balance = _balanced(embeddings[split.rest], dimension)
+    inputs = Inputs(torch.from_numpy(_through(balance, embeddings)).to(programs.device()))
+    power, x = inputs.form("power")
+    first = (*balance, *power)
     final = _distance(x, groups, split.rest)
     if len(split.test):
         measured = [_measure(final, x, split.test)]
@@ -49,6 +55,21 @@ def fit(embeddings: Embeddings, groups: Indices, split: Split) -> Novelty:
         measured = [_measure(_distance(x, groups, train), x, val) for train, val in split.folds]
     distances = np.sort(np.concatenate(measured))
     return Novelty((*first, *final, *_share(distances)), distances)
+
+
+def _balanced(embeddings: Embeddings, dimension: int | None) -> tuple[Step, ...]:
+    """The step that scales taps so that their square roots are as long as those of `pooled`, on average."""
+    if dimension is None or dimension >= embeddings.shape[1]:
+        return ()
+    sums = np.abs(embeddings[:, :dimension]).sum(axis=1), np.abs(embeddings[:, dimension:]).sum(axis=1)
+    one, other = (float(np.sqrt(part).mean()) for part in sums)  # of Power's outcome, whose squares are |x|
+    scale = np.ones(embeddings.shape[1], np.float32)
+    scale[dimension:] = (one / max(other, 1e-12)) ** 2
+    return (Affine(np.zeros_like(scale), scale),)
+
+
+def _through(steps: tuple[Step, ...], embeddings: Embeddings) -> Embeddings:
+    return programs.run(HeadProgram(steps), embeddings) if steps else embeddings
 
 
 def _measure(steps: tuple[Step, ...], x: torch.Tensor, rows: Indices) -> Floats:

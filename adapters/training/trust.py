@@ -21,14 +21,21 @@ class Trust:
 
 
 def learn(
-    program: HeadProgram, task: Task, measured: Measured, embeddings: Embeddings, targets: Targets, split: Split
+    program: HeadProgram,
+    task: Task,
+    measured: Measured,
+    embeddings: Embeddings,
+    targets: Targets,
+    split: Split,
+    dimension: int | None = None,
 ) -> Trust:
     """Novelty, thresholds to abstain by, and what sets and intervals are made from, all from held-out examples.
 
     With cross-validation these are answers of fits without the example, which saw less than the final head did: its
-    own are a little better, so that coverage errs to the safe side (cross-conformal, Vovk 2015).
+    own are a little better, so that coverage errs to the safe side (cross-conformal, Vovk 2015). Embeddings f32 [N, R]
+    are what the head reads, the first `dimension` numbers of them `pooled`.
     """
-    novel = novelty.fit(embeddings, task.kinds(targets), split)
+    novel = novelty.fit(embeddings, task.kinds(targets), split, dimension)
     facts: dict[str, Any] = {"held_out": len(measured.index), "novelty": {"threshold": trust.NOVEL}}
     held_out = task.held_out(measured.outputs, targets[measured.index], measured.schema)
     facts["options"] = ["coverage"]

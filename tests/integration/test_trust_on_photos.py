@@ -33,6 +33,7 @@ SPLITS = 20
 TASK = tasks.get("classification")
 Embed = Callable[[Sequence[bytes]], np.ndarray]
 Photos = dict[str, np.ndarray]  # embeddings f32 [N, D] by kind
+POOLED = 1280  # numbers of an embedding before its taps
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def taught(
         lambda _: None, lambda: None,
     )  # fmt: skip
     measured = evaluate(result, TASK, embeddings, targets, classes, parts)
-    learned = training.learn(result.program, TASK, measured, embeddings, targets, parts)
+    learned = training.learn(result.program, TASK, measured, embeddings, targets, parts, POOLED)
     head = Head.from_bytes(export.to_onnx(learned.program, embeddings.shape[1], classes, learned.metadata))
     return head, trust.unpack(head.metadata)
 

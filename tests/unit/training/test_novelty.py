@@ -122,3 +122,20 @@ def test_a_graph_with_another_novelty_or_none_is_refused():
 
 def graph(program: HeadProgram) -> bytes:
     return export.to_onnx(program, DIMENSION, [str(k) for k in range(CLASSES)], {})
+
+
+def test_taps_do_not_drown_what_the_last_layer_says():
+    """They are many and large; a stranger that only `pooled` can tell is as novel as without them."""
+    random = np.random.default_rng(3)
+    targets = np.arange(120) % 3
+    pooled = np.abs(random.normal(size=(3, 32))[targets] + 0.3 * random.normal(size=(120, 32)))
+    taps = np.abs(30 * random.normal(size=(123, 400)))
+    strangers = np.abs(np.flip(pooled[:3], axis=1)) * np.array([[0, 3] * 16])
+    known = np.concatenate([pooled, taps[:120]], axis=1).astype(np.float32)
+    asked = np.concatenate([strangers, taps[120:]], axis=1).astype(np.float32)
+
+    def told(dimension: int | None) -> np.ndarray:
+        steps = novelty.fit(known, targets, parts(targets), dimension).steps
+        return programs.novelty(HeadProgram((), steps), asked)
+
+    assert told(32).min() > 0.95 and (told(32) > told(None)).all()
