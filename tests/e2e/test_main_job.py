@@ -545,6 +545,7 @@ def test_a_deleted_version_leaves_nothing_and_its_number_is_not_used_again(serve
 
 def test_a_deleted_head_leaves_nothing_behind(server):
     """No blob, no row but its jobs' history; an image that another head holds stays."""
+    server.settle()
     before = server.blobs()
     own = [labeled(f"{k}{n}", shape(k, 1000 + n), k) for k in KINDS for n in range(6)]
     head, _ = taught(server, "delete", [*own, *shapes()])

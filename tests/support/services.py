@@ -144,6 +144,10 @@ class Service:
         """Digests of everything in its artifacts folder."""
         return {path.name for path in (self.artifacts / "blobs").glob("*/*")}
 
+    def settle(self) -> None:
+        """Until no job holds anything: learning curves of jobs that have ended are written, and their drafts gone."""
+        eventually(lambda: not self.rows("job_blobs"))
+
     def footprint(self) -> dict[str, object]:
         """What a refused request must leave as it was."""
         tables = ("jobs", "job_examples", "job_events", "examples", "embeddings", "heads", "versions", "aliases")
