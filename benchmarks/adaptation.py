@@ -10,7 +10,6 @@ is given `pooled`, as a notebook would have it, and once more all of an embeddin
 embeddings, same training examples, same test examples.
 """
 
-import argparse
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from adapters.training import programs
 from adapters.training.race import race
 from adapters.training.split import Split, split
 from adapters.types import Embeddings, Indices
-from benchmarks import datasets, record
+from benchmarks import datasets, options, record
 
 DATA = ("weather", "digits", "cells", "gtsrb")
 SEEDS = 3
@@ -254,9 +253,4 @@ def _notes(summary: dict[str, Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--shots", nargs="+", default=SHOTS)
-    options = parser.parse_args()
-    measure(options.data, options.seeds, options.shots)
+    measure(*options.rounds(__doc__, options.Rounds(DATA, SEEDS, SHOTS)))

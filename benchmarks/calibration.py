@@ -8,7 +8,6 @@ the winner's out-of-fold logits with Platt's targets. The intervals are of 95 %;
 each cell counts alike.
 """
 
-import argparse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from adapters.training.entrants import Candidate
 from adapters.training.heats import Data
 from adapters.training.split import Split, split
 from adapters.types import Embeddings, Floats, HeadProgram, Indices
-from benchmarks import datasets, record
+from benchmarks import datasets, options, record
 from benchmarks.adaptation import all_of, drawn, log_loss
 
 DATA, SEEDS = ("weather", "digits", "cells", "platelets", "gtsrb", "omniglot"), 20
@@ -262,9 +261,4 @@ def results(rows: list[Row]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--shots", nargs="+", default=SHOTS)
-    options = parser.parse_args()
-    measure(options.data, options.seeds, options.shots)
+    measure(*options.rounds(__doc__, options.Rounds(DATA, SEEDS, SHOTS)))

@@ -9,7 +9,6 @@ budget. Differences are paired: same training examples, same test examples. `gen
 seconds, to show what the default misses.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from adapters.training import programs
 from adapters.training.race import race
 from adapters.training.split import Split, split
 from adapters.types import Embeddings, Indices, Schema, Targets
-from benchmarks import cells, datasets, record
+from benchmarks import cells, datasets, options, record
 from benchmarks.adaptation import all_of, drawn
 
 CLASSES = ("weather", "digits", "cells", "platelets", "omniglot", "gtsrb")
@@ -207,9 +206,4 @@ def _worse(rows: Sequence[Row]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--shots", nargs="+", default=SHOTS)
-    options = parser.parse_args()
-    record.show({"notes": results(measure(options.data, options.seeds, options.shots))["notes"]})
+    record.show({"notes": results(measure(*options.rounds(__doc__, options.Rounds(DATA, SEEDS, SHOTS))))["notes"]})

@@ -8,7 +8,6 @@ of views is trained on whatever comes of it; `race` is what `auto` does up to `v
 views and candidates with them, the better by cross-validation. Differences are paired, each less `none`.
 """
 
-import argparse
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from adapters.training.race import race
 from adapters.training.split import Split, split
 from adapters.training.views import no_views
 from adapters.types import Embeddings, Indices
-from benchmarks import adaptation, datasets, record
+from benchmarks import adaptation, datasets, options, record
 
 DATA = ("weather", "cells", "digits", "omniglot")
 SEEDS = 5
@@ -143,9 +142,4 @@ def _notes(rows: list[Row]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--shots", nargs="+", default=SHOTS)
-    options = parser.parse_args()
-    print(_notes(measure(options.data, options.seeds, options.shots)))
+    print(_notes(measure(*options.rounds(__doc__, options.Rounds(DATA, SEEDS, SHOTS)))))
