@@ -15,8 +15,13 @@ class Rounds(NamedTuple):
 
 def rounds(about: str | None, default: Rounds) -> Rounds:
     """What the command line asks for, `default` where it is silent; `about` is what --help says."""
-    parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--data", nargs="+", default=default.data)
-    parser.add_argument("--seeds", type=int, default=default.seeds)
-    parser.add_argument("--shots", nargs="+", default=default.shots)
-    return Rounds(**vars(parser.parse_args()))
+    return Rounds(**vars(parser(about, default).parse_args()))
+
+
+def parser(about: str | None, default: Rounds) -> argparse.ArgumentParser:
+    """The same, for those that take more: --data, --seeds and --shots are in it."""
+    found = argparse.ArgumentParser(description=about)
+    found.add_argument("--data", nargs="+", default=default.data)
+    found.add_argument("--seeds", type=int, default=default.seeds)
+    found.add_argument("--shots", nargs="+", default=default.shots)
+    return found

@@ -8,7 +8,6 @@ int8 to become a default. Times are of one thread that embeds one image after th
 within one run, because machines drift. int8 gains little where the processor has no VNNI; the result says which has.
 """
 
-import argparse
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
-from benchmarks import datasets, record
+from benchmarks import datasets, options, record
 from benchmarks.adaptation import _auto, drawn
 
 DATA = ("weather", "digits", "cells", "platelets")
@@ -130,13 +129,10 @@ def _rate(session: BackboneSession, pixels: Any) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--shots", nargs="+", default=SHOTS)
+    parser = options.parser(__doc__, options.Rounds(DATA, SEEDS, SHOTS))
     parser.add_argument("--without-times", action="store_true", help="on a machine that is busy with other things")
     parser.add_argument("--save", action="store_true", help="to benchmarks/results/precision.json")
-    options = parser.parse_args()
-    measured = main(tuple(options.data), options.seeds, tuple(options.shots), not options.without_times)
-    if options.save:
+    asked_for = parser.parse_args()
+    measured = main(tuple(asked_for.data), asked_for.seeds, tuple(asked_for.shots), not asked_for.without_times)
+    if asked_for.save:
         record.save("precision", measured)

@@ -8,7 +8,6 @@ On the same embeddings, training examples and test examples; differences are pai
 same without that. The rest race on more folds: `10`, or as many as there are groups of examples, `leave-one-out`.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -22,7 +21,7 @@ from adapters.modalities import NONE, image
 from adapters.training import programs, race, split
 from adapters.training.views import Choices, no_views
 from adapters.types import Embeddings, Indices
-from benchmarks import datasets
+from benchmarks import datasets, options
 from benchmarks.adaptation import all_of, drawn, log_loss
 
 DATA, SHOTS, SEEDS = ("weather", "digits", "cells", "omniglot"), ("2", "3", "5", "10", "50", "full"), 8
@@ -91,14 +90,11 @@ def show(name: str, shots: str, what: str, found: dict[str, np.ndarray]) -> None
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--shots", nargs="+", default=SHOTS)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser = options.parser(__doc__, options.Rounds(DATA, SEEDS, SHOTS))
     parser.add_argument("--method", nargs="+", default=("auto", "ridge"))
     parser.add_argument("--views", nargs="+", default=(NONE,))
-    options = parser.parse_args()
+    asked_for = parser.parse_args()
     torch.set_num_threads(1)
-    for asked, seen in product(options.method, options.views):
-        for data, count in product(options.data, options.shots):
-            show(data, count, f"{asked}, {seen}", measure(data, count, options.seeds, asked, seen))
+    for asked, seen in product(asked_for.method, asked_for.views):
+        for data, count in product(asked_for.data, asked_for.shots):
+            show(data, count, f"{asked}, {seen}", measure(data, count, asked_for.seeds, asked, seen))
