@@ -14,7 +14,7 @@ from adapters.training.objectives import Calibration
 from adapters.training.views import Source
 from adapters.types import Floats, HeadProgram
 
-BUDGET, BUDGET_EACH = 1.5, 0.0015  # seconds by default, or so many a row: within 1 % of any budget (docs/adr/0010)
+BUDGET, BUDGET_EACH = 1.5, 0.0015  # seconds by default, or so many a row: docs/adr/0010 has what more brings
 SPEED = {"cpu": 2e10, "cuda": 2e12}  # operations a second, for estimates: a CPU core does no more on skinny products
 LATER_FOLDS = 0.4  # of what the first fold costs
 
