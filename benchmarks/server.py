@@ -33,8 +33,8 @@ class Running:
 
     def resident(self) -> float:
         """MiB resident of the process that serves: the largest but for the training worker, which holds torch."""
-        serving = [pid for pid in marked(f"ESPALIER_HOME={self.home}") if "service.cli worker" not in _command(pid)]
-        return max(_memory(pid, "status", "VmRSS") for pid in serving)
+        serving = [pid for pid in marked(f"ESPALIER_HOME={self.home}") if "service.cli worker" not in command(pid)]
+        return max(map(resident, serving))
 
 
 def marked(mark: str) -> list[int]:
@@ -49,7 +49,12 @@ def marked(mark: str) -> list[int]:
 
 def resident_of(mark: str) -> list[float]:
     """MiB resident of each such process."""
-    return [_memory(pid, "status", "VmRSS") for pid in marked(mark)]
+    return [resident(pid) for pid in marked(mark)]
+
+
+def resident(pid: int) -> float:
+    """MiB resident of a process; none of one that has ended."""
+    return _memory(pid, "status", "VmRSS")
 
 
 def proportional(mark: str) -> float:
@@ -65,7 +70,8 @@ def _memory(pid: int, file: str, name: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), 0.0)
 
 
-def _command(pid: int) -> str:
+def command(pid: int) -> str:
+    """What a process was started with."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 

@@ -92,6 +92,13 @@ class Settings(BaseSettings):
         description="Bytes of embeddings that serving remembers, so that images sent again skip the backbone; 0: off.",
     )
     poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks for new versions, seconds.")
+    keep_days: float = Field(
+        30.0, gt=0, description="Days that ended jobs, their events and their idempotency keys are kept."
+    )
+    keep_jobs: int = Field(10_000, ge=0, description="Most ended jobs that are kept; the oldest go first.")
+    sweep_seconds: float = Field(
+        60.0, gt=0, description="How often a worker looks for what need not be kept any more, seconds."
+    )
     allowed_hosts: str = Field(
         "",
         description="Names by which the service may be asked beside addresses and localhost, with commas between them; "

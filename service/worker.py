@@ -21,12 +21,14 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 from adapters import errors
 from adapters import finetune as pipeline
 from adapters.errors import Cancelled, EspalierError
+from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import database, jobs
 from adapters.store.artifacts import Artifacts
 from service import setup, telemetry
 from service.context import backbone_loader, lanes
 from service.settings import Settings
+from service.sweeper import Sweeper
 
 log = logging.getLogger("espalier.worker")
 WORKFLOWS = "3"  # of our steps: raise it when their order or answers change, so that no job resumes into new code
@@ -66,6 +68,8 @@ class Worker:
         pipeline.warm()
         self._launch()
         log.info("worker %r is ready", self.name)
+        sweeper = Sweeper(self.settings, self.engine, self.artifacts)
+        sweeper.start()
         changes = database.Changes(self.engine)
         while not stop.wait(POLL[self.engine.dialect.name]):
             try:
@@ -76,6 +80,7 @@ class Worker:
                 log.exception("could not look for jobs; trying again")
                 stop.wait(CARE)
         changes.close()
+        sweeper.stop()
         DBOS.destroy(workflow_completion_timeout_sec=0)
 
     @property
@@ -112,7 +117,9 @@ class Worker:
     def _hand_over(self) -> None:
         # One job of each head: DBOS orders its queue by the millisecond, and by the clocks of several workers.
         self._held_back = True  # until the end of this: what goes wrong is tried again
-        waiting = [(job_id, head) for job_id, head in jobs.waiting(self.engine) if job_id not in self._handed]
+        asked = jobs.waiting(self.engine)
+        self._handed &= {job_id for job_id, _ in asked}  # the others wait no more
+        waiting = [(job_id, head) for job_id, head in asked if job_id not in self._handed]
         for job_id, head in waiting:
             if self._only_worker and self._running:
                 break
@@ -169,6 +176,7 @@ class Worker:
             return self._end(job_id, "failed", {"code": error.code, "message": error.message, "item": error.item})
         finally:
             self._running.discard(job_id)
+            resident.give_back()
 
     def _end(self, job_id: str, status: str, error: dict[str, Any] | None) -> str:
         self._running.discard(job_id)  # also where DBOS has given it up and `_work` was never called

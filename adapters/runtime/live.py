@@ -134,8 +134,11 @@ class LiveHeads:
         generation, changed = heads.changed_since(self._engine, self.generation)
         with self._lock:
             self._looks += 1
-        stale = changed | self._behind
+        known = {ref.name for ref in list(self._routes)}
+        stale = (known if changed is None else changed) | self._behind
         self._behind = {name for name in sorted(stale) if not self._update(name)}
+        if stale:
+            self._let_go()
         self.generation = generation
         self._load_pinned()
 
@@ -181,6 +184,12 @@ class LiveHeads:
                 log.exception("could not load the new version of %s, the old one keeps serving", ref)
                 return False
         return True
+
+    def _let_go(self) -> None:
+        """Forget what no reference leads to any more: versions that others took the place of, and deleted heads."""
+        with self._lock:
+            for digest in [digest for digest in self._heads if digest not in self._refs]:
+                self._bytes -= self._heads.pop(digest).head.bytes
 
     def _load(self, version: HeadVersion) -> LiveHead:
         with self._lock:

@@ -16,6 +16,7 @@ from adapters.store.schema import aliases, changes, generation, heads, versions
 from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest
 
 LIVE = "live"
+ANY = ""  # in place of a head's name: of changes so long ago that nobody knows any more which heads they were of
 
 
 class AliasMoved(Conflict):
@@ -123,7 +124,7 @@ def _swap(connection: sa.Connection, head: str, alias: str, number: int, expecte
 def _bump(connection: sa.Connection, head: str) -> int:
     connection.execute(generation.update().values(value=generation.c.value + 1))
     value = int(connection.execute(sa.select(generation.c.value)).scalar_one())
-    connection.execute(changes.insert().values(generation=value, head=head))
+    connection.execute(changes.insert().values(generation=value, head=head, created_at=now()))
     return value
 
 
@@ -133,14 +134,15 @@ def current_generation(engine: Engine) -> int:
         return int(connection.execute(sa.select(generation.c.value)).scalar_one())
 
 
-def changed_since(engine: Engine, seen: int) -> tuple[int, set[str]]:
-    """The present generation, and the heads that changed after the one already seen."""
+def changed_since(engine: Engine, seen: int) -> tuple[int, set[str] | None]:
+    """The present generation, and the heads that changed after the one already seen; None: any may have."""
     with reading(engine) as connection:
         value = int(connection.execute(sa.select(generation.c.value)).scalar_one())
         if value == seen:
             return value, set()
-        names = connection.execute(sa.select(changes.c.head).where(changes.c.generation > seen).distinct()).scalars()
-        return value, set(names)
+        query = sa.select(changes.c.head).where(changes.c.generation > seen).distinct()
+        names = set(connection.execute(query).scalars())
+        return value, None if ANY in names else names
 
 
 def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
@@ -267,7 +269,7 @@ def delete_version(engine: Engine, name: str, number: int) -> list[str]:
 
 
 def delete(engine: Engine, name: str) -> list[str]:
-    """Remove a head with all versions and examples; returns digests of blobs that nothing uses any more.
+    """Remove a head with all versions, examples and jobs; returns digests of blobs that nothing uses any more.
 
     Raises HeadNotFound; Conflict while a job is at work on it.
     """
@@ -284,6 +286,7 @@ def delete(engine: Engine, name: str) -> list[str]:
         connection.execute(aliases.delete().where(aliases.c.head == name))
         connection.execute(versions.delete().where(versions.c.head == name))
         freed = example_store.drop_head(connection, name)
+        job_store.drop_head(connection, name)
         connection.execute(heads.delete().where(heads.c.name == name))
         _bump(connection, name)
         return blobs.unused(connection, digests) + freed

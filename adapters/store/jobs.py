@@ -14,10 +14,11 @@ from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
 from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store.database import aware, now, reading
-from adapters.store.schema import job_events, jobs
+from adapters.store.schema import job_blobs, job_events, job_examples, jobs
 from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 
-_TERMINAL = sorted(TERMINAL)
+ENDED = _TERMINAL = sorted(TERMINAL)
+DELETED = ""  # in place of the head's name: it was deleted while a job of it still let go of what it held
 
 
 def create(
@@ -174,13 +175,27 @@ def abandon(engine: Engine, job_id: str, status: str, error: dict[str, Any] | No
     """End a job without a version; returns SHA-256 of blobs that nothing else uses, for the caller to delete."""
     with engine.begin() as connection:
         finish(connection, job_id, status, error=error)
-        return _let_go(connection, job_id)
+        return let_go(connection, job_id)
 
 
 def release(engine: Engine, job_id: str) -> list[str]:
     """Let go of what came with a job that has ended, of what it wrote, and of data that it replaced."""
     with engine.begin() as connection:
-        return _let_go(connection, job_id)
+        freed = let_go(connection, job_id)
+        connection.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.head == DELETED))
+        return freed
+
+
+def drop_head(connection: sa.Connection, head: str) -> None:
+    """Forget the ended jobs of a head: what they told of it, too. One that still holds something goes with that."""
+    mine = (jobs.c.head == head, jobs.c.status.in_(_TERMINAL))
+    holding = sa.union(sa.select(job_blobs.c.job_id), sa.select(job_examples.c.job_id)).subquery()
+    held = sa.select(holding.c.job_id)
+    connection.execute(jobs.delete().where(*mine, jobs.c.id.not_in(held)))  # events go with them
+    left = sa.select(jobs.c.id).where(*mine)
+    connection.execute(job_events.delete().where(job_events.c.job_id.in_(left)))
+    nothing = {"head": DELETED, "report": None, "metrics": None, "error": None, "idempotency_key": None}
+    connection.execute(jobs.update().where(*mine).values(**nothing))
 
 
 def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
@@ -194,7 +209,7 @@ def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
         connection.execute(jobs.update().where(jobs.c.id == job_id).values(cancel_requested=True))
         if _locked(connection, job_id)["status"] == "queued":
             finish(connection, job_id, "cancelled")
-            freed = _let_go(connection, job_id)
+            freed = let_go(connection, job_id)
     return get(engine, job_id), freed
 
 
@@ -215,7 +230,8 @@ def events(engine: Engine, job_id: str, after: int = 0) -> list[dict[str, Any]]:
     return [{"id": r["sequence"], "type": r["type"], "data": r["data"], "at": aware(r["created_at"])} for r in rows]
 
 
-def _let_go(connection: sa.Connection, job_id: str) -> list[str]:
+def let_go(connection: sa.Connection, job_id: str) -> list[str]:
+    """Forget what a job holds; returns digests of blobs that nothing else uses."""
     return example_store.drop_job(connection, job_id) + blobs.drop_job(connection, job_id)
 
 

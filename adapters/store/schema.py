@@ -144,6 +144,7 @@ changes = Table(
     "changes", metadata,
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("head", String(63), nullable=False),
+    Column("created_at", DateTime(timezone=True)),
 )  # fmt: skip
 
 # What the workers of this installation can do, so that the service can check a request without loading torch.

@@ -258,3 +258,23 @@ def test_a_cold_head_holds_up_no_other_and_is_fetched_once(shelf):
 
     asyncio.run(main())
     live.stop()
+
+
+def test_versions_that_were_replaced_and_deleted_heads_leave_memory(shelf):
+    live = shelf.live()
+    for _ in range(4):
+        shelf.publish("cats")
+        live.refresh()
+        live.get(HeadRef("cats"))
+    assert live.loaded()[0] == 1
+    live.get(HeadRef("cats", version=2))  # what somebody still asks for by its number stays
+    shelf.publish("dogs")
+    live.refresh()
+    live.get(HeadRef("dogs"))
+    assert live.loaded()[0] == 3
+    heads.delete(shelf.engine, "cats")
+    live.refresh()
+    assert live.loaded()[0] == 1
+    heads.delete(shelf.engine, "dogs")
+    live.refresh()
+    assert live.loaded() == (0, 0)

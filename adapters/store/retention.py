@@ -1,0 +1,95 @@
+"""What is forgotten in time: ended jobs with all that they told, changes that everybody has seen, stray embeddings.
+
+Versions, their reports and what they were taught stay for as long as the head does: none of them needs its job's row.
+Everything here is done in small transactions, so that nobody waits for it, and twice does no harm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters.store import examples as example_store
+from adapters.store import jobs as job_store
+from adapters.store.artifacts import Artifacts
+from adapters.store.database import now, reading
+from adapters.store.heads import ANY
+from adapters.store.schema import changes, embeddings, examples, job_blobs, job_examples, jobs
+
+BATCH = 200  # jobs, or images, a transaction
+STUCK = timedelta(days=1)  # after its end a job holds nothing any more, unless what ran it has gone for good
+SEEN = timedelta(hours=1)  # replicas look every second; one that was away for longer looks at all that it has
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of ended jobs is kept: whichever is reached first."""
+
+    days: float
+    jobs: int
+
+
+def sweep(engine: Engine, artifacts: Artifacts, keep: Keep) -> None:
+    """Forget what is due, and blobs that nothing uses any more by then."""
+    while (freed := _forget_jobs(engine, keep)) is not None:
+        artifacts.delete(freed)
+    _sum_up_changes(engine)
+    _drop_stray_embeddings(engine)
+
+
+def ended(engine: Engine, job_ids: Sequence[str]) -> set[str]:
+    """Those of the jobs that have ended or are gone."""
+    alive = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.status.not_in(job_store.ENDED))
+    with reading(engine) as connection:
+        return set(job_ids) - set(connection.execute(alive).scalars())
+
+
+def _forget_jobs(engine: Engine, keep: Keep) -> list[str] | None:
+    """A batch of ended jobs that are too old or too many; None when there are none left."""
+    with engine.begin() as connection:
+        ids = _due(connection, keep)
+        freed = [digest for job_id in ids for digest in job_store.let_go(connection, job_id)]
+        connection.execute(jobs.delete().where(jobs.c.id.in_(ids)))  # events go with them
+    return freed if ids else None
+
+
+def _due(connection: sa.Connection, keep: Keep) -> list[str]:
+    over = (jobs.c.status.in_(job_store.ENDED), sa.or_(~_holding(), jobs.c.finished_at < now() - STUCK))
+    old = sa.or_(jobs.c.finished_at < now() - timedelta(days=keep.days), jobs.c.head == job_store.DELETED)
+    query = sa.select(jobs.c.id).where(*over)
+    found = list(connection.execute(query.where(old).limit(BATCH)).scalars())
+    if found:
+        return found
+    newest = query.order_by(jobs.c.finished_at.desc(), jobs.c.id).offset(keep.jobs)
+    return list(connection.execute(newest.limit(BATCH)).scalars())
+
+
+def _holding() -> sa.ColumnElement[bool]:
+    """Whether a job still has to let go of something: its last step is under way."""
+    of_job = (sa.exists().where(table.c.job_id == jobs.c.id) for table in (job_examples, job_blobs))
+    return sa.or_(*of_job)
+
+
+def _sum_up_changes(engine: Engine) -> None:
+    """Put one row for any head in the place of all changes that every replica has seen, and of their names."""
+    seen = sa.or_(changes.c.created_at < now() - SEEN, changes.c.created_at.is_(None))
+    with reading(engine) as connection:
+        last = connection.execute(sa.select(sa.func.max(changes.c.generation)).where(seen)).scalar()
+        head = connection.execute(sa.select(changes.c.head).where(changes.c.generation == last)).scalar()
+    if head in (None, ANY):
+        return
+    with engine.begin() as connection:
+        connection.execute(changes.delete().where(changes.c.generation < last))
+        connection.execute(changes.update().where(changes.c.generation == last).values(head=ANY))
+
+
+def _drop_stray_embeddings(engine: Engine) -> None:
+    """Those of images that no head and no job holds: a job that was cancelled while it embedded may leave some."""
+    with reading(engine) as connection:
+        held = (sa.exists().where(table.c.sha256 == embeddings.c.sha256) for table in (examples, job_examples))
+        stray = list(connection.execute(sa.select(embeddings.c.sha256).distinct().where(~sa.or_(*held))).scalars())
+    for start in range(0, len(stray), BATCH):
+        with engine.begin() as connection:
+            example_store.forget_unused(connection, stray[start : start + BATCH])

@@ -1,0 +1,139 @@
+"""A long life: jobs one after another on a few heads, with deletes, while what must not grow is looked at.
+
+Every head is taught three times and then deleted and begun anew; each job is followed by its events, its report and
+predictions, as a user would. What was kept of ended jobs is swept as `keep_jobs` says, so files reach their bound.
+Slopes are of a straight line through what was seen after a warm-up, in MiB (or in files) for each 1,000 jobs.
+
+Limits: resident memory of server and worker grows by at most 1 MiB for each 1,000 jobs; descriptors, threads and files
+stay flat.
+"""
+
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import record, server
+from service.client import Client, LabeledImage
+
+MIB = 2**20
+CLASSES, EACH, SIDE = 3, 4, 32
+LESSONS = 3  # of a head before it is deleted
+MAX_SLOPE = 1.0  # MiB for each 1,000 jobs
+FLAT = 5.0  # descriptors, threads or MiB of files for each 1,000 jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is done."""
+
+    jobs: int
+    heads: int
+    warm_up: int  # jobs before slopes are taken
+    every: int  # jobs between looks
+    keep_jobs: int  # setting of the service
+
+
+FULL = Plan(2000, 30, 600, 20, 200)
+QUICK = Plan(60, 5, 20, 5, 20)
+HALF = Plan(300, 10, 60, 10, 50)
+
+
+def main(quick: bool = False) -> dict[str, Any]:
+    """Measure and print; returns the results."""
+    plan = QUICK if quick else FULL
+    seen: dict[str, list[float]] = {}
+    with server.running(**_settings(plan)) as running, running.client() as client:
+        for done in range(plan.jobs):
+            _life(client, plan, done)
+            if done >= plan.warm_up and done % plan.every == 0:
+                _note(seen, {"jobs": float(done)} | look(running.home))
+    found = _figures(seen)
+    record.show(found)
+    return found
+
+
+def _settings(plan: Plan) -> dict[str, str]:
+    return {"ESPALIER_KEEP_JOBS": str(plan.keep_jobs), "ESPALIER_SWEEP_SECONDS": "5"}
+
+
+def _life(client: Client, plan: Plan, number: int) -> None:
+    """One job and what belongs to it."""
+    turn, head = divmod(number, plan.heads)
+    name = f"head-{head}"
+    if turn and turn % LESSONS == 0:
+        client.delete_head(name)
+    images = list(_images(number))
+    job = client.finetune(name, images, method="prototype", wait=60)
+    for _ in client.events(job["id"]):
+        pass
+    client.report(name)
+    client.predict([name], [images[0].data() for _ in range(2)])
+
+
+def _images(number: int) -> Iterator[LabeledImage]:
+    """Noise in the colours of the classes, other noise for each job."""
+    random = np.random.default_rng(number)
+    for i in range(CLASSES * EACH):
+        colour = 60 + 60 * np.roll(np.arange(CLASSES), i)
+        pixels = random.normal(colour, 25, (SIDE // 4, SIDE // 4, 3)).clip(0, 255).astype(np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels.repeat(4, 0).repeat(4, 1)).save(file, "PNG")
+        yield LabeledImage(f"{number}-{i}.png", file.getvalue, f"class-{i % CLASSES}")
+
+
+def look(home: Path) -> dict[str, float]:
+    """MiB resident, descriptors and threads of the serving process and of the worker, and what lies in the home."""
+    pids = server.marked(f"ESPALIER_HOME={home}")
+    worker = [pid for pid in pids if "service.cli worker" in server.command(pid)]
+    serving = max((pid for pid in pids if pid not in worker), key=server.resident)
+    found: dict[str, float] = {}
+    for name, pid in (("server", serving), ("worker", max(worker, key=server.resident))):
+        found |= {
+            f"{name}_mib": server.resident(pid), f"{name}_descriptors": float(len(_listed(pid, "fd"))),
+            f"{name}_threads": float(len(_listed(pid, "task"))),
+        }  # fmt: skip
+    return found | _files(home)
+
+
+def _listed(pid: int, folder: str) -> list[Path]:
+    return list(Path(f"/proc/{pid}/{folder}").iterdir())
+
+
+def _files(home: Path) -> dict[str, float]:
+    sizes: dict[str, int] = {}
+    for path in home.rglob("*"):
+        try:
+            size = path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+        kind = path.name.partition(".")[0] if path.parent == home else path.relative_to(home).parts[0]
+        sizes[kind] = sizes.get(kind, 0) + size
+    chosen = {"database": "espalier", "jobs_database": "jobs", "artifacts": "artifacts"}
+    return {f"{name}_mib_on_disk": sizes.get(kind, 0) / MIB for name, kind in chosen.items()}
+
+
+def _note(seen: dict[str, list[float]], figures: dict[str, float]) -> None:
+    for name, value in figures.items():
+        seen.setdefault(name, []).append(value)
+    print(f"  {time.strftime('%H:%M:%S')} " + " ".join(f"{k}={v:.1f}" for k, v in figures.items()), flush=True)
+
+
+def _figures(seen: dict[str, list[float]]) -> dict[str, Any]:
+    """Slopes and levels of everything that was looked at."""
+    jobs = np.array(seen.pop("jobs"))
+    found: dict[str, Any] = {name: record.spread(values) for name, values in seen.items()}
+    slopes = {name: 1000 * float(np.polyfit(jobs, values, 1)[0]) for name, values in seen.items()}
+    found |= {f"{name}_slope_for_1000_jobs": record.spread([slope]) for name, slope in slopes.items()}
+    most = {"server_mib": MAX_SLOPE, "worker_mib": MAX_SLOPE}
+    limits = {f"{name}_slope_for_1000_jobs": most.get(name, FLAT) for name in seen}
+    return found | {"limits": limits}
+
+
+if __name__ == "__main__":
+    record.save("soak", main())
