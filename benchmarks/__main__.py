@@ -27,6 +27,7 @@ from benchmarks import (
     record,
     report,
     serving,
+    soak,
     swaps,
     taps,
     taps_cost,
@@ -43,7 +44,7 @@ ALL: dict[str, Any] = {
 }  # fmt: skip
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
-    "grouping": grouping, "layers": layers, "gpu": gpu,
+    "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

@@ -41,7 +41,6 @@ class Plan:
 
 FULL = Plan(2000, 30, 600, 20, 200)
 QUICK = Plan(60, 5, 20, 5, 20)
-HALF = Plan(300, 10, 60, 10, 50)
 
 
 def main(quick: bool = False) -> dict[str, Any]:
