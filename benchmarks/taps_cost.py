@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
 from adapters.training.backbone import digest
+from adapters.training.taps.build import without_taps
 from adapters.types import Backbone
 from benchmarks import load, photos, record, server, synthetic
 from service.client import Client, LabeledImage
@@ -57,23 +57,6 @@ def _twin(store: synthetic.Store) -> Backbone:
     twin = replace(store.backbone, name=PLAIN, digest=identity, artifact=artifact, details=details)
     backbones.save(store.engine, twin)
     return twin
-
-
-def without_taps(data: bytes) -> bytes:
-    """A backbone's graph with `pooled` and `features` alone, and only the nodes that they need."""
-    model = onnx.load_from_string(data)
-    wanted = {"pooled", "features"}
-    kept = []
-    for node in reversed(model.graph.node):
-        if wanted & set(node.output):
-            wanted |= set(node.input)
-            kept.append(node)
-    outputs = [output for output in model.graph.output if output.name in ("pooled", "features")]
-    constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
-    for field, values in (("node", kept[::-1]), ("output", outputs), ("initializer", constants)):
-        model.graph.ClearField(field)
-        getattr(model.graph, field).extend(values)
-    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _teach(client: Client, pictures: Sequence[tuple[bytes, str]]) -> None:

@@ -24,6 +24,8 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from adapters.runtime import session
 from adapters.training import rounding
 from adapters.training.rounding import Inputs, Shape
+from adapters.training.taps import build
+from adapters.training.taps.nodes import EMBEDDING
 from adapters.types import Pixels
 
 LEAST_MEAN, LEAST_WORST = 0.97, 0.9
@@ -55,7 +57,23 @@ class Seen:
 
 
 def convert(graph: bytes, pixels: Pixels) -> bytes:
-    """The graph in int8, calibrated on the images: ranges of activations, and weights that fit them."""
+    """The graph in int8, calibrated on the images: ranges of activations, and weights that fit them.
+
+    Taps are read from the 8-bit maps where they can be (`adapters.training.taps.rounded`), else as in float.
+    """
+    plain = build.without_taps(graph)
+    small = _rounded(plain, pixels)
+    again, _ = build.tapped(small, pixels.shape[1])
+    return again if _width(again) == _width(graph) else _rounded(graph, pixels)
+
+
+def _width(graph: bytes) -> list[int]:
+    """Numbers of an embedding, in a list; an empty one where there are no taps."""
+    outputs = onnx.load_from_string(graph).graph.output
+    return [o.type.tensor_type.shape.dim[1].dim_value for o in outputs if o.name == EMBEDDING]
+
+
+def _rounded(graph: bytes, pixels: Pixels) -> bytes:
     model = _used_domains(onnx.load_from_string(session.simplified(graph)))
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"node-{number}"  # those that stay in float are told by their names

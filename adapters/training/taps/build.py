@@ -8,7 +8,9 @@ import onnx
 
 from adapters.errors import ParityError
 from adapters.runtime import session
-from adapters.training.taps import ends, graph
+from adapters.training.taps import ends, graph, rounded
+from adapters.training.taps.nodes import EMBEDDING
+from adapters.training.taps.told import facts
 from adapters.types import Pixels
 
 
@@ -21,13 +23,30 @@ def tapped(data: bytes, side: int) -> tuple[bytes, list[dict[str, Any]]]:
     model = onnx.load_from_string(data)
     found = ends.find(model.graph, side, lambda names: _shapes(data, names, side))
     pooled, features = _shapes(data, [ends.POOLED, ends.FEATURES], side)
-    taps = graph.add(model.graph, found, pooled[0], features)
+    taps = rounded.add(model.graph, found, pooled[0]) or graph.add(model.graph, found, pooled[0], features)
     if not taps:
         return data, []
     onnx.checker.check_model(model, full_check=True)
     made = model.SerializeToString(deterministic=True)
     _prove(data, made, side)
-    return made, graph.facts(taps)
+    return made, facts(taps)
+
+
+def without_taps(data: bytes) -> bytes:
+    """A backbone's graph with `pooled` and `features` alone, and only the nodes that they need."""
+    model = onnx.load_from_string(data)
+    wanted = {ends.POOLED, ends.FEATURES}
+    kept = []
+    for node in reversed(model.graph.node):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append(node)
+    outputs = [output for output in model.graph.output if output.name != EMBEDDING]
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
+    for field, values in (("node", kept[::-1]), ("output", outputs), ("initializer", constants)):
+        model.graph.ClearField(field)
+        getattr(model.graph, field).extend(values)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _shapes(data: bytes, names: Sequence[str], side: int) -> list[ends.Shape]:
@@ -57,7 +76,7 @@ def _prove(before: bytes, after: bytes, side: int) -> None:
     for count in (1, 2):
         pixels = _noise(count, side)
         wanted = old.run(names, {"pixels": pixels})
-        *got, embedding = new.run([*names, graph.EMBEDDING], {"pixels": pixels})
+        *got, embedding = new.run([*names, EMBEDDING], {"pixels": pixels})
         same = all(np.array_equal(w, g) for w, g in zip(wanted, got, strict=True))
         if not same or not np.array_equal(embedding[:, : wanted[0].shape[1]], wanted[0]):
             raise ParityError("the graph with taps answers another `pooled` than the one without")

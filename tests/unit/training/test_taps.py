@@ -9,7 +9,8 @@ from adapters.backbones import parts
 from adapters.errors import InvalidInput
 from adapters.runtime import session
 from adapters.runtime.fake import FAKE
-from adapters.training.taps import build, ends
+from adapters.training.precisions import int8
+from adapters.training.taps import build, ends, rounded
 
 
 def pixels(count: int = 3) -> np.ndarray:
@@ -148,3 +149,23 @@ def test_parts_of_an_embedding_are_offered_as_far_as_there_are_any():
         parts.lengths("taps", FAKE)
     with pytest.raises(InvalidInput, match="one of auto, pooled, taps, not 'all'"):
         parts.lengths("all", FAKE)
+
+
+@pytest.mark.parametrize("make", [lambda: residual(256), residual, inverted, chain])
+def test_taps_of_8_bit_maps_are_what_reading_them_as_floats_tells(make, monkeypatch):
+    """To float noise: narrow maps and wide ones, one end of a size and several, of even and odd sizes."""
+    full, _ = build.tapped(make(), SIDE)
+    quick = int8.convert(full, pixels(8))
+    kinds = {node.op_type for node in onnx.load_from_string(quick).graph.node}
+    monkeypatch.setattr(rounded, "add", lambda *_: [])
+    small = int8.convert(full, pixels(8))
+    for count in (1, 3):
+        wanted, got = (session.create(g).run(["embedding"], {"pixels": pixels(count)})[0] for g in (small, quick))
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+    assert {"MatMulInteger", "MatMul"} & kinds, "the 8-bit maps themselves were not read"
+
+
+def test_what_cannot_be_read_in_8_bits_is_read_as_floats():
+    graph, taps = build.tapped(residual(), SIDE)
+    again, same = build.tapped(build.without_taps(graph), SIDE)
+    assert again == graph and same == taps, "a graph in float has no 8-bit maps"
