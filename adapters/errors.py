@@ -158,7 +158,7 @@ class NotReady(EspalierError):
 
 
 class StaleReplica(EspalierError):
-    """This replica has not yet seen the generation that the request asked for."""
+    """The generation that the request asked for has not been reached: so much has not changed yet."""
 
     code = "stale_replica"
 

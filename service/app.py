@@ -131,6 +131,7 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         """
         app = super().to_asgi(is_main)
         app.user_middleware = [m for m in app.user_middleware if m.cls.__name__ not in UNWANTED]
+        app.router.default = door  # a mount matches no path with a line break in it; nor shall that get another form
         return Express(app, http, _allowed_hosts())
 
 

@@ -2,17 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+from pydantic.types import JsonValue
 
 from adapters.errors import InvalidInput
 from adapters.tasks import Task
 from adapters.types import Assignment, Edit, Example
-from service.schemas import Wire
+from service.schemas import NUMBER, Wire
 
 SHA256 = r"^[0-9a-f]{64}$"
 MOST = 100_000  # examples or classes that one request may name
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
-AnyLabel = str | float | list[str] | dict[str, float]  # in the task's shape
+Number = Annotated[float, NUMBER]
+AnyLabel = str | Number | list[str] | dict[str, Number]  # in the task's shape
 Label = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
@@ -51,7 +54,9 @@ class LabelRequest(Wire):
 class RelabelRequest(Wire):
     """The right labels of several examples."""
 
-    labels: dict[Sha256, AnyLabel] = Field(min_length=1, max_length=MOST, description="SHA-256 → label.")
+    labels: dict[Sha256, AnyLabel] = Field(
+        min_length=1, max_length=MOST, description="SHA-256 → label.", json_schema_extra={"additionalProperties": False}
+    )
 
 
 class DeleteExamplesRequest(Wire):
@@ -60,9 +65,21 @@ class DeleteExamplesRequest(Wire):
     sha256: list[Sha256] = Field(min_length=1, max_length=MOST)
 
 
+def _only(name: str, count: str) -> JsonDict:
+    return {"required": [name], "properties": {name: {count: 1}}}
+
+
+CHANGES: list[JsonValue] = [
+    _only("rename", "minProperties"),
+    _only("merge", "minProperties"),
+    _only("drop", "minItems"),
+]
+
+
 class LabelsRequest(Wire):
     """A change of classes: exactly one of these."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": CHANGES})
     rename: dict[Label, Label] = Field(default_factory=dict, max_length=MOST, description="Class → its new name.")
     merge: dict[Label, Annotated[list[Label], Field(min_length=1, max_length=MOST)]] = Field(
         default_factory=dict, max_length=MOST, description="Class → the classes that become it."

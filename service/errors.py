@@ -44,7 +44,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.Overloaded: (429, "Too much work is waiting"),
     errors.DeadlineExceeded: (504, "Not answered in time"),
     errors.NotReady: (503, "Not ready yet"),
-    errors.StaleReplica: (503, "This replica is behind"),
+    errors.StaleReplica: (409, "No such state yet"),
     errors.StorageFull: (507, "The store is full"),
     errors.StorageError: (503, "The store does not answer"),
     errors.CorruptArtifact: (500, "A stored blob is damaged"),
@@ -52,7 +52,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.DeviceError: (500, "The compute device cannot be used"),
     errors.EspalierError: (500, "Something went wrong on our side"),
 }
-EXPECTED = (errors.NotReady, errors.StaleReplica, errors.DeadlineExceeded)  # 5xx that need nobody's attention
+EXPECTED = (errors.NotReady, errors.DeadlineExceeded)  # 5xx that need nobody's attention
 RETRYABLE = {429: 1.0, 503: 1.0}  # seconds, unless the error knows better
 
 

@@ -1,5 +1,6 @@
 """Forms of /predict and /embed → checked arguments. Raises InvalidInput that names the field and the fix."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from adapters.types import HeadRef
 from service import uploads
 from service.schemas import ALIAS_NAME, HEAD_NAME
 from service.settings import Settings
+
+NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens
+MOST_DIGITS = 400  # characters of a number: any float in full
 
 
 @dataclass(slots=True)
@@ -47,21 +52,22 @@ class ImageForm:
 
     def share(self, name: str) -> float | None:
         """An option as a number between 0 and 1, both excluded; None where it was not sent."""
-        text = self.one(name, "")
         if name not in self.options:
             return None
-        if not re.fullmatch(r"0?\.[0-9]{1,6}", text, re.ASCII) or not float(text):
+        text = self.one(name, "")
+        if not 0 < (share := _number(text)) < 1:
             raise InvalidInput(f"{name!r} must be a number above 0 and below 1, not {text[:50]!r}", item=name)
-        return float(text)
+        return share
 
     def seconds(self, name: str, most: float) -> float:
         """An option as a number of seconds, at most so many, which is also what counts where it was not sent."""
-        text = self.one(name, "")
         if name not in self.options:
             return most
-        if not re.fullmatch(r"[0-9]{0,9}\.?[0-9]{1,6}", text, re.ASCII) or not float(text):
-            raise InvalidInput(f"{name!r} must be a number of seconds above 0, not {text[:50]!r}", item=name)
-        return min(float(text), most)
+        text = self.one(name, "")
+        if not (seconds := _number(text)) >= LEAST_SECONDS:
+            hint = f"{name!r} must be a number of seconds, at least {LEAST_SECONDS}, not {text[:50]!r}"
+            raise InvalidInput(hint, item=name)
+        return min(seconds, most)
 
     def flag(self, name: str) -> bool:
         """An option that is true or false, which counts where it was not sent."""
@@ -76,6 +82,11 @@ class ImageForm:
         if text not in ("fail", "skip"):
             raise InvalidInput(f"'on_error' must be fail or skip, not {text[:50]!r}", item="on_error")
         return text  # type: ignore[return-value]
+
+
+def _number(text: str) -> float:
+    """A decimal number; NaN, which no comparison is true of, where it is none."""
+    return float(text) if len(text) <= MOST_DIGITS and NUMBER.fullmatch(text) else math.nan
 
 
 async def receive(request: Request, settings: Settings, take: Callable[[int], None]) -> ImageForm:

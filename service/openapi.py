@@ -7,7 +7,10 @@ from adapters import modalities, tasks
 from adapters.backbones import parts
 from adapters.modalities import image
 from adapters.trust import ACCURACIES
+from service.forms import LEAST_SECONDS
+from service.schemas import HEAD_REFERENCE
 
+MAX_TOP_K, MAX_COUNT, MAX_GENERATION = 10_000, 1000, 2**53  # of options of forms
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 
@@ -27,7 +30,13 @@ def _form(properties: dict[str, Any], required: list[str], raw: bool) -> dict[st
     return {"requestBody": {"required": True, "content": content}}
 
 
-_IMAGES = _many(_file("JPEG, PNG, WebP, BMP, GIF or TIFF."))
+_IMAGES = _many(_file("JPEG, PNG, WebP, BMP, GIF or TIFF.")) | {"minItems": 1}
+_HEADS = _many({"type": "string", "pattern": HEAD_REFERENCE, "description": "`name`, `name@3` or `name@canary`."})
+_TOP_K = {"type": "integer", "default": 5, "minimum": 1, "maximum": MAX_TOP_K}
+_MIN_GENERATION = {
+    "type": "integer", "default": 0, "minimum": 0, "maximum": MAX_GENERATION,
+    "description": "Never answer from an older state than this.",
+}  # fmt: skip
 _ON_ERROR = {
     "enum": ["fail", "skip"],
     "default": "fail",
@@ -47,15 +56,15 @@ _ABSTAIN = {
 
 _TIMEOUT = {
     "type": "number",
-    "exclusiveMinimum": 0,
+    "minimum": LEAST_SECONDS,
     "description": "Seconds for the answer once the request is complete; then 504. The server's own limit is the most.",
 }
 
 _PREDICT_QUERY = [
-    {"name": "head", "in": "query", "required": False, "schema": _many({"type": "string"}),
+    {"name": "head", "in": "query", "required": False, "schema": _HEADS,
      "description": "For a raw image body: `name`, `name@3` or `name@canary`; may be repeated."},
-    {"name": "top_k", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 1}},
-    {"name": "min_generation", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}},
+    {"name": "top_k", "in": "query", "required": False, "schema": _TOP_K},
+    {"name": "min_generation", "in": "query", "required": False, "schema": _MIN_GENERATION},
     {"name": "timeout", "in": "query", "required": False, "schema": _TIMEOUT},
     {"name": "coverage", "in": "query", "required": False, "schema": _COVERAGE},
     {"name": "abstain", "in": "query", "required": False, "schema": _ABSTAIN},
@@ -64,10 +73,10 @@ _PREDICT_QUERY = [
 IMAGE_FORM = _form(
     {
         "images": _IMAGES,
-        "head": _many({"type": "string", "description": "`name`, `name@3` or `name@canary`."}),
-        "top_k": {"type": "integer", "default": 5, "minimum": 1},
+        "head": _HEADS | {"minItems": 1},
+        "top_k": _TOP_K,
         "on_error": _ON_ERROR,
-        "min_generation": {"type": "integer", "description": "Never answer from an older state than this."},
+        "min_generation": _MIN_GENERATION,
         "timeout": _TIMEOUT,
         "coverage": _COVERAGE,
         "abstain": _ABSTAIN,
@@ -79,7 +88,7 @@ IMAGE_FORM = _form(
 SUGGEST_FORM = _form(
     {
         "images": _IMAGES,
-        "count": {"type": "integer", "default": 10, "minimum": 1},
+        "count": {"type": "integer", "default": 10, "minimum": 1, "maximum": MAX_COUNT},
         "on_error": _ON_ERROR,
         "timeout": _TIMEOUT,
     },
@@ -115,7 +124,7 @@ FINETUNE_FORM = _form(
         "hyperparameters": {"type": "string", "default": "auto", "description": "A JSON object for the method."},
         "backbone": {"type": "string", "description": "GET /backbones lists them."},
         "mode": {"enum": ["append", "replace"], "default": "append"},
-        "seed": {"type": "integer", "default": 0},
+        "seed": {"type": "integer", "default": 0, "minimum": 0, "maximum": 2**31 - 1},
         "views": {
             "enum": list(modalities.choices(image)),
             "default": "auto",

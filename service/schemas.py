@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from adapters.predict import Predictions
 from adapters.store.heads import HeadSummary
@@ -13,6 +13,17 @@ from adapters.types import Backbone, HeadVersion, Job
 
 HEAD_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 ALIAS_NAME = r"^[a-z][a-z0-9._-]{0,62}$"
+VERSION_OR_ALIAS = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9._-]{0,62})$"
+HEAD_REFERENCE = r"^[a-z0-9][a-z0-9._-]{0,62}(@([1-9][0-9]{0,8}|[a-z][a-z0-9._-]{0,62}))?$"
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):  # pydantic would take true for 1 and "3" for 3, which the schema does not say
+        raise ValueError("must be a number")
+    return value
+
+
+NUMBER = BeforeValidator(_number)
 
 
 class Wire(BaseModel):
@@ -315,9 +326,9 @@ class HeadPage(Wire):
 class AliasRequest(Wire):
     """Where an alias shall point."""
 
-    version: int = Field(ge=1, le=2**31 - 1)
-    expected: int | None = Field(
-        None, ge=0, le=2**31 - 1, description="Move it only if it points at this version now (0: nowhere); else 409."
+    version: Annotated[int, Field(ge=1, le=2**31 - 1), NUMBER]
+    expected: Annotated[int, Field(ge=0, le=2**31 - 1), NUMBER] | None = Field(
+        None, description="Move it only if it points at this version now (0: nowhere); else 409."
     )
 
 

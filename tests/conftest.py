@@ -13,6 +13,8 @@ import pytest
 import sqlalchemy as sa
 from support.services import MIB, ROOT, Service, espalier
 
+from adapters.store.schema import metadata
+
 OwnServer = Callable[..., Service]
 
 
@@ -78,6 +80,18 @@ def postgres() -> str:
     if not url:
         pytest.skip("ESPALIER_TEST_POSTGRES is not set")
     return _database_of_this_process(url)
+
+
+@pytest.fixture
+def empty_postgres(postgres: str) -> str:
+    """The same, emptied of our tables and of DBOS's."""
+    engine = sa.create_engine(postgres)
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        for thing in ("TABLE IF EXISTS alembic_version", "SCHEMA IF EXISTS dbos CASCADE"):
+            connection.execute(sa.text(f"DROP {thing}"))
+    engine.dispose()
+    return postgres
 
 
 def _database_of_this_process(url: str) -> str:

@@ -127,7 +127,7 @@ class LiveHeads:
         if self.generation < generation:
             self.refresh()
         if self.generation < generation:
-            raise StaleReplica(f"this replica is at generation {self.generation}, not yet at {generation}; try again")
+            raise StaleReplica(f"the newest generation is {self.generation}, not yet {generation}")
 
     def refresh(self) -> None:
         """Look once: load what changed, then show it."""

@@ -9,9 +9,16 @@ from adapters.types import Job
 from service import jobs
 from service.api import PROBLEMS, Context
 from service.schemas import JobView
+from service.submissions import MAX_KEY
 
 Wait = Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of the job.")]
-Key = Annotated[str | None, Header(alias="Idempotency-Key", description="The same key and body give the same job.")]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=MAX_KEY,
+        description="The same key and body give the same job.",
+    ),
+]  # fmt: skip
 RESPONSES = PROBLEMS | {200: {"model": JobView, "description": "Ended within `wait`."}}
 
 

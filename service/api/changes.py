@@ -15,10 +15,10 @@ from service.api import PROBLEMS, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.edit_schemas import Comparison, LabelsRequest, RebuildRequest
 from service.edits import EditDesk
-from service.schemas import ALIAS_NAME, JobView
+from service.schemas import ALIAS_NAME, VERSION_OR_ALIAS, JobView
 
 router = APIRouter(prefix="/heads/{head}", tags=["heads"])
-Which = Annotated[str, Query(description="A version, or an alias.")]
+Which = Annotated[str, Query(description="A version, or an alias.", json_schema_extra={"pattern": VERSION_OR_ALIAS})]
 
 
 @router.post("/labels", status_code=202, response_model=JobView, responses=RESPONSES)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from adapters import tasks
 from adapters.modalities import image
@@ -23,6 +24,14 @@ from service.edit_schemas import (
 from service.edits import EditDesk
 from service.schemas import JobView
 
+
+class _Example(StringConvertor):
+    """What is between the slashes but the two words that are routes of their own: else theirs had our methods, too."""
+
+    regex = "(?!(?:delete|relabel)(?:/|$))[^/]+"
+
+
+register_url_convertor("example", _Example())
 router = APIRouter(prefix="/heads/{head}/examples", tags=["examples"])
 Sha256 = Annotated[str, Path(pattern=SHA256)]
 SplitFilter = Literal["train", "val", "test", "none"]
@@ -55,7 +64,7 @@ def _suspects(ctx: Context, head: str) -> list[str]:
     return [row["sha256"] for row in found]
 
 
-@router.get("/{sha256}/image", responses=PROBLEMS, response_class=Response)
+@router.get("/{sha256:example}/image", responses=PROBLEMS, response_class=Response)
 def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """The image of an example, as it was sent."""
     found = store.find(ctx.engine, head, sha256)
@@ -66,7 +75,7 @@ def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     return Response(data, media_type=image.media_type(data), headers=headers)
 
 
-@router.patch("/{sha256}", status_code=202, response_model=JobView, responses=RESPONSES)
+@router.patch("/{sha256:example}", status_code=202, response_model=JobView, responses=RESPONSES)
 async def relabel_example(
     ctx: Ctx, head: str, sha256: Sha256, body: LabelRequest, wait: Wait = 0, key: Key = None
 ) -> JSONResponse:
@@ -82,7 +91,7 @@ async def relabel_examples(ctx: Ctx, head: str, body: RelabelRequest, wait: Wait
     return await answer(ctx, job, wait)
 
 
-@router.delete("/{sha256}", status_code=202, response_model=JobView, responses=RESPONSES)
+@router.delete("/{sha256:example}", status_code=202, response_model=JobView, responses=RESPONSES)
 async def delete_example(ctx: Ctx, head: str, sha256: Sha256, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Unlearn an example: the head is trained as if it had never been sent, and versions that knew it are deleted."""
     job = await run_in_threadpool(_desk(ctx, head, key).remove, [sha256])

@@ -8,11 +8,10 @@ from fastapi.responses import JSONResponse
 from adapters import predict as pipeline
 from service import forms, intake, telemetry
 from service.api import PROBLEMS, Ctx
-from service.openapi import IMAGE_FORM
+from service.openapi import IMAGE_FORM, MAX_GENERATION, MAX_TOP_K
 from service.schemas import PredictResponse
 
 router = APIRouter(tags=["predict"])
-MAX_TOP_K = 10_000
 
 
 @router.post("/predict", response_model=PredictResponse, responses=PROBLEMS, openapi_extra=IMAGE_FORM)
@@ -29,7 +28,7 @@ async def predict(request: Request, ctx: Ctx) -> JSONResponse:
         refs = forms.head_refs(form.many("head"), ctx.settings.max_predict_heads)
         result = await pipeline.predict(
             ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),
-            min_generation=form.integer("min_generation", 0, 0, 2**53), coverage=form.share("coverage"),
+            min_generation=form.integer("min_generation", 0, 0, MAX_GENERATION), coverage=form.share("coverage"),
             abstain=form.share("abstain"), timeout=form.seconds("timeout", ctx.settings.predict_seconds),
         )  # fmt: skip
         telemetry.predicted(len(form.images), len(refs), time.perf_counter() - began)

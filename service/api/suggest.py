@@ -5,11 +5,10 @@ from fastapi import APIRouter, Request
 from adapters import suggest as pipeline
 from service import forms, intake
 from service.api import PROBLEMS, Ctx
-from service.openapi import SUGGEST_FORM
+from service.openapi import MAX_COUNT, SUGGEST_FORM
 from service.schemas import SuggestResponse
 
 router = APIRouter(tags=["heads"])
-MAX_COUNT = 1000
 
 
 @router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM)

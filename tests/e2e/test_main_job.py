@@ -409,7 +409,7 @@ def test_min_generation_is_never_answered_from_an_older_state(server):
         assert answer["predictions"][0]["version"] == version
     with pytest.raises(ApiError) as refused:
         server.client.predict([head], [shape("circle", 0)], min_generation=10**9)
-    assert (refused.value.status, refused.value.code) == (503, "stale_replica")
+    assert (refused.value.status, refused.value.code) == (409, "stale_replica")
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])

@@ -36,8 +36,8 @@ class ObjectStore:
     def environment(self, port: int | None = None) -> dict[str, str]:
         """What a process needs to use it as `url`, by its own port or that of a proxy."""
         return {
-            "AWS_ENDPOINT": f"http://127.0.0.1:{port or self.port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT": f"http://127.0.0.1:{port or self.port}", "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET,
         }  # fmt: skip
 
     def url(self, folder: str) -> str:

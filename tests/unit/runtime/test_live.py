@@ -175,7 +175,7 @@ def test_a_generation_that_was_asked_for_is_caught_up_with_or_refused(shelf):
     shelf.publish("cats")
     live.require(2)
     assert live.peek(HeadRef("cats")).version.number == 2
-    with pytest.raises(StaleReplica, match="generation 2, not yet at 3"):
+    with pytest.raises(StaleReplica, match="generation is 2, not yet 3"):
         live.require(3)
 
 
