@@ -19,7 +19,7 @@ from adapters.labels import clean
 from adapters.store import backbones, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.types import Edit, Example, Job, JobRequest
-from service.manifests import label_text
+from service.datasets.manifests import label_text
 from service.settings import Settings
 from service.submissions import MAX_KEY
 

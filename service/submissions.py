@@ -18,9 +18,10 @@ from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Example, Floats, Job, JobRequest
-from service import datasets, default_backbone
+from service import default_backbone
 from service.courtesy import NOBODY, Courtesy
-from service.datasets import Item, Limits
+from service.datasets import sources
+from service.datasets.sources import Item, Limits
 from service.forms import check_head_name
 from service.settings import Settings
 from service.uploads import Upload
@@ -55,7 +56,7 @@ class Desk:
             raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
         request = self._request(upload)
         items = _labeled(self._items(upload), request.task)
-        fingerprint = datasets.fingerprint(_facts(request), items)
+        fingerprint = sources.fingerprint(_facts(request), items)
         known = jobs.find_by_key(self.engine, idempotency_key, fingerprint)
         if known is not None:
             return known
@@ -154,11 +155,11 @@ class Desk:
         if archives:
             # Members are also folders and what macOS adds; the items themselves are counted below.
             limits = Limits(3 * self.settings.max_examples, self.settings.max_unpacked_bytes)
-            items = datasets.from_archive(archives[0].data(), manifest=text, limits=limits)
+            items = sources.from_archive(archives[0].data(), manifest=text, limits=limits)
         elif text is not None:
-            items = datasets.from_manifest(text, files)
+            items = sources.from_manifest(text, files)
         else:
-            items = datasets.from_labels(files, datasets.parse_labels(labels))
+            items = sources.from_labels(files, sources.parse_labels(labels))
         if len(items) > self.settings.max_examples:
             raise InvalidInput(f"{len(items):,} examples in one request; at most {self.settings.max_examples:,}")
         return items
@@ -171,7 +172,7 @@ class Desk:
         new = {e.sha256 for e in sent}
         kept = [Example(sha, label, sha) for sha, label in existing.items() if sha not in new]
         task.check_examples(kept + sent)
-        datasets.probe_all(items, max_pixels=self.settings.max_pixels)
+        sources.probe_all(items, max_pixels=self.settings.max_pixels)
 
     def _check_room(self) -> None:
         count = jobs.count_unfinished(self.engine)

@@ -31,10 +31,11 @@ from service.cli.options import connect, finish, remote, show
 @remote
 def finetune(head: str, path: Path, server: str, raw: bool, no_wait: bool, **options: Any) -> None:
     """Teach HEAD from PATH: a folder with one folder a class, a zip of that, or a manifest (CSV, JSONL)."""
-    from service import datasets, display
+    from service import display
     from service.client import LabeledImage
+    from service.datasets import sources
 
-    items = datasets.from_path(path)
+    items = sources.from_path(path)
     images = [
         LabeledImage(i.example.file_name, i.data, i.example.label, i.example.split, i.example.group) for i in items
     ]

@@ -16,8 +16,8 @@ from PIL import Image
 
 from adapters.errors import ImageTooLarge, InvalidArchive, InvalidImage, InvalidInput, InvalidLabel, InvalidManifest
 from adapters.types import Example
-from service import datasets
-from service.archives import Limits, Member
+from service.datasets import sources as datasets
+from service.datasets.archives import Limits, Member
 from service.multipart import Form
 from service.uploads import Upload
 

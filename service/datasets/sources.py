@@ -24,8 +24,8 @@ from typing import Any, Protocol
 from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
 from adapters.modalities import image
 from adapters.types import Example, SplitName
-from service import archives, manifests
-from service.archives import Limits, Member
+from service.datasets import archives, manifests
+from service.datasets.archives import Limits, Member
 
 SPLITS: Mapping[str, SplitName] = manifests.SPLITS
 IMAGE_SUFFIXES = frozenset(
