@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 # Objects before a look for garbage, instead of 700: imports make many and leave none, 0.25 s of looking in vain.
 gc.set_threshold(50_000, 20, 50)
@@ -28,7 +28,6 @@ log = logging.getLogger("espalier.service")
 # Seconds that a thread at work in Python keeps others waiting, instead of 5 ms: a request changes threads half a dozen
 # times, and each change would wait that long behind the thread that checks an upload.
 SWITCH = 0.0005
-UNWANTED = ("TimeoutMiddleware", "OpenTelemetryMiddleware")
 RETRY = 1.0  # seconds between tries to warm a backbone that is not built yet
 
 
@@ -63,17 +62,16 @@ class Espalier:
         from service.context import Context
         from service.settings import Settings
 
-        self._ready = threading.Event()
         sys.setswitchinterval(SWITCH)
         settings = Settings()
         telemetry.configure_logging(settings.log_level)
         self.context = http().state.context = Context.open(settings, processes.here())
         try:
             self.context.warm()
-            self._ready.set()
         except NotReady as error:
             log.warning("%s; waiting for it", error)
             threading.Thread(target=self._keep_warming, daemon=True).start()
+        http().state.bento = _described
         telemetry.keep_current(self.context)
         gc.freeze()  # what is there now stays: no look for garbage passes over it again, while requests wait
 
@@ -83,19 +81,22 @@ class Espalier:
         processes.prepare()
 
     def _keep_warming(self) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
         from adapters.errors import NotReady
 
         stop = threading.Event()
-        while not self._ready.is_set():
+        while not self.context.ready:
             stop.wait(RETRY)
             try:
                 self.context.warm()
-                self._ready.set()
             except NotReady:
                 continue
+            except SQLAlchemyError:  # whose database is away for a moment
+                log.warning("the database does not answer; looking for the backbone again")
 
     def __is_ready__(self) -> bool:
-        return self._ready.is_set()
+        return self.context.ready
 
     @bentoml.on_shutdown
     def close(self) -> None:
@@ -103,19 +104,18 @@ class Espalier:
         self.context.close()
 
     @bentoml.api(route="/bento/predict")
-    async def predict(
-        self, image: Annotated[Path, ContentType("image/*")], head: str, top_k: int = 5
-    ) -> dict[str, Any]:
-        """The native facade, so that `bentoml.SyncHTTPClient` and other Bento services can ask one head."""
-        from adapters import predict as pipeline
-        from service import forms
-        from service.schemas import PredictResponse
+    def predict(self, image: Annotated[Path, ContentType("image/*")], head: str, top_k: int = 5) -> dict[str, Any]:
+        """One image, one head: what `bentoml.SyncHTTPClient` and other Bento services learn from /schema.json.
 
-        refs = [forms.head_ref(head)]
-        seconds = self.context.settings.predict_seconds
-        images = [image.read_bytes()]
-        result = await pipeline.predict(self.context.predictor, images, refs, top_k=top_k, timeout=seconds)
-        return PredictResponse.plain(result)
+        Answered by `service.api.bento`, to which every request goes.
+        """
+        raise NotImplementedError
+
+
+def _described(what: Literal["schema", "openapi"]) -> Any:
+    """The part that BentoML knows of, in its words."""
+    described: Any = Espalier  # a bentoml.Service, which the decorator made of the class
+    return described.schema() if what == "schema" else described.openapi_spec.asdict()
 
 
 class _Served(type(Espalier)):  # type: ignore[misc]
@@ -124,21 +124,13 @@ class _Served(type(Espalier)):  # type: ignore[misc]
     __slots__ = ()
 
     def to_asgi(self, is_main: bool = True) -> Express:
-        """Without two of BentoML's middlewares, and with the short way before the others.
+        """Our way in before BentoML's, on connections of our own: it starts uvicorn, and sets no limits."""
+        from service.limits import connections, watch
+        from service.settings import Settings
 
-        Its timeout cannot be turned off: it cuts long uploads after a minute, not as problem+json, and leaves a timer
-        behind for each request until its time is up. Its tracing is off (`excluded_urls`), but still reads each URL.
-        """
-        app = super().to_asgi(is_main)
-        app.user_middleware = [m for m in app.user_middleware if m.cls.__name__ not in UNWANTED]
-        app.router.default = door  # a mount matches no path with a line break in it; nor shall that get another form
-        return Express(app, http, _allowed_hosts())
-
-
-def _allowed_hosts() -> list[str]:
-    from service.settings import Settings
-
-    return Settings().allowed_hosts.split(",")
+        settings = Settings()
+        connections.install(watch.Limits.of(settings, processes.here().part(settings.max_connections)))
+        return Express(super().to_asgi(is_main), http, settings.allowed_hosts.split(","))
 
 
 Espalier.__class__ = _Served  # type: ignore[method-assign]

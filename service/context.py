@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Engine
 
@@ -20,8 +20,11 @@ from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Backbone, HeadRef
 from service import bundles, default_backbone, forms, telemetry
 from service.courtesy import Courtesy
+from service.jobs import Following
+from service.limits.space import MEMORY_BYTES, Space
 from service.processes import Place
 from service.settings import Settings
+from service.threads import Threads
 
 log = logging.getLogger("espalier.service")
 GPU_LANES = 32  # threads that decode for one GPU
@@ -38,6 +41,9 @@ class Context:
     predictor: Predictor
     default_backbone: str  # name
     courtesy: Courtesy
+    following: Following
+    uploads: Space = field(default_factory=Space)
+    ready: bool = False  # the default backbone is loaded and warm
 
     @classmethod
     def open(cls, settings: Settings, place: Place = ALONE) -> "Context":
@@ -46,8 +52,9 @@ class Context:
         What is bounded is bounded for all processes behind the port, so each gets its part.
         """
         decoding = lanes(settings)
-        engine = database.connect(settings.database)
-        database.migrate(engine)
+        _migrate(settings)
+        Threads.seconds = settings.database_seconds
+        engine = database.connect(settings.database, settings.database_seconds)
         artifacts = Artifacts(settings.artifacts)
         default_backbone.decide(settings, engine)
         if settings.backbone_bundle:
@@ -67,7 +74,9 @@ class Context:
         predictor = Predictor(live, loaded, _traffic(settings, place, decoding), settings.max_pixels, memory)
         courtesy = Courtesy(lambda: predictor.traffic.admission.images > 0)
         live.start()
-        return cls(settings, engine, artifacts, predictor, default_backbone.name(settings, engine), courtesy)
+        name = default_backbone.name(settings, engine)
+        space = Space(place.part(settings.max_upload_bytes), place.part(MEMORY_BYTES))
+        return cls(settings, engine, artifacts, predictor, name, courtesy, Following(engine), space)
 
     def warm(self) -> None:
         """Load the default backbone and run it once. Raises NotReady while it has not been built."""
@@ -77,11 +86,21 @@ class Context:
             hint = "`espalier init` builds it, or a worker does when it starts"
             raise NotReady(f"the backbone {self.default_backbone!r} is not built yet; {hint}") from error
         self.predictor.batcher(backbone.digest)
+        self.ready = True
 
     def close(self) -> None:
         """Let running requests end and let go of everything."""
         self.predictor.close()
         self.engine.dispose()
+
+
+def _migrate(settings: Settings) -> None:
+    """With the patience of somebody whom nobody waits for: another process may be at it."""
+    engine = database.connect(settings.database)
+    try:
+        database.migrate(engine)
+    finally:
+        engine.dispose()
 
 
 def backbone_loader(

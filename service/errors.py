@@ -9,11 +9,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from adapters import errors
 from adapters.store.heads import AliasMoved
+from service import telemetry
 
 log = logging.getLogger("espalier.http")
 
@@ -91,6 +93,29 @@ async def _espalier(_: Request, error: Exception) -> JSONResponse:
     return problem(status, title, error.message, error.code, item=error.item, retry_after=retry_after)
 
 
+async def _database(request: Request, error: Exception) -> JSONResponse:
+    """Away, locked by somebody, or slower than a request may wait: no fault of the caller's or of the code's.
+
+    Nothing of the driver's words goes out: they have addresses and statements in them.
+    """
+    if _is_full(error):
+        full = errors.StorageFull("no space left on this server to write the database; try again later")
+        return await _espalier(request, full)
+    telemetry.DATABASE_AWAY.inc()
+    log.warning("the database did not answer %s %s: %s", request.method, request.url.path, _reason(error))
+    detail = "the database does not answer, or somebody else holds it; try again shortly"
+    return problem(503, "The database does not answer", detail, "database_unavailable")
+
+
+def _reason(error: Exception) -> str:
+    """What the driver says, for the log, on one line and without the statement."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0][:300]
+
+
+def _is_full(error: Exception) -> bool:
+    return any(words in str(getattr(error, "orig", "")).lower() for words in ("is full", "no space left"))
+
+
 async def _validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
@@ -124,6 +149,9 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 _HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
     errors.EspalierError: _espalier,
+    OperationalError: _database,
+    InterfaceError: _database,
+    TimeoutError: _database,
     RequestValidationError: _validation,
     HTTPException: _http,
     ClientDisconnect: _gone,

@@ -1,8 +1,10 @@
 """The way in: what a page of another site asks is refused, and hot routes go straight to their functions.
 
-A request for one of these goes past two routers. BentoML's middlewares and router, then FastAPI's, and its
-dependencies, took half of what HTTP costs a /predict, 0.4 ms of a core (2 cores, busy; `python -m benchmarks layers`
-tells what FastAPI alone takes). The routes stay in FastAPI as well: it documents them, and answers every other method.
+No request reaches BentoML's own routes: they know no limits and no problem+json, and one fetches URLs. It starts the
+process and its parts (the ASGI lifespan); what its clients ask for is answered by `service.api.bento` and `health`.
+
+A request for a hot route goes past FastAPI's router and dependencies as well (`python -m benchmarks layers` tells what
+they take). The routes stay in FastAPI, too: it documents them, and answers every other method.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -23,7 +25,7 @@ Endpoint = Callable[..., Awaitable["Response"]]  # (request, ctx)
 
 
 class Express:
-    """ASGI middleware in front of everything; `http()` makes the FastAPI application when it is first needed.
+    """The ASGI application. `app` is BentoML's, `http()` makes FastAPI's when it is first needed.
 
     `names` are those by which the service may be asked: see `service.access.same_site`.
     """
@@ -32,18 +34,22 @@ class Express:
         self._app, self._http, self._same_site = app, http, SameSite(names)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        refusal = self._same_site.refusal(scope) if scope["type"] == "http" else None
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._request(scope, receive, send)
+        # else nothing here speaks it, and the server says so
+
+    async def _request(self, scope: Scope, receive: Any, send: Any) -> None:
+        refusal = self._same_site.refusal(scope)
         if refusal is not None:
             await refused(*refusal)(scope, receive, send)
             return
-        if scope["type"] == "http" and scope["method"] in READS:
+        if scope["method"] in READS:
             send = unframed(send)
-        await self._pass(scope, receive, send)
-
-    async def _pass(self, scope: Scope, receive: Any, send: Any) -> None:
-        endpoint = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        endpoint = self._routes.get((scope["method"], scope["path"]))
         if endpoint is None:
-            await self._app(scope, receive, send)
+            await self._http()(scope, receive, send)
         else:
             scope["app"] = self._http()
             request = Request(scope, receive, send)

@@ -11,12 +11,14 @@ from adapters.errors import InvalidInput
 from adapters.predict import OnError
 from adapters.types import HeadRef
 from service import uploads
+from service.limits.space import Space
 from service.schemas import ALIAS_NAME, HEAD_NAME
 from service.settings import Settings
 
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens
 MOST_DIGITS = 400  # characters of a number: any float in full
+OPTIONS = 100  # fields of a form beside its images and heads
 
 
 @dataclass(slots=True)
@@ -89,17 +91,30 @@ def _number(text: str) -> float:
     return float(text) if len(text) <= MOST_DIGITS and NUMBER.fullmatch(text) else math.nan
 
 
-async def receive(request: Request, settings: Settings, take: Callable[[int], None]) -> ImageForm:
+async def receive(
+    request: Request,
+    settings: Settings,
+    take: Callable[[int], None],
+    space: Space | None = None,
+    field: str = "images",
+) -> ImageForm:
     """A multipart form with `images`, or one raw image as the body with its options in the query.
 
-    `take` is told how many bytes come, and may refuse them.
+    `take` is told how many bytes came, and may refuse them; `space` has room for them.
     """
-    query = {name: request.query_params.getlist(name) for name in request.query_params}
+    query: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        query.setdefault(name, []).append(value)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("image/") or kind == "application/octet-stream":
         form = ImageForm([await uploads.read_body(request, settings.max_predict_bytes, take)], query)
     else:
-        form = _from_upload(query, await uploads.receive(request, max_bytes=settings.max_predict_bytes, take=take))
+        parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
+        upload = await uploads.receive(
+            request, max_bytes=settings.max_predict_bytes, max_parts=parts,
+            max_field_bytes=settings.max_field_bytes, take=take, space=space,
+        )  # fmt: skip
+        form = _from_upload(query, upload, field)
     try:
         _check_count(form.images, settings.max_predict_images)
     except InvalidInput:
@@ -108,10 +123,10 @@ async def receive(request: Request, settings: Settings, take: Callable[[int], No
     return form
 
 
-def _from_upload(query: dict[str, list[str]], upload: uploads.Upload) -> ImageForm:
+def _from_upload(query: dict[str, list[str]], upload: uploads.Upload, field: str) -> ImageForm:
     try:
-        sent = {name: upload.fields(name) for name in upload.names - {"images"}}
-        return ImageForm([part.data() for part in upload.files("images")], query | sent, upload)
+        sent = {name: upload.fields(name) for name in upload.names - {field}}
+        return ImageForm([part.data() for part in upload.files(field)], query | sent, upload)
     except InvalidInput:
         upload.close()
         raise

@@ -11,13 +11,14 @@ from service.context import Context
 
 
 @asynccontextmanager
-async def images(request: Request, ctx: Context) -> AsyncIterator[forms.ImageForm]:
+async def images(request: Request, ctx: Context, field: str = "images") -> AsyncIterator[forms.ImageForm]:
     """The images and options of a request, for as long as it takes to answer and the client is there.
 
-    Raises Overloaded before the body is received, TooLarge, InvalidInput, starlette's ClientDisconnect.
+    `field` is what the images are called in a form. Raises Overloaded, before the body is received where that is known,
+    TooLarge, InvalidInput, starlette's ClientDisconnect.
     """
     with ctx.predictor.traffic.admission.holding_bytes(_flow(request)) as take:
-        form = await forms.receive(request, ctx.settings, take)
+        form = await forms.receive(request, ctx.settings, take, ctx.uploads, field)
         try:
             async with attended(request):
                 yield form

@@ -1,50 +1,149 @@
-"""Waiting for jobs and following their events. Accepting one is `submissions`; running one is `worker`."""
+"""Waiting for jobs and following their events. Accepting one is `submissions`; running one is `worker`.
+
+One look at the database a process, whoever waits and however many they are: what it finds is told to all of them.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.store import jobs
+from adapters.store.database import Changes
 from adapters.types import TERMINAL, Job
+from service.threads import READING
 
-POLL = 0.02  # seconds between looks at a job that somebody waits for
-EVENT_POLL = 0.2  # seconds between looks at a job's events
+log = logging.getLogger("espalier.jobs")
+POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks while anybody waits; one is nearly free, see Changes
+AWAY = 1.0  # seconds until the next look at a database that did not answer
 KEEP_ALIVE = 15.0  # seconds of silence before a comment keeps proxies from hanging up
 
 
-async def wait(engine: Engine, job: Job, seconds: float) -> tuple[Job, bool]:
-    """The job as it is when it ends, or when the time is up; and whether it ended."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while job.status not in TERMINAL and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(POLL)
-        job = await asyncio.to_thread(jobs.get, engine, job.id)
-    return job, job.status in TERMINAL
+@dataclass(slots=True)
+class _Followed:
+    """A job that somebody waits for."""
+
+    followers: int = 0
+    last: int | None = None  # the newest event that has been told; None while nobody wants events
+    events: list[dict[str, Any]] = field(default_factory=list)  # told so far, in order
+    ended: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # a new one after each change
+
+    def tell(self, status: str, events: list[dict[str, Any]]) -> None:
+        """What a look has found."""
+        if events:
+            self.last = events[-1]["id"]
+            self.events += events
+        self.ended = status in TERMINAL
+        if events or self.ended:
+            before, self.changed = self.changed, asyncio.Event()
+            before.set()
 
 
-async def stream(engine: Engine, job_id: str, after: int) -> AsyncIterator[str]:
-    """Server-sent events of a job from the one after `after` to the final one. Raises JobNotFound at once."""
-    await asyncio.to_thread(jobs.get, engine, job_id)
-    return _events(engine, job_id, after)
+class Following:
+    """Everybody who waits for jobs in this process; used on its event loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._followed: dict[str, _Followed] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._fresh = False  # somebody waits for a job that was not looked at yet
+
+    async def wait(self, job: Job, seconds: float) -> tuple[Job, bool]:
+        """The job as it is when it ends, or when the time is up; and whether it ended."""
+        if job.status in TERMINAL or seconds <= 0:
+            return job, job.status in TERMINAL
+        with self._following(job.id) as found:
+            try:
+                async with asyncio.timeout(seconds):
+                    while not found.ended:
+                        await found.changed.wait()
+            except TimeoutError:
+                log.debug("the time to wait for the job %s is up", job.id)
+        try:
+            job = await READING.run(jobs.get, self._engine, job.id)
+        except SQLAlchemyError:  # it was accepted, which is what the answer must say
+            log.warning("the database did not say how the job %s is", job.id)
+        return job, job.status in TERMINAL
+
+    async def stream(self, job_id: str, after: int) -> AsyncIterator[str]:
+        """Server-sent events of a job from the one after `after` to the final one. Raises JobNotFound at once."""
+        await READING.run(jobs.get, self._engine, job_id)
+        return self._events(job_id, after)
+
+    async def _events(self, job_id: str, after: int) -> AsyncIterator[str]:
+        with self._following(job_id) as found:
+            status, events = await self._since(job_id, after)
+            if found.last is None:
+                found.last = events[-1]["id"] if events else after
+            ended = status in TERMINAL
+            while True:
+                for event in events:
+                    after = event["id"]
+                    yield _format(event)
+                if ended:  # looked at before the events, so that none is missed
+                    return
+                if not await _within(found.changed, KEEP_ALIVE):
+                    yield ": still here\n\n"
+                ended, events = found.ended, [event for event in found.events if event["id"] > after]
+
+    async def _since(self, job_id: str, after: int) -> tuple[str, list[dict[str, Any]]]:
+        return (await READING.run(jobs.news, self._engine, {job_id: after})).get(job_id, ("cancelled", []))
+
+    @contextmanager
+    def _following(self, job_id: str) -> Iterator[_Followed]:
+        found = self._followed.setdefault(job_id, _Followed())
+        found.followers, self._fresh = found.followers + 1, True
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look_on())
+        try:
+            yield found
+        finally:
+            found.followers -= 1
+            if not found.followers:
+                del self._followed[job_id]
+
+    async def _look_on(self) -> None:
+        """While anybody waits."""
+        changes = Changes(self._engine)
+        try:
+            while self._followed:
+                try:
+                    if changes.any() or self._fresh:
+                        self._fresh = False
+                        await self._look()
+                    await asyncio.sleep(POLL[self._engine.dialect.name])
+                except (SQLAlchemyError, sqlite3.Error):
+                    log.warning("the database does not say how jobs are that somebody waits for; asking again")
+                    self._fresh = True
+                    await asyncio.sleep(AWAY)
+        finally:
+            changes.close()
+
+    async def _look(self) -> None:
+        asked = {job_id: found.last for job_id, found in self._followed.items() if not found.ended}
+        news = await READING.run(jobs.news, self._engine, asked) if asked else {}
+        for job_id in asked:
+            status, events = news.get(job_id, ("cancelled", []))  # one that is gone has ended, too
+            found = self._followed.get(job_id)
+            if found is not None:
+                found.tell(status, [e for e in events if found.last is not None and e["id"] > found.last])
 
 
-async def _events(engine: Engine, job_id: str, after: int) -> AsyncIterator[str]:
-    silence = 0.0
-    while True:
-        ended = (await asyncio.to_thread(jobs.get, engine, job_id)).status in TERMINAL
-        found = await asyncio.to_thread(jobs.events, engine, job_id, after)
-        for event in found:
-            after = event["id"]
-            yield _format(event)
-        if ended:  # looked at before the events, so that none is missed
-            return
-        silence = 0.0 if found else silence + EVENT_POLL
-        if silence >= KEEP_ALIVE:
-            silence = 0.0
-            yield ": still here\n\n"
-        await asyncio.sleep(EVENT_POLL)
+async def _within(changed: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await changed.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _format(event: dict[str, Any]) -> str:

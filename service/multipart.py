@@ -3,6 +3,9 @@
 Starlette's own form parser keeps a SpooledTemporaryFile for each part, so 1,123 photos are 1,123 file handles or a
 gigabyte of memory, and it stops at 1,000 files. Here all parts lie one after another in memory, or, beyond 8 MiB, in
 one temporary file that has no name on disk, so that nothing is left behind however the process ends.
+
+What a form costs grows with its bytes and no faster: names, options and headers of parts are bounded (`MAX_NAMES`,
+`MAX_DISPOSITION`), each part is charged for the objects made of it, and `Upload` looks names up.
 """
 
 import errno
@@ -10,6 +13,7 @@ import hashlib
 import mmap
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -18,11 +22,15 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from adapters.errors import InvalidInput, StorageFull, TooLarge
+from service.limits.space import Space
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MEMORY_BYTES = 8 << 20  # kept in memory before spilling to the temporary file
+MAX_NAMES = 100  # different names in one form; no route knows more than a dozen
+MAX_DISPOSITION = 4096  # bytes of a part's Content-Disposition or Content-Type: reading one is quadratic in quotes
+PART_BYTES = 1024  # that a part takes in memory beside its own bytes
 FILE_TYPES = ("image/", "application/zip", "application/x-zip", "application/octet-stream")
 # Codecs are looked up by a name that the caller chose: accept the usual ones, not "unicode_escape" or "idna".
 CHARSETS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "windows-1252", "cp1252"}
@@ -60,9 +68,14 @@ class Part:
 class Form:
     """The parser's callbacks turn the pieces of a body into parts whose bytes go to one sink."""
 
-    def __init__(self, boundary: bytes, charset: str, max_parts: int, max_field_bytes: int) -> None:
-        self.sink = Sink()
-        self._charset = charset
+    def __init__(
+        self, boundary: bytes, charset: str, max_parts: int, max_field_bytes: int, space: Space | None = None,
+        charge: Callable[[int], None] = lambda size: None,
+    ) -> None:  # fmt: skip
+        """`charge` is told what the objects made of each part take, bytes; `space` has the room for the bytes."""
+        self.sink = Sink(space or Space())
+        self._charset, self._charge = charset, charge
+        self._names_seen: set[str] = set()
         self._max_parts, self._max_field_bytes = max_parts, max_field_bytes
         self._parts: list[Part] = []
         self._field_bytes = 0
@@ -115,13 +128,27 @@ class Form:
     def _on_headers_finished(self) -> None:
         if len(self._parts) >= self._max_parts:
             raise TooLarge(f"the form has more than {self._max_parts:,} parts; send fewer in each request")
+        self._charge(PART_BYTES)
+        self._check_headers()
         kind, params = parse_options_header(self._headers.get(b"content-type"))
         self._kind = kind.decode("latin-1")
         self._part_charset = params.get(b"charset", b"").decode("latin-1").lower() or self._charset
         self._name, self._file_name = self._names(self._headers.get(b"content-disposition", b""))
+        self._check_names()
         self._refuse_encodings(self._headers.get(b"content-transfer-encoding", b"binary"))
         self._start = self.sink.size
         self._hash = None if self._file_name is None else hashlib.sha256()
+
+    def _check_headers(self) -> None:
+        for name in (b"content-disposition", b"content-type"):
+            if len(self._headers.get(name, b"")) > MAX_DISPOSITION:
+                what = f"the {name.decode().title()} of part {len(self._parts)}"
+                raise InvalidInput(f"{what} is over the limit of {MAX_DISPOSITION:,} bytes; give it a shorter name")
+
+    def _check_names(self) -> None:
+        self._names_seen.add(self._name)
+        if len(self._names_seen) > MAX_NAMES:
+            raise InvalidInput(f"the form has fields of more than {MAX_NAMES} different names (at {self._name[:50]!r})")
 
     def _names(self, disposition: bytes) -> tuple[str, str | None]:
         _, options = parse_options_header(disposition)
@@ -167,8 +194,10 @@ class Form:
 class Sink:
     """Bytes in the order they came: in memory at first, in one unlinked temporary file when there are many."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: Space | None = None) -> None:
         self.size = 0  # bytes
+        self._space = space or Space()
+        self._filed = 0  # bytes in the temporary file
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
         self._view: memoryview | None = None
@@ -176,17 +205,27 @@ class Sink:
     def write(self, piece: memoryview) -> None:
         """Append. Raises StorageFull."""
         self.size += len(piece)
-        if self._file is None and self.size <= MEMORY_BYTES:
+        if self._file is None and self.size <= MEMORY_BYTES and self._space.keep(len(piece)):
             self._memory += piece
             return
         try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="espalier-")
-                self._file.write(self._memory)
-                self._memory = bytearray()
-            self._file.write(piece)
+            self._spill()
+            self._append(piece)
         except OSError as error:
             raise _storage_error(error) from error
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="espalier-")
+            kept, self._memory = self._memory, bytearray()
+            self._space.move(-len(kept), 0)
+            self._append(memoryview(kept))
+
+    def _append(self, piece: memoryview) -> None:
+        assert self._file is not None
+        self._file.write(piece)
+        self._filed += len(piece)
+        self._space.move(0, len(piece))
 
     def seal(self) -> None:
         """No more writes: make all bytes readable. Raises StorageFull."""
@@ -208,7 +247,8 @@ class Sink:
         # Views that are still in someone's hands keep the memory or the map alive until they are dropped;
         # mmap.close() would refuse while they exist.
         self._view = None
-        self._memory = bytearray()
+        self._space.move(-len(self._memory), -self._filed)
+        self._memory, self._filed = bytearray(), 0
         if self._file is not None:
             self._file.close()
             self._file = None

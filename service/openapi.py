@@ -108,6 +108,16 @@ EMBED_FORM = _form(
     raw=True,
 )
 
+BENTO_FORM = _form(
+    {
+        "image": _file("JPEG, PNG, WebP, BMP, GIF or TIFF."),
+        "head": {"type": "string", "description": "`name`, `name@3` or `name@canary`."},
+        "top_k": {"type": "integer", "default": 5, "minimum": 1},
+    },
+    ["image", "head"],
+    raw=True,
+)
+
 FINETUNE_FORM = _form(
     {
         "head": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"},

@@ -235,15 +235,16 @@ class VersionView(Wire):
     created_at: datetime
     aliases: list[str]
 
-    @classmethod
-    def of(cls, version: HeadVersion, aliases: dict[str, int]) -> "VersionView":
+    @staticmethod
+    def plain(version: HeadVersion, aliases: dict[str, int]) -> dict[str, Any]:
+        """The same as a dictionary, not validated."""
         manifest = version.manifest
         named = sorted(alias for alias, number in aliases.items() if number == version.number)
-        return cls(
-            version=version.number, digest=version.digest, status=version.status, method=manifest["method"],
-            labels=manifest["classes"], metrics=manifest["metrics"], backbone=manifest["backbone"]["name"],
-            created_at=version.created_at, aliases=named,
-        )  # fmt: skip
+        return {
+            "version": version.number, "digest": version.digest, "status": version.status, "method": manifest["method"],
+            "labels": manifest["classes"], "metrics": manifest["metrics"], "backbone": manifest["backbone"]["name"],
+            "created_at": version.created_at, "aliases": named,
+        }  # fmt: skip
 
 
 class HeadView(Wire):
@@ -260,13 +261,18 @@ class HeadView(Wire):
 
     @classmethod
     def of(cls, head: HeadSummary) -> "HeadView":
+        return cls.model_validate(cls.plain(head))
+
+    @staticmethod
+    def plain(head: HeadSummary) -> dict[str, Any]:
+        """The same as a dictionary: where a thousand are listed, our own words are not validated."""
         live = head.aliases.get("live")
         manifest: dict[str, Any] = next((v.manifest for v in head.versions if v.number == live), {})
-        views = [VersionView.of(v, head.aliases) for v in head.versions]
-        return cls(
-            name=head.name, task=head.task, live=live, labels=manifest.get("classes", []),
-            metrics=manifest.get("metrics", {}), aliases=head.aliases, versions=views, created_at=head.created_at,
-        )  # fmt: skip
+        return {
+            "name": head.name, "task": head.task, "live": live, "labels": manifest.get("classes", []),
+            "metrics": manifest.get("metrics", {}), "aliases": head.aliases,
+            "versions": [VersionView.plain(v, head.aliases) for v in head.versions], "created_at": head.created_at,
+        }  # fmt: skip
 
 
 class ReportView(Wire):

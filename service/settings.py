@@ -70,6 +70,39 @@ class Settings(BaseSettings):
     predict_seconds: float = Field(
         60.0, gt=0, description="Longest from the last byte of a request with images to its answer; then 504."
     )
+    max_connections: int = Field(
+        1000,
+        ge=1,
+        description="Connections at once; beyond, the idlest are closed, and where none is idle others get 503. Probes "
+        "and /metrics are answered still.",
+    )
+    header_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Longest until a request's headers are complete; then 408, and the connection ends.",
+    )
+    max_header_bytes: int = Field(
+        32 * 1024, ge=1024, description="Largest address and headers of a request together, bytes; beyond, 414 or 431."
+    )
+    min_body_rate: int = Field(
+        500,
+        ge=0,
+        description="Bytes a second at which a client must send a body, or read an answer, on average over "
+        "`ESPALIER_BODY_SECONDS`; slower ones get 408, or are cut.",
+    )
+    body_seconds: float = Field(10.0, gt=0, description="Seconds over which that rate is looked at.")
+    max_json_bytes: int = Field(16 * MIB, ge=1024, description="Largest JSON body, bytes.")
+    max_form_parts: int = Field(200_000, ge=1, description="Most parts (files and fields) of one form.")
+    max_field_bytes: int = Field(16 * MIB, ge=1024, description="Largest sum of the text fields of one form, bytes.")
+    max_upload_bytes: int = Field(
+        8192 * MIB,
+        ge=1,
+        description="Bytes of forms and JSON that are received or worked on at once, most of them in temporary files; "
+        "beyond, 429.",
+    )
+    database_seconds: float = Field(
+        1.5, gt=0, description="Longest that a request waits for the database to answer or to let it write; then 503."
+    )
     max_predict_bytes: int = Field(128 * MIB, ge=1, description="Largest body of /predict and /embed, bytes.")
     max_predict_images: int = Field(1024, ge=1, description="Most images in one /predict or /embed.")
     max_predict_heads: int = Field(256, ge=1, description="Most heads in one /predict.")

@@ -7,10 +7,11 @@ import threading
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.runtime.meters import Meters
 from adapters.store import jobs
-from service import counting, processes
+from service import counting
 from service.settings import unknown
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ counting.begin()
 REGISTRY = CollectorRegistry()
 CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 GAUGES = 1.0  # seconds between looks at what this process has, where another may be asked for it
+_LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STEP_SECONDS = (0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 4)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -65,6 +67,22 @@ HEADS_LOADED = _gauge("heads_loaded", "Heads in memory.")
 HEAD_BYTES = _gauge("head_bytes", "Memory that they take, bytes, estimated.")
 HEAD_LOADS = _counter("head_loads", "Heads loaded since the service started.")
 HEAD_EVICTIONS = _counter("head_evictions", "Heads evicted since the service started.")
+CONNECTIONS = _gauge("connections", "Connections of clients.")
+CUT = Counter(
+    "espalier_connections_refused",
+    "Connections and requests that were ended for what they cost: head_time, head_bytes, body_rate, read_rate, idle, "
+    "surplus, malformed.",
+    ["reason"],
+    registry=REGISTRY,
+)
+UPLOAD_BYTES = _gauge("upload_bytes", "Bytes of forms and JSON bodies that are received or worked on.")
+TEMPORARY_BYTES = _gauge("upload_temporary_bytes", "Those of them that lie in temporary files.")
+LAG = _histogram(
+    "loop_lag_seconds",
+    "How much later than due the event loop came to a task, looked at ten times a second.",
+    _LAG_SECONDS,
+)
+DATABASE_AWAY = _counter("database_unavailable", "Requests that ended with 503 because the database did not answer.")
 JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run.", "mostrecent")
 
 METERS = Meters(
@@ -85,28 +103,39 @@ def predicted(images: int, heads: int, seconds: float) -> None:
 
 
 def render(ctx: "Context") -> tuple[bytes, str]:
-    """The metrics page, of all serving processes, and its content type."""
+    """The metrics page, of all serving processes, and its content type. Never waits for the database."""
     _look(ctx)
-    JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
     return generate_latest(counting.together(REGISTRY)), CONTENT_TYPE_LATEST
 
 
 def keep_current(ctx: "Context") -> None:
-    """Where several processes serve, whichever is asked tells of all: each keeps its gauges current by itself."""
-    if processes.counts() is not None:
-        threading.Thread(target=_keep_looking, args=(ctx,), name="gauges", daemon=True).start()
+    """Keep gauges current that a scrape must not wait for, and those that another process may be asked for."""
+    threading.Thread(target=_keep_looking, args=(ctx,), name="gauges", daemon=True).start()
 
 
 def _keep_looking(ctx: "Context") -> None:
     pause = threading.Event()
     while True:
         _look(ctx)
+        _count_jobs(ctx)
         pause.wait(GAUGES)
+
+
+def _count_jobs(ctx: "Context") -> None:
+    try:
+        JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
+    except SQLAlchemyError:  # it is asked again in a moment; the figure stays what it was
+        logging.getLogger("espalier.telemetry").debug("the database did not say how many jobs there are")
 
 
 def _look(ctx: "Context") -> None:
     live, admission = ctx.predictor.live, ctx.predictor.traffic.admission
     count, size = live.loaded()
+    from service.limits.connections import Connection  # which counts here, too
+
+    CONNECTIONS.set(len(Connection.watch.connections))
+    UPLOAD_BYTES.set(ctx.uploads.bytes)
+    TEMPORARY_BYTES.set(ctx.uploads.temporary)
     WAITING.set(admission.images)
     WAITING_BYTES.set(admission.bytes)
     CACHE_BYTES.set(ctx.predictor.memory.bytes)

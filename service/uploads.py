@@ -1,6 +1,7 @@
 """Request bodies: a form as an `Upload`, or raw bytes, both within a limit that is checked before and while reading."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from types import TracebackType
@@ -10,11 +11,15 @@ from starlette.requests import ClientDisconnect, Request
 
 from adapters.errors import InvalidInput, TooLarge
 from service.courtesy import NOBODY, Courtesy
+from service.limits.space import Space
 from service.multipart import Form, Part, Sink
 
 MAX_PARTS = 200_000
 MAX_FIELD_BYTES = 16 << 20  # all text fields of a request together
 SLICE_BYTES = 1 << 20  # the most that is parsed and hashed at a time
+PIECE_BYTES = 32 << 10  # of these, at a time on the event loop, …
+QUICK = 0.004  # … for so many seconds: photos are parsed in less, a thousand tiny parts are not
+MAX_TYPE = 1024  # bytes of a Content-Type with a boundary: reading one is quadratic in quotes
 
 __all__ = ["Part", "Upload", "read_body", "receive"]
 
@@ -25,10 +30,13 @@ class Upload:
     def __init__(self, parts: list[Part], sink: "Sink") -> None:
         self.parts = tuple(parts)
         self._sink = sink
+        self._by_name: dict[str, list[Part]] = {}
+        for part in parts:
+            self._by_name.setdefault(part.name, []).append(part)
 
     @property
     def names(self) -> set[str]:
-        return {part.name for part in self.parts}
+        return set(self._by_name)
 
     def files(self, name: str) -> list[Part]:
         """The files sent as `name`. Raises InvalidInput where text came instead of a file."""
@@ -66,7 +74,7 @@ class Upload:
         self.close()
 
     def _named(self, name: str) -> list[Part]:
-        return [part for part in self.parts if part.name == name]
+        return self._by_name.get(name, [])
 
 
 def _unbounded(_: int) -> None:
@@ -80,14 +88,17 @@ async def receive(
     max_parts: int = MAX_PARTS,
     max_field_bytes: int = MAX_FIELD_BYTES,
     take: Callable[[int], None] = _unbounded,
+    charge: Callable[[int], None] = _unbounded,
+    space: Space | None = None,
     courtesy: Courtesy = NOBODY,
 ) -> Upload:
-    """Read a multipart/form-data body; `take` is told how many bytes come, before they do where the client says it.
+    """Read a multipart/form-data body into `space`; `take` is told how many bytes came, as they come.
 
-    Raises what `take` does, TooLarge, InvalidInput (not multipart, malformed, cut off), StorageFull, and starlette's
-    ClientDisconnect; whatever it raises, nothing is left in memory or on disk.
+    `charge` is told what each part costs beside its bytes, in any thread. Raises what these do, TooLarge, InvalidInput
+    (not multipart, malformed, cut off), StorageFull, and starlette's ClientDisconnect; whatever it raises, nothing is
+    left in memory or on disk.
     """
-    form = Form(*_content_type(request), max_parts, max_field_bytes)
+    form = Form(*_content_type(request), max_parts, max_field_bytes, space, charge)
     try:
         async with aclosing(_bounded(request, max_bytes, take)) as chunks:
             await _feed(form, chunks, courtesy)
@@ -98,7 +109,7 @@ async def receive(
 
 
 async def _feed(form: Form, chunks: AsyncGenerator[bytes, None], courtesy: Courtesy) -> None:
-    """Parse, hash and store in a thread while more is received, so that neither waits; a small body stays here."""
+    """Parse, hash and store in a thread while more is received, so that neither waits."""
     gathered, size = [], 0
     busy: asyncio.Future[None] | None = None
     try:
@@ -115,7 +126,17 @@ async def _feed(form: Form, chunks: AsyncGenerator[bytes, None], courtesy: Court
             await asyncio.wait([busy])  # whatever happened here: the caller will close what the thread writes to
     if busy is not None:
         busy.result()
-    form.feed(b"".join(gathered))
+    await _feed_last(form, b"".join(gathered), courtesy)
+
+
+async def _feed_last(form: Form, data: bytes, courtesy: Courtesy) -> None:
+    """Parse right here for as long as that is quick, which most bodies are from begin to end; the rest in a thread."""
+    began = time.perf_counter()
+    for start in range(0, len(data), PIECE_BYTES):
+        if time.perf_counter() - began > QUICK:
+            await asyncio.get_running_loop().run_in_executor(None, _fed, form, data[start:], courtesy)
+            return
+        form.feed(data[start : start + PIECE_BYTES])
 
 
 def _fed(form: Form, data: bytes, courtesy: Courtesy) -> None:
@@ -137,25 +158,25 @@ async def read_body(request: Request, max_bytes: int, take: Callable[[int], None
 
 
 class _Scale:
-    """Weighs a body as it comes: refused by its declared length, or as soon as it grows too long."""
+    """Weighs a body as it comes: refused by its declared length, or as soon as it grows too long.
+
+    What is announced takes no room: a client that announces much and sends nothing would shut out everybody else.
+    """
 
     def __init__(self, request: Request, max_bytes: int, take: Callable[[int], None]) -> None:
         declared = request.headers.get("content-length", "")
-        self._announced = int(declared) if declared.isdecimal() else 0
         self._max_bytes, self._take, self._received = max_bytes, take, 0
-        self._check(self._announced)
-        take(self._announced)
+        self._check(int(declared) if declared.isdecimal() else 0)
 
     def add(self, size: int) -> None:
-        """So many bytes more. Raises TooLarge, and what `take` does where they were not announced."""
+        """So many bytes more. Raises TooLarge, and what `take` does."""
         self._received += size
         self._check(self._received)
-        if self._received > self._announced:
-            self._take(size)
+        self._take(size)
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:
-            hint = "send smaller images, or fewer in each request"
+            hint = "send fewer or smaller files in each request"
             raise TooLarge(f"the body is over the limit of {self._max_bytes:,} bytes; {hint}")
 
 
@@ -177,6 +198,8 @@ async def _bounded(request: Request, max_bytes: int, take: Callable[[int], None]
 def _content_type(request: Request) -> tuple[bytes, str]:
     """(boundary, charset) of a multipart request. Raises InvalidInput."""
     header = request.headers.get("content-type", "")
+    if len(header) > MAX_TYPE:
+        raise InvalidInput(f"the Content-Type is over {MAX_TYPE:,} bytes; let your HTTP library set it")
     kind, params = parse_options_header(header)
     if kind != b"multipart/form-data":
         raise InvalidInput(f"send multipart/form-data (curl -F …), not {header[:100] or 'a body without a type'!r}")

@@ -50,7 +50,7 @@ class Admission:
 
     @contextmanager
     def holding_bytes(self, flow: str | None = None) -> Iterator[Callable[[int], None]]:
-        """Take on a body; what this gives is called with each number of bytes that come, and raises Overloaded.
+        """Take on a body; what this gives is called with each number of bytes that came, and raises Overloaded.
 
         A full queue refuses here, too, before the body is received; `flow` is None where only the body says it.
         """

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import trust
 from adapters.errors import EspalierError, NotFound, StaleReplica
@@ -151,6 +152,8 @@ class LiveHeads:
         while not self._stop.wait(self._poll):
             try:
                 self.refresh()
+            except SQLAlchemyError:  # at every look until it answers: one line is enough
+                log.warning("the database does not answer; serving what is loaded")
             except Exception:
                 log.exception("could not look for new versions; serving what is loaded")
 

@@ -12,25 +12,36 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from adapters.errors import InvalidInput, NotReady
+from adapters.store import patience
 
-BUSY_TIMEOUT = 30.0  # seconds a writer waits for another writer
+POOL = {"pool_size": 5, "max_overflow": 25}  # more than threads that ask at once, so that none waits for another
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, seconds: float = patience.WORKER) -> Engine:
     """An engine for a SQLAlchemy URL: `sqlite:////path/espalier.sqlite` or `postgresql+psycopg://…`.
 
-    What statements are given is in no error's text, and so in no log. On Postgres they raise InvalidInput for a NUL.
+    Nobody waits longer than `seconds` for a connection that answers or for a lock (see `patience`): then SQLAlchemy's
+    OperationalError or TimeoutError. What statements are given is in no error's text, and so in no log. On Postgres
+    they raise InvalidInput for a NUL.
     """
     if not url.startswith("sqlite"):
-        engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
-        sa.event.listen(engine, "handle_error", _refuse_nul)
-        return engine
+        return _connect_postgres(url, seconds)
     path = sa.make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
+    pool = POOL | {"pool_timeout": seconds} if path else {}
+    engine = sa.create_engine(url, connect_args={"timeout": seconds}, hide_parameters=True, **pool)
     sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "begin", lambda connection: _begin(connection, seconds))
+    return engine
+
+
+def _connect_postgres(url: str, seconds: float) -> Engine:
+    from adapters.store import postgres  # its driver is installed only where it is used
+
+    engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, **POOL, pool_timeout=seconds)
+    postgres.listen(engine, seconds)
+    sa.event.listen(engine, "handle_error", _refuse_nul)
     return engine
 
 
@@ -49,9 +60,18 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: sa.Connection) -> None:
-    read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+def _begin(connection: sa.Connection, seconds: float) -> None:
+    if connection.get_execution_options().get("read_only", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    if (left := patience.left(seconds)) < seconds:  # a part of it went by before it was this one's turn
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(left * 1000)}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        patience.answered()
+    finally:
+        if left < seconds:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
 @contextlib.contextmanager
@@ -118,7 +138,7 @@ def current_revision(engine: Engine) -> str | None:
                 return None
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     except OperationalError as error:
-        raise NotReady(f"the database does not answer: {error.orig}") from error
+        raise NotReady("the database does not answer; it is asked again") from error
 
 
 def now() -> datetime:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict, HeadNotFound, VersionNotFound
@@ -204,11 +205,43 @@ def find_task(engine: Engine, name: str) -> str | None:
         return found
 
 
-def list_names(engine: Engine, *, limit: int, after: str = "") -> list[str]:
-    """Names of heads in alphabetical order, a page at a time."""
+SHOWN = ("method", "classes", "metrics")  # of a manifest, where heads are listed; and the backbone's name
+
+
+def page(engine: Engine, *, limit: int, after: str = "") -> list[HeadSummary]:
+    """Heads in alphabetical order, a page at a time; of the manifests of their versions only what lists show.
+
+    One query, however many heads and versions: the database picks those parts out of the manifests, as text, since
+    Python takes longer to read a thousand manifests than for all the rest.
+    """
+    names = sa.select(heads).where(heads.c.name > after).order_by(heads.c.name).limit(limit).subquery()
+    paths: list[Any] = [*SHOWN, ("backbone", "name")]
+    parts = [sa.cast(versions.c.manifest[path], sa.Text).label(f"part_{n}") for n, path in enumerate(paths)]
+    plain = (versions.c.number, versions.c.digest, versions.c.status, versions.c.created_at.label("made"))
+    joined = names.outerjoin(versions, versions.c.head == names.c.name).outerjoin(
+        aliases, (aliases.c.head == versions.c.head) & (aliases.c.number == versions.c.number)
+    )
+    query = sa.select(names.c.name, names.c.task, names.c.created_at, aliases.c.alias, *plain, *parts)
     with reading(engine) as connection:
-        query = sa.select(heads.c.name).where(heads.c.name > after).order_by(heads.c.name).limit(limit)
-        return list(connection.execute(query).scalars())
+        rows = connection.execute(query.select_from(joined).order_by(names.c.name, versions.c.number.desc())).all()
+    found: dict[str, HeadSummary] = {}
+    for row in rows:
+        _list(found, *row)
+    return list(found.values())
+
+
+def _list(found: dict[str, HeadSummary], name: str, task: str, made: Any, alias: str | None, *version: Any) -> None:
+    """One row of a page: a version with one of the aliases that point at it, or a head without versions."""
+    head = found.get(name)
+    if head is None:
+        head = found[name] = HeadSummary(name, task, aware(made), {}, [])
+    number, digest, status, moment, *parts = version
+    if number is not None and (not head.versions or head.versions[-1].number != number):
+        method, classes, metrics, backbone = (from_json(part) for part in parts)
+        shown = {"method": method, "classes": classes, "metrics": metrics, "backbone": {"name": backbone}}
+        head.versions.append(HeadVersion(name, number, digest, status, shown, aware(moment)))
+    if alias is not None:
+        head.aliases[alias] = number
 
 
 def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int | None = None) -> int:

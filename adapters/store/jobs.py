@@ -1,7 +1,7 @@
 """Jobs: the truth that the API reads. A row is the promise that `202` makes; workers find their work here."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 
 ENDED = _TERMINAL = sorted(TERMINAL)
 DELETED = ""  # in place of the head's name: it was deleted while a job of it still let go of what it held
+TOGETHER = 200  # jobs whose events are asked for in one query
 
 
 def create(
@@ -227,7 +228,31 @@ def events(engine: Engine, job_id: str, after: int = 0) -> list[dict[str, Any]]:
     query = sa.select(job_events).where(job_events.c.job_id == job_id, job_events.c.sequence > after)
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(job_events.c.sequence)).mappings().all()
-    return [{"id": r["sequence"], "type": r["type"], "data": r["data"], "at": aware(r["created_at"])} for r in rows]
+    return [_event(row) for row in rows]
+
+
+def news(engine: Engine, seen: Mapping[str, int | None]) -> dict[str, tuple[str, list[dict[str, Any]]]]:
+    """Status and events of several jobs, after the number of the event that was seen of each; None: no events.
+
+    Two queries, however many jobs (up to hundreds that have news at once). The status is looked at first: of a job that
+    has ended no event is missed.
+    """
+    newest = sa.func.max(job_events.c.sequence).label("newest")
+    query = sa.select(jobs.c.id, jobs.c.status, newest).outerjoin(job_events, job_events.c.job_id == jobs.c.id)
+    with reading(engine) as connection:
+        rows = connection.execute(query.where(jobs.c.id.in_(seen)).group_by(jobs.c.id, jobs.c.status)).all()
+        found: dict[str, tuple[str, list[dict[str, Any]]]] = {row.id: (row.status, []) for row in rows}
+        behind = {row.id: after for row in rows if (after := seen[row.id]) is not None and (row.newest or 0) > after}
+        wanted = [(job_events.c.job_id == job_id) & (job_events.c.sequence > after) for job_id, after in behind.items()]
+        for start in range(0, len(wanted), TOGETHER):
+            ordered = sa.select(job_events).where(sa.or_(*wanted[start : start + TOGETHER]))
+            for row in connection.execute(ordered.order_by(job_events.c.sequence)).mappings():
+                found[row["job_id"]][1].append(_event(row))
+    return found
+
+
+def _event(row: sa.RowMapping) -> dict[str, Any]:
+    return {"id": row["sequence"], "type": row["type"], "data": row["data"], "at": aware(row["created_at"])}
 
 
 def let_go(connection: sa.Connection, job_id: str) -> list[str]:

@@ -23,9 +23,9 @@ need nothing else.
 | variable | default | what it does |
 |---|---|---|"""
 
-SEVERAL = """`ESPALIER_THREADS`, `ESPALIER_MAX_WAITING`, `ESPALIER_MAX_WAITING_BYTES`, `ESPALIER_HEAD_CACHE_BYTES` and
-`ESPALIER_EMBEDDING_CACHE_BYTES` are for all serving processes behind the port together: each of `ESPALIER_SERVERS`
-takes its part."""
+SEVERAL = """`ESPALIER_THREADS`, `ESPALIER_MAX_WAITING`, `ESPALIER_MAX_WAITING_BYTES`, `ESPALIER_MAX_CONNECTIONS`,
+`ESPALIER_MAX_UPLOAD_BYTES`, `ESPALIER_HEAD_CACHE_BYTES` and `ESPALIER_EMBEDDING_CACHE_BYTES` are for all serving
+processes behind the port together: each of `ESPALIER_SERVERS` takes its part."""
 
 METRICS = """# Metrics
 
@@ -104,6 +104,12 @@ def error_codes() -> str:
         "| `host_not_allowed` | 403 | The service is not asked by that name; ESPALIER_ALLOWED_HOSTS allows others. |",
         "| `cross_site` | 403 | A web page of another origin or site may change nothing. |",
         "| `client_left` | 400 | The connection closed before the body was complete. |",
+        "| `malformed_request` | 400 | What came is no HTTP request. |",
+        "| `request_timeout` | 408 | Too slow: ESPALIER_HEADER_SECONDS, ESPALIER_MIN_BODY_RATE. |",
+        "| `address_too_long` | 414 | Address and headers are over ESPALIER_MAX_HEADER_BYTES. |",
+        "| `headers_too_large` | 431 | The same, where it is the headers. |",
+        "| `too_many_connections` | 503 | There are more than ESPALIER_MAX_CONNECTIONS, and none is idle. |",
+        "| `database_unavailable` | 503 | The database did not answer in ESPALIER_DATABASE_SECONDS, or is locked. |",
         "| `worker_lost` | job | The worker died again and again while at work on the job. |",
         "",
     ]
@@ -119,9 +125,7 @@ def routes() -> str:
             summary = operation.get("description", "").splitlines()[0]
             lines.append(f"| {method.upper()} | `{path}` | {summary} |")
     lines += [
-        "| GET | `/livez` | 200 while the process lives (BentoML's). |",
-        "| GET | `/readyz` | 200 once the default backbone is loaded and warm (BentoML's). |",
-        "| POST | `/bento/predict` | One image, one head, for `bentoml.SyncHTTPClient` and other Bento services. |",
+        "| GET | `/schema.json`, `/docs.json` | What BentoML's clients learn `/bento/predict` from. |",
         "",
     ]
     return "\n".join(lines)

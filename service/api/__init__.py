@@ -1,10 +1,13 @@
 """HTTP at the door: one file a resource, routes that translate and delegate."""
 
+import functools
+import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -54,20 +57,47 @@ def _nowhere(routes: Sequence[BaseRoute]) -> Callable[[Request, str], None]:
 def build() -> FastAPI:
     """The public HTTP API; `app.state.context` is set when the process has opened its parts."""
     from service import __version__
-    from service.api import backbones, changes, embed, examples, finetune, heads, health, jobs, predict, suggest
+    from service.api import (
+        backbones,
+        bento,
+        changes,
+        embed,
+        examples,
+        finetune,
+        heads,
+        health,
+        jobs,
+        predict,
+        suggest,
+    )  # fmt: skip
 
     # FastAPI's own /docs loads its scripts from a public CDN: blank where a self-hosted service has no way out.
     about = "Teach a frozen backbone a new task over HTTP."
     app = FastAPIOffline(title="Espalier", version=__version__, description=about, redoc_url=None)
     errors.install(app)
-    modules = (predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, health)
+    app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != app.openapi_url]
+    app.router.add_api_route(str(app.openapi_url), _document(app), include_in_schema=False)
+    modules = (predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, bento, health)
     for module in modules:
         app.include_router(module.router)
-    # FastAPI would say "Not Found" with no word of help. BentoML's own routes (/livez, /readyz, /bento) come first.
+    # FastAPI would say "Not Found" with no word of help.
     routes = [route for module in modules for route in module.router.routes]
     app.add_api_route("/{path:path}", _nowhere(routes), methods=METHODS, include_in_schema=False)
-    app.openapi = partial(openapi.with_problems, app.openapi)  # type: ignore[method-assign]
+    app.openapi = functools.cache(partial(openapi.with_problems, app.openapi))  # type: ignore[method-assign]
     return app
+
+
+def _document(app: FastAPI) -> Callable[[], Response]:
+    """FastAPI's own route makes it on the event loop, which it holds up for a third of a second."""
+
+    @functools.cache
+    def rendered() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False).encode()
+
+    def document() -> Response:
+        return Response(rendered(), media_type=openapi.JSON)
+
+    return document
 
 
 __all__ = ["PROBLEMS", "APIRouter", "Context", "Ctx", "Request", "build", "context"]

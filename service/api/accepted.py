@@ -6,7 +6,6 @@ from fastapi import Header, Query
 from fastapi.responses import JSONResponse
 
 from adapters.types import Job
-from service import jobs
 from service.api import PROBLEMS, Context
 from service.schemas import JobView
 from service.submissions import MAX_KEY
@@ -24,6 +23,6 @@ RESPONSES = PROBLEMS | {200: {"model": JobView, "description": "Ended within `wa
 
 async def answer(ctx: Context, job: Job, wait: float) -> JSONResponse:
     """The job as it is now, or at its end if that comes in time."""
-    job, ended = await jobs.wait(ctx.engine, job, wait)
+    job, ended = await ctx.following.wait(job, wait)
     body = JobView.of(job).model_dump(mode="json")
     return JSONResponse(body, 200 if ended and wait else 202, headers={"Location": f"/jobs/{job.id}"})

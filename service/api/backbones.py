@@ -1,12 +1,11 @@
 """GET /backbones and GET /methods: what heads can be trained on, and how."""
 
-from fastapi import APIRouter
-
 from adapters.store import backbones, capabilities
 from service.api import PROBLEMS, Ctx
+from service.api.routing import router as new_router
 from service.schemas import BackboneList, BackboneView, MethodList, MethodView
 
-router = APIRouter(tags=["backbones"])
+router = new_router(tags=["backbones"])
 
 
 @router.get("/backbones", responses=PROBLEMS)

@@ -3,8 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Query
 from fastapi.responses import JSONResponse
 
 from adapters.comparison import versions
@@ -13,11 +12,13 @@ from adapters.store import heads
 from adapters.types import HeadRef
 from service.api import PROBLEMS, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.routing import router as new_router
 from service.edit_schemas import Comparison, LabelsRequest, RebuildRequest
 from service.edits import EditDesk
 from service.schemas import ALIAS_NAME, VERSION_OR_ALIAS, JobView
+from service.threads import WRITING
 
-router = APIRouter(prefix="/heads/{head}", tags=["heads"])
+router = new_router(prefix="/heads/{head}", tags=["heads"])
 Which = Annotated[str, Query(description="A version, or an alias.", json_schema_extra={"pattern": VERSION_OR_ALIAS})]
 
 
@@ -25,14 +26,14 @@ Which = Annotated[str, Query(description="A version, or an alias.", json_schema_
 async def change_labels(ctx: Ctx, head: str, body: LabelsRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Rename classes (the same weights), merge some into one, or drop some (both trained anew)."""
     desk = EditDesk(ctx.settings, ctx.engine, ctx.artifacts, head, key)
-    return await answer(ctx, await run_in_threadpool(desk.change_labels, body.edit()), wait)
+    return await answer(ctx, await WRITING.run(desk.change_labels, body.edit()), wait)
 
 
 @router.post("/rebuild", status_code=202, response_model=JobView, responses=RESPONSES)
 async def rebuild(ctx: Ctx, head: str, body: RebuildRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Train the head from its stored examples on another backbone; gated as any new version."""
     desk = EditDesk(ctx.settings, ctx.engine, ctx.artifacts, head, key)
-    return await answer(ctx, await run_in_threadpool(desk.rebuild, body.backbone, body.deploy), wait)
+    return await answer(ctx, await WRITING.run(desk.rebuild, body.backbone, body.deploy), wait)
 
 
 @router.get("/compare", responses=PROBLEMS)

@@ -1,17 +1,18 @@
 """POST /embed."""
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from adapters import predict as pipeline
 from adapters.store import backbones
 from service import intake
 from service.api import PROBLEMS, Ctx
+from service.api.routing import router as new_router
 from service.openapi import EMBED_FORM
 from service.schemas import EmbedResponse, ItemError, Tap
+from service.threads import READING
 
-router = APIRouter(tags=["predict"])
+router = new_router(tags=["predict"])
 
 
 @router.post("/embed", response_model=EmbedResponse, responses=PROBLEMS, openapi_extra=EMBED_FORM)
@@ -23,7 +24,7 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
     async with intake.images(request, ctx) as form:
         name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
         taps = form.flag("taps")
-        backbone = await run_in_threadpool(backbones.find, ctx.engine, name)
+        backbone = await READING.run(backbones.find, ctx.engine, name)
         async with ctx.predictor.traffic.admitted(len(form.images), "", form.seconds("timeout", seconds)):
             result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error())
     errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Path, Query
 from fastapi.responses import JSONResponse, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
@@ -13,6 +12,7 @@ from adapters.store import examples as store
 from adapters.store import heads, reports
 from service.api import PROBLEMS, Context, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.routing import router as new_router
 from service.edit_schemas import (
     SHA256,
     DeleteExamplesRequest,
@@ -23,6 +23,7 @@ from service.edit_schemas import (
 )
 from service.edits import EditDesk
 from service.schemas import JobView
+from service.threads import WRITING
 
 
 class _Example(StringConvertor):
@@ -32,7 +33,7 @@ class _Example(StringConvertor):
 
 
 register_url_convertor("example", _Example())
-router = APIRouter(prefix="/heads/{head}/examples", tags=["examples"])
+router = new_router(prefix="/heads/{head}/examples", tags=["examples"])
 Sha256 = Annotated[str, Path(pattern=SHA256)]
 SplitFilter = Literal["train", "val", "test", "none"]
 
@@ -80,21 +81,21 @@ async def relabel_example(
     ctx: Ctx, head: str, sha256: Sha256, body: LabelRequest, wait: Wait = 0, key: Key = None
 ) -> JSONResponse:
     """Correct the label of an example: a job trains the head anew, from cached embeddings, and serves it."""
-    job = await run_in_threadpool(_desk(ctx, head, key).relabel, {sha256: body.label})
+    job = await WRITING.run(_desk(ctx, head, key).relabel, {sha256: body.label})
     return await answer(ctx, job, wait)
 
 
 @router.post("/relabel", status_code=202, response_model=JobView, responses=RESPONSES)
 async def relabel_examples(ctx: Ctx, head: str, body: RelabelRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Correct the labels of several examples in one job."""
-    job = await run_in_threadpool(_desk(ctx, head, key).relabel, body.labels)
+    job = await WRITING.run(_desk(ctx, head, key).relabel, body.labels)
     return await answer(ctx, job, wait)
 
 
 @router.delete("/{sha256:example}", status_code=202, response_model=JobView, responses=RESPONSES)
 async def delete_example(ctx: Ctx, head: str, sha256: Sha256, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Unlearn an example: the head is trained as if it had never been sent, and versions that knew it are deleted."""
-    job = await run_in_threadpool(_desk(ctx, head, key).remove, [sha256])
+    job = await WRITING.run(_desk(ctx, head, key).remove, [sha256])
     return await answer(ctx, job, wait)
 
 
@@ -103,7 +104,7 @@ async def delete_examples(
     ctx: Ctx, head: str, body: DeleteExamplesRequest, wait: Wait = 0, key: Key = None
 ) -> JSONResponse:
     """Unlearn several examples in one job."""
-    job = await run_in_threadpool(_desk(ctx, head, key).remove, body.sha256)
+    job = await WRITING.run(_desk(ctx, head, key).remove, body.sha256)
     return await answer(ctx, job, wait)
 
 

@@ -1,17 +1,18 @@
 """POST /finetune."""
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from service import uploads
 from service.api import Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.routing import router as new_router
 from service.openapi import FINETUNE_FORM
 from service.schemas import JobView
 from service.submissions import Desk
+from service.threads import SUBMITTING
 
-router = APIRouter(tags=["finetune"])
+router = new_router(tags=["finetune"])
 
 
 @router.post(
@@ -20,7 +21,11 @@ router = APIRouter(tags=["finetune"])
 async def finetune(request: Request, ctx: Ctx, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Teach a head from labeled images. `202` means that the job survives a crash of any process."""
     desk = Desk(ctx.settings, ctx.engine, ctx.artifacts, ctx.predictor.memory.known, ctx.courtesy)
-    most = ctx.settings.max_finetune_bytes
-    with await uploads.receive(request, max_bytes=most, courtesy=ctx.courtesy) as upload:
-        job = await run_in_threadpool(desk.submit, upload, key)
+    with ctx.uploads.holding() as take:
+        with await uploads.receive(
+            request, max_bytes=ctx.settings.max_finetune_bytes, max_parts=ctx.settings.max_form_parts,
+            max_field_bytes=ctx.settings.max_field_bytes, take=take, charge=take, space=ctx.uploads,
+            courtesy=ctx.courtesy,
+        ) as upload:  # fmt: skip
+            job = await SUBMITTING.run_slowly(desk.submit, upload, key)
     return await answer(ctx, job, wait)

@@ -2,27 +2,30 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import Header, Path, Query
 from fastapi.responses import HTMLResponse, Response
+from pydantic_core import to_json
 
 from adapters.store import heads as store
 from adapters.store import reports
 from adapters.types import HeadRef
 from service.api import PROBLEMS, Ctx
+from service.api.routing import router as new_router
 from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView, ReportView
 
-router = APIRouter(prefix="/heads", tags=["heads"])
+router = new_router(prefix="/heads", tags=["heads"])
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Alias = Annotated[str, Path(pattern=ALIAS_NAME)]
 PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
-@router.get("", responses=PROBLEMS)
-def list_heads(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = "") -> HeadPage:
+@router.get("", responses=PROBLEMS, response_model=HeadPage)
+def list_heads(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = "") -> Response:
     """Heads by name."""
-    names = store.list_names(ctx.engine, limit=limit, after=after)
-    views = [HeadView.of(store.summary(ctx.engine, name)) for name in names]
-    return HeadPage(heads=views, next=names[-1] if len(names) == limit else None)
+    page = store.page(ctx.engine, limit=limit, after=after)
+    last = page[-1].name if len(page) == limit else None
+    body = to_json({"heads": [HeadView.plain(head) for head in page], "next": last})
+    return Response(body, media_type="application/json")
 
 
 @router.get("/{head}", responses=PROBLEMS)

@@ -1,12 +1,13 @@
-"""GET / and /metrics. /livez and /readyz are BentoML's own, fed by `Espalier.__is_ready__`."""
+"""GET /, and what probes and scrapes ask for: answered on the event loop, which no thread and no database holds up."""
 
-from fastapi import APIRouter
 from fastapi.responses import Response
 
+from adapters.errors import NotReady
 from service import __version__, telemetry
-from service.api import Ctx
+from service.api import PROBLEMS, Ctx
+from service.api.routing import router as new_router
 
-router = APIRouter(tags=["operations"])
+router = new_router(tags=["operations"])
 
 
 @router.get("/")
@@ -15,8 +16,28 @@ def root() -> dict[str, str]:
     return {"name": "Espalier", "version": __version__, "docs": "/docs", "ready": "/readyz", "metrics": "/metrics"}
 
 
+@router.get("/livez", response_class=Response)
+async def livez() -> Response:
+    """200 while the process lives and its event loop turns."""
+    return Response("\n", media_type="text/plain")
+
+
+router.add_api_route("/healthz", livez, methods=["GET"], include_in_schema=False)  # what BentoML calls it, too
+
+
+@router.get("/readyz", response_class=Response, responses=PROBLEMS)
+async def readyz(ctx: Ctx) -> Response:
+    """200 once the default backbone is loaded and warm: heads in memory are answered from then on, else 503.
+
+    It does not ask the database: without it, heads in memory are answered still, and what needs it gets 503.
+    """
+    if not ctx.ready:
+        raise NotReady("the default backbone is not loaded yet")
+    return Response("\n", media_type="text/plain")
+
+
 @router.get("/metrics", response_class=Response)
-def metrics(ctx: Ctx) -> Response:
+async def metrics(ctx: Ctx) -> Response:
     """Prometheus metrics; docs/reference/metrics.md explains each."""
     body, kind = telemetry.render(ctx)
     return Response(body, media_type=kind)

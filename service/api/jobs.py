@@ -3,15 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from fastapi.responses import StreamingResponse
 
 from adapters.store import jobs as store
-from service import jobs
 from service.api import PROBLEMS, Ctx
+from service.api.routing import router as new_router
 from service.schemas import JobPage, JobView
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = new_router(prefix="/jobs", tags=["jobs"])
 Status = Literal[
     "queued", "validating", "embedding", "training", "evaluating", "exporting", "verifying", "publishing", "succeeded",
     "failed", "rejected", "cancelled",
@@ -45,7 +45,7 @@ async def job_events(
     last_event_id: Annotated[int, Header(ge=0, le=2**31 - 1, description="Resume after this event.")] = 0,
 ) -> StreamingResponse:
     """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (one race row each), `final`."""
-    stream = await jobs.stream(ctx.engine, job_id, last_event_id)
+    stream = await ctx.following.stream(job_id, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 

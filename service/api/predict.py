@@ -2,16 +2,17 @@
 
 import time
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from adapters import predict as pipeline
 from service import forms, intake, telemetry
 from service.api import PROBLEMS, Ctx
+from service.api.routing import router as new_router
 from service.openapi import IMAGE_FORM, MAX_GENERATION, MAX_TOP_K
 from service.schemas import PredictResponse
 
-router = APIRouter(tags=["predict"])
+router = new_router(tags=["predict"])
 
 
 @router.post("/predict", response_model=PredictResponse, responses=PROBLEMS, openapi_extra=IMAGE_FORM)

@@ -1,14 +1,15 @@
 """POST /heads/{head}/suggest."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from adapters import suggest as pipeline
 from service import forms, intake
 from service.api import PROBLEMS, Ctx
+from service.api.routing import router as new_router
 from service.openapi import MAX_COUNT, SUGGEST_FORM
 from service.schemas import SuggestResponse
 
-router = APIRouter(tags=["heads"])
+router = new_router(tags=["heads"])
 
 
 @router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM)

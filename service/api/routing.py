@@ -1,0 +1,75 @@
+"""The kind of route that all of ours are: what it costs is kept here, whatever the route does.
+
+- A plain function runs in a thread, among those that read or those that write, and its answer is made into JSON there.
+- A JSON body is received within its bound, and read and checked in a thread (`service.limits.json_bodies`).
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from service.access.same_site import READS
+from service.limits import json_bodies
+from service.threads import READING, WRITING, Threads
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Route(APIRoute):
+    """A route of a `router`."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if not inspect.iscoroutinefunction(endpoint):
+            threads = READING if set(options.get("methods") or ["GET"]) <= READS else WRITING
+            endpoint = _threaded(endpoint, threads, options)
+        super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Handler:
+        """FastAPI's, which finds a body already read and checked."""
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+        model = self.body_field.field_info.annotation
+
+        async def handle_with_body(request: Request) -> Response:
+            context = getattr(request.app.state, "context", None)
+            if context is None:  # it is told so further down
+                return await handle(request)
+            async with json_bodies.received(request, model, context) as checked:
+                return await handle(checked)
+
+        return handle_with_body
+
+
+def router(**options: Any) -> APIRouter:
+    """A router whose routes are such."""
+    return APIRouter(route_class=Route, **options)
+
+
+def _threaded(endpoint: Callable[..., Any], threads: Threads, options: dict[str, Any]) -> Callable[..., Any]:
+    """The same as a coroutine function. Models of one status become JSON in the thread, not on the event loop."""
+    without_none = options.get("response_model_exclude_none") is True
+
+    def work(*arguments: Any, **values: Any) -> Any:
+        answer = endpoint(*arguments, **values)
+        if not isinstance(answer, BaseModel):
+            return answer
+        headers = values["response"].headers if "response" in values else {}
+        body = answer.model_dump_json(exclude_none=without_none)
+        return Response(body, media_type="application/json", headers=_sent(headers))
+
+    @functools.wraps(endpoint)
+    async def run(*arguments: Any, **values: Any) -> Any:
+        return await threads.run(work, *arguments, **values)
+
+    return run
+
+
+def _sent(headers: Any) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "content-length"}

@@ -1,0 +1,99 @@
+"""JSON bodies: received within a bound, read and checked in a thread, so that none holds up the event loop.
+
+Python's fast reader keeps its global lock from the first byte to the last: 2 MB of `[],[],…` are 0.2 s during which no
+other thread runs. So a text of many values is read by the slow one, which is Python itself and lets others in between.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from json import scanner
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+from fastapi import Request
+from pydantic import TypeAdapter, ValidationError
+
+from adapters.errors import InvalidInput
+from service import uploads
+
+if TYPE_CHECKING:
+    from service.context import Context
+
+AT_ONCE = 4 << 10  # bytes that are read where they are: a trip to a thread costs more
+MANY = 20_000  # values; the fast reader takes some ms for them
+LONGEST_TYPE = 200  # characters of a Content-Type
+
+
+class Checked(Request):
+    """A request whose body has been read: FastAPI is given what came of it."""
+
+    found: Any = None
+
+    async def body(self) -> bytes:
+        """Anything but nothing: FastAPI asks for the JSON only where there is a body."""
+        return b"" if self.found is None else b"read"
+
+    async def json(self) -> Any:
+        """The checked model, which FastAPI's own check lets pass as it is."""
+        return self.found
+
+
+@asynccontextmanager
+async def received(request: Request, model: Any, context: "Context") -> AsyncIterator[Checked]:
+    """The request with its body checked, for as long as it is worked on.
+
+    Raises TooLarge, Overloaded, InvalidInput, starlette's ClientDisconnect.
+    """
+    _check_type(request.headers.get("content-type", ""))
+    with context.uploads.holding() as take:
+        body = await uploads.read_body(request, context.settings.max_json_bytes, take)
+        checked = Checked(request.scope, request.receive)
+        if len(body) <= AT_ONCE:
+            checked.found = read(body, model)
+        else:
+            checked.found = await anyio.to_thread.run_sync(read, body, model)
+        del body
+        yield checked
+
+
+def _check_type(content_type: str) -> None:
+    kind = content_type[:LONGEST_TYPE].partition(";")[0].strip().lower()
+    if len(content_type) > LONGEST_TYPE or not (kind == "application/json" or kind.endswith("+json")):
+        raise InvalidInput(f"send JSON with Content-Type: application/json, not {kind[:100] or 'without one'!r}")
+
+
+def read(body: bytes, model: Any) -> Any:
+    """JSON → a checked `model`. Raises InvalidInput that names the first thing that is wrong."""
+    try:
+        return TypeAdapter(model).validate_python(_values(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        # A key of the body may be in it: of any length, and with halves of surrogate pairs, which no answer can carry.
+        where = ".".join(str(part) for part in first["loc"])[:200].encode("utf-8", "replace").decode()
+        raise InvalidInput(f"{where}: {first['msg']}" if where else first["msg"], item=where or None) from None
+
+
+def _values(body: bytes) -> Any:
+    if not body.strip():
+        raise InvalidInput("the request has no body; send a JSON object")
+    try:
+        text = body.decode("utf-8-sig")
+        many = text.count(",") + text.count("[") + text.count("{") > MANY
+        return json.loads(text, cls=_Yielding if many else None)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the body is not UTF-8 (byte {error.start}); send JSON as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidInput("the body is nested too deeply") from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise InvalidInput(f"the body has a number that cannot be read: {str(error)[:60]}") from None
+
+
+class _Yielding(json.JSONDecoder):
+    """Python's own reader, written in Python."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
