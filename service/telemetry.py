@@ -75,6 +75,8 @@ CUT = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+for _reason in ("head_time", "head_bytes", "body_rate", "read_rate", "idle", "surplus", "malformed"):
+    CUT.labels(_reason)  # there from the start, so that a rate of it is 0 and not nothing
 UPLOAD_BYTES = _gauge("upload_bytes", "Bytes of forms and JSON bodies that are received or worked on.")
 TEMPORARY_BYTES = _gauge("upload_temporary_bytes", "Those of them that lie in temporary files.")
 LAG = _histogram(
