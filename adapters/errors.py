@@ -57,6 +57,12 @@ class NotEnoughData(InvalidInput):
     code = "not_enough_data"
 
 
+class TooMuchData(InvalidInput):
+    """Training on so many examples takes more memory than the worker has."""
+
+    code = "too_much_data"
+
+
 class NotEnoughHeldOut(InvalidInput):
     """The version was measured on too few examples to promise the coverage or the accuracy asked for."""
 

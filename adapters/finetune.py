@@ -9,7 +9,7 @@ worker that dies is followed by one that goes on from the last finished step. A 
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters import tasks
+from adapters import tasks, training_memory
 from adapters.backbones import parts
 from adapters.errors import CorruptArtifact, NotFound
 from adapters.modalities import image
+from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
@@ -47,7 +48,7 @@ from adapters.training.narrator import Narrator
 from adapters.training.race import race
 from adapters.training.split import split
 from adapters.training.survey import surveyed
-from adapters.types import Backbone, Job
+from adapters.types import Backbone, Example, Job
 
 log = logging.getLogger("espalier.finetune")
 Durably = Callable[..., Any]  # (name, step, *arguments) → the step's JSON answer
@@ -62,6 +63,7 @@ class Workshop:
     backbones: Backbones
     lanes: int  # threads that decode and embed
     max_pixels: int
+    memory: Callable[[], int] = resident.available  # bytes that training may take
 
     def backbone(self, job: Job) -> Backbone:
         """The backbone that a job trains on. Raises BackboneNotFound."""
@@ -98,13 +100,27 @@ def finetune(job_id: str, shop: Workshop, durably: Durably = directly) -> str:
 
 
 def validate(shop: Workshop, job_id: str) -> dict[str, Any]:
-    """Look at the head's data as it is now: jobs before this one may have changed it since it was accepted."""
+    """Look at the head's data as it is now: jobs before this one may have changed it since it was accepted.
+
+    Raises InvalidInput of several kinds, TooMuchData among them.
+    """
     narrator = Narrator(shop.engine, job_id)
     narrator.enter("validating")
     job = jobs.get(shop.engine, job_id)
     data = dataset.assemble(shop.engine, job)
     tasks.get(job.request.task).check_examples(data.examples)
-    return {"examples": len(data.examples), "renames": job.request.edit is not None and bool(job.request.edit.rename)}
+    renames = job.request.edit is not None and bool(job.request.edit.rename)
+    if not renames:
+        require_memory(shop, job, data.examples)
+    return {"examples": len(data.examples), "renames": renames}
+
+
+def require_memory(shop: Workshop, job: Job, examples: Sequence[Example]) -> None:
+    """Raises TooMuchData where training on so many examples cannot fit, before the first is embedded."""
+    length = max(parts.lengths(job.request.reads, shop.backbone(job), len(examples)).values())
+    looks = 1 + max(map(len, compared(job, len(examples)).values()))
+    outputs = len(tasks.get(job.request.task).classes([e.label for e in examples]))
+    training_memory.require(shop.memory(), len(examples), length, looks, outputs)
 
 
 def rename(shop: Workshop, job_id: str) -> str:
@@ -148,7 +164,7 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     embeddings, fingerprints = cache.get(data.sha256s, max(lengths.values()))
     choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
     pooled = embeddings[:, : backbone.dimension]
-    grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples])
+    grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples], narrator.cancelled)
     divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed)
     result = race(
         embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,

@@ -5,7 +5,7 @@ eigenbasis depend on no label, so they are made once for all folds: an eigendeco
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -19,6 +19,7 @@ Kind = Literal["plain", "normalized", "power"]
 EPSILON = 1e-12
 SPREAD_FLOOR = 0.1  # of the median: a feature that hardly varies among few examples is not blown up
 RANK_FLOOR, ROUGH_FLOOR = 1e-9, 1e-6  # of the largest eigenvalue
+CHUNK = 8192  # rows at a time, where a copy of all would be too much
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,9 @@ class Inputs:
     def form(self, kind: Kind) -> tuple[tuple[Step, ...], torch.Tensor]:
         """The steps of a kind, and their outcome f32 [N, D]."""
         x = self.embeddings
-        if kind == "plain":
-            return (), x
         if kind == "normalized":
-            return (L2Normalize(),), normalized(x)
-        # In place: new memory costs more than the sum.
-        return (Power(0.5), L2Normalize()), self._once(kind, lambda: normalized(x.abs().sqrt_().copysign_(x)))
+            return STEPS[kind], normalized(x)
+        return STEPS[kind], x if kind == "plain" else self._once(kind, lambda: _powered(x))
 
     def standardized(self, kind: Kind) -> Standardized:
         """A form, shifted and scaled feature by feature."""
@@ -130,6 +128,54 @@ class Inputs:
         return Eigenbasis(whole.rotated[self._rows], whole.variances, whole.factors)
 
 
+class InPlace(Inputs):
+    """The same in the memory of one: each form takes the place of what it was made from, and of the rows given.
+
+    For one fit to very many rows, which asks for forms of one kind, each from the last.
+    """
+
+    def form(self, kind: Kind) -> tuple[tuple[Step, ...], torch.Tensor]:
+        """As of all inputs."""
+        return STEPS[kind], self._once(kind, lambda: self._changed(_CHANGES[kind]))
+
+    def _standardized(self, kind: Kind) -> Standardized:
+        steps, x = self.form(kind)
+        shift, scale = _standardizer(x)
+        steps = (*steps, Affine(numpy(shift), numpy(scale)))
+        return Standardized(steps, self._changed(lambda rows: rows.sub_(shift).mul_(scale)), shift, scale)
+
+    def _eigenbasis(self, kind: Kind, exact: bool) -> Eigenbasis:
+        x = self.standardized(kind).x
+        if x.shape[0] < x.shape[1]:
+            return _eigenbasis(x, exact)
+        of = torch.float64 if exact else x.dtype
+        values, vectors = _axes(sum(part.T @ part for part in _parts(x, of)), exact)
+        rotated = self._changed(lambda rows: rows[:, : len(values)].copy_(rows.to(of) @ vectors))[:, : len(values)]
+        return Eigenbasis(rotated, (values / len(x)).to(x.dtype), (vectors.to(x.dtype),))
+
+    def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        for rows in self.embeddings.split(CHUNK):
+            change(rows)
+        return self.embeddings
+
+
+def _powered(x: torch.Tensor) -> torch.Tensor:
+    return normalized(x.abs().sqrt_().copysign_(x))  # in place: new memory costs more than the sum
+
+
+STEPS: dict[str, tuple[Step, ...]] = {
+    "plain": (), "normalized": (L2Normalize(),), "power": (Power(0.5), L2Normalize()),
+}  # fmt: skip
+_CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "plain": lambda rows: rows, "normalized": lambda rows: rows.copy_(normalized(rows)),
+    "power": lambda rows: rows.copy_(_powered(rows)),
+}  # fmt: skip
+
+
+def _parts(x: torch.Tensor, of: torch.dtype) -> Iterator[torch.Tensor]:
+    return (part.to(of) for part in x.split(CHUNK))
+
+
 def normalized(x: torch.Tensor) -> torch.Tensor:
     """Rows of norm one, as the step L2Normalize makes them."""
     return x / x.norm(dim=1, keepdim=True).clamp_min(EPSILON)
@@ -143,7 +189,8 @@ def numpy(x: torch.Tensor) -> Any:
 def _standardizer(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Shift and scale [D]. A feature that never varies is switched off: nothing was learned of it."""
     shift = x.mean(dim=0)
-    spread = (x - shift).square().mean(dim=0).sqrt()  # `std` takes four times as long on a CPU
+    # `std` takes four times as long on a CPU.
+    spread = (sum((part - shift).square_().sum(dim=0) for part in x.split(CHUNK)) / len(x)).sqrt()
     varies = spread > 1e-6 * shift.abs() + 1e-12
     typical = spread[varies].median() if bool(varies.any()) else spread.new_ones(())
     scale = torch.where(varies, 1 / spread.clamp_min(SPREAD_FLOOR * typical), torch.zeros_like(spread))
@@ -152,10 +199,15 @@ def _standardizer(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _eigenbasis(x: torch.Tensor, exact: bool) -> Eigenbasis:
     wide, y = x.shape[0] < x.shape[1], x.double() if exact else x
-    values, vectors = torch.linalg.eigh(y @ y.T if wide else y.T @ y)
-    keep = values > (RANK_FLOOR if exact else ROUGH_FLOOR) * values[-1].clamp_min(1e-30)
-    values, vectors = values[keep], vectors[:, keep]
+    values, vectors = _axes(y @ y.T if wide else y.T @ y, exact)
     rotated = vectors * values.sqrt() if wide else y @ vectors
     factors = (y.T, vectors / values.sqrt()) if wide else (vectors,)
     parts = [part.to(x.dtype).contiguous() for part in (rotated, values / len(x), *factors)]
     return Eigenbasis(parts[0], parts[1], tuple(parts[2:]))
+
+
+def _axes(products: torch.Tensor, exact: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues [R] and vectors [·, R], without the axes that rounding decides."""
+    values, vectors = torch.linalg.eigh(products)
+    keep = values > (RANK_FLOOR if exact else ROUGH_FLOOR) * values[-1].clamp_min(1e-30)
+    return values[keep], vectors[:, keep]

@@ -68,7 +68,7 @@ def _life(client: Client, plan: Plan, number: int) -> None:
     if turn and turn % LESSONS == 0:
         client.delete_head(name)
     images = list(_images(number))
-    job = client.finetune(name, images, method="prototype", wait=60)
+    job = client.wait(client.finetune(name, images, method="prototype", wait=60)["id"])
     for _ in client.events(job["id"]):
         pass
     client.report(name)

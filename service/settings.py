@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     worker_niceness: int = Field(
         10, ge=0, le=19, description="CPU niceness of the training worker, so that serving goes first."
     )
+    training_memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="Memory that training may take, bytes; 0: what the machine or the container has left. A job that "
+        "would take more is refused with both figures.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 
     @cached_property

@@ -10,7 +10,7 @@ import jsonschema
 from jsonschema.exceptions import best_match
 from sqlalchemy.engine import Engine
 
-from adapters import modalities, tasks
+from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
 from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
 from adapters.modalities import image
@@ -172,7 +172,16 @@ class Desk:
         new = {e.sha256 for e in sent}
         kept = [Example(sha, label, sha) for sha, label in existing.items() if sha not in new]
         task.check_examples(kept + sent)
+        self._check_memory(request, len({e.sha256 for e in kept + sent}))
         sources.probe_all(items, max_pixels=self.settings.max_pixels)
+
+    def _check_memory(self, request: JobRequest, count: int) -> None:
+        """What no worker has the memory to train on is refused at once. Raises TooMuchData."""
+        there = capabilities.of_kind(self.engine, "memory")
+        if there:
+            backbone = backbones.find(self.engine, str(request.backbone))
+            length = max(parts.lengths(request.reads, backbone, count).values())
+            training_memory.require(max(int(worker["bytes"]) for worker in there.values()), count, length)
 
     def _check_room(self) -> None:
         count = jobs.count_unfinished(self.engine)

@@ -23,7 +23,7 @@ from adapters import finetune as pipeline
 from adapters.errors import Cancelled, EspalierError
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import database, jobs
+from adapters.store import capabilities, database, jobs
 from adapters.store.artifacts import Artifacts
 from service import setup, telemetry
 from service.context import backbone_loader, lanes
@@ -51,7 +51,9 @@ class Worker:
         self.artifacts = Artifacts(settings.artifacts)
         load = backbone_loader(settings, self.engine, self.artifacts)
         backbones = Backbones(load, settings.device, engines=settings.engines)
-        self.workshop = pipeline.Workshop(self.engine, self.artifacts, backbones, lanes(settings), settings.max_pixels)
+        self.workshop = pipeline.Workshop(
+            self.engine, self.artifacts, backbones, lanes(settings), settings.max_pixels, self._memory
+        )
         self._handed: set[str] = set()
         self._running: set[str] = set()  # jobs, handed over or resumed
         self._turn = threading.Lock()  # one of them at a time, however it came
@@ -66,6 +68,7 @@ class Worker:
     def _run(self, stop: threading.Event) -> None:
         setup.prepare(self.settings, self.engine, self.artifacts)
         pipeline.warm()
+        capabilities.record(self.engine, "memory", self.name, {"bytes": self._memory()})
         self._launch()
         log.info("worker %r is ready", self.name)
         sweeper = Sweeper(self.settings, self.engine, self.artifacts)
@@ -94,6 +97,10 @@ class Worker:
     def _only_worker(self) -> bool:
         """On SQLite: see `_alone`."""
         return self.settings.database.startswith("sqlite")
+
+    def _memory(self) -> int:
+        """Bytes that training may take."""
+        return self.settings.training_memory_bytes or resident.available()
 
     def _launch(self) -> None:
         config: DBOSConfig = {

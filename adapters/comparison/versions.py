@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from adapters import tasks
-from adapters.comparison import honest, paired
+from adapters.comparison import asking, honest, paired
 from adapters.runtime.head import Head
 from adapters.store import examples as example_store
 from adapters.store.artifacts import Artifacts
@@ -62,7 +62,7 @@ def _testimony(version: HeadVersion, held: Sequence[Example], engine: Engine, ar
     silent = set(cache.missing(fresh))
     asked = [sha256 for sha256 in fresh if sha256 not in silent]
     if asked:
-        outputs = Head.from_bytes(artifacts.get(version.digest)).run(cache.get(asked)[0])
+        outputs = asking.said(Head.from_bytes(artifacts.get(version.digest)), cache, asked)
         said |= dict(zip(asked, outputs, strict=True))
     return _Testimony(said, silent)
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters import shrinkage
-from adapters.inputs import Eigenbasis, Inputs, Kind, numpy
+from adapters.inputs import CHUNK, Eigenbasis, Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
 from adapters.shrinkage import Scatter
 from adapters.types import HeadProgram, Linear, Objective
@@ -83,7 +83,7 @@ def _fit_kind(
     indicator = torch.nn.functional.one_hot(targets, classes).to(inputs.embeddings.dtype)
     axes, scatter, means = shrinkage.around(inputs, kind, indicator)
     dimension = inputs.embeddings.shape[1]
-    shares = torch.tensor([amount(a, axes, scatter, means[targets], dimension) for a in amounts]).to(means)
+    shares = torch.tensor([amount(a, axes, scatter, means, targets, dimension) for a in amounts]).to(means)
     typical = scatter.trace.clamp_min(1e-12) / dimension
     weights = scatter.solve(means.T, shares / (1 - shares) * typical)  # [G, R, K]
     weights = weights * (len(targets) / (1 - shares))[:, None, None]
@@ -93,15 +93,23 @@ def _fit_kind(
     return [HeadProgram((*steps, Linear(numpy(weight), numpy(bias)))) for weight, bias in pairs]
 
 
-def amount(asked: float | str, axes: Eigenbasis, scatter: Scatter, own_means: torch.Tensor, dimension: int) -> float:
+def amount(
+    asked: float | str, axes: Eigenbasis, scatter: Scatter, means: torch.Tensor, targets: torch.Tensor, dimension: int
+) -> float:
     """Shrinkage as a share of 0 to 1; Ledoit and Wolf's is how noisy the covariance is against how far from flat.
 
-    `own_means` f32 [N, R] are the means that `scatter` is around; of the D dimensions R hold any variance.
+    `means` f32 [K, R] are those that `scatter` is around, targets i64 [N]; of the D dimensions R hold any variance.
     """
     if not isinstance(asked, str):
         return asked
     count = len(axes.rotated)
     covariance, typical = scatter.square / count**2, scatter.trace / count / dimension
-    noise = (axes.rotated - own_means).square().sum(dim=1).square().sum() / count - covariance
+    noise = _fourth(axes.rotated, means, targets) / count - covariance
     signal = covariance - dimension * typical**2
     return float((noise / count / signal.clamp_min(1e-12)).clamp(LEAST, 0.999))
+
+
+def _fourth(rotated: torch.Tensor, means: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The sum over examples of their distance from their class's mean to the fourth power."""
+    parts = zip(rotated.split(CHUNK), targets.split(CHUNK), strict=True)
+    return torch.stack([(x - means[y]).square_().sum(dim=1).square_().sum() for x, y in parts]).sum()

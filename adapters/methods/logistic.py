@@ -196,10 +196,10 @@ class _Problem:
     """Mean cross-entropy + λ/2 ‖W‖² for G penalties at once; inputs [N, R] have uncorrelated centred columns."""
 
     def __init__(self, rotated: torch.Tensor, variances: torch.Tensor, targets: torch.Tensor, classes: int) -> None:
-        self.x = torch.cat([rotated, rotated.new_ones(len(rotated), 1)], dim=1)  # [N, R+1], for the bias
+        self.x = rotated  # [N, R]; the bias goes without a column, which would take a copy of all
         self.variances = torch.cat([variances, variances.new_ones(1)])  # [R+1]
         self.targets, self.classes, self.rows = targets, classes, torch.arange(len(targets), device=targets.device)
-        self.penalized = self.x.new_ones(self.x.shape[1])
+        self.penalized = self.x.new_ones(self.x.shape[1] + 1)
         self.penalized[-1] = 0  # the bias is free
 
     def solve(
@@ -236,7 +236,7 @@ class _Problem:
 
     def begin(self, penalties: torch.Tensor, start: torch.Tensor | None) -> _State:
         """All problems at `start`, or at zero."""
-        zero = self.x.new_zeros(len(penalties), self.classes, self.x.shape[1])
+        zero = self.x.new_zeros(len(penalties), self.classes, self.x.shape[1] + 1)
         point = zero if start is None else start.clone()
         logits = self.along(point)
         gradient, curvature = self.gradient(logits, point, penalties)
@@ -251,7 +251,8 @@ class _Problem:
 
     def along(self, direction: torch.Tensor) -> torch.Tensor:
         """What a direction [G, K, R+1] adds to the logits, [G, K, N]."""
-        return (direction.flatten(0, 1) @ self.x.T).view(len(direction), self.classes, -1)
+        weights, bias = direction[:, :, :-1].flatten(0, 1), direction[:, :, -1:]
+        return (weights @ self.x.T).view(len(direction), self.classes, -1).add_(bias)
 
     def value(self, logits: torch.Tensor, point: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
         """The objective, [G]."""
@@ -270,8 +271,9 @@ class _Problem:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[G, K, R+1], and the curvature."""
         residual, curvature = self.residual(logits)
-        product = residual.flatten(0, 1) @ self.x / len(self.x)
-        return product.view_as(point) + point * (penalty[:, None, None] * self.penalized), curvature
+        product = (residual.flatten(0, 1) @ self.x).view(*residual.shape[:2], -1)
+        product = torch.cat([product, residual.sum(dim=2, keepdim=True)], dim=2) / len(self.x)
+        return product + point * (penalty[:, None, None] * self.penalized), curvature
 
     def residual(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """p − y [G, K, N], and the mean of p·(1 − p), [G, 1]."""

@@ -22,6 +22,13 @@ def replace_all(engine: Engine, kind: str, schemas: dict[str, dict[str, Any]]) -
         connection.execute(capabilities.insert(), rows)
 
 
+def record(engine: Engine, kind: str, name: str, schema: dict[str, Any]) -> None:
+    """Make `schema` what is known under that name now."""
+    with engine.begin() as connection:
+        connection.execute(capabilities.delete().where(capabilities.c.kind == kind, capabilities.c.name == name))
+        connection.execute(capabilities.insert().values(kind=kind, name=name, schema=schema))
+
+
 def settle(engine: Engine, kind: str, name: str, schema: dict[str, Any]) -> None:
     """Record `schema` unless that name has one already: of several processes the first decides."""
     with contextlib.suppress(IntegrityError), engine.begin() as connection:

@@ -92,17 +92,14 @@ class EmbeddingCache:
 
         Raises CorruptArtifact when one is missing: embed first.
         """
-        found: dict[str, tuple[bytes, bytes]] = {}
         vector = embeddings.c.vector if length is None else _beginning(length)
         columns = (embeddings.c.sha256, vector, embeddings.c.fingerprint)
+        stacked = _Stack(len(sha256s))
         with reading(self._engine) as connection:
             for chunk in _chunks(sha256s):
-                found |= {row[0]: (row[1], row[2]) for row in connection.execute(self._complete(columns, chunk))}
-        try:
-            rows = [found[key] for key in sha256s]
-        except KeyError as error:
-            raise CorruptArtifact(f"the image {error.args[0]} has no embedding", item=error.args[0]) from None
-        return _stack(rows)
+                found = {row[0]: row[1:] for row in connection.execute(self._complete(columns, chunk))}
+                stacked.add(chunk, found)
+        return stacked.vectors, stacked.fingerprints
 
     def _select(self, columns: object, keys: Sequence[str]) -> sa.Select:
         wanted = columns if isinstance(columns, tuple) else (columns,)
@@ -127,10 +124,25 @@ def _beginning(length: int) -> sa.ColumnElement[bytes]:
     return sa.func.substr(embeddings.c.vector, 1, 4 * length, type_=sa.LargeBinary)
 
 
-def _stack(rows: list[tuple[bytes, bytes]]) -> tuple[Embeddings, NDArray[np.uint8]]:
-    vectors = np.frombuffer(b"".join(v for v, _ in rows), dtype="<f4").reshape(len(rows), -1)
-    prints = np.frombuffer(b"".join(p for _, p in rows), dtype=np.uint8).reshape(len(rows), -1)
-    return vectors.astype(np.float32), prints.copy()
+class _Stack:
+    """Rows of two arrays, filled a chunk at a time: of 100,000 vectors there is never a second copy."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._filled = count, 0
+        self.vectors = np.zeros((count, 0), np.float32)  # [N, E]
+        self.fingerprints = np.zeros((count, 0), np.uint8)  # [N, 256]
+
+    def add(self, keys: Sequence[str], found: Mapping[str, Sequence[bytes]]) -> None:
+        """The next rows. Raises CorruptArtifact when one is missing."""
+        for key in keys:
+            if key not in found:
+                raise CorruptArtifact(f"the image {key} has no embedding", item=key)
+            vector, fingerprint = np.frombuffer(found[key][0], "<f4"), np.frombuffer(found[key][1], np.uint8)
+            if not self._filled:
+                self.vectors = np.empty((self._count, len(vector)), np.float32)
+                self.fingerprints = np.empty((self._count, len(fingerprint)), np.uint8)
+            self.vectors[self._filled], self.fingerprints[self._filled] = vector, fingerprint
+            self._filled += 1
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

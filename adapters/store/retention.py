@@ -1,6 +1,7 @@
 """What is forgotten in time: ended jobs with all that they told, changes that everybody has seen, stray embeddings.
 
-Versions, their reports and what they were taught stay for as long as the head does: none of them needs its job's row.
+Versions, their reports and what they were taught stay for as long as the head does: none of them needs its job's row,
+but for the one job whose data are the head's present ones. Changes of these are trained as it was.
 Everything here is done in small transactions, so that nobody waits for it, and twice does no harm.
 """
 
@@ -56,7 +57,8 @@ def _forget_jobs(engine: Engine, keep: Keep) -> list[str] | None:
 
 
 def _due(connection: sa.Connection, keep: Keep) -> list[str]:
-    over = (jobs.c.status.in_(job_store.ENDED), sa.or_(~_holding(), jobs.c.finished_at < now() - STUCK))
+    at_rest = sa.or_(~_holding(), jobs.c.finished_at < now() - STUCK)
+    over = (jobs.c.status.in_(job_store.ENDED), at_rest, jobs.c.id.is_distinct_from(_of_head()))
     old = sa.or_(jobs.c.finished_at < now() - timedelta(days=keep.days), jobs.c.head == job_store.DELETED)
     query = sa.select(jobs.c.id).where(*over)
     found = list(connection.execute(query.where(old).limit(BATCH)).scalars())
@@ -70,6 +72,11 @@ def _holding() -> sa.ColumnElement[bool]:
     """Whether a job still has to let go of something: its last step is under way."""
     of_job = (sa.exists().where(table.c.job_id == jobs.c.id) for table in (job_examples, job_blobs))
     return sa.or_(*of_job)
+
+
+def _of_head() -> sa.ScalarSelect[str]:
+    """The job that the present data of a job's head are from."""
+    return sa.select(examples.c.job_id).where(examples.c.head == jobs.c.head).limit(1).scalar_subquery()
 
 
 def _sum_up_changes(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Engine
 
 from adapters import tasks
 from adapters.comparison import gate, honest
+from adapters.comparison.asking import said
 from adapters.runtime.head import Head
 from adapters.store import backbones
 from adapters.store.artifacts import Artifacts
@@ -59,11 +60,11 @@ def _answers(
 ) -> Floats:
     """What the live version says, f32 [N, K]: as remembered, or now, through its own graph on its own backbone."""
     fresh = [e for e in examples if e.sha256 not in remembered]
-    said = remembered | dict(
+    known = remembered | dict(
         zip([e.sha256 for e in fresh], _ask(live, fresh, artifacts, embedder, engine), strict=True)
     )
     empty = np.zeros((0, len(live.manifest["classes"])), np.float32)
-    return np.stack([said[e.sha256] for e in examples]) if examples else empty
+    return np.stack([known[e.sha256] for e in examples]) if examples else empty
 
 
 def _ask(
@@ -77,5 +78,4 @@ def _ask(
         return np.zeros((0, len(live.manifest["classes"])), np.float32)
     on = embedder(backbones.find_digest(engine, live.manifest["backbone"]["digest"]))
     on.embed(examples, lambda done, total: None)  # nothing to do unless the backbone differs
-    embeddings, _ = on.cache.get([e.sha256 for e in examples])
-    return Head.from_bytes(artifacts.get(live.digest)).run(embeddings)
+    return said(Head.from_bytes(artifacts.get(live.digest)), on.cache, [e.sha256 for e in examples])

@@ -95,7 +95,8 @@ def learner(
     scaled, _ = objectives.get(task.OBJECTIVE).scaled(targets, everyone)
 
     def learn(rows: Indices, held: Indices) -> Floats:
-        x, y = source.apart(rows), source.repeated(torch.from_numpy(scaled[rows])).to(device)
+        # One fit to each: nothing is shared, and a half of many examples is many, too.
+        x, y = source.in_place(rows), source.repeated(torch.from_numpy(scaled[rows])).to(device)
         fitted = methods.get(method).fit(x, y, outputs, [setting], seed, lambda: None, objective=task.OBJECTIVE)
         return programs.run(fitted[0].then(*finish), embeddings[held])
 

@@ -16,7 +16,7 @@ Omniglot (2,720 drawings) 7 of 3,697,840, in groups of 4 and 3 at most: far unde
 """
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,8 @@ MATE_THUMBNAIL, MATE_EMBEDDING = 0.96, 0.75
 MATE_UNALIGNED = 0.75  # below this no crop of 5 % is left to find
 ROUNDS = 2
 NEIGHBOURS = 16  # by thumbnail; embeddings are compared for these only, which keeps 20,000 images to seconds
-BLOCK = 1024  # rows of the similarity matrix in memory at a time
+BLOCK, LEAST_BLOCK = 1024, 64  # rows of the similarity matrix in memory at a time
+MOST_ALIKE = 1 << 24  # numbers of it, 64 MiB
 CROPS = (0.02, 0.035, 0.05)
 
 Thumbnails = NDArray[np.uint8]  # [N, 256]
@@ -52,17 +53,18 @@ def groups(
     fingerprints: Thumbnails,
     sha256s: Sequence[str],
     caller_groups: Sequence[str | None],
+    cancelled: Callable[[], None] = lambda: None,
 ) -> Indices:
     """Group numbers i64 [N] for embeddings f32 [N, D] and fingerprints uint8 [N, 256].
 
     Identical bytes, one caller group and near-duplicates end in one group; a group's number is its first member's
-    position.
+    position. `cancelled` is called often and raises when the job was cancelled.
     """
     forest = _Forest(len(sha256s))
     forest.join_equal(sha256s)
     forest.join_equal(caller_groups)
     if len(sha256s) > 1:
-        pairs = _neighbours(embeddings, fingerprints)
+        pairs = _neighbours(embeddings, fingerprints, cancelled)
         same = (pairs.thumbnail >= SAME_THUMBNAIL) & (pairs.embedding >= SAME_EMBEDDING)
         forest.join(pairs.left[same], pairs.right[same])
         for _ in range(ROUNDS):
@@ -106,12 +108,14 @@ class _Pairs:
     embedding: NDArray[np.float32]
 
 
-def _neighbours(embeddings: Embeddings, fingerprints: Thumbnails) -> _Pairs:
+def _neighbours(embeddings: Embeddings, fingerprints: Thumbnails, cancelled: Callable[[], None]) -> _Pairs:
     thumbnails = _centred(torch.from_numpy(fingerprints.astype(np.float32)))
     count = min(NEIGHBOURS, len(thumbnails) - 1)
     left, right, alike = [], [], []
-    for start in range(0, len(thumbnails), BLOCK):
-        similar = thumbnails[start : start + BLOCK] @ thumbnails.T
+    block = min(BLOCK, max(LEAST_BLOCK, MOST_ALIKE // len(thumbnails)))
+    for start in range(0, len(thumbnails), block):
+        cancelled()
+        similar = thumbnails[start : start + block] @ thumbnails.T
         rows = torch.arange(len(similar))
         similar[rows, rows + start] = -2  # oneself
         best = similar.topk(count, dim=1)
@@ -125,10 +129,15 @@ def _neighbours(embeddings: Embeddings, fingerprints: Thumbnails) -> _Pairs:
 
 
 def _cosines(embeddings: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
+    norms = embeddings.norm(dim=1).clamp_min(1e-12)
     ends = torch.stack([torch.minimum(left, right), torch.maximum(left, right)], dim=1)
     pairs, where = torch.unique(ends, dim=0, return_inverse=True)  # most are each other's neighbours
-    return torch.cat([(unit[p[:, 0]] * unit[p[:, 1]]).sum(dim=1) for p in pairs.split(BLOCK)])[where]
+    found = [(embeddings[i] * embeddings[j]).sum(dim=1) / (norms[i] * norms[j]) for i, j in _ends(pairs)]
+    return torch.cat(found)[where] if found else norms[:0]
+
+
+def _ends(pairs: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    return ((some[:, 0], some[:, 1]) for some in pairs.split(BLOCK))
 
 
 def _mates(pairs: _Pairs, roots: Indices, fingerprints: Thumbnails) -> tuple[Indices, Indices]:

@@ -78,12 +78,14 @@ class Entry:
         regimes: dict[Source, Regime],
         folds: int,
         budget: float | None,
+        examples: int = 0,
     ) -> None:
-        """`regimes` are those of what candidates may be fitted to, the most promising first.
+        """`regimes` are those of what candidates may be fitted to, the most promising first; `examples` is how many
+        there are in all, where more than these.
 
         Raises InvalidInput and InvalidHyperparameter for a method that cannot do it, or does not take these.
         """
-        most = max(regime.examples for regime in regimes.values())
+        most = max(examples, *(regime.examples for regime in regimes.values()))
         self._budget = max(BUDGET, BUDGET_EACH * most) if budget is None else budget
         self._regimes, self._folds = regimes, folds
         groups = _groups(method, hyperparameters, regimes)

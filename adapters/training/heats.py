@@ -83,6 +83,14 @@ class Data:
             return rows.apart(index), targets
         return rows.among(index), targets
 
+    def in_place(self, index: Indices, source: Source) -> tuple[Inputs, torch.Tensor]:
+        """Any of the examples for one fit, in the memory of one copy; what fits have shared until now is let go of."""
+        for rows in self.rows.values():
+            rows.forget()
+        rows = self.rows[source]
+        targets = rows.repeated(self.targets[torch.from_numpy(index)]).to(self.embeddings.device)
+        return rows.in_place(index), targets
+
     def left_out(self, method: LeavesOut, settings: list[Setting], source: Source) -> list[float]:
         """The error of each setting over all of the rest, each example left out with its group: see `LeavesOut`."""
         inputs, targets = self.fitted_on(self.rest, source)

@@ -12,13 +12,14 @@ traffic signs were no longer novel to a head of weather; docs/adr/0010 has figur
 What the graph gives is not the distance but the share of held-out examples with a smaller one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 
-from adapters.inputs import Inputs, numpy
+from adapters.inputs import CHUNK, STEPS, numpy
 from adapters.training import programs
 from adapters.training.split import Split
 from adapters.types import Affine, Clip, Embeddings, Floats, HeadProgram, Indices, Linear, Minimum, Step
@@ -26,6 +27,7 @@ from adapters.types import Affine, Clip, Embeddings, Floats, HeadProgram, Indice
 AXES = 32  # of the means of more groups: 0.16 MB at D = 1280, whatever their number
 SHARES = (0.01, 0.02, 0.05, *(k / 20 for k in range(2, 19)), 0.95, 0.98, 0.99, 0.995, 0.999)  # where knots lie
 STEEPEST = 50.0  # of the share by distance: keeps float32's rounding of a distance below the tolerance of parity
+KEPT = 16_000_000  # numbers of embeddings that are kept as they are compared: 64 MB
 REACH = 0.3  # beyond the farthest held-out example, in its distance from the median one: where novelty becomes 1
 
 
@@ -44,10 +46,8 @@ def fit(embeddings: Embeddings, groups: Indices, split: Split, dimension: int | 
     Held-out distances are those of the test set from the final means, or, where there is none, those of each fold from
     the means of the others.
     """
-    balance = _balanced(embeddings[split.rest], dimension)
-    inputs = Inputs(torch.from_numpy(_through(balance, embeddings)).to(programs.device()))
-    power, x = inputs.form("power")
-    first = (*balance, *power)
+    first = (*_balanced(embeddings, split.rest, dimension), *STEPS["power"])
+    x = _Directed(embeddings, first)
     final = _distance(x, groups, split.rest)
     if len(split.test):
         measured = [_measure(final, x, split.test)]
@@ -57,31 +57,54 @@ def fit(embeddings: Embeddings, groups: Indices, split: Split, dimension: int | 
     return Novelty((*first, *final, *_share(distances)), distances)
 
 
-def _balanced(embeddings: Embeddings, dimension: int | None) -> tuple[Step, ...]:
+class _Directed:
+    """Embeddings after the first steps: rows of length one. Made a part at a time, and kept where they are few."""
+
+    def __init__(self, embeddings: Embeddings, steps: tuple[Step, ...]) -> None:
+        self._embeddings, self._program = embeddings, HeadProgram(steps)
+        self._kept = self._made(np.arange(len(embeddings))) if embeddings.size <= KEPT else None
+
+    def parts(self, rows: Indices) -> Iterator[torch.Tensor]:
+        """Some rows in their order, f32 [≤ CHUNK, D] each."""
+        for start in range(0, len(rows), CHUNK):
+            some = rows[start : start + CHUNK]
+            yield self._made(some) if self._kept is None else self._kept[torch.from_numpy(some).to(self._kept.device)]
+
+    def _made(self, rows: Indices) -> torch.Tensor:
+        device = programs.device()
+        return torch.from_numpy(programs.run(self._program, self._embeddings[rows], device)).to(device)
+
+
+def _balanced(embeddings: Embeddings, rows: Indices, dimension: int | None) -> tuple[Step, ...]:
     """The step that scales taps so that their square roots are as long as those of `pooled`, on average."""
     if dimension is None or dimension >= embeddings.shape[1]:
         return ()
-    sums = np.abs(embeddings[:, :dimension]).sum(axis=1), np.abs(embeddings[:, dimension:]).sum(axis=1)
+    sums = [_sums(embeddings, rows, part) for part in (slice(dimension), slice(dimension, None))]
     one, other = (float(np.sqrt(part).mean()) for part in sums)  # of Power's outcome, whose squares are |x|
     scale = np.ones(embeddings.shape[1], np.float32)
     scale[dimension:] = (one / max(other, 1e-12)) ** 2
     return (Affine(np.zeros_like(scale), scale),)
 
 
-def _through(steps: tuple[Step, ...], embeddings: Embeddings) -> Embeddings:
-    return programs.run(HeadProgram(steps), embeddings) if steps else embeddings
+def _sums(embeddings: Embeddings, rows: Indices, part: slice) -> Floats:
+    """Sums of sizes of a part of some embeddings, [M]."""
+    chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+    return np.concatenate([np.abs(embeddings[some, part]).sum(axis=1) for some in chunks])
 
 
-def _measure(steps: tuple[Step, ...], x: torch.Tensor, rows: Indices) -> Floats:
-    return programs.run(HeadProgram(steps), x[torch.from_numpy(rows).to(x.device)])[:, 0]
+def _measure(steps: tuple[Step, ...], x: _Directed, rows: Indices) -> Floats:
+    return np.concatenate([programs.run(HeadProgram(steps), part)[:, 0] for part in x.parts(rows)])
 
 
-def _distance(x: torch.Tensor, groups: Indices, rows: Indices) -> tuple[Step, ...]:
-    """Rows of length one f32 [N, D] → the steps to the squared distance from the nearest mean of the chosen rows."""
+def _distance(x: _Directed, groups: Indices, rows: Indices) -> tuple[Step, ...]:
+    """Rows of length one [N, D] → the steps to the squared distance from the nearest mean of the chosen rows."""
     present, position = np.unique(groups[rows], return_inverse=True)
-    sums = x.new_zeros(len(present), x.shape[1])
-    sums.index_add_(0, torch.from_numpy(position).to(x.device), x[torch.from_numpy(rows).to(x.device)])
-    means = sums / torch.from_numpy(np.bincount(position)).to(x)[:, None]  # [G, D]
+    where, sums = torch.from_numpy(position), None
+    for part, places in zip(x.parts(rows), where.split(CHUNK), strict=True):
+        sums = part.new_zeros(len(present), part.shape[1]) if sums is None else sums
+        sums.index_add_(0, places.to(part.device), part)
+    assert sums is not None
+    means = sums / torch.from_numpy(np.bincount(position)).to(sums)[:, None]  # [G, D]
     if len(means) <= AXES:
         return (_squared(means), Minimum())
     axes = _axes(means)  # [D, AXES]

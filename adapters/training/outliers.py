@@ -36,11 +36,11 @@ class Outliers:
 
 def outliers(embeddings: Embeddings, targets: Indices, groups: Indices) -> Outliers:
     """Embeddings f32 [N, D], classes i64 [N], near-duplicate groups i64 [N]: a copy of oneself is no neighbour."""
-    x = _directions(torch.from_numpy(embeddings))
+    x = torch.from_numpy(embeddings)
     beyond = np.zeros(len(targets), np.float32)  # how much further than the median of its class
     large = [np.flatnonzero(targets == k) for k in np.flatnonzero(np.bincount(targets) >= ENOUGH)]
     for members in large:
-        distance = _distances(x[torch.from_numpy(members)], groups[members])
+        distance = _distances(_directions(x[torch.from_numpy(members)]), groups[members])
         beyond[members] = distance - np.median(distance)
     judged = np.concatenate(large) if large else np.zeros(0, np.int64)
     score = np.zeros(len(targets), np.float32)
@@ -50,8 +50,10 @@ def outliers(embeddings: Embeddings, targets: Indices, groups: Indices) -> Outli
 
 
 def _directions(x: torch.Tensor) -> torch.Tensor:
-    """Signed square roots of norm one."""
-    return torch.nn.functional.normalize(x.sign() * x.abs().sqrt(), dim=1)
+    """Signed square roots of norm one, in place of what they are of."""
+    for rows in x.split(BLOCK):
+        rows.copy_(torch.nn.functional.normalize(rows.sign() * rows.abs().sqrt(), dim=1))
+    return x
 
 
 def _distances(x: torch.Tensor, groups: Indices) -> Floats:

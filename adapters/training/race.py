@@ -17,13 +17,14 @@ from adapters.backbones.parts import POOLED
 from adapters.methods import Setting
 from adapters.modalities import NONE
 from adapters.tasks import Task
-from adapters.training import programs
+from adapters.training import programs, sample
 from adapters.training.calibrate import correction, spread
 from adapters.training.entrants import Candidate, Entry, Row
 from adapters.training.heats import Data, measure, run
 from adapters.training.objectives import Calibration, softmax
 from adapters.training.split import Split
 from adapters.training.views import Choices, Source, no_views
+from adapters.training_memory import MOST
 from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale, Targets
 
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
@@ -87,8 +88,12 @@ def race(
     """
     began = time.perf_counter()
     parts = lengths or {POOLED: embeddings.shape[1]}
-    data = Data(embeddings, choices or {NONE: no_views(embeddings)}, parts, targets, len(classes), split, task)
-    entry = Entry(method, hyperparameters, data.regimes, len(split.folds), budget)
+    whole = split
+    looks = choices or {NONE: no_views(embeddings)}
+    most = MOST // max(parts.values()) // max(1 + len(views) for views in looks.values())
+    split = sample.drawn(whole, task.strata(targets), most, seed)
+    data = Data(embeddings, looks, parts, targets, len(classes), split, task)
+    entry = Entry(method, hyperparameters, data.regimes, len(split.folds), budget, len(whole.rest))
     if not split.folds:
         return _unraced(data, split, entry.first(), seed, cancelled, began)
     candidates = run(data, split, entry, seed, cancelled)
@@ -98,7 +103,7 @@ def race(
     winner = _settled(raced, finished, data)
     raw = np.concatenate(winner.folds)
     start = [winner.program] if winner.program else None
-    program = _fit_final(data, winner, seed, cancelled, start)
+    program = _fit_final(data, winner, whole.rest, seed, cancelled, start)
     apart = _calibration(winner, finished, data, split)
     calibration = _carried_over(apart, winner, program, data, split)
     return RaceResult(
@@ -110,7 +115,7 @@ def race(
         source=winner.source,
         reads=parts[winner.source.reads],
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
-        note=entry.note + _settlement(raced, winner),
+        note=entry.note + _settlement(raced, winner) + _drawn(split, whole),
         outputs=programs.run(HeadProgram((*apart.steps, *data.finish)), raw),
         unscaled=programs.run(HeadProgram(data.finish), raw),
         index=np.concatenate([val for _, val in split.folds]),
@@ -140,7 +145,7 @@ def _unraced(
 ) -> RaceResult:
     """With one example a class nothing can be compared: the one that has led on other data is taken, on trust."""
     chosen = next((c for c in candidates if c.method == "prototype" and c.setting["inputs"] == "power"), candidates[0])
-    program = _fit_final(data, chosen, seed, cancelled)
+    program = _fit_final(data, chosen, data.rest, seed, cancelled)
     nothing = np.zeros((0, data.classes), np.float32)
     note = "no two examples of a class to compare candidates with; class means were taken on trust"
     finished = (program.then(Scale(1 / ON_TRUST), *data.finish), program.then(*data.finish))
@@ -196,12 +201,14 @@ def _carried_over(apart: Calibration, winner: Candidate, program: HeadProgram, d
 def _fit_final(
     data: Data,
     candidate: Candidate,
+    rest: Indices,
     seed: int,
     cancelled: Callable[[], None],
     start: list[HeadProgram] | None = None,
 ) -> HeadProgram:
-    """A candidate, fitted to everything that is not held out."""
-    inputs, targets = data.fitted_on(data.rest, candidate.source)
+    """A candidate, fitted to everything that is not held out; that may be more than candidates were compared on."""
+    whole = len(rest) > len(data.rest)
+    inputs, targets = data.in_place(rest, candidate.source) if whole else data.fitted_on(rest, candidate.source)
     settings, method = [candidate.setting], methods.get(candidate.method)
     return method.fit(inputs, targets, data.classes, settings, seed, cancelled, start, True, data.objective)[0]
 
@@ -211,6 +218,12 @@ def _winner(finished: list[Candidate]) -> Candidate:
     best = min(finished, key=lambda c: c.row["loss"])
     limit = best.row["loss"] + TIE * best.row["standard_error"]
     return next(c for c in finished if (c.method, c.source) == (best.method, best.source) and c.row["loss"] <= limit)
+
+
+def _drawn(split: Split, whole: Split) -> str:
+    if split is whole:
+        return ""
+    return f"; compared on {len(split.rest):,} of {len(whole.rest):,} examples, for want of memory, and fitted to all"
 
 
 def _settlement(raced: Candidate, settled: Candidate) -> str:

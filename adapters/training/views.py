@@ -4,6 +4,7 @@ A few examples say little of what does not matter about a picture; a mirrored or
 What answers are measured and calibrated on is the one view that serving computes.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from adapters import modalities
 from adapters.errors import InvalidInput
-from adapters.inputs import Inputs
+from adapters.inputs import InPlace, Inputs
 from adapters.modalities import AUTO, NONE
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Embeddings, Indices
@@ -75,7 +76,16 @@ class Rows:
         self.all = torch.cat([plain, views]) if len(views) else plain  # f32 [1 + V, N, D]
         self.position = torch.full((len(embeddings),), -1)
         self.position[torch.from_numpy(rest)] = torch.arange(len(rest))
-        self.rest = self.apart(rest)
+        self._rest = rest
+
+    @functools.cached_property
+    def rest(self) -> Inputs:
+        """All that any fit may see, in forms that fits share."""
+        return self.apart(self._rest)
+
+    def forget(self) -> None:
+        """Let go of those forms: they take several times the memory of the examples."""
+        self.__dict__.pop("rest", None)
 
     @property
     def each(self) -> int:
@@ -84,13 +94,21 @@ class Rows:
 
     def apart(self, index: Indices) -> Inputs:
         """Some of the examples, in forms that are made from them alone."""
+        return Inputs(self._copied(index), self.each)
+
+    def in_place(self, index: Indices) -> InPlace:
+        """The same for one fit, in little memory."""
+        return InPlace(self._copied(index), self.each)
+
+    def _copied(self, index: Indices) -> torch.Tensor:
         chosen = torch.from_numpy(index).to(self.all.device)
-        return Inputs(self.all[:, chosen].flatten(0, 1), self.each)
+        copies = [view[chosen] for view in self.all]
+        return copies[0] if len(copies) == 1 else torch.cat(copies)
 
     def among(self, index: Indices) -> Inputs:
         """Some of the rest, in forms that are made from all of the rest: those depend on no label."""
         position = self.position[torch.from_numpy(index)]
-        starts = torch.arange(self.each)[:, None] * (len(self.rest) // self.each)
+        starts = torch.arange(self.each)[:, None] * len(self._rest)
         return self.rest.part((starts + position).flatten().to(self.all.device))
 
     def repeated(self, targets: torch.Tensor) -> torch.Tensor:

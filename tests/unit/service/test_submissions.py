@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 from support.pictures import shape
 
+from adapters import training_memory
 from adapters.errors import (
     BackboneNotFound,
     EspalierError,
@@ -20,6 +21,7 @@ from adapters.errors import (
     NotReady,
     Overloaded,
     StorageFull,
+    TooMuchData,
 )
 from adapters.methods import logistic
 from adapters.store import backbones, capabilities, database, examples, jobs
@@ -158,3 +160,14 @@ def test_hyperparameters_that_are_no_finite_json_object_are_refused(text):
     with pytest.raises(InvalidHyperparameter) as refused:
         _hyperparameters(text)
     assert len(json.dumps(refused.value.message)) < 400 and isinstance(refused.value, EspalierError)
+
+
+def test_what_no_worker_has_the_memory_for_is_refused_with_the_figures(desk, monkeypatch):
+    monkeypatch.setattr(training_memory, "SMALL", 0)
+    for name, left in (("one", 1 << 10), ("other", 5_000)):
+        capabilities.record(desk.engine, "memory", name, {"bytes": left})
+    with pytest.raises(TooMuchData, match=r"training on 4 examples takes about .* the worker has 0.0 GB left"):
+        submit(desk)
+    assert not jobs.list_page(desk.engine, limit=9)
+    capabilities.record(desk.engine, "memory", "other", {"bytes": 1 << 30})  # one that can is enough
+    assert submit(desk).status == "queued"

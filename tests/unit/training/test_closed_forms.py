@@ -176,7 +176,7 @@ def test_ledoit_wolf_shrinks_as_scikit_learn_does(examples):
     _, scatter, _ = gda.shrinkage.around(Inputs(inputs), "plain", indicator)
     wide = torch.zeros(len(centred), inputs.shape[1])
     wide[:, : centred.shape[1]] = centred  # scikit-learn must know of the empty dimensions, too
-    ours = gda.amount("ledoit-wolf", axes, scatter, means[targets], inputs.shape[1])
+    ours = gda.amount("ledoit-wolf", axes, scatter, means, targets, inputs.shape[1])
     assert ours == pytest.approx(ledoit_wolf_shrinkage(wide.numpy(), assume_centered=True), rel=1e-2)
 
 

@@ -1,0 +1,65 @@
+"""How much memory is left: the tightest of machine and control groups of either version counts."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.runtime import resident
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def system(tmp_path: Path):
+    """A /proc and a /sys/fs/cgroup in which things may be written."""
+    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    cgroups.mkdir()
+    (proc / "meminfo").write_text("MemTotal: 9999999 kB\nMemAvailable: 1048576 kB\n")
+    (proc / "self" / "cgroup").write_text("")
+    return proc, cgroups
+
+
+def group(folder: Path, limit: str, used: int, cache: int, names=("memory.max", "memory.current", "inactive_file")):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names[0]).write_text(f"{limit}\n")
+    (folder / names[1]).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{names[2]} {cache}\n")
+
+
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def test_a_machine_without_groups_has_what_it_says(system):
+    proc, cgroups = system
+    assert resident.available(cgroups, proc) == 1024 * MIB
+
+
+def test_in_a_container_its_own_group_is_the_top(system):
+    proc, cgroups = system
+    (proc / "self" / "cgroup").write_text("0::/outside/path\n")
+    group(cgroups, str(500 * MIB), 400 * MIB, 150 * MIB)
+    assert resident.available(cgroups, proc) == 250 * MIB
+
+
+def test_the_tightest_of_the_groups_around_counts(system):
+    proc, cgroups = system
+    (proc / "self" / "cgroup").write_text("0::/a/b\n")
+    group(cgroups / "a" / "b", "max", 10 * MIB, 0)
+    group(cgroups / "a", str(100 * MIB), 30 * MIB, 10 * MIB)
+    assert resident.available(cgroups, proc) == 80 * MIB
+    group(cgroups / "a" / "b", str(50 * MIB), 60 * MIB, 0)
+    assert resident.available(cgroups, proc) == 0
+
+
+def test_groups_of_the_first_version_are_read_too(system):
+    proc, cgroups = system
+    (proc / "self" / "cgroup").write_text("9:name=systemd:/\n4:cpu,memory:/jobs\n1:cpu:/elsewhere\n")
+    group(cgroups / "memory" / "jobs", str(300 * MIB), 200 * MIB, 50 * MIB, V1)
+    group(cgroups / "memory", str(2**63 - 4096), 900 * MIB, 0, V1)
+    assert resident.available(cgroups, proc) == 150 * MIB
+
+
+def test_memory_can_be_given_back_here():
+    resident.give_back()
+    assert resident.available() > 0
