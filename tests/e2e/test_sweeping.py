@@ -28,7 +28,7 @@ def teach(service: Service, head: str, start: int = 0) -> str:
 
 
 def test_versions_need_no_jobs_and_deleted_heads_leave_nothing(own_server) -> None:
-    service = own_server(sweep_seconds=0.3, keep_jobs=1)
+    service = own_server(sweep_seconds=0.3, keep_jobs=0)
     backbones = service.blobs()
     first = teach(service, "shapes")
     second = teach(service, "shapes", start=3)
