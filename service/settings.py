@@ -128,7 +128,9 @@ class Settings(BaseSettings):
     keep_days: float = Field(
         30.0, gt=0, description="Days that ended jobs, their events and their idempotency keys are kept."
     )
-    keep_jobs: int = Field(10_000, ge=0, description="Most ended jobs that are kept, beside one of each head; the oldest go first.")
+    keep_jobs: int = Field(
+        10_000, ge=0, description="Most ended jobs that are kept, beside one of each head; the oldest go first."
+    )
     sweep_seconds: float = Field(
         60.0, gt=0, description="How often a worker looks for what need not be kept any more, seconds."
     )
