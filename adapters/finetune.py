@@ -48,7 +48,7 @@ from adapters.training.narrator import Narrator
 from adapters.training.race import race
 from adapters.training.split import split
 from adapters.training.survey import surveyed
-from adapters.types import Backbone, Example, Job
+from adapters.types import TERMINAL, Backbone, Example, Job
 
 log = logging.getLogger("espalier.finetune")
 Durably = Callable[..., Any]  # (name, step, *arguments) → the step's JSON answer
@@ -205,9 +205,10 @@ def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
 
 def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, Any]) -> str:
     """Compare with the live version, then make a version of the draft: served at once, or kept as rejected."""
-    narrator = Narrator(shop.engine, job_id)
-    narrator.enter("publishing")
     job = jobs.get(shop.engine, job_id)
+    if job.status in TERMINAL:  # an earlier attempt published it, and its worker died before it could say so
+        return job.status
+    Narrator(shop.engine, job_id).enter("publishing")
     draft = drafts.load(shop.artifacts, draft_digest)
     while True:
         live = heads.find_live(shop.engine, job.request.head)

@@ -226,6 +226,10 @@ class Job:
     report: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     cancel_requested: bool = False
+    sequence: int = 0  # jobs are numbered as they are accepted
+    retry: dict[str, Any] | None = (
+        None  # of one that failed and is tried again: {"failures", "code", "message", "item"}
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,10 +191,20 @@ class JobError(Wire):
     item: str | None = None
 
 
+class JobRetry(Wire):
+    """Why a job that could not go on is being tried again."""
+
+    failures: int = Field(description="Attempts that failed so far; ESPALIER_JOB_RETRIES bounds them.")
+    code: str
+    message: str
+    item: str | None = None
+
+
 class JobView(Wire):
     """One job of /finetune."""
 
     id: str
+    sequence: int = Field(description="Jobs are numbered as they are accepted; those of a head run in this order.")
     head: str
     status: str
     request: JobRequestView
@@ -203,6 +213,7 @@ class JobView(Wire):
     metrics: dict[str, Any] | None
     report: dict[str, Any] | None
     error: JobError | None
+    retry: JobRetry | None = Field(description="Of a job that waits for another try, or is at one; null otherwise.")
     cancel_requested: bool
     created_at: datetime
     updated_at: datetime

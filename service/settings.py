@@ -113,6 +113,12 @@ class Settings(BaseSettings):
     max_examples: int = Field(100_000, ge=2, description="Most examples in one /finetune.")
     max_pixels: int = Field(MAX_PIXELS, ge=16, description="Most pixels of one image, checked before decoding.")
     max_jobs: int = Field(1000, ge=1, description="Jobs that may wait or run before /finetune answers 429.")
+    job_retries: int = Field(
+        100,
+        ge=0,
+        description="Times that a job is tried again while the database or the store does not answer or is full, with "
+        "pauses of up to 15 seconds: about 25 minutes.",
+    )
     head_cache_bytes: int = Field(
         512 * MIB, ge=1, description="Memory for loaded heads, bytes; the least recently used go first."
     )
@@ -140,7 +146,9 @@ class Settings(BaseSettings):
         "`*.example.com` allows all below it, `*` any. Web pages of these may change things, too.",
     )
     worker_id: str = Field(
-        "", description="Stable name of this worker: a restart under it takes up its jobs. Empty: the host's."
+        "",
+        description="Stable name of this worker: a restart under it takes up its jobs at once, others do after 15 "
+        "seconds. Empty: the host's.",
     )
     worker_niceness: int = Field(
         10, ge=0, le=19, description="CPU niceness of the training worker, so that serving goes first."

@@ -14,7 +14,6 @@ from adapters.store.retention import Keep
 from service.settings import Settings
 
 log = logging.getLogger("espalier.sweeper")
-AT_REST = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]  # workflows that nobody runs any more
 BATCH = 200  # workflows looked at and deleted at a time
 JOB = re.compile(r"job_[0-9a-f]+")  # with which a workflow's id begins
 
@@ -57,7 +56,7 @@ class Sweeper:
 def forget_workflows(engine: Engine) -> None:
     """Delete what DBOS has recorded of jobs that have ended: the `jobs` table tells how, and nothing resumes them."""
     offset = 0
-    while found := DBOS.list_workflows(status=AT_REST, limit=BATCH, offset=offset, load_input=False, load_output=False):
+    while found := DBOS.list_workflows(limit=BATCH, offset=offset, load_input=False, load_output=False):
         named = {status.workflow_id: match[0] for status in found if (match := JOB.match(status.workflow_id))}
         over = retention.ended(engine, list(named.values()))
         gone = [workflow for workflow, job_id in named.items() if job_id in over]

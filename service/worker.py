@@ -1,45 +1,45 @@
-"""The training process: claims jobs, runs `adapters.finetune`. The only process that loads torch.
+"""The training process: takes up jobs by their leases, runs `adapters.finetune`. The only process that loads torch.
 
-Our `jobs` table is the outbox: `/finetune` writes a row and answers 202; the worker hands waiting rows to DBOS, which
-runs each as a durable workflow (docs/adr/0001). Handing over twice does nothing: the workflow's id is the job's id.
+Three threads, so that none waits for what another does: one takes up jobs and works at them, one renews the lease of
+the job at work, and the main one waits to be told to stop (docs/adr/0012).
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
+from sqlalchemy.exc import SQLAlchemyError
 
-from adapters import errors
 from adapters import finetune as pipeline
-from adapters.errors import Cancelled, EspalierError
+from adapters.errors import Cancelled, LeaseLost, NotReady, StorageError, StorageFull
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import capabilities, database, jobs
+from adapters.store import capabilities, database, jobs, leases
 from adapters.store.artifacts import Artifacts
-from service import setup, telemetry
+from adapters.store.leases import Lease
+from service import failures, setup, telemetry
 from service.context import backbone_loader, lanes
+from service.failures import Failure
 from service.settings import Settings
 from service.sweeper import Sweeper
+from service.worker_lock import WorkerLock
+from service.workflows import StepFailed, Workflows
 
 log = logging.getLogger("espalier.worker")
-WORKFLOWS = "3"  # of our steps: raise it when their order or answers change, so that no job resumes into new code
-QUEUE = "finetune"
-POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks for waiting jobs: one is nearly free, see Changes
-# Seconds between DBOS's own, which cost the server a part of a core even when nothing waits. On SQLite jobs are started
-# without its queue, see `_start`.
-QUEUE_POLL = {"sqlite": 60.0, "postgresql": 0.15}
-CARE = 5.0  # seconds between looks for jobs that DBOS has given up
+POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks for a change: one is nearly free, see Changes
+LOOK = 1.0  # seconds between looks at the jobs where nothing has changed but the time
+RENEW = leases.LEASE / 5  # seconds
+PATIENCE = 2.0  # seconds before something is tried again that the database did not answer
+LEAVE = 8.0  # seconds to give back the job at work when told to stop; the supervisor and Kubernetes give more
 ATTEMPTS = 5  # times that a job is taken up again after its worker died, before it counts as the cause
-GIVEN_UP = ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR", "CANCELLED")
+AWAY = (SQLAlchemyError, NotReady, StorageError, StorageFull)  # what goes by
 
 
 class Worker:
@@ -54,180 +54,154 @@ class Worker:
         self.workshop = pipeline.Workshop(
             self.engine, self.artifacts, backbones, lanes(settings), settings.max_pixels, self._memory
         )
-        self._handed: set[str] = set()
-        self._running: set[str] = set()  # jobs, handed over or resumed
-        self._turn = threading.Lock()  # one of them at a time, however it came
-        self._held_back = False  # a job, because another runs or it could not be handed over
-        self._cared = 0.0
-
-    def run(self, stop: threading.Event) -> None:
-        """Work until told to stop. What is unfinished then is taken up by the next start under the same name."""
-        with _alone(self.settings):
-            self._run(stop)
-
-    def _run(self, stop: threading.Event) -> None:
-        setup.prepare(self.settings, self.engine, self.artifacts)
-        pipeline.warm()
-        capabilities.record(self.engine, "memory", self.name, {"bytes": self._memory()})
-        self._launch()
-        log.info("worker %r is ready", self.name)
-        sweeper = Sweeper(self.settings, self.engine, self.artifacts)
-        sweeper.start()
-        changes = database.Changes(self.engine)
-        while not stop.wait(POLL[self.engine.dialect.name]):
-            try:
-                self._care()  # first: it ends a job that cannot be handed over
-                if changes.any() or (self._held_back and not self._running):
-                    self._hand_over()
-            except Exception:
-                log.exception("could not look for jobs; trying again")
-                stop.wait(CARE)
-        changes.close()
-        sweeper.stop()
-        DBOS.destroy(workflow_completion_timeout_sec=0)
+        self.workflows = Workflows(settings.jobs_database)
+        self._lease: Lease | None = None  # of the job at work
 
     @property
     def name(self) -> str:
-        """DBOS gives a name's unfinished workflows back to it: stable on one machine, the pod's name in a cluster."""
-        if self.settings.worker_id:
-            return self.settings.worker_id
-        return "local" if self._only_worker else socket.gethostname()
+        """Stable on one machine, the pod's name in a cluster: what a start finds under it was a dead process's."""
+        return self.settings.worker_id or socket.gethostname()
 
-    @property
-    def _only_worker(self) -> bool:
-        """On SQLite: see `_alone`."""
-        return self.settings.database.startswith("sqlite")
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop; the job that is at work then is given back, and goes on with whoever takes it up."""
+        if not self._start(stop):
+            return
+        log.info("worker %r is ready", self.name)
+        Sweeper(self.settings, self.engine, self.artifacts).start()
+        for task in (self._work, self._renew):
+            threading.Thread(target=task, args=(stop,), name=task.__name__.strip("_"), daemon=True).start()
+        stop.wait()
+        self._leave()
+
+    def _start(self, stop: threading.Event) -> bool:
+        lock = WorkerLock(self.settings.database)
+        alone = lock.acquire(stop)
+        ready = _persist(stop, self._prepare) and _persist(stop, lambda: self._give_up_the_dead(alone))
+        lock.share(stop)
+        self._lock = lock  # held while this process lives
+        return ready
+
+    def _prepare(self) -> None:
+        setup.prepare(self.settings, self.engine, self.artifacts)
+        pipeline.warm()
+        capabilities.record(self.engine, "memory", self.name, {"bytes": self._memory()})
+        self.workflows.launch()
 
     def _memory(self) -> int:
         """Bytes that training may take."""
         return self.settings.training_memory_bytes or resident.available()
 
-    def _launch(self) -> None:
-        config: DBOSConfig = {
-            "name": "espalier",
-            "system_database_url": self.settings.jobs_database,
-            "application_version": WORKFLOWS,  # by default a hash of the code: an upgrade would strand running jobs
-            "executor_id": self.name,
-            "serializer": DBOSPortableJSONSerializer(),  # by default pickle
-            "log_level": "WARNING",
-        }
-        setup.prepare_jobs_database(self.settings.jobs_database)
-        DBOS(config=config)
-        self._workflow = DBOS.workflow(name="finetune", max_recovery_attempts=ATTEMPTS)(
-            lambda job_id: self._work(job_id)
-        )
-        DBOS.launch()
-        # One job at a time a process: training uses all cores. One a head everywhere: versions follow each other.
-        pause = QUEUE_POLL[self.engine.dialect.name]
-        DBOS.register_queue(QUEUE, worker_concurrency=1, partition_concurrency=1, polling_interval_sec=pause)
+    def _give_up_the_dead(self, alone: bool) -> None:
+        """Nobody needs to wait for leases of whoever cannot be there any more."""
+        if self.engine.dialect.name != "sqlite":
+            leases.give_up(self.engine, self.name)
+        elif alone:
+            leases.give_up(self.engine)
 
-    def _hand_over(self) -> None:
-        # One job of each head: DBOS orders its queue by the millisecond, and by the clocks of several workers.
-        self._held_back = True  # until the end of this: what goes wrong is tried again
-        asked = jobs.waiting(self.engine)
-        self._handed &= {job_id for job_id, _ in asked}  # the others wait no more
-        waiting = [(job_id, head) for job_id, head in asked if job_id not in self._handed]
-        for job_id, head in waiting:
-            if self._only_worker and self._running:
-                break
-            self._enqueue(job_id, head)
-        self._held_back = any(job_id not in self._handed for job_id, _ in waiting)
+    def _work(self, stop: threading.Event) -> None:
+        changes, looked = database.Changes(self.engine), 0.0
+        while not stop.wait(POLL[self.engine.dialect.name]):
+            if not changes.any() and time.monotonic() - looked < LOOK:
+                continue
+            looked = time.monotonic()
+            try:
+                _persist(stop, lambda: self.work_off(stop))
+            except Exception:
+                log.exception("could not take up a job; trying again")
+                stop.wait(PATIENCE)
 
-    def _enqueue(self, job_id: str, head: str) -> None:
-        if self._only_worker:
-            self._start(job_id)
-        else:
-            with SetWorkflowID(job_id), SetEnqueueOptions(queue_partition_key=head):
-                DBOS.enqueue_workflow(QUEUE, self._workflow, job_id)
-        self._handed.add(job_id)
+    def work_off(self, stop: threading.Event) -> None:
+        """Work at one job after the other, until none is free or told to stop."""
+        while not stop.is_set() and (lease := leases.claim(self.engine, self.name)) is not None:
+            self._lease = lease
+            try:
+                found = self._attempt(lease)
+                _persist(stop, lambda lease=lease, found=found: self._settle(lease, found))  # type: ignore[misc]
+            finally:
+                self._lease = None
+                resident.give_back()
 
-    def _start(self, job_id: str) -> None:
-        """At once: the queue would take it up at its next look, 0.1 s later."""
-        self._running.add(job_id)
+    def _attempt(self, lease: Lease) -> str | Failure:
+        """Work at a job; returns its end, or why it has none."""
+        if lease.deaths > ATTEMPTS:
+            message = f"its worker died {lease.deaths} times at work on this job; the worker's log has more"
+            return Failure("worker_lost", message, final=True)
+        shop = replace(self.workshop, engine=leases.fenced(self.engine, lease))
         try:
-            with SetWorkflowID(job_id):
-                DBOS.start_workflow(self._workflow, job_id)
-        except Exception:
-            self._running.discard(job_id)  # or it would hold up all others for ever
-            raise
+            return self.workflows.run(lease, lambda durably: pipeline.finetune(lease.job_id, shop, durably))
+        except Cancelled as error:
+            return "lost" if isinstance(error, LeaseLost) else "cancelled"
+        except StepFailed as error:
+            return error.failure
+        except Exception as error:
+            log.exception("an attempt at the job %s failed", lease.job_id)
+            return failures.of(error)
 
-    def _care(self) -> None:
-        """Now and then: end jobs that killed their worker too often, and take up those that DBOS knows nothing of."""
-        if time.monotonic() - self._cared < CARE:
+    def _settle(self, lease: Lease, found: str | Failure) -> None:
+        """End the job, or have it tried again, unless it is no longer ours."""
+        with contextlib.suppress(LeaseLost):
+            if isinstance(found, Failure):
+                self._try_again(lease, found)
+            elif found == "cancelled":
+                self._end(lease, found, None)
+        if jobs.is_settled(self.engine, lease.job_id):
+            self.workflows.forget(lease)
+
+    def _try_again(self, lease: Lease, failure: Failure) -> None:
+        tries = failure.tries(self.settings.job_retries)
+        if lease.failures < tries:
+            leases.postpone(self.engine, lease, failure.error(), failures.pause(lease.failures))
+        else:
+            self._end(lease, "failed", failure.error(lease.failures + 1 if tries else 0))
+
+    def _end(self, lease: Lease, status: str, error: dict[str, object] | None) -> None:
+        self.artifacts.delete(jobs.abandon(leases.fenced(self.engine, lease), lease.job_id, status, error))
+
+    def _renew(self, stop: threading.Event) -> None:
+        while not stop.wait(RENEW):
+            lease = self._lease
+            if lease is None:
+                continue
+            try:
+                leases.renew(self.engine, lease)
+            except LeaseLost:
+                continue  # the work at it meets that by itself
+            except AWAY as error:
+                log.warning("could not renew the lease of %s: %s", lease.job_id, _brief(error))
+
+    def _leave(self) -> None:
+        """In a thread of its own: a database that does not answer must not keep the process from ending."""
+        leaving = threading.Thread(target=self._give_back, daemon=True)
+        leaving.start()
+        leaving.join(LEAVE)
+
+    def _give_back(self) -> None:
+        lease = self._lease
+        if lease is None:
             return
-        self._cared = time.monotonic()
-        for job_id in jobs.unfinished_ids(self.engine):
-            found = DBOS.get_workflow_status(job_id)
-            if found is None:
-                self._take_up(job_id)
-            elif found.status in GIVEN_UP:
-                message = f"its worker died {ATTEMPTS} times at work on this job; the worker's log has more"
-                self._end(job_id, "failed", {"code": "worker_lost", "message": message, "item": None})
-
-    def _take_up(self, job_id: str) -> None:
-        job = jobs.get(self.engine, job_id)
-        if job.status == "queued":
-            self._handed.discard(job_id)  # handed over when it is its turn
-        else:
-            self._enqueue(job_id, job.request.head)
-
-    def _work(self, job_id: str) -> str:
-        """One job to its one end; errors become its status, never DBOS's."""
-        self._running.add(job_id)
         try:
-            with self._turn:
-                return pipeline.finetune(job_id, self.workshop, durably)
-        except Cancelled:
-            return self._end(job_id, "cancelled", None)
-        except EspalierError as error:
-            return self._end(job_id, "failed", {"code": error.code, "message": error.message, "item": error.item})
-        finally:
-            self._running.discard(job_id)
-            resident.give_back()
-
-    def _end(self, job_id: str, status: str, error: dict[str, Any] | None) -> str:
-        self._running.discard(job_id)  # also where DBOS has given it up and `_work` was never called
-        self.artifacts.delete(jobs.abandon(self.engine, job_id, status, error))
-        return status
+            leases.give_back(self.engine, lease)
+            log.info("gave back the job %s", lease.job_id)
+        except LeaseLost:
+            return  # it ended just now
+        except AWAY as error:
+            log.warning("could not give back the job %s: %s", lease.job_id, _brief(error))
 
 
-@contextlib.contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """On SQLite all workers have one name, and a second one would take up the first one's running jobs: it waits.
-
-    The lock goes with the process, however that ends.
-    """
-    if not settings.database.startswith("sqlite"):
-        yield
-        return
-    with open(f"{settings.database.removeprefix('sqlite:///')}.worker", "w") as lock:
+def _persist(stop: threading.Event, task: Callable[[], None]) -> bool:
+    """Do something, as often as it takes where the database or the store does not answer; False when told to stop."""
+    while not stop.is_set():
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("another worker is at work on this database; waiting for it to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            task()
+            return True
+        except AWAY as error:
+            log.warning("the database or the store does not answer; trying again: %s", _brief(error))
+            stop.wait(PATIENCE)
+    return False
 
 
-def durably(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a step once: after a crash its recorded answer is used instead, an error's as well as a result's."""
-    answer = DBOS.run_step({"name": name}, _answer, step, *arguments)
-    if "error" in answer:
-        kind = getattr(errors, answer["error"]["kind"], EspalierError)
-        raise kind(answer["error"]["message"], item=answer["error"]["item"])
-    return answer["result"]
-
-
-def _answer(step: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    """A step's result or error as JSON: DBOS must not have to guess how to keep our exceptions."""
-    try:
-        return {"result": step(*arguments)}
-    except EspalierError as error:
-        return {"error": {"kind": type(error).__name__, "message": error.message, "item": error.item}}
-    except Exception:
-        log.exception("a step failed for a reason of ours")
-        message = "an unexpected error; the worker's log has it"
-        return {"error": {"kind": "EspalierError", "message": message, "item": None}}
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
 
 
 def step_aside(niceness: int) -> None:
@@ -249,3 +223,5 @@ def main(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     Worker(settings).run(stop)
+    logging.shutdown()
+    os._exit(0)  # threads that are in the middle of something: the interpreter would wait for them, or trip over them

@@ -10,6 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from adapters.errors import InvalidInput, NotReady
 from adapters.store import patience
@@ -141,8 +143,25 @@ def current_revision(engine: Engine) -> str | None:
         raise NotReady("the database does not answer; it is asked again") from error
 
 
+class clock(FunctionElement[float]):
+    """In SQL: the database's clock, seconds since 1970. Hosts may disagree about the time, and it may jump on each."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(clock, "sqlite")
+def _sqlite_clock(*_: Any, **__: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(clock, "postgresql")
+def _postgres_clock(*_: Any, **__: Any) -> str:
+    return "extract(epoch FROM clock_timestamp())::double precision"  # now() would be the transaction's beginning
+
+
 def now() -> datetime:
-    """The present moment, UTC."""
+    """The present moment by this host's clock, UTC: for people to read, never to order or to decide by."""
     return datetime.now(UTC)
 
 

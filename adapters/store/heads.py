@@ -13,7 +13,7 @@ from adapters.store import blobs, retirement
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
 from adapters.store.database import aware, now, reading
-from adapters.store.schema import aliases, changes, generation, heads, versions
+from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
 from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest
 
 LIVE = "live"
@@ -91,10 +91,11 @@ def _insert_version(connection: sa.Connection, publication: Publication) -> int:
     name = publication.request.head
     row = connection.execute(sa.select(heads.c.next_version).where(heads.c.name == name).with_for_update()).scalar()
     if row is None:
+        row = _first_number(connection, name)
         connection.execute(
-            heads.insert().values(name=name, task=publication.request.task, created_at=now(), next_version=1)
+            heads.insert().values(name=name, task=publication.request.task, created_at=now(), next_version=row)
         )
-    number = int(row or 1)
+    number = int(row)
     connection.execute(
         heads.update().where(heads.c.name == name).values(next_version=number + 1, task=publication.request.task)
     )
@@ -107,6 +108,19 @@ def _insert_version(connection: sa.Connection, publication: Publication) -> int:
         )
     )  # fmt: skip
     return number
+
+
+def _first_number(connection: sa.Connection, name: str) -> int:
+    """1, or the one after all that a deleted head of that name had: `name@3` must never come to mean another."""
+    query = sa.select(deleted_heads.c.next_version).where(deleted_heads.c.name == name)
+    return int(connection.execute(query).scalar() or 1)
+
+
+def _keep_number(connection: sa.Connection, name: str) -> None:
+    """Before a head is deleted."""
+    number = sa.select(heads.c.name, heads.c.next_version).where(heads.c.name == name)
+    connection.execute(deleted_heads.delete().where(deleted_heads.c.name == name))
+    connection.execute(deleted_heads.insert().from_select(["name", "next_version"], number))
 
 
 def _swap(connection: sa.Connection, head: str, alias: str, number: int, expected: int | None) -> None:
@@ -320,6 +334,7 @@ def delete(engine: Engine, name: str) -> list[str]:
         connection.execute(versions.delete().where(versions.c.head == name))
         freed = example_store.drop_head(connection, name)
         job_store.drop_head(connection, name)
+        _keep_number(connection, name)
         connection.execute(heads.delete().where(heads.c.name == name))
         _bump(connection, name)
         return blobs.unused(connection, digests) + freed

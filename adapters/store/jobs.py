@@ -1,9 +1,8 @@
-"""Jobs: the truth that the API reads. A row is the promise that `202` makes; workers find their work here."""
+"""Jobs: the truth that the API reads. A row is the promise that `202` makes; `leases` are how workers find work."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +13,7 @@ from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
 from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store.database import aware, now, reading
-from adapters.store.schema import job_blobs, job_events, job_examples, jobs
+from adapters.store.schema import counters, job_events, jobs
 from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 
 ENDED = _TERMINAL = sorted(TERMINAL)
@@ -45,13 +44,21 @@ def create(
         with engine.begin() as connection:
             connection.execute(jobs.insert().values(**row))
             example_store.add_to_job(connection, job_id, items)
-            _add_event(connection, job_id, "status", {"status": "queued"})
+            add_event(connection, job_id, "status", {"status": "queued"})
+            _number(connection, job_id)  # last: others that accept wait for it until this commits
     except IntegrityError:
         existing = find_by_key(engine, idempotency_key, fingerprint)
         if existing is None:
             raise
         return existing
     return get(engine, job_id)
+
+
+def _number(connection: sa.Connection, job_id: str) -> None:
+    """Jobs are committed in the order of their numbers: who was told `202` before another is ahead of it."""
+    connection.execute(counters.update().where(counters.c.name == "jobs").values(value=counters.c.value + 1))
+    number = sa.select(counters.c.value).where(counters.c.name == "jobs").scalar_subquery()
+    connection.execute(jobs.update().where(jobs.c.id == job_id).values(sequence=number))
 
 
 def find_by_key(engine: Engine, key: str | None, fingerprint: str) -> Job | None:
@@ -82,34 +89,18 @@ def list_page(
     limit: int,
     head: str | None = None,
     status: str | None = None,
-    before: datetime | None = None,
+    before: int | None = None,
 ) -> list[Job]:
-    """Jobs, newest first, a page at a time."""
-    query = sa.select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
+    """Jobs, the last accepted first, a page at a time: those before a sequence number."""
+    query = sa.select(jobs).order_by(jobs.c.sequence.desc()).limit(limit)
     if head is not None:
         query = query.where(jobs.c.head == head)
     if status is not None:
         query = query.where(jobs.c.status == status)
     if before is not None:
-        query = query.where(jobs.c.created_at < before)
+        query = query.where(jobs.c.sequence < before)
     with reading(engine) as connection:
         return [_job(row) for row in connection.execute(query).mappings()]
-
-
-def waiting(engine: Engine, limit: int = 1000) -> list[tuple[str, str]]:
-    """(id, head) of jobs that may begin, oldest first: those of a head begin in the order they came, one by one."""
-    older = jobs.alias("older")
-    before = sa.tuple_(older.c.created_at, older.c.id) < sa.tuple_(jobs.c.created_at, jobs.c.id)
-    ahead = sa.exists().where(older.c.head == jobs.c.head, older.c.status.not_in(_TERMINAL), before)
-    query = sa.select(jobs.c.id, jobs.c.head).where(jobs.c.status == "queued", ~ahead)
-    with reading(engine) as connection:
-        return [(row.id, row.head) for row in connection.execute(query.order_by(jobs.c.created_at).limit(limit))]
-
-
-def unfinished_ids(engine: Engine) -> list[str]:
-    """Jobs that have not ended."""
-    with reading(engine) as connection:
-        return list(connection.execute(sa.select(jobs.c.id).where(jobs.c.status.not_in(_TERMINAL))).scalars())
 
 
 def count_unfinished(engine: Engine) -> int:
@@ -133,7 +124,7 @@ def enter(engine: Engine, job_id: str, status: str) -> None:
         if row["started_at"] is None:
             values["started_at"] = now()
         connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values))
-        _add_event(connection, job_id, "status", {"status": status})
+        add_event(connection, job_id, "status", {"status": status})
 
 
 def progress(engine: Engine, job_id: str, done: int, total: int) -> None:
@@ -142,14 +133,14 @@ def progress(engine: Engine, job_id: str, done: int, total: int) -> None:
         row = refuse_unwanted(connection, job_id)
         facts = {"phase": row["status"], "done": done, "total": total}
         connection.execute(jobs.update().where(jobs.c.id == job_id).values(progress=facts, updated_at=now()))
-        _add_event(connection, job_id, "progress", facts)
+        add_event(connection, job_id, "progress", facts)
 
 
 def tell(engine: Engine, job_id: str, type: str, data: dict[str, Any]) -> None:
     """Add an event to a job's stream."""
     with engine.begin() as connection:
         _locked(connection, job_id)
-        _add_event(connection, job_id, type, data)
+        add_event(connection, job_id, type, data)
 
 
 def refuse_unwanted(connection: sa.Connection, job_id: str) -> sa.RowMapping:
@@ -168,7 +159,7 @@ def finish(connection: sa.Connection, job_id: str, status: str, **values: Any) -
     if connection.execute(jobs.update().where(*where).values(**row)).rowcount == 0:
         return False
     final = {"status": status} | {k: v for k, v in values.items() if k in ("version", "error", "metrics")}
-    _add_event(connection, job_id, "final", final)
+    add_event(connection, job_id, "final", final)
     return True
 
 
@@ -180,7 +171,7 @@ def abandon(engine: Engine, job_id: str, status: str, error: dict[str, Any] | No
 
 
 def release(engine: Engine, job_id: str) -> list[str]:
-    """Let go of what came with a job that has ended, of what it wrote, and of data that it replaced."""
+    """Let go of what came with a job that has ended, of what it wrote, and of data that it replaced: it is settled."""
     with engine.begin() as connection:
         freed = let_go(connection, job_id)
         connection.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.head == DELETED))
@@ -190,9 +181,7 @@ def release(engine: Engine, job_id: str) -> list[str]:
 def drop_head(connection: sa.Connection, head: str) -> None:
     """Forget the ended jobs of a head: what they told of it, too. One that still holds something goes with that."""
     mine = (jobs.c.head == head, jobs.c.status.in_(_TERMINAL))
-    holding = sa.union(sa.select(job_blobs.c.job_id), sa.select(job_examples.c.job_id)).subquery()
-    held = sa.select(holding.c.job_id)
-    connection.execute(jobs.delete().where(*mine, jobs.c.id.not_in(held)))  # events go with them
+    connection.execute(jobs.delete().where(*mine, jobs.c.settled))  # events go with them
     left = sa.select(jobs.c.id).where(*mine)
     connection.execute(job_events.delete().where(job_events.c.job_id.in_(left)))
     nothing = {"head": DELETED, "report": None, "metrics": None, "error": None, "idempotency_key": None}
@@ -200,18 +189,24 @@ def drop_head(connection: sa.Connection, head: str) -> None:
 
 
 def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
-    """Cancel at once what waits, ask what runs to stop, leave alone what has ended.
+    """End a job as cancelled, now, whether it waits or a worker is at work on it; leave alone what has ended.
 
+    Nothing waits for the worker, which may be gone: its lease is lost with this, and it stops at its next look.
     Returns the job and uploads that nothing uses any more. Raises JobNotFound.
     """
     get(engine, job_id)
     freed: list[str] = []
     with engine.begin() as connection:
-        connection.execute(jobs.update().where(jobs.c.id == job_id).values(cancel_requested=True))
-        if _locked(connection, job_id)["status"] == "queued":
-            finish(connection, job_id, "cancelled")
+        if _locked(connection, job_id)["status"] not in TERMINAL:
+            finish(connection, job_id, "cancelled", cancel_requested=True)
             freed = let_go(connection, job_id)
     return get(engine, job_id), freed
+
+
+def is_settled(engine: Engine, job_id: str) -> bool:
+    """Whether nothing is left to be done for a job: it has ended and holds nothing, or it is forgotten."""
+    with reading(engine) as connection:
+        return connection.execute(sa.select(jobs.c.settled).where(jobs.c.id == job_id)).scalar() is not False
 
 
 def is_cancelled(engine: Engine, job_id: str) -> bool:
@@ -257,6 +252,8 @@ def _event(row: sa.RowMapping) -> dict[str, Any]:
 
 def let_go(connection: sa.Connection, job_id: str) -> list[str]:
     """Forget what a job holds; returns digests of blobs that nothing else uses."""
+    values: dict[str, Any] = {"settled": True, "worker": None, "lease_token": None, "lease_until": None}
+    connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values))
     return example_store.drop_job(connection, job_id) + blobs.drop_job(connection, job_id)
 
 
@@ -264,7 +261,8 @@ def _locked(connection: sa.Connection, job_id: str) -> sa.RowMapping:
     return connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().one()
 
 
-def _add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str, Any]) -> None:
+def add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str, Any]) -> None:
+    """Add an event to a job's stream, in a transaction that holds its row."""
     last = connection.execute(
         sa.select(sa.func.max(job_events.c.sequence)).where(job_events.c.job_id == job_id)
     ).scalar()
@@ -273,9 +271,11 @@ def _add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str
 
 
 def _job(row: sa.RowMapping) -> Job:
-    plain = ("id", "status", "version", "metrics", "report", "error", "cancel_requested", "progress")
+    plain = ("id", "sequence", "status", "version", "metrics", "report", "error", "cancel_requested", "progress")
     times = ("created_at", "updated_at", "started_at", "finished_at")
     facts: dict[str, Any] = {k: row[k] for k in plain} | {k: row[k] and aware(row[k]) for k in times}
+    waits = row["failures"] and row["status"] not in TERMINAL
+    facts["retry"] = {"failures": row["failures"]} | (row["trouble"] or {}) if waits else None
     return Job(request=_request(row["request"]), **facts)
 
 

@@ -17,7 +17,7 @@ from adapters.store import jobs as job_store
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import now, reading
 from adapters.store.heads import ANY
-from adapters.store.schema import changes, embeddings, examples, job_blobs, job_examples, jobs
+from adapters.store.schema import changes, embeddings, examples, job_examples, jobs
 
 BATCH = 200  # jobs, or images, a transaction
 STUCK = timedelta(days=1)  # after its end a job holds nothing any more, unless what ran it has gone for good
@@ -41,8 +41,8 @@ def sweep(engine: Engine, artifacts: Artifacts, keep: Keep) -> None:
 
 
 def ended(engine: Engine, job_ids: Sequence[str]) -> set[str]:
-    """Those of the jobs that have ended or are gone."""
-    alive = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.status.not_in(job_store.ENDED))
+    """Those of the jobs for which nothing is left to be done, or that are gone."""
+    alive = sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.settled.is_(False))
     with reading(engine) as connection:
         return set(job_ids) - set(connection.execute(alive).scalars())
 
@@ -57,7 +57,7 @@ def _forget_jobs(engine: Engine, keep: Keep) -> list[str] | None:
 
 
 def _due(connection: sa.Connection, keep: Keep) -> list[str]:
-    at_rest = sa.or_(~_holding(), jobs.c.finished_at < now() - STUCK)
+    at_rest = sa.or_(jobs.c.settled, jobs.c.finished_at < now() - STUCK)
     over = (jobs.c.status.in_(job_store.ENDED), at_rest, jobs.c.id.is_distinct_from(_of_head()))
     old = sa.or_(jobs.c.finished_at < now() - timedelta(days=keep.days), jobs.c.head == job_store.DELETED)
     query = sa.select(jobs.c.id).where(*over)
@@ -66,12 +66,6 @@ def _due(connection: sa.Connection, keep: Keep) -> list[str]:
         return found
     newest = query.order_by(jobs.c.finished_at.desc(), jobs.c.id).offset(keep.jobs)
     return list(connection.execute(newest.limit(BATCH)).scalars())
-
-
-def _holding() -> sa.ColumnElement[bool]:
-    """Whether a job still has to let go of something: its last step is under way."""
-    of_job = (sa.exists().where(table.c.job_id == jobs.c.id) for table in (job_examples, job_blobs))
-    return sa.or_(*of_job)
 
 
 def _of_head() -> sa.ScalarSelect[str]:

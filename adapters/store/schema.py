@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 # Named constraints, so that Alembic can alter them on every database.
@@ -40,6 +42,13 @@ heads = Table(
     Column("task", String(32), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("next_version", Integer, nullable=False),  # numbers are never used twice, also after a delete
+)  # fmt: skip
+
+# What outlives a head that was deleted: a number that somebody has noted must never mean another version.
+deleted_heads = Table(
+    "deleted_heads", metadata,
+    Column("name", String(63), primary_key=True),
+    Column("next_version", Integer, nullable=False),
 )  # fmt: skip
 
 versions = Table(
@@ -93,6 +102,26 @@ jobs = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    # Counted in the transaction that accepts a job, so its order is that of acceptance, whatever clocks say.
+    Column("sequence", Integer, nullable=False, server_default=text("0")),
+    # Who is at work on it; adapters/store/leases.py. Moments are seconds since 1970 by the database's clock.
+    Column("worker", String(255)),
+    Column("lease_token", String(36)),
+    Column("lease_until", Float),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),  # times that a worker has taken it up
+    Column("deaths", Integer, nullable=False, server_default=text("0")),  # of them, those that nobody gave back
+    Column("failures", Integer, nullable=False, server_default=text("0")),  # and those that failed and were tried again
+    Column("trouble", JSON),  # what the last of those failed of: {"code", "message", "item"}
+    Column("due_at", Float),  # when it may be taken up again
+    Column("settled", Boolean, nullable=False, server_default=text("false")),  # ended, and nothing is left to be done
+    Index("ix_jobs_settled_sequence", "settled", "sequence"),
+)  # fmt: skip
+
+# Counters by name; updating one locks it, so what is counted is committed in order. "jobs": those accepted so far.
+counters = Table(
+    "counters", metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Integer, nullable=False),
 )  # fmt: skip
 
 job_examples = Table(

@@ -1,6 +1,5 @@
 """GET /jobs, GET /jobs/{id}, its events, and cancelling it."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Header, Query
@@ -24,11 +23,11 @@ def list_jobs(
     head: str | None = None,
     status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    before: Annotated[datetime | None, Query(description="`next` of the page before.")] = None,
+    before: Annotated[int | None, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = None,
 ) -> JobPage:
-    """Jobs, newest first."""
+    """Jobs, the last accepted first."""
     page = store.list_page(ctx.engine, limit=limit, head=head, status=status, before=before)
-    last = page[-1].created_at.isoformat() if len(page) == limit else None
+    last = str(page[-1].sequence) if len(page) == limit else None
     return JobPage(jobs=[JobView.of(job) for job in page], next=last)
 
 
@@ -44,14 +43,14 @@ async def job_events(
     job_id: str,
     last_event_id: Annotated[int, Header(ge=0, le=2**31 - 1, description="Resume after this event.")] = 0,
 ) -> StreamingResponse:
-    """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (one race row each), `final`."""
+    """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (race rows), `retry`, `final`."""
     stream = await ctx.following.stream(job_id, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 
 @router.post("/{job_id}/cancel", responses=PROBLEMS)
 def cancel_job(ctx: Ctx, job_id: str) -> JobView:
-    """Stop a job: at once while it waits, at the next step or iteration while it runs. Ended jobs stay as they are."""
+    """End a job as cancelled, at once, whether it waits or runs. Ended jobs stay as they are."""
     job, freed = store.request_cancel(ctx.engine, job_id)
     ctx.artifacts.delete(freed)
     return JobView.of(job)

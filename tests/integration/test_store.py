@@ -4,7 +4,6 @@ import concurrent.futures
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.engine import Engine
+from support.databases import empty
 
 from adapters.errors import (
     BackboneNotFound,
@@ -34,27 +34,6 @@ from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import AliasMoved, Publication
 from adapters.store.schema import metadata
 from adapters.types import Assignment, Backbone, Edit, Example, HeadRef, JobRequest, Preprocessing
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """A migrated database of each kind, empty."""
-    if request.param == "sqlite":
-        made = database.connect(f"sqlite:///{tmp_path / 'espalier.sqlite'}")
-    else:
-        made = database.connect(request.getfixturevalue("postgres"))
-        _empty(made)
-    database.migrate(made)
-    yield made
-    if request.param == "postgres":
-        _empty(made)
-    made.dispose()
-
-
-def _empty(engine: Engine) -> None:
-    with engine.begin() as connection:
-        metadata.drop_all(connection)
-        connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
 
 
 def sha(text: str) -> str:
@@ -99,7 +78,7 @@ def test_the_migrations_make_the_tables_that_the_code_expects(engine):
 
 
 def test_several_processes_may_migrate_at_once(engine):
-    _empty(engine)
+    empty(engine)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: database.migrate(engine), range(4)))
     assert database.current_revision(engine) == database.newest_revision()
@@ -365,7 +344,16 @@ def test_a_head_at_work_is_not_deleted(engine):
     heads.delete(engine, "cats")
     with pytest.raises(HeadNotFound):
         heads.summary(engine, "cats")
-    assert publish(engine) == 1
+
+
+def test_a_number_is_never_used_twice_also_of_a_head_that_was_deleted(engine):
+    for first in (1, 4, 5):
+        assert publish(engine) == first
+        if first == 1:
+            publish(engine, deploy="manual"), publish(engine, deploy="manual")
+            heads.delete_version(engine, "cats", 3)
+        heads.delete(engine, "cats")
+    assert publish(engine, "dogs") == 1
 
 
 # Jobs
@@ -403,37 +391,24 @@ def test_a_key_stands_for_one_job_and_one_body(engine):
     assert jobs.find_by_key(engine, None, "f") is None and jobs.find_by_key(engine, "new", "f") is None
 
 
-def test_waiting_jobs_come_oldest_first_and_only_while_they_wait(engine):
-    first, second = accept(engine), accept(engine, "dogs")
-    assert jobs.waiting(engine) == [(first, "cats"), (second, "dogs")]
-    jobs.enter(engine, first, "validating")
-    assert jobs.waiting(engine) == [(second, "dogs")]
-    assert set(jobs.unfinished_ids(engine)) == {first, second} and jobs.count_unfinished(engine) == 2
-    with pytest.raises(JobNotFound):
-        jobs.get(engine, "job_none")
-
-
-def test_jobs_of_one_head_wait_for_each_other_in_the_order_they_came(engine):
-    made = [accept(engine) for _ in range(3)]
-    for job_id in made:
-        assert jobs.waiting(engine) == [(job_id, "cats")]
-        jobs.enter(engine, job_id, "training")
-        assert jobs.waiting(engine) == []
-        jobs.abandon(engine, job_id, "failed", None)
-
-
-def test_cancelling_a_waiting_job_frees_what_came_with_it(engine):
+@pytest.mark.parametrize("phase", ["queued", "training"])
+def test_cancelling_ends_a_job_at_once_and_frees_what_came_with_it(engine, phase):
     publish(engine, "cats", "ab")
     job_id = accept(engine, "dogs", "bc")
+    jobs.enter(engine, job_id, phase)
     job, freed = jobs.request_cancel(engine, job_id)
-    assert job.status == "cancelled" and freed == [sha("c")]
-    running = accept(engine, "dogs", "de")
-    jobs.enter(engine, running, "training")
-    job, freed = jobs.request_cancel(engine, running)
-    assert (job.status, job.cancel_requested, freed) == ("training", True, [])
-    assert jobs.is_cancelled(engine, running)
+    assert (job.status, job.cancel_requested, freed) == ("cancelled", True, [sha("c")])
+    assert jobs.is_cancelled(engine, job_id) and jobs.is_settled(engine, job_id)
     with pytest.raises(Cancelled):
-        jobs.progress(engine, running, 1, 2)
+        jobs.progress(engine, job_id, 1, 2)
+    again, freed = jobs.request_cancel(engine, job_id)
+    assert again.finished_at == job.finished_at and freed == []
+    assert [e["type"] for e in jobs.events(engine, job_id)].count("final") == 1
+
+
+def test_an_unknown_job_cannot_be_cancelled(engine):
+    with pytest.raises(JobNotFound):
+        jobs.request_cancel(engine, "job_none")
 
 
 # Embeddings, backbones

@@ -1,0 +1,157 @@
+"""Leases: who is at work on a job. One place keeps the rule that an unfinished job is always somebody's or anybody's.
+
+A worker that takes a job up gets a lease on it: a token, good for `LEASE` seconds by the database's clock, and renewed
+while the worker lives. A job without a live lease is anybody's, whatever became of whoever had it. Whoever lost its
+lease may not know yet (it slept, or its database was away), so the token is a fence: each transaction of a worker for
+its job begins by looking whether the lease is still its own (`fenced`), and holds the job's row until it commits.
+(Gray & Cheriton 1989; the token as a fence: Kleppmann 2016, "How to do distributed locking".)
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters.errors import LeaseLost
+from adapters.store.database import clock, now, reading
+from adapters.store.jobs import add_event
+from adapters.store.schema import jobs
+from adapters.types import TERMINAL
+
+LEASE = 15.0  # seconds that a job stays somebody's without a word from him
+_TERMINAL = sorted(TERMINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job that a worker has taken up."""
+
+    job_id: str
+    head: str
+    token: str
+    attempt: int  # 1 is the first
+    deaths: int  # attempts before this one that nobody gave back: their workers died, or were cut off
+    failures: int  # attempts before this one that failed of something else than the caller's data
+    trouble: dict[str, Any] | None  # what the last of those failed of
+
+
+def claim(engine: Engine, worker: str) -> Lease | None:
+    """Take up the job that was accepted first of those that nobody is at work on; None where there is none.
+
+    Of a head's unfinished jobs only the first may be taken up, so that its versions follow each other.
+    """
+    with reading(engine) as connection:  # most of the time there is none, and to look costs no write
+        if connection.execute(_free()).first() is None:
+            return None
+    with engine.begin() as connection:
+        row = connection.execute(_free().with_for_update(skip_locked=True)).mappings().first()
+        return None if row is None else _take(connection, row, worker)
+
+
+def _take(connection: sa.Connection, row: sa.RowMapping, worker: str) -> Lease:
+    died = row["lease_token"] is not None
+    lease = Lease(
+        row["id"], row["head"], secrets.token_hex(16), row["attempts"] + 1, row["deaths"] + died, row["failures"],
+        row["trouble"],
+    )  # fmt: skip
+    connection.execute(
+        jobs.update().where(jobs.c.id == lease.job_id).values(
+            worker=worker, lease_token=lease.token, lease_until=clock() + LEASE, attempts=lease.attempt,
+            deaths=lease.deaths, due_at=None,
+        )
+    )  # fmt: skip
+    return lease
+
+
+def renew(engine: Engine, lease: Lease) -> None:
+    """Hold a job for another `LEASE` seconds, also where they were over but nobody came. Raises LeaseLost."""
+    with engine.begin() as connection:
+        _write(connection, lease, {"lease_until": clock() + LEASE})
+
+
+def give_back(engine: Engine, lease: Lease) -> None:
+    """Leave a job to whoever comes next: this worker stops in order, which counts as nothing. Raises LeaseLost."""
+    with engine.begin() as connection:
+        _give_back(connection, lease, {})
+
+
+def postpone(engine: Engine, lease: Lease, trouble: dict[str, Any], seconds: float) -> None:
+    """Give a job back after a failure, to be tried again in so many seconds; its owner is told. Raises LeaseLost.
+
+    `trouble` has "code", "message" and "item", as the error of a job that fails.
+    """
+    failures = lease.failures + 1
+    with engine.begin() as connection:
+        again = {"failures": failures, "trouble": trouble, "due_at": clock() + seconds}
+        status = _give_back(connection, lease, again)
+        if status not in TERMINAL:
+            told = {"failures": failures, "retry_in_seconds": seconds} | trouble
+            add_event(connection, lease.job_id, "retry", told)
+
+
+def give_up(engine: Engine, worker: str | None = None) -> None:
+    """End the leases of a worker that is known to be dead, or of all: their jobs may be taken up at once."""
+    whose = jobs.c.lease_token.is_not(None) if worker is None else jobs.c.worker == worker
+    held = (jobs.c.settled.is_(False), whose, jobs.c.lease_until > 0)
+    with reading(engine) as connection:
+        if connection.execute(sa.select(jobs.c.id).where(*held)).first() is None:
+            return
+    with engine.begin() as connection:
+        connection.execute(jobs.update().where(*held).values(lease_until=0.0))
+
+
+def fenced(engine: Engine, lease: Lease) -> Engine:
+    """The same database for who has a lease: every transaction that may write raises LeaseLost once it is lost."""
+    guarded = engine.execution_options(lease=lease.job_id)
+    sa.event.listen(guarded, "begin", lambda connection: _check(connection, lease))
+    return guarded
+
+
+def _check(connection: sa.Connection, lease: Lease) -> None:
+    if connection.get_execution_options().get("read_only", False):
+        return
+    own = sa.select(jobs.c.id).where(*_is(lease)).with_for_update()
+    if connection.execute(own).first() is None:
+        raise _lost(lease)
+
+
+def _free() -> sa.Select[Any]:
+    """The first job that may be taken up. Its lease is over also where it ends later than any that is given now would:
+    then the clock has jumped, and nobody knows how old it is."""
+    older = jobs.alias("older")
+    ahead = sa.exists().where(
+        older.c.settled.is_(False), older.c.head == jobs.c.head, older.c.status.not_in(_TERMINAL),
+        sa.tuple_(older.c.sequence, older.c.id) < sa.tuple_(jobs.c.sequence, jobs.c.id),
+    )  # fmt: skip
+    until = jobs.c.lease_until
+    free = sa.or_(until.is_(None), until <= clock(), until > clock() + 2 * LEASE)
+    due = sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= clock(), jobs.c.due_at > clock() + 3600)
+    query = sa.select(jobs).where(jobs.c.settled.is_(False), free, due, ~ahead)
+    return query.order_by(jobs.c.sequence, jobs.c.id).limit(1)
+
+
+def _give_back(connection: sa.Connection, lease: Lease, values: dict[str, Any]) -> str:
+    """Returns the job's status before."""
+    status = str(connection.execute(sa.select(jobs.c.status).where(jobs.c.id == lease.job_id)).scalar())
+    free: dict[str, Any] = {"worker": None, "lease_token": None, "lease_until": None, "updated_at": now()} | values
+    if status not in TERMINAL:
+        free |= {"status": "queued", "progress": {}}
+    _write(connection, lease, free)
+    if status not in (*TERMINAL, "queued"):
+        add_event(connection, lease.job_id, "status", {"status": "queued"})
+    return status
+
+
+def _write(connection: sa.Connection, lease: Lease, values: dict[str, Any]) -> None:
+    if connection.execute(jobs.update().where(*_is(lease)).values(**values)).rowcount == 0:
+        raise _lost(lease)
+
+
+def _is(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:
+    return jobs.c.id == lease.job_id, jobs.c.lease_token == lease.token
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"the job {lease.job_id} is no longer this worker's: it was cancelled, or another took it up")
