@@ -1,5 +1,6 @@
 """Heads, versions, aliases. What changes what is served raises the generation in the same transaction."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,15 +113,19 @@ def _insert_version(connection: sa.Connection, publication: Publication) -> int:
 
 def _first_number(connection: sa.Connection, name: str) -> int:
     """1, or the one after all that a deleted head of that name had: `name@3` must never come to mean another."""
-    query = sa.select(deleted_heads.c.next_version).where(deleted_heads.c.name == name)
+    query = sa.select(deleted_heads.c.next_version).where(deleted_heads.c.name_sha256 == _digest(name))
     return int(connection.execute(query).scalar() or 1)
 
 
 def _keep_number(connection: sa.Connection, name: str) -> None:
     """Before a head is deleted."""
-    number = sa.select(heads.c.name, heads.c.next_version).where(heads.c.name == name)
-    connection.execute(deleted_heads.delete().where(deleted_heads.c.name == name))
-    connection.execute(deleted_heads.insert().from_select(["name", "next_version"], number))
+    number = connection.execute(sa.select(heads.c.next_version).where(heads.c.name == name)).scalar_one()
+    connection.execute(deleted_heads.delete().where(deleted_heads.c.name_sha256 == _digest(name)))
+    connection.execute(deleted_heads.insert().values(name_sha256=_digest(name), next_version=number))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _swap(connection: sa.Connection, head: str, alias: str, number: int, expected: int | None) -> None:
@@ -321,7 +326,7 @@ def delete(engine: Engine, name: str) -> list[str]:
     Raises HeadNotFound; Conflict while a job is at work on it.
     """
     with engine.begin() as connection:
-        if connection.execute(sa.select(heads.c.name).where(heads.c.name == name)).scalar() is None:
+        if connection.execute(sa.select(heads.c.name).where(heads.c.name == name).with_for_update()).scalar() is None:
             raise HeadNotFound(f"no head is called {name!r}; GET /heads lists them", item=name)
         running = job_store.unfinished(connection, name)
         if running:

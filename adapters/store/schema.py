@@ -44,10 +44,11 @@ heads = Table(
     Column("next_version", Integer, nullable=False),  # numbers are never used twice, also after a delete
 )  # fmt: skip
 
-# What outlives a head that was deleted: a number that somebody has noted must never mean another version.
+# All that outlives a head that was deleted, its name being nobody's to read any more: a number that somebody has noted
+# must never mean another version.
 deleted_heads = Table(
     "deleted_heads", metadata,
-    Column("name", String(63), primary_key=True),
+    Column("name_sha256", String(64), primary_key=True),
     Column("next_version", Integer, nullable=False),
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from test_store import accept, engine, publication, publish, sha  # noqa: F401
+from test_store import accept, publication, publish, sha
 
 from adapters.errors import JobNotFound
 from adapters.store import compaction, database, examples, heads, jobs, retention
@@ -20,7 +20,7 @@ from adapters.store.schema import jobs as jobs_table
 from adapters.types import HeadRef
 
 LONG = Keep(days=30, jobs=10_000)
-KEPT = {"generation", "alembic_version"}  # of a head that is gone
+KEPT = {"counters", "deleted_heads", "generation", "alembic_version"}  # of a head that is gone
 
 
 @pytest.fixture
@@ -28,17 +28,17 @@ def artifacts(tmp_path):
     return Artifacts(str(tmp_path))
 
 
-def count(engine, table) -> int:  # noqa: F811
+def count(engine, table) -> int:
     with database.reading(engine) as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
-def age(engine, table, column: str, by: timedelta) -> None:  # noqa: F811
+def age(engine, table, column: str, by: timedelta) -> None:
     with engine.begin() as connection:
         connection.execute(table.update().values({column: database.now() - by}))
 
 
-def test_ended_jobs_go_when_they_are_old_and_their_versions_stay(engine, artifacts):  # noqa: F811
+def test_ended_jobs_go_when_they_are_old_and_their_versions_stay(engine, artifacts):
     publish(engine)
     publish(engine, "cats", "ab", 1)
     recipe = examples.job_of_head(engine, "cats")
@@ -55,7 +55,7 @@ def test_ended_jobs_go_when_they_are_old_and_their_versions_stay(engine, artifac
     assert publish(engine, expected=2) == 3
 
 
-def test_of_too_many_ended_jobs_the_oldest_go_with_events_and_keys(engine, artifacts):  # noqa: F811
+def test_of_too_many_ended_jobs_the_oldest_go_with_events_and_keys(engine, artifacts):
     ids = [accept(engine, "cats", key=f"k{i}") for i in range(5)]
     for job_id in ids:
         jobs.abandon(engine, job_id, "failed", {"code": "x", "message": "x", "item": None})
@@ -67,7 +67,7 @@ def test_of_too_many_ended_jobs_the_oldest_go_with_events_and_keys(engine, artif
     assert [job.status for job in jobs.list_page(engine, limit=9)] == ["queued"]
 
 
-def test_a_job_at_its_last_step_stays_until_it_has_let_go(engine, artifacts):  # noqa: F811
+def test_a_job_at_its_last_step_stays_until_it_has_let_go(engine, artifacts):
     job_id = accept(engine)
     JobArtifacts(engine, artifacts, job_id).put(b"draft")
     heads.publish(engine, publication(engine, job_id, rejected=True))
@@ -80,7 +80,7 @@ def test_a_job_at_its_last_step_stays_until_it_has_let_go(engine, artifacts):  #
     assert not artifacts.has(sha("draft"))
 
 
-def test_a_deleted_head_leaves_nothing(engine, artifacts):  # noqa: F811
+def test_a_deleted_head_leaves_nothing(engine, artifacts):
     for letters, expected in (("ab", None), ("abc", 1)):
         publish(engine, "cats", letters, expected)
     failed = accept(engine, "cats", key="once")
@@ -96,7 +96,7 @@ def test_a_deleted_head_leaves_nothing(engine, artifacts):  # noqa: F811
         assert connection.execute(sa.select(changes.c.head)).scalars().all() == [heads.ANY]
 
 
-def test_a_head_deleted_while_its_job_lets_go_leaves_nothing_either(engine, artifacts):  # noqa: F811
+def test_a_head_deleted_while_its_job_lets_go_leaves_nothing_either(engine, artifacts):
     job_id = accept(engine)
     scratch = JobArtifacts(engine, artifacts, job_id)
     scratch.put(b"draft")
@@ -112,7 +112,7 @@ def test_a_head_deleted_while_its_job_lets_go_leaves_nothing_either(engine, arti
     assert jobs.get(engine, other).status == "queued" and count(engine, job_events) == 1
 
 
-def test_changes_long_ago_are_any_heads_for_a_replica_that_was_away(engine, artifacts):  # noqa: F811
+def test_changes_long_ago_are_any_heads_for_a_replica_that_was_away(engine, artifacts):
     for name in ("cats", "dogs"):
         publish(engine, name)
     age(engine, changes, "created_at", timedelta(hours=2))
@@ -123,7 +123,7 @@ def test_changes_long_ago_are_any_heads_for_a_replica_that_was_away(engine, arti
     assert heads.changed_since(engine, 1) == (3, None)
 
 
-def test_embeddings_that_nobody_holds_are_dropped(engine, artifacts):  # noqa: F811
+def test_embeddings_that_nobody_holds_are_dropped(engine, artifacts):
     publish(engine, "cats", "a")
     cache = EmbeddingCache(engine, "b" * 64)
     for view in ("centre", "mirrored"):

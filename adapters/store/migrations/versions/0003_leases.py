@@ -1,5 +1,6 @@
 """Jobs are held by leases and ordered by a sequence; numbers of deleted heads are kept."""
 
+import hashlib
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,15 +38,24 @@ def upgrade() -> None:
     )
     op.create_table(
         "deleted_heads",
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("name_sha256", sa.String(length=64), nullable=False),
         sa.Column("next_version", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_deleted_heads")),
+        sa.PrimaryKeyConstraint("name_sha256", name=op.f("pk_deleted_heads")),
     )
     _number_jobs(op.get_bind())
-    op.execute(
-        "INSERT INTO deleted_heads (name, next_version) SELECT head, max(version) + 1 FROM jobs "
-        "WHERE version IS NOT NULL AND head NOT IN (SELECT name FROM heads) GROUP BY head"
+    _keep_numbers(op.get_bind())
+
+
+def _keep_numbers(connection: sa.Connection) -> None:
+    """Of heads that were deleted so far, as far as jobs still tell of them."""
+    gone = (
+        "SELECT head, max(version) + 1 FROM jobs WHERE version IS NOT NULL AND head <> '' "
+        "AND head NOT IN (SELECT name FROM heads) GROUP BY head"
     )
+    kept = sa.table("deleted_heads", sa.column("name_sha256"), sa.column("next_version"))
+    for name, number in connection.execute(sa.text(gone)).all():
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        connection.execute(kept.insert().values(name_sha256=digest, next_version=number))
 
 
 def _number_jobs(connection: sa.Connection) -> None:
