@@ -175,10 +175,6 @@ class Cancelled(EspalierError):
     code = "cancelled"
 
 
-class LeaseLost(Cancelled):
-    """The job is no longer this worker's: it was cancelled, or another worker has taken it up."""
-
-
 class ParityError(EspalierError):
     """The exported graph does not answer as the trained one did, so it must not go live."""
 

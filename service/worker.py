@@ -1,7 +1,7 @@
 """The training process: takes up jobs by their leases, runs `adapters.finetune`. The only process that loads torch.
 
 Three threads, so that none waits for what another does: one takes up jobs and works at them, one renews the lease of
-the job at work, and the main one waits to be told to stop (docs/adr/0012).
+the job at work, and the main one waits to be told to stop (docs/adr/0014).
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import finetune as pipeline
-from adapters.errors import Cancelled, LeaseLost, NotReady, StorageError, StorageFull
+from adapters.errors import Cancelled, NotReady, StorageError, StorageFull
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import capabilities, database, jobs, leases
 from adapters.store.artifacts import Artifacts
-from adapters.store.leases import Lease
+from adapters.store.leases import Lease, LeaseLost
 from service import failures, setup, telemetry
 from service.context import backbone_loader, lanes
 from service.failures import Failure
@@ -129,8 +129,10 @@ class Worker:
         shop = replace(self.workshop, engine=leases.fenced(self.engine, lease))
         try:
             return self.workflows.run(lease, lambda durably: pipeline.finetune(lease.job_id, shop, durably))
-        except Cancelled as error:
-            return "lost" if isinstance(error, LeaseLost) else "cancelled"
+        except LeaseLost:
+            return "lost"
+        except Cancelled:
+            return "cancelled"
         except StepFailed as error:
             return error.failure
         except Exception as error:

@@ -1,6 +1,6 @@
 """DBOS, the engine of a job's steps: an attempt at a job is a workflow, and what its steps answered is kept.
 
-Who may run an attempt, and what follows a dead one, is decided by leases (`adapters.store.leases`, docs/adr/0012), not
+Who may run an attempt, and what follows a dead one, is decided by leases (`adapters.store.leases`, docs/adr/0014), not
 by DBOS: a workflow of its is never recovered. The next attempt is a workflow of its own, which takes over the answers
 of the one before it where the release has the same steps.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
-from adapters.errors import Cancelled, CorruptArtifact, LeaseLost
+from adapters.errors import Cancelled, CorruptArtifact
 from adapters.finetune import Durably
-from adapters.store.leases import Lease
+from adapters.store.leases import Lease, LeaseLost
 from service import failures, setup
 from service.failures import Failure
 
@@ -114,7 +114,7 @@ def _spoiled(lease: Lease) -> bool:
 
 
 def _durably(known: Mapping[str, Any], name: str, step: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a step once: what it answered in an earlier attempt is used instead. Raises StepFailed, Cancelled."""
+    """Run a step once: what it answered in an earlier attempt is used instead. Raises StepFailed, Cancelled, LeaseLost."""
     answer = DBOS.run_step({"name": name}, _answer, known.get(name), step, *arguments)
     if "failure" in answer:
         raise StepFailed(Failure(**answer["failure"]))

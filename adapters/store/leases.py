@@ -14,7 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import LeaseLost
 from adapters.store.database import clock, now, reading
 from adapters.store.jobs import add_event
 from adapters.store.schema import jobs
@@ -22,6 +21,10 @@ from adapters.types import TERMINAL
 
 LEASE = 15.0  # seconds that a job stays somebody's without a word from him
 _TERMINAL = sorted(TERMINAL)
+
+
+class LeaseLost(Exception):
+    """The job is no longer this worker's: it was cancelled, or another worker has taken it up."""
 
 
 @dataclass(frozen=True, slots=True)

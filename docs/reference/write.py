@@ -96,7 +96,7 @@ def error_codes() -> str:
     rows = {}
     for kind in _subclasses(errors.EspalierError):
         status, _ = status_of(kind("x"))
-        rows.setdefault(kind.code, f"| `{kind.code}` | {status} | {(inspect.getdoc(kind) or '').splitlines()[0]} |")
+        rows[kind.code] = f"| `{kind.code}` | {status} | {(inspect.getdoc(kind) or '').splitlines()[0]} |"
     lines += [rows[code] for code in sorted(rows)]
     lines += [
         "| `route_not_found` | 404 | There is nothing at that path. |",

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import Cancelled, LeaseLost
+from adapters.errors import Cancelled
 from adapters.store import heads, jobs, leases
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import Publication
-from adapters.store.leases import LEASE, Lease
+from adapters.store.leases import LEASE, Lease, LeaseLost
 from adapters.store.schema import jobs as table
 from adapters.types import JobRequest
 
