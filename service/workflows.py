@@ -114,7 +114,7 @@ def _spoiled(lease: Lease) -> bool:
 
 
 def _durably(known: Mapping[str, Any], name: str, step: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a step once: what it answered in an earlier attempt is used instead. Raises StepFailed, Cancelled, LeaseLost."""
+    """Run a step, or use what it answered in an earlier attempt. Raises StepFailed, Cancelled, LeaseLost."""
     answer = DBOS.run_step({"name": name}, _answer, known.get(name), step, *arguments)
     if "failure" in answer:
         raise StepFailed(Failure(**answer["failure"]))
