@@ -21,6 +21,7 @@ from benchmarks import (
     grouping,
     heads,
     layers,
+    many_examples,
     matrix,
     overload,
     precision,
@@ -44,7 +45,7 @@ ALL: dict[str, Any] = {
 }  # fmt: skip
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
-    "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak,
+    "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

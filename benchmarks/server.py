@@ -62,6 +62,11 @@ def proportional(mark: str) -> float:
     return sum(_memory(pid, "smaps_rollup", "Pss") for pid in marked(mark))
 
 
+def peak(pid: int) -> float:
+    """The most MiB that were ever resident of a process."""
+    return _memory(pid, "status", "VmHWM")
+
+
 def _memory(pid: int, file: str, name: str) -> float:
     try:
         lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()

@@ -58,7 +58,8 @@ def main(quick: bool = False) -> dict[str, Any]:
 
 
 def _settings(plan: Plan) -> dict[str, str]:
-    return {"ESPALIER_KEEP_JOBS": str(plan.keep_jobs), "ESPALIER_SWEEP_SECONDS": "5"}
+    quick = {"ESPALIER_SWEEP_SECONDS": "5", "ESPALIER_WORKER_NICENESS": "0"}
+    return quick | {"ESPALIER_KEEP_JOBS": str(plan.keep_jobs)}
 
 
 def _life(client: Client, plan: Plan, number: int) -> None:
@@ -68,7 +69,7 @@ def _life(client: Client, plan: Plan, number: int) -> None:
     if turn and turn % LESSONS == 0:
         client.delete_head(name)
     images = list(_images(number))
-    job = client.wait(client.finetune(name, images, method="prototype", wait=60)["id"])
+    job = client.wait(client.finetune(name, images, method="prototype", views="none", wait=60)["id"])
     for _ in client.events(job["id"]):
         pass
     client.report(name)
