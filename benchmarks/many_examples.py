@@ -63,14 +63,15 @@ def main(quick: bool = False) -> dict[str, Any]:
     ended = peaks["job"]
     if ended["status"] != "succeeded":
         print(f"  {ended['status']}: {ended['error']}")
-    found: dict[str, Any] = {
-        "examples": float(plan.examples), "succeeded": float(ended["status"] == "succeeded"),
-        "accepted_s": accepted, "job_s": time.monotonic() - began - accepted,
-        "server_peak_mib": peaks["server"], "worker_peak_mib": peaks["worker"],
-        "bounded": float(group is not None), "together_peak_mib": peaks["together"],
-        "limits": {"together_peak_mib": BOUND / MIB, "succeeded": 1},
+    job_seconds = time.monotonic() - began - accepted
+    once = {
+        "examples": plan.examples, "bounded": group is not None, "succeeded": ended["status"] == "succeeded",
+        "accepted_s": accepted, "job_s": job_seconds, "server_peak_mib": peaks["server"],
+        "worker_peak_mib": peaks["worker"], "together_peak_mib": peaks["together"],
     }  # fmt: skip
-    record.show({name: row for name, row in found.items() if name != "limits"})
+    found: dict[str, Any] = {name: record.spread([float(value)]) for name, value in once.items()}
+    found["limits"] = {"together_peak_mib": BOUND / MIB, "succeeded": 1.0}
+    record.show(found)
     return found
 
 

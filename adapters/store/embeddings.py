@@ -53,6 +53,15 @@ class EmbeddingCache:
                 found |= {key: np.frombuffer(vector, "<f4") for key, vector in rows}
         return found
 
+    def offered(self, sha256s: Sequence[str]) -> set[str]:
+        """Those of which there is a vector but no fingerprint yet."""
+        found: set[str] = set()
+        with reading(self._engine) as connection:
+            for chunk in _chunks(sha256s):
+                query = self._select(embeddings.c.sha256, chunk).where(~_WHOLE)
+                found |= set(connection.execute(query).scalars())
+        return found
+
     def offer(self, vectors: Mapping[str, Floats]) -> None:
         """Vectors that are known already, f32 [E] each; those that are there stay as they are."""
         try:

@@ -1,6 +1,6 @@
 """Images of a job → cached embeddings, through the very graph and decoder that serve."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,7 @@ class Embedder:
         named = {example.sha256: example for example in examples}
         missing = self._missing(list(named), (CENTRE, *views))
         work = [(named[sha256], looks) for sha256, looks in missing.items()]
-        offered = self.cache.vectors([sha256 for sha256, looks in missing.items() if CENTRE in looks])
+        offered = self.cache.offered([sha256 for sha256, looks in missing.items() if CENTRE in looks])
         report(0, len(work))
         batcher = Batcher(self.session)
         with ThreadPoolExecutor(self.lanes, thread_name_prefix="embed") as pool:
@@ -78,12 +78,13 @@ class Embedder:
         for chunk in pending:
             yield _results(chunk)
 
-    def _one(self, batcher: Batcher, offered: Mapping[str, Floats], example: Example, views: list[str]) -> _Done:
+    def _one(self, batcher: Batcher, offered: Set[str], example: Example, views: list[str]) -> _Done:
         try:
             looks = self._decoded(self.artifacts.get(example.sha256), views)
         except InvalidInput as error:
             raise type(error)(f"{example.file_name}: {error.message}", item=example.file_name) from None
-        known = offered.get(example.sha256)
+        # Looked up one by one: all of them at once may be more than memory holds.
+        known = self.cache.find(example.sha256) if example.sha256 in offered else None
         return {
             view: self._embedded(example, pixels, batcher, known if view == CENTRE else None)
             for view, pixels in zip(views, looks, strict=True)

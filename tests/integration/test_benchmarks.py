@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.services import ROOT
 
-from benchmarks import beside, heads, matrix, overload, swaps
+from benchmarks import beside, heads, many_examples, matrix, overload, soak, swaps
 from benchmarks.peers import measure as peers
 
 
@@ -24,6 +24,28 @@ def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def test_a_benchmark_runs(module):
     results = module.main(quick=True)
     assert set(results["limits"]) <= set(figures(results))
+
+
+@pytest.mark.slow
+def test_many_examples_are_taught_within_the_bound():
+    results = many_examples.main(quick=True)
+    assert set(results["limits"]) <= set(figures(results))
+    assert results["succeeded"]["median"] == 1
+    assert results["together_peak_mib"]["max"] < results["limits"]["together_peak_mib"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_long_life_takes_no_more_than_a_short_one(monkeypatch):
+    """Each job left 0.2 MiB in the server and half as much in files: more than these limits after 140 of them."""
+    monkeypatch.setattr(soak, "QUICK", soak.Plan(jobs=200, heads=5, warm_up=60, every=5, keep_jobs=10))
+    results = soak.main(quick=True)
+    assert set(results["limits"]) <= set(figures(results))
+    grown = {name: row["max"] - row["min"] for name, row in results.items() if name.startswith("server_mib")}
+    assert grown["server_mib"] < 20
+    assert results["server_descriptors"]["max"] - results["server_descriptors"]["min"] < 10
+    assert results["worker_descriptors"]["max"] - results["worker_descriptors"]["min"] < 10
+    assert results["jobs_database_mib_on_disk"]["max"] < 16
 
 
 @pytest.mark.slow
