@@ -1,13 +1,27 @@
 """One tree of errors. Each is one sentence in the caller's words; HTTP status codes live in the service."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ItemProblem:
+    """One bad item of many: which, why, and what to do."""
+
+    item: str
+    code: str
+    detail: str
+
 
 class EspalierError(Exception):
     """Root of every error that Espalier raises on purpose.
 
-    `code` is stable and documented; `item` names what is at fault ("image 17 (cat.jpg)"), if one thing is.
+    `code` is stable and documented; `item` names what is at fault ("image 17 (cat.jpg)"), if one thing is. Where
+    several are, `errors` has them, at most `problems.MOST`, and `error_count` says how many there are.
     """
 
     code = "internal_error"
+    errors: tuple[ItemProblem, ...] = ()
+    error_count = 0
 
     def __init__(self, message: str, *, item: str | None = None) -> None:
         super().__init__(message)

@@ -1,30 +1,102 @@
 """Label text: one spelling of a class name, whichever task it belongs to."""
 
+import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from adapters.errors import InvalidLabel
+from adapters.problems import Problems
+from adapters.types import Example
 
 MAX_LABEL = 200  # characters
 NAMED = 5  # how many offenders a message lists
+KEYCAP = "\u20e3"
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0): nothing is drawn for them.
+_IGNORABLE = re.compile(
+    "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# Of these, what changes the characters around it: joiners, variation selectors, the letters of flags' tags.
+_JOINER = re.compile("[\u200c\u200d\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0020-\U000e007f\U000e0100-\U000e01ef]")
+_LOOSE = "\u200c\u200d"  # a joiner at the end joins nothing
 
 
 def clean(text: str, item: str) -> str:
-    """Strip and NFC-normalise a label, so that two spellings of "café" are one class.
+    """One spelling of a label: NFC, no spaces around it, no characters that nobody sees.
 
-    Raises InvalidLabel, naming `item`, for a label that is empty, too long (MAX_LABEL) or has control characters.
+    "café" composed and decomposed, `cat` and `cat` with a zero-width space are one class each; a space of any kind is
+    a plain one. Raises InvalidLabel, naming `item`, for a label that is empty, too long (MAX_LABEL) or has control
+    characters.
     """
     if len(text) > 4 * MAX_LABEL:  # before normalising: a megabyte costs nothing
         raise InvalidLabel(f"{item}: the label has {len(text):,} characters; at most {MAX_LABEL}", item=item)
-    label = unicodedata.normalize("NFC", text.strip())
+    label = visible(unicodedata.normalize("NFC", text))
     if not label:
         raise InvalidLabel(f"{item}: the label is empty; give the name of its class", item=item)
     if len(label) > MAX_LABEL:
         raise InvalidLabel(f"{item}: the label has {len(label):,} characters; at most {MAX_LABEL}", item=item)
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in label):  # line breaks, NUL, halves of surrogate pairs
-        raise InvalidLabel(f"{item}: the label {label[:50]!r} has control characters; remove them", item=item)
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in label):  # line breaks, NUL, half characters
+        shown = label[:50].encode("unicode_escape").decode()
+        raise InvalidLabel(f"{item}: the label '{shown}' has control characters; remove them", item=item)
     return label
+
+
+def visible(text: str) -> str:
+    """Text without characters that leave no mark, and with plain spaces, none of them at the ends.
+
+    Joiners and variation selectors stay where they can do something: behind a character that is not ASCII (a Persian
+    word, an emoji), or before the keycap that an emoji ends with.
+    """
+    if text.isascii():
+        return text.strip()
+    kept: list[str] = []
+    for position, c in enumerate(text):
+        if _IGNORABLE.match(c):
+            works = _JOINER.match(c) and (
+                bool(kept and kept[-1] > "\x7f") or text[position + 1 : position + 2] == KEYCAP
+            )
+            if not works:
+                continue
+        kept.append(" " if unicodedata.category(c) == "Zs" else c)
+    return "".join(kept).strip().rstrip(_LOOSE).strip()
+
+
+def is_composite(text: str) -> bool:
+    """Whether a label is a JSON list or object."""
+    if text.lstrip()[:1] not in ("[", "{") or len(text) > 64 * MAX_LABEL:
+        return False
+    try:
+        return isinstance(json.loads(text), list | dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def refuse_contradictions(examples: Iterable[Example], what: str = "labels") -> list[Example]:
+    """The examples without repetitions. Raises InvalidLabel that lists every image which has two different labels."""
+    problems, first = Problems(), {}
+    for group in contradictions(examples, first).values():
+        problems.add(_two_labels(group, what))
+    problems.raise_any()
+    return list(first.values())
+
+
+def contradictions(examples: Iterable[Example], first: dict[str, Example] | None = None) -> dict[str, list[Example]]:
+    """SHA-256 → the examples of an image that came with different labels; `first` is filled with one of each image."""
+    seen = {} if first is None else first
+    found: dict[str, list[Example]] = {}
+    for example in examples:
+        known = seen.setdefault(example.sha256, example)
+        if known.label != example.label:
+            found.setdefault(example.sha256, [known]).append(example)
+    return found
+
+
+def _two_labels(group: list[Example], what: str) -> InvalidLabel:
+    names, labels = some(e.file_name[:80] for e in group), some(repr(e.label[:50]) for e in group)
+    hint = "keep one, or leave such images out with on_error=skip"
+    return InvalidLabel(f"the same image has two {what}: {names} ({labels}); {hint}", item=names)
 
 
 def some(offenders: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.figures import ece, log_loss, wilson
-from adapters.labels import NAMED, clean, some
+from adapters.labels import clean, is_composite, refuse_contradictions, some
 from adapters.suspicion import Suspects, suspicion
 from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Softmax
@@ -19,7 +19,14 @@ MIN_CLASSES = 2
 MIN_EXAMPLES = 2  # distinct ones a class: one to train on and one to measure with
 MAX_CONFUSION = 200  # classes; the matrix of more is too large for a response and too large to read
 
-parse_label = clean
+
+def parse_label(text: str, item: str) -> str:
+    """The name of a class. Raises InvalidLabel, also for a JSON list or object: those are other tasks' labels."""
+    if is_composite(text):
+        kind = "a list" if text.lstrip().startswith("[") else "an object"
+        hint = "task=multilabel takes lists, task=regression numbers by name"
+        raise InvalidLabel(f"{item}: the label {text[:50]} is {kind}, not the name of a class; {hint}", item=item)
+    return clean(text, item)
 
 
 def shown(label: str) -> str:
@@ -42,18 +49,7 @@ def check_examples(examples: Sequence[Example]) -> None:
 
     Raises InvalidLabel for contradicting labels and NotEnoughData for the rest; one pass, 0.1 s for 100,000 examples.
     """
-    first: dict[str, Example] = {}
-    conflicts: list[str] = []
-    for example in examples:
-        seen = first.setdefault(example.sha256, example)
-        if seen.label != example.label:
-            conflicts.append(_conflict(seen, example) if len(conflicts) < NAMED else "")
-    if conflicts:
-        raise InvalidLabel(
-            f"the same image has two labels: {some(conflicts)}; keep one label for each image",
-            item=conflicts[0],
-        )
-    _check_counts(Counter(example.label for example in first.values()))
+    _check_counts(Counter(example.label for example in refuse_contradictions(examples)))
 
 
 def classes(labels: Sequence[str]) -> tuple[str, ...]:
@@ -190,11 +186,6 @@ def metrics(probabilities: Floats, targets: Indices, schema: Schema) -> dict[str
     if len(classes) <= MAX_CONFUSION:
         report["confusion"] = {"labels": list(classes), "matrix": confusion.tolist()}
     return report
-
-
-def _conflict(one: Example, other: Example) -> str:
-    labels = f"{one.label[:50]!r} and {other.label[:50]!r}"
-    return f"{one.file_name[:80]} and {other.file_name[:80]} ({labels})"
 
 
 def _check_counts(counts: Counter[str]) -> None:

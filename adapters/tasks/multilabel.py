@@ -13,7 +13,7 @@ import numpy as np
 
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.figures import ece, log_loss, wilson
-from adapters.labels import NAMED, clean, some
+from adapters.labels import clean, is_composite, refuse_contradictions, some
 from adapters.suspicion import Suspects, suspicion
 from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Sigmoid
@@ -31,6 +31,8 @@ def parse_label(text: str, item: str) -> str:
     """A JSON list of names, or names joined by `|` → the list sorted, each name once. Raises InvalidLabel."""
     if text.lstrip().startswith("["):
         found = _listed(text, item)
+    elif is_composite(text):
+        raise InvalidLabel(f"{item}: the label {text[:50]} is an object, not a list of names", item=item)
     elif text.strip():
         found = text.split(SEPARATOR)
     else:
@@ -61,19 +63,8 @@ def check_examples(examples: Sequence[Example]) -> None:
 
     Raises InvalidLabel for contradicting lists and NotEnoughData for the rest.
     """
-    first: dict[str, Example] = {}
-    conflicts: list[str] = []
-    for example in examples:
-        seen = first.setdefault(example.sha256, example)
-        if seen.label != example.label:
-            both = f"{seen.file_name[:80]} and {example.file_name[:80]} ({seen.label[:50]} and {example.label[:50]})"
-            conflicts.append(both if len(conflicts) < NAMED else "")
-    if conflicts:
-        raise InvalidLabel(
-            f"the same image has two lists of labels: {some(conflicts)}; send one list for each image",
-            item=conflicts[0],
-        )
-    _check_counts(Counter(name for e in first.values() for name in names(e.label)), len(first))
+    first = refuse_contradictions(examples, "lists of labels")
+    _check_counts(Counter(name for e in first for name in names(e.label)), len(first))
 
 
 def classes(labels: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from adapters.errors import Conflict, InvalidLabel, NotEnoughData
 from adapters.figures import around_mean
-from adapters.labels import clean
+from adapters.labels import clean, refuse_contradictions
 from adapters.suspicion import Suspects, astray
 from adapters.trust import HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Step
@@ -68,15 +68,7 @@ def check_examples(examples: Sequence[Example]) -> None:
 
     Raises InvalidLabel and NotEnoughData.
     """
-    first: dict[str, Example] = {}
-    for example in examples:
-        seen = first.setdefault(example.sha256, example)
-        if seen.label != example.label:
-            both = f"{seen.file_name[:80]} and {example.file_name[:80]}"
-            raise InvalidLabel(
-                f"the same image has two labels: {both} ({seen.label[:50]} and {example.label[:50]}); keep one",
-                item=both,
-            )
+    first = {example.sha256: example for example in refuse_contradictions(examples)}
     _check_names(list(first.values()))
     if len(first) < MIN_EXAMPLES:
         raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different images, there are {len(first)}")

@@ -8,14 +8,17 @@ import io
 import mmap
 import re
 import stat
-import unicodedata
+import struct
+import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from adapters.errors import InvalidArchive
+from adapters.problems import Problems
+from service.datasets import names
 
 ARCHIVE_SUFFIXES = frozenset(
     {".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar", ".jar", ".cab", ".iso"}
@@ -34,11 +37,20 @@ _ARCHIVE_MAGIC = (
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flag bits: encrypted, strongly encrypted, central directory encrypted
 _UTF8_NAME = 0x800  # flag bit
+_UNICODE_PATH = 0x7075  # extra field
+_BAD_UNICODE_PATH = "the Unicode name of a member (extra field 0x7075) is damaged; make the archive anew"
+_HEADER_BYTES = 30  # of a member's local header, before its name
+_OTHER_ARCHIVES = {
+    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z",
+    b"Rar!": "RAR",
+}  # fmt: skip
 _DRIVE = re.compile("[A-Za-z]:/")
 _RATIO_FREE_BYTES = 1 << 20  # a member this small is no bomb, however well it compresses
 _RECORD_BYTES = 256  # a member's record in the central directory, with room for a long name
 _TAIL_BYTES = 1 << 17  # where zipfile looks for the end record, behind a comment of up to 64 KiB
 _CHUNK = 1 << 20  # bytes unpacked at a time
+# Python 3.12 warns of a field that 3.11 does not read; ours has read it by then.
+warnings.filterwarnings("ignore", message="Empty unicode path", module="zipfile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +65,52 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of an archive; `data()` unpacks it anew at each call, so that nothing stays in memory."""
+    """One file of an archive or a folder; `data()` reads it anew at each call, so that nothing stays in memory."""
 
     file_name: str
     sha256: str
     data: Callable[[], bytes]
 
 
-def read_zip(
-    source: bytes | memoryview | Path, limits: Limits, *, skip: Callable[[str], bool] = lambda name: False
-) -> list[Member]:
-    """Every file of the archive that `skip` does not name, checked, unpacked once and hashed, sorted by name.
+class Archive:
+    """A zip whose names are checked and whose members are read when they are asked for; keep its source open.
 
-    Blocking: call it in a thread. The members read from `source` when they are asked for their data, so keep it open.
-    Raises InvalidArchive, naming the member.
+    `names` are those of its files, `folders` of its folders, as `names.normal` spells them, sorted.
     """
-    archive = _opened(source, limits)
-    names = _checked_names(archive, limits)
-    kept = sorted(((info, name) for info, name in names if not skip(name)), key=lambda pair: pair[1])
-    return [_member(archive, info, name) for info, name in kept]
+
+    def __init__(self, source: bytes | memoryview | Path, limits: Limits, encoding: str | None = None) -> None:
+        """Blocking. `encoding` is that of names which do not say their own. Raises InvalidArchive."""
+        self._zip = _opened(source, limits)
+        self._limits = limits
+        named = _checked_names(self._zip, limits, encoding)
+        self._infos = {name: info for info, name, is_folder in named if not is_folder}
+        self.names = sorted(self._infos)
+        self.folders = sorted(name for _, name, is_folder in named if is_folder)
+        self.passed_over: dict[str, str] = {}
+
+    def members(self, wanted: Sequence[str]) -> list[Member]:
+        """Files, checked, unpacked once and hashed. Blocking. Raises InvalidArchive that lists every bad one."""
+        problems, members = Problems(), []
+        for name in wanted:
+            try:
+                _check_member(self._infos[name], name, self._limits)
+                members.append(_member(self._zip, self._infos[name], name))
+            except InvalidArchive as error:
+                problems.add(error)
+        problems.raise_any()
+        return members
+
+    def text(self, name: str, most: int) -> bytes:
+        """The bytes of a file that is to be read as text, at most so many. Raises InvalidArchive."""
+        info = self._infos[name]
+        _check_member(info, name, self._limits)
+        pieces, size = [], 0
+        for chunk in _unpacked(self._zip, info, name):
+            pieces.append(chunk)
+            size += len(chunk)
+            if size >= most:
+                break
+        return b"".join(pieces)
 
 
 def _opened(source: bytes | memoryview | Path, limits: Limits) -> zipfile.ZipFile:
@@ -83,11 +122,33 @@ def _opened(source: bytes | memoryview | Path, limits: Limits) -> zipfile.ZipFil
     except _ReadTooLong:
         raise _too_many(limits) from None
     except Exception as error:  # zipfile lets struct, Unicode and memory errors through on hostile bytes
-        raise InvalidArchive(f"not a zip archive that can be read ({error}); make it anew") from None
+        raise InvalidArchive(_unreadable(view, error)) from None
     file.max_read = None
-    if sum(info.compress_size for info in archive.infolist()) > len(view):
-        raise InvalidArchive("members of the archive overlap, as in a zip bomb; make it anew with an ordinary tool")
+    _check_overlap(archive)
     return archive
+
+
+def _unreadable(view: memoryview, error: Exception) -> str:
+    """Why a file is no zip that can be read: the same words on every Python."""
+    head = bytes(view[:512])
+    if kind := next((kind for magic, kind in _OTHER_ARCHIVES.items() if head.startswith(magic)), None):
+        return f"it is a {kind} archive; make a zip of it"
+    if head[257:262] == b"ustar":
+        return "it is a tar archive; make a zip of it"
+    if isinstance(error, UnicodeDecodeError):
+        return "a name in the archive is marked as UTF-8 and is not; make it anew"
+    if "unicode path" in str(error):  # Python 3.12 and later read the field while they open the archive
+        return _BAD_UNICODE_PATH
+    return f"not a zip archive that can be read ({error}); make it anew"
+
+
+def _check_overlap(archive: zipfile.ZipFile) -> None:
+    """No member begins inside another: later releases of Python refuse that, too, each at its own place."""
+    infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+    starts = [info.header_offset for info in infos[1:]] + [archive.start_dir]
+    for info, following in zip(infos, starts, strict=False):
+        if info.header_offset + _HEADER_BYTES + len(_raw_name(info)) + info.compress_size > following:
+            raise InvalidArchive("members of the archive overlap, as in a zip bomb; make it anew with an ordinary tool")
 
 
 def _mapped(path: Path) -> memoryview:
@@ -97,8 +158,10 @@ def _mapped(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _checked_names(archive: zipfile.ZipFile, limits: Limits) -> list[tuple[zipfile.ZipInfo, str]]:
-    """(record, name) of every member that is a file. Raises InvalidArchive."""
+def _checked_names(
+    archive: zipfile.ZipFile, limits: Limits, encoding: str | None
+) -> list[tuple[zipfile.ZipInfo, str, bool]]:
+    """(record, name, whether it is a folder) of every member. Raises InvalidArchive that lists all whose names cannot be used."""
     infos = archive.infolist()
     if len(infos) > limits.max_members:
         raise _too_many(limits)
@@ -106,33 +169,81 @@ def _checked_names(archive: zipfile.ZipFile, limits: Limits) -> list[tuple[zipfi
     if total > limits.max_total_bytes:
         limit = f"the limit is {limits.max_total_bytes:,}; send it in several archives"
         raise InvalidArchive(f"the archive unpacks to {total:,} bytes; {limit}")
-    named = [(info, _name(info)) for info in infos]
-    for info, name in named:
-        _check_member(info, name, limits)
-    files = [(info, str(PurePosixPath(name))) for info, name in named if not name.endswith("/")]
-    _check_unique(name for _, name in files)
-    return files
+    problems, named, seen = Problems(), [], set()
+    for info in infos:
+        try:
+            text = _name(info, encoding)
+            name, is_folder = names.normal(text), _is_folder(info, text)
+            if not is_folder and name in seen:
+                raise _invalid(name, "it is in the archive twice; keep one")
+            seen.add(name)
+            named.append((info, name, is_folder))
+        except InvalidArchive as error:
+            problems.add(error)
+    problems.raise_any()
+    return named
 
 
 def _too_many(limits: Limits) -> InvalidArchive:
     return InvalidArchive(f"the archive has more than {limits.max_members:,} members; send it in several archives")
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    name = info.filename
-    if not info.flag_bits & _UTF8_NAME:
-        try:  # many tools write UTF-8 without saying so; real cp437 text is hardly ever valid UTF-8
-            name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            pass
-    # macOS decomposes accents, Windows tools write backslashes: one name for one file.
-    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+def _raw_name(info: zipfile.ZipInfo) -> bytes:
+    """The bytes of a member's name: zipfile has read those that are not marked as UTF-8 as cp437, which loses none."""
+    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437")
+
+
+def _name(info: zipfile.ZipInfo, encoding: str | None) -> str:
+    """A member's name, by what says its encoding. Raises InvalidArchive for one that is guesswork, or leads out."""
+    raw = _raw_name(info)
+    stated = "utf-8" if info.flag_bits & _UTF8_NAME else None
+    try:
+        text = _unicode_path(info, raw) or names.decoded(raw, stated or encoding)
+    except UnicodeDecodeError:
+        raise _undecodable(raw, encoding) from None
+    if "\0" in text:
+        raise _invalid(text, "its name has a NUL in it; make the zip anew")
+    # Not PurePosixPath's parts: these would have left out what leads to the root.
+    path = text.replace("\\", "/")
+    if path.startswith("/") or _DRIVE.match(path) or ".." in path.split("/"):
+        raise _invalid(text, "its path leads out of the archive; make the zip from inside the folder")
+    return path
+
+
+def _is_folder(info: zipfile.ZipInfo, path: str) -> bool:
+    """By its slash; some tools say it in its attributes alone."""
+    return not path or path.endswith("/") or stat.S_ISDIR(info.external_attr >> 16)
+
+
+def _undecodable(raw: bytes, encoding: str | None) -> InvalidArchive:
+    if encoding is not None:
+        return _invalid(raw, f"its name is not of the archive_encoding {encoding}; give the right one")
+    hint = "say which with archive_encoding (such as cp932, gbk, cp850, cp1252), or make the zip with UTF-8 names"
+    return _invalid(raw, f"its name is in an old encoding that the archive does not name; {hint}")
+
+
+def _unicode_path(info: zipfile.ZipInfo, raw: bytes) -> str | None:
+    """The name that WinRAR, Info-ZIP and 7-Zip put beside one in a local code page, where it is about that name.
+
+    Extra field 0x7075, APPNOTE.TXT 4.6.9: version 1, CRC-32 of the name, the name in UTF-8. Raises InvalidArchive.
+    """
+    extra = info.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind != _UNICODE_PATH:
+            continue
+        try:
+            version, crc = struct.unpack_from("<BL", field)
+            if version == 1 and crc == zlib.crc32(raw):
+                return field[5:].decode("utf-8") or None
+        except (struct.error, UnicodeDecodeError):
+            raise InvalidArchive(_BAD_UNICODE_PATH) from None
+    return None
 
 
 def _check_member(info: zipfile.ZipInfo, name: str, limits: Limits) -> None:
-    path, kind = PurePosixPath(name), stat.S_IFMT(info.external_attr >> 16)
-    if path.is_absolute() or _DRIVE.match(name) or ".." in path.parts:
-        raise _invalid(name, "its path leads out of the archive; make the zip from inside the folder")
+    kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise _invalid(name, "it is a link or a device, not a file; put the file itself into the zip")
     if info.flag_bits & _ENCRYPTED:
@@ -143,14 +254,6 @@ def _check_member(info: zipfile.ZipInfo, name: str, limits: Limits) -> None:
         raise _invalid(name, f"it unpacks to {info.file_size:,} bytes; the limit is {limits.max_member_bytes:,}")
     if info.file_size > _RATIO_FREE_BYTES and info.file_size > limits.max_ratio * info.compress_size:
         raise _invalid(name, f"it unpacks to over {limits.max_ratio} times its size, as a zip bomb does; leave it out")
-
-
-def _check_unique(names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise _invalid(name, "it is in the archive twice; keep one")
-        seen.add(name)
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Member:
@@ -182,8 +285,8 @@ def _nested(name: str) -> InvalidArchive:
     return _invalid(name, "it is an archive inside the archive; unpack it first")
 
 
-def _invalid(name: str, problem: str) -> InvalidArchive:
-    item = f"member {name[:200]!r}"
+def _invalid(name: str | bytes, problem: str) -> InvalidArchive:
+    item = f"member '{names.shown(name[:200])}'"
     return InvalidArchive(f"{item}: {problem}", item=item)
 
 

@@ -1,27 +1,37 @@
-"""Manifests: CSV or JSONL text that says which label each file has.
+"""Manifests: tables that say which label each file has.
 
-CSV has a header with `file_name` and `label`, and may have `split` and `group`; JSONL has one object with the same
-keys on each line. An unknown column is an error: a misspelt `split` would let test images into training.
+The columns are `file_name` and `label`, and may be `split` and `group`; JSON objects have them as keys. Case, spaces and
+hyphens in their names do not matter, and some other usual names are understood (ALIASES). An unknown column is an error:
+a misspelt `split` would let test images into training. `part` names the file where it came in a form under another
+name than its own.
 """
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from adapters.errors import InvalidLabel, InvalidManifest
+from adapters.labels import visible
 from adapters.types import SplitName
+from service.datasets import tables
+from service.datasets.tables import invalid
 
 SPLITS: Mapping[str, SplitName] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "train": "train", "training": "train", "trn": "train", "val": "val", "valid": "val", "validation": "val",
+    "validate": "val", "dev": "val", "development": "val", "test": "test", "testing": "test", "tests": "test",
+    "tst": "test",
 }  # fmt: skip
-REQUIRED, OPTIONAL = ("file_name", "label"), ("split", "group")
+_SPLIT_ENDING = re.compile(r"[\s_.-]*(set|data|dataset|images|imgs|split|samples)$")
+REQUIRED, OPTIONAL = ("file_name", "label"), ("split", "group", "part")
+ALIASES: Mapping[str, str] = {
+    "filename": "file_name", "file": "file_name", "file_path": "file_name", "filepath": "file_name",
+    "path": "file_name", "image": "file_name", "image_name": "file_name", "image_path": "file_name",
+    "labels": "label", "class": "label", "class_name": "label", "category": "label",
+}  # fmt: skip
 _HOW = "the columns are file_name, label and, if you like, split and group"
-
-# Python's own limit of 128 KiB would blame the file; the length of a label is the task's to judge.
-csv.field_size_limit(64 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,105 +43,120 @@ class Row:
     label: str
     split: SplitName | None
     group: str | None
+    part: str | None = None
 
     @property
     def item(self) -> str:
         return f"line {self.line}"
 
 
-def read(text: bytes | memoryview) -> Iterator[Row]:
-    """The rows of a CSV or JSONL manifest. Raises InvalidManifest, naming the line."""
-    decoded = _decoded(bytes(text))
+def read(text: bytes | memoryview) -> Iterator[Row | InvalidManifest]:
+    """The rows of a manifest, and in place of each bad one what is wrong with it.
+
+    Raises InvalidManifest where nothing can be read any more: no text, a header without the columns, broken quotes.
+    """
+    decoded = tables.decoded(bytes(text))
     if not decoded.strip():
         raise InvalidManifest(f"the manifest is empty; {_HOW}")
-    pairs = _jsonl(decoded) if decoded.lstrip().startswith("{") else _csv(decoded)
-    return (_row(line, cells) for line, cells in pairs)
+    found = _of_objects(decoded) if tables.is_json(decoded) else _of_csv(decoded)
+    return (row if isinstance(row, InvalidManifest) else _row(line, row) for line, row in found)
+
+
+def columns(names: Sequence[str]) -> list[str]:
+    """Names of columns as they are known here; what is unknown stays as it is."""
+    plain = [re.sub(r"[\s-]+", "_", visible(name).casefold()) for name in names]
+    meant = [ALIASES.get(name, name) for name in plain]
+    # `file_name, image` are two columns, of which the second is unknown.
+    return [plain[i] if plain[i] != m and m in plain else m for i, m in enumerate(meant)]
+
+
+def split_name(text: str) -> SplitName | None:
+    """Which split a word means, in any case and with endings as in `test_set`; None for another word."""
+    word = unicodedata.normalize("NFKC", text).strip().casefold()
+    while word not in SPLITS and (shorter := _SPLIT_ENDING.sub("", word)) not in ("", word):
+        word = shorter
+    return SPLITS.get(word)
 
 
 def label_text(label: Any) -> str:
     """A label that came as JSON, as text: strings stay as they are, numbers and lists keep their JSON form.
 
-    Raises InvalidLabel for half a character (`"\\ud800"`), which no database stores.
+    Raises InvalidLabel for null, for NaN and infinity, which are no labels, and for half a character (`"\\ud800"`),
+    which no database stores.
     """
-    text = label if isinstance(label, str) else json.dumps(label, ensure_ascii=False)
     try:
+        text = label if isinstance(label, str) else json.dumps(label, ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError:
         raise InvalidLabel("a label holds half a character (a lone surrogate); send whole ones") from None
+    except ValueError:
+        raise InvalidLabel("a label is NaN or infinite, which says nothing; leave such files out") from None
+    if label is None:
+        raise InvalidLabel("a label is null; give every file a label")
     return text
 
 
-def _decoded(text: bytes) -> str:
-    try:
-        return text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = text.count(b"\n", 0, error.start) + 1
-        raise _invalid(line, "it is not UTF-8; save the manifest as UTF-8") from None
+def _of_csv(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManifest]]:
+    lines = tables.rows(text)
+    line, header = next(lines)
+    known = columns(header)
+    named = [position for position, name in enumerate(known) if name]
+    _check_columns(line, [known[p] for p in named])
+    for line, cells in lines:
+        # A spreadsheet may write empty cells behind the last column.
+        if len(cells) < len(known) or any(cell.strip() for p, cell in enumerate(cells) if p not in named):
+            yield line, invalid(line, f"it does not have {len(named)} cells as the header has")
+        else:
+            yield line, {known[p]: cells[p] for p in named}
 
 
-def _csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    header = text.lstrip().split("\n", 1)[0]
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")  # spreadsheets write what the locale says
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, restkey="")
-    try:
-        columns = [(name or "").strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        _check_columns(1, columns)
-        for cells in reader:
-            if "" in cells or None in cells.values():
-                raise _invalid(reader.line_num, f"it does not have {len(columns)} cells as the header has")
-            yield reader.line_num, cells
-    except csv.Error as error:
-        raise _invalid(reader.line_num + 1, f"it cannot be read as CSV ({error})") from None
-
-
-def _jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+def _of_objects(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManifest]]:
+    for line, found in tables.objects(text):
+        if isinstance(found, InvalidManifest):
+            yield line, found
             continue
+        known = columns(list(found))
         try:
-            cells = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _invalid(number, f"it is not JSON ({error}); write one object on each line") from None
-        if not isinstance(cells, dict):
-            raise _invalid(number, "it is not a JSON object; write one object on each line")
-        _check_columns(number, list(cells))
-        yield number, cells
+            _check_columns(line, known)
+            yield line, dict(zip(known, found.values(), strict=True))
+        except InvalidManifest as error:
+            yield line, error
 
 
 def _check_columns(line: int, names: list[str]) -> None:
     if len(set(names)) < len(names):
-        raise _invalid(line, f"a column comes twice; {_HOW}")
+        raise invalid(line, f"a column comes twice; {_HOW}")
     if missing := [name for name in REQUIRED if name not in names]:
-        raise _invalid(line, f"it has no {missing[0]!r}; {_HOW}")
+        raise invalid(line, f"it has no {missing[0]!r}; {_HOW}")
     if unknown := [name for name in names if name not in REQUIRED + OPTIONAL]:
-        raise _invalid(line, f"{unknown[0]!r} is not a column that is known; {_HOW}")
+        raise invalid(line, f"{unknown[0][:50]!r} is not a column that is known; {_HOW}")
 
 
-def _row(line: int, cells: dict[str, Any]) -> Row:
-    name, label, group = cells["file_name"], cells["label"], cells.get("group")
+def _row(line: int, cells: dict[str, Any]) -> Row | InvalidManifest:
+    name, part = cells["file_name"], cells.get("part")
     if not isinstance(name, str) or not name.strip():
-        raise _invalid(line, "its file_name is empty; name a file")
-    if label is None:
-        raise _invalid(line, "its label is null; give the file a label")
+        return invalid(line, "its file_name is empty; name a file")
     try:
-        return Row(line, name.strip(), label_text(label), _split(line, cells.get("split")), _group(group))
+        name.encode()
+        label, group = label_text(cells["label"]), _group(cells.get("group"))
+        return Row(line, name, label, _split(line, cells.get("split")), group, None if part is None else str(part))
+    except UnicodeEncodeError:
+        return invalid(line, "its file_name holds half a character (a lone surrogate); send whole ones")
     except InvalidLabel as error:
-        raise _invalid(line, error.message) from None
+        return invalid(line, error.message)
+    except InvalidManifest as error:
+        return error
 
 
 def _split(line: int, split: Any) -> SplitName | None:
-    if split is None or split == "":
+    if split is None or (isinstance(split, str) and not split.strip()):
         return None
-    known = SPLITS.get(split.strip().lower()) if isinstance(split, str) else None
+    known = split_name(split) if isinstance(split, str) else None
     if known is None:
-        raise _invalid(line, f"the split {split!r} is not one of train, val, test; leave it empty to let us choose")
+        said = repr(split)[:50]
+        raise invalid(line, f"the split {said} is not one of train, val, test; leave it empty to let us choose")
     return known
 
 
 def _group(group: Any) -> str | None:
     return None if group is None or group == "" else label_text(group)
-
-
-def _invalid(line: int, problem: str) -> InvalidManifest:
-    return InvalidManifest(f"line {line}: {problem}", item=f"line {line}")

@@ -1,0 +1,36 @@
+"""All that is wrong with the items of one request, gathered so that one answer tells it."""
+
+from dataclasses import dataclass, field
+
+from adapters.errors import EspalierError, ItemProblem
+
+MOST = 50  # items that one answer lists; the others are counted
+MOST_SAID = 300  # characters of what is said of one of them
+
+
+@dataclass(slots=True)
+class Problems:
+    """Errors of items, in the order they were found: the first is told in full, at most MOST are listed."""
+
+    first: EspalierError | None = None
+    listed: list[ItemProblem] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, error: EspalierError) -> None:
+        """One more."""
+        self.first = self.first or error
+        self.count += 1
+        if len(self.listed) < MOST:
+            self.listed.append(ItemProblem((error.item or "")[:MOST_SAID], error.code, error.message[:MOST_SAID]))
+
+    def raise_any(self, rest: str = "") -> None:
+        """Raise the first, with the list of all; `rest` is said behind its message where there are several.
+
+        Raises an error of the first one's class, if there is one.
+        """
+        if self.first is None:
+            return
+        others = f" ({rest or f'and {self.count - 1} more'}; `errors` lists them)" if self.count > 1 else ""
+        error = type(self.first)(self.first.message + others, item=self.first.item)
+        error.errors, error.error_count = tuple(self.listed), self.count
+        raise error

@@ -1,0 +1,65 @@
+"""Items: one labeled example each, with the way to its bytes; what they are checked for, and what they are known by."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from adapters.errors import InvalidInput
+from adapters.modalities import image
+from adapters.types import Example, SplitName
+
+
+class Source(Protocol):
+    """A file to learn from: a part of an upload, a member of an archive, a file on disk."""
+
+    @property
+    def file_name(self) -> str | None: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def data(self) -> Callable[[], bytes | memoryview]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One example and the way to its bytes."""
+
+    example: Example
+    data: Callable[[], bytes | memoryview]
+
+
+def item(
+    file: Source, name: str, label: str, split: SplitName | None = None, group: str | None = None
+) -> Item:  # fmt: skip
+    """A file under its name, labeled."""
+    return Item(Example(file.sha256, label, name, split, group), file.data)
+
+
+def called(index: int, file_name: str | None) -> str:
+    """What messages call an item: `image 17 (cat.jpg)`, counted from 0."""
+    return f"image {index} ({file_name[:100]})" if file_name else f"image {index}"
+
+
+def fingerprint(fields: Mapping[str, Any], items: Iterable[Item]) -> str:
+    """SHA-256 (hex) of what was asked: equal for equal fields and items, whatever the multipart boundary was."""
+    digest = hashlib.sha256(_canonical(dict(fields)))
+    for item in items:
+        it = item.example
+        digest.update(_canonical([it.sha256, it.label, it.split, it.group, it.file_name]))
+    return digest.hexdigest()
+
+
+def unusable(items: Sequence[Item], *, max_pixels: int = image.MAX_PIXELS) -> Iterator[tuple[int, InvalidInput]]:
+    """(index, InvalidImage or ImageTooLarge) of every item that is no image that can be decoded. Blocking."""
+    for index, item in enumerate(items):
+        try:
+            image.probe(item.data(), max_pixels=max_pixels)
+        except InvalidInput as error:
+            name = called(index, item.example.file_name)
+            yield index, type(error)(f"{name}: {error.message}", item=name)
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
