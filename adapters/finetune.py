@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from adapters import tasks, training_memory
 from adapters.backbones import parts
 from adapters.errors import CorruptArtifact, NotFound
+from adapters.labels import refuse_held_out_only
 from adapters.modalities import image
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
@@ -108,7 +109,9 @@ def validate(shop: Workshop, job_id: str) -> dict[str, Any]:
     narrator.enter("validating")
     job = jobs.get(shop.engine, job_id)
     data = dataset.assemble(shop.engine, job)
-    tasks.get(job.request.task).check_examples(data.examples)
+    task, known = tasks.get(job.request.task), dict(zip(data.sha256s, data.known, strict=True))
+    task.check_examples(data.examples)
+    refuse_held_out_only(data.examples, known, task.names)
     renames = job.request.edit is not None and bool(job.request.edit.rename)
     if not renames:
         require_memory(shop, job, data.examples)
@@ -165,7 +168,8 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
     pooled = embeddings[:, : backbone.dimension]
     grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples], narrator.cancelled)
-    divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed)
+    names = classes if targets.ndim == 1 else ()
+    divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names)
     result = race(
         embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,
         job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget, choices,
@@ -177,7 +181,9 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     trusted = trust.learn(
         result.program, task, measured, embeddings[:, : result.reads], targets, divided, backbone.dimension
     )  # fmt: skip
-    found = data_report(data, task, classes, pooled, fingerprints, targets, grouped, divided, result, measured)
+    found = data_report(
+        data, task, classes, pooled, fingerprints, targets, grouped, divided, result, measured, job.request.received
+    )
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = shop.scratch(job_id)
     draft = drafts.of(job, data, classes, divided, grouped, result, measured, trusted, found, timing, scratch)

@@ -3,12 +3,12 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from adapters.errors import InvalidLabel
+from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.problems import Problems
-from adapters.types import Example
+from adapters.types import Example, SplitName
 
 MAX_LABEL = 200  # characters
 NAMED = 5  # how many offenders a message lists
@@ -75,7 +75,7 @@ def is_composite(text: str) -> bool:
 
 def refuse_contradictions(examples: Iterable[Example], what: str = "labels") -> list[Example]:
     """The examples without repetitions. Raises InvalidLabel that lists every image which has two different labels."""
-    problems, first = Problems(), {}
+    problems, first = Problems(), dict[str, Example]()
     for group in contradictions(examples, first).values():
         problems.add(_two_labels(group, what))
     problems.raise_any()
@@ -97,6 +97,26 @@ def _two_labels(group: list[Example], what: str) -> InvalidLabel:
     names, labels = some(e.file_name[:80] for e in group), some(repr(e.label[:50]) for e in group)
     hint = "keep one, or leave such images out with on_error=skip"
     return InvalidLabel(f"the same image has two {what}: {names} ({labels}); {hint}", item=names)
+
+
+def refuse_held_out_only(
+    examples: Sequence[Example], known: Mapping[str, SplitName | None], names: Callable[[str], Sequence[str]]
+) -> None:
+    """Every class has examples to train on; `known`: splits of earlier versions by SHA-256, `names`: a label's classes.
+
+    Raises NotEnoughData that lists the classes whose examples are all held out for the test.
+    """
+    wished = {example.split for example in examples}
+    test = {"test", "val"} if "val" in wished and "test" not in wished else {"test"}
+    trained, held = set[str](), set[str]()
+    for example in examples:
+        is_held = example.split in test or (example.split is None and known.get(example.sha256) == "test")
+        (held if is_held else trained).update(names(example.label))
+    problems = Problems()
+    for name in sorted(held - trained):
+        hint = "add some to train, or leave it out"
+        problems.add(NotEnoughData(f"the class {name[:50]!r} has images in the test split only; {hint}", item=name))
+    problems.raise_any()
 
 
 def some(offenders: Iterable[str]) -> str:

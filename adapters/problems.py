@@ -1,6 +1,7 @@
 """All that is wrong with the items of one request, gathered so that one answer tells it."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from adapters.errors import EspalierError, ItemProblem
 
@@ -34,3 +35,21 @@ class Problems:
         error = type(self.first)(self.first.message + others, item=self.first.item)
         error.errors, error.error_count = tuple(self.listed), self.count
         raise error
+
+    def facts(self) -> dict[str, Any]:
+        """{"count", "list"}, ready for JSON."""
+        return {"count": self.count, "list": [asdict(problem) for problem in self.listed]}
+
+
+def listed(error: EspalierError) -> dict[str, Any]:
+    """{"errors", "error_count"} of an error that has them, ready for JSON; else nothing."""
+    if not error.errors:
+        return {}
+    return {"errors": [asdict(problem) for problem in error.errors], "error_count": error.error_count}
+
+
+def relisted(error: EspalierError, facts: dict[str, Any]) -> EspalierError:
+    """An error with what `listed` told of it."""
+    error.errors = tuple(ItemProblem(**problem) for problem in facts.get("errors", ()))
+    error.error_count = facts.get("error_count", 0)
+    return error

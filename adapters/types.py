@@ -207,6 +207,8 @@ class JobRequest:
     reads: str = "auto"  # how much of an embedding: its first part, `pooled`, or with what earlier blocks saw, `taps`
     budget: float | None = None  # estimated seconds of one core for the race; None: by the number of examples
     edit: Edit | None = None  # of what the head has; None: examples are added, or replace the old ones
+    on_error: Literal["fail", "skip"] = "fail"  # of images that cannot be used
+    received: dict[str, Any] = field(default_factory=dict)  # how what was sent was understood; ready for JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class ApiError(Exception):
         super().__init__(problem.get("detail") or f"HTTP {status}")
         self.status, self.problem = status, problem
         self.code: str = problem.get("code", "")
+        self.errors: list[Json] = problem.get("errors") or []  # every bad item, where items are at fault
+        self.error_count: int = problem.get("error_count") or 0  # also those beyond the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,10 @@ class Client:
         idempotency_key: str | None = None,
         **options: Any,
     ) -> Json:
-        """Send labeled images and return the job. Options are the fields of /finetune (method, mode, seed, …)."""
-        rows = [{"file_name": i.file_name, "label": i.label, "split": i.split, "group": i.group} for i in images]
-        manifest = "\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows)
+        """Send labeled images and return the job. Options are the fields of /finetune (method, mode, on_error, …)."""
+        manifest = "\n".join(_row(str(part), image) for part, image in enumerate(images))
         files = [("manifest", ("manifest.jsonl", manifest.encode(), "application/jsonl"))]
-        files += [("images", (i.file_name, bytes(i.data()), "application/octet-stream")) for i in images]
+        files += [("images", (str(p), bytes(i.data()), "application/octet-stream")) for p, i in enumerate(images)]
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         fields = {"head": head} | {k: _text(v) for k, v in options.items() if v is not None}
         return self._json("POST", "/finetune", data=fields, files=files, params={"wait": wait}, headers=headers)
@@ -264,9 +265,15 @@ def _raise(response: httpx.Response) -> None:
     raise ApiError(response.status_code, problem)
 
 
+def _row(part: str, image: LabeledImage) -> str:
+    """A line of the manifest. Files are found by numbers: what survives in a form's file names depends on the way."""
+    row = {"part": part, "file_name": image.file_name, "label": image.label, "split": image.split, "group": image.group}
+    return json.dumps({key: value for key, value in row.items() if value is not None})
+
+
 def _file(image: bytes | Path) -> tuple[str, tuple[str, bytes, str]]:
-    name, data = ("image", image) if isinstance(image, bytes) else (image.name, image.read_bytes())
-    return "images", (name, data, "application/octet-stream")
+    # Answers count images; a name would only be one more thing that cannot be written in every form.
+    return "images", ("image", image if isinstance(image, bytes) else image.read_bytes(), "application/octet-stream")
 
 
 def _version(version: int | None) -> dict[str, Any]:

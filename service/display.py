@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -23,6 +24,7 @@ err = Console(stderr=True, highlight=False)
 MOST_CLASSES = 30  # rows of a per-class table; the rest is in --json
 MOST_CANDIDATES = 8
 MOST_SUSPECTS = 20
+MOST_LISTED = 20  # files that were passed over, and the like
 SCORES = ("accuracy", "label_accuracy", "r2")  # that a race's rows may have
 
 
@@ -54,6 +56,34 @@ def follow(client: "Client", job_id: str, *, quiet: bool) -> None:
                 progress.update(bar, completed=data["done"], total=data["total"])
 
 
+def received(understood: Json, passed_over: Json) -> None:
+    """How a folder or an archive was understood, on standard error: what it is made of is no answer of the server's."""
+    said = understood["layout"]
+    if understood.get("root"):
+        said += f", inside {understood['root']}"
+    if understood.get("manifest"):
+        said += f" {understood['manifest']}"
+    if understood.get("splits"):
+        said += " (" + ", ".join(f"{folder}: {split}" for folder, split in understood["splits"].items()) + ")"
+    err.print(f"[dim]understood as: {escape(said)}[/]")
+    _some(err, "passed over", passed_over, [f"{row['item']}: {row['reason']}" for row in passed_over["list"]])
+
+
+def _some(console: Console, what: str, found: Json, rows: Sequence[str]) -> None:
+    """Counted, and listed as far as fits a screen."""
+    if found["count"]:
+        console.print(f"[yellow]{what}: {found['count']}[/]")
+        for row in rows[:MOST_LISTED]:
+            console.print(f"  {escape(row)}")
+        if found["count"] > len(rows[:MOST_LISTED]):
+            console.print(f"  and {found['count'] - len(rows[:MOST_LISTED])} more")
+
+
+def path(file: Path) -> str:
+    """A path for people, whatever its bytes are."""
+    return str(file).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def job(facts: Json) -> None:
     """One job: how it ended, its figures, and the race."""
     colour = {"succeeded": "green", "failed": "red", "rejected": "yellow", "cancelled": "yellow"}.get(
@@ -63,10 +93,24 @@ def job(facts: Json) -> None:
     out.print(f"[bold]{facts['head']}[/]: [{colour}]{facts['status']}[/]{version}  [dim]{facts['id']}[/]")
     if facts["error"]:
         out.print(f"[red]{escape(facts['error']['message'])}[/] {_code(facts['error']['code'])}")
+        for row in facts["error"].get("errors") or []:
+            out.print(f"  [red]{escape(row['item'])}: {escape(row['detail'])}[/]")
+    _received(facts.get("received") or {})
     if facts["metrics"]:
         _metrics(facts["metrics"])
     if facts["report"]:
         _report(facts["report"])
+
+
+def _received(facts: Json) -> None:
+    """What of the data that came with a job was left out, passed over or changed."""
+    for key, what in (("left_out", "left out"), ("passed_over", "passed over")):
+        if key in facts:
+            rows = [f"{row['item']}: {row.get('detail') or row.get('reason')}" for row in facts[key]["list"]]
+            _some(out, what, facts[key], rows)
+    if "labels_changed" in facts:
+        rows = [f"{row['sent']} is kept as {row['kept']}" for row in facts["labels_changed"]["list"]]
+        _some(out, "labels changed", facts["labels_changed"], rows)
 
 
 def _metrics(metrics: Json) -> None:
@@ -119,6 +163,14 @@ def _data(found: Json) -> None:
             f"data: {suspects['flagged']} of {suspects['judged']} labels look wrong, {found['outliers']} images are "
             f"unlike their class, {copies} groups of near-duplicates; see: espalier heads report"
         )
+    _similar(found.get("similar_names", []))
+
+
+def _similar(groups: Sequence[Sequence[str]]) -> None:
+    """Classes that are easily taken for one, with what nobody sees escaped."""
+    for group in groups:
+        names = " and ".join(escape(repr(name)) for name in group)
+        out.print(f"[yellow]classes with nearly one name: {names}; merge them with espalier heads merge[/]")
 
 
 def _race(rows: Sequence[Json]) -> None:
@@ -197,6 +249,7 @@ def report(facts: Json) -> None:
     for row in found.get("look_alikes", [])[:3]:
         pair = " and ".join(map(escape, row["classes"]))
         out.print(f"look alike: {pair}, {row['confused']} of {row['of']} taken for the other")
+    _similar(found.get("similar_names", []))
     if "outliers" in found:
         out.print(f"unlike their class: {found['outliers']['flagged']} of {found['outliers']['judged']}")
     if "suspected_labels" in found:

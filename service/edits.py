@@ -98,7 +98,7 @@ class EditDesk:
         if job_id is None:
             heads.summary(self.engine, self.head)  # raises HeadNotFound
             raise Conflict(f"the head {self.head!r} holds no examples; POST /finetune teaches it some", item=self.head)
-        return replace(jobs.get(self.engine, job_id).request, mode="append", deploy="always", edit=None)
+        return replace(jobs.get(self.engine, job_id).request, mode="append", deploy="always", edit=None, received={})
 
     def _held(self) -> dict[str, Example]:
         return {example.sha256: example for example, _ in examples.of_head(self.engine, self.head)}

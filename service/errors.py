@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from adapters import errors
+from adapters.problems import listed
 from adapters.store.heads import AliasMoved
 from service import telemetry
 
@@ -91,7 +92,8 @@ async def _espalier(_: Request, error: Exception) -> JSONResponse:
     if status >= 500 and not isinstance(error, EXPECTED):
         log.error("%s: %s", error.code, error, exc_info=error)
     retry_after = getattr(error, "retry_after", None)
-    return problem(status, title, error.message, error.code, item=error.item, retry_after=retry_after)
+    more = {"item": error.item, "retry_after": retry_after} | listed(error)
+    return problem(status, title, error.message, error.code, **more)
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:

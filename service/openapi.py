@@ -124,7 +124,17 @@ FINETUNE_FORM = _form(
         "images": _IMAGES,
         "labels": _many({"type": "string", "description": "In the order of `images`, or once as a JSON array."}),
         "archive": _file("A zip with one folder a class; optional train/, val/, test/ above them."),
+        "archive_encoding": {
+            "type": "string",
+            "description": "Of names in the archive that do not say theirs, such as cp932, gbk, cp850 or cp1252.",
+        },
+        "root": {"type": "string", "description": "The folder of the archive in which classes or splits begin."},
         "manifest": _file("CSV or JSONL with file_name, label, optional split and group."),
+        "on_error": {
+            "enum": ["fail", "skip"],
+            "default": "fail",
+            "description": "skip: leave out images that cannot be read or have two labels, and say which.",
+        },
         "task": {
             "type": "string",
             "enum": list(tasks.names()),

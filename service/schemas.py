@@ -32,6 +32,14 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class ItemProblem(BaseModel):
+    """One bad item of many."""
+
+    item: str = Field(description="Which: an image by its position and name, a line of a manifest, a class.")
+    code: str
+    detail: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details; `code` is stable, `item` names what is at fault."""
 
@@ -41,6 +49,8 @@ class Problem(BaseModel):
     detail: str
     code: str
     item: str | None = None
+    errors: list[ItemProblem] | None = Field(None, description="Every bad item where items are at fault; at most 50.")
+    error_count: int | None = Field(None, description="How many there are, listed or not.")
 
 
 class LabelScore(Wire):
@@ -181,6 +191,7 @@ class JobRequestView(Wire):
         "auto", description="What of an embedding the head was to read: pooled, taps, or as the race has it."
     )
     budget: float | None = Field(None, description="Seconds given to the race; null: chosen by the examples.")
+    on_error: Literal["fail", "skip"] = Field("fail", description="What was to become of images that cannot be used.")
 
 
 class JobError(Wire):
@@ -189,6 +200,8 @@ class JobError(Wire):
     code: str
     message: str
     item: str | None = None
+    errors: list[ItemProblem] | None = Field(None, description="Every bad item where items are at fault; at most 50.")
+    error_count: int | None = None
 
 
 class JobRetry(Wire):
@@ -208,6 +221,9 @@ class JobView(Wire):
     head: str
     status: str
     request: JobRequestView
+    received: dict[str, Any] = Field(
+        description="How what was sent was understood: layout, classes, what was passed over, left out or changed."
+    )
     version: int | None = Field(description="The version it made, once it ended as succeeded or rejected.")
     progress: dict[str, Any] = Field(description="{phase, done, total} of the present phase.")
     metrics: dict[str, Any] | None
@@ -223,7 +239,8 @@ class JobView(Wire):
     @classmethod
     def of(cls, job: Job) -> "JobView":
         facts = asdict(job)
-        return cls(head=job.request.head, **facts)
+        received = facts["request"].pop("received")
+        return cls(head=job.request.head, received=received, **facts)
 
 
 class JobPage(Wire):
@@ -308,7 +325,8 @@ class ReportView(Wire):
     reliability: list[dict[str, Any]] | None = Field(None, description="Bins of held-out answers by confidence.")
     worst: list[dict[str, Any]] | None = Field(None, description="Held-out mistakes, the surest first; at most 100.")
     findings: dict[str, Any] = Field(
-        description="duplicates, imbalance, suspected_labels, outliers, look_alikes; lists are capped, counts are not."
+        description="duplicates, imbalance, suspected_labels, outliers, look_alikes, similar_names, received; lists "
+        "are capped, counts are not."
     )
     curve: dict[str, Any] | None = Field(
         None, description="{measure, points, gain, more_images, answer} or {skipped}; absent until it is measured."

@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import jsonschema
@@ -12,24 +14,30 @@ from sqlalchemy.engine import Engine
 
 from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
-from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotEnoughData, NotReady, Overloaded
+from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotReady, Overloaded
+from adapters.labels import refuse_held_out_only
 from adapters.modalities import image
+from adapters.problems import Problems
 from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Example, Floats, Job, JobRequest
 from service import default_backbone
 from service.courtesy import NOBODY, Courtesy
-from service.datasets import sources
-from service.datasets.sources import Item, Limits
+from service.datasets import names, screening, sources
+from service.datasets.items import Item
+from service.datasets.items import fingerprint as fingerprint_of
+from service.datasets.layout import Hints
+from service.datasets.sources import Limits, Received
 from service.forms import check_head_name
 from service.settings import Settings
-from service.uploads import Upload
+from service.uploads import Part, Upload
 
 FIELDS = frozenset({
     "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
-    "deploy", "budget", "views", "reads",
+    "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root",
 })  # fmt: skip
+ARCHIVE_OPTIONS = frozenset({"archive_encoding", "root"})
 AUTO = "auto"
 MAX_BUDGET = 3600.0  # seconds of racing
 MAX_KEY = 255  # characters of an Idempotency-Key
@@ -55,13 +63,15 @@ class Desk:
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_KEY:
             raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
         request = self._request(upload)
-        items = _labeled(self._items(upload), request.task)
-        fingerprint = sources.fingerprint(_facts(request), items)
+        received = self._received(upload, request)
+        items, notes = screening.labeled(received.items, request.task)
+        fingerprint = fingerprint_of(_facts(request, upload), items)
         known = jobs.find_by_key(self.engine, idempotency_key, fingerprint)
         if known is not None:
             return known
         self._check_room()
-        self._check_data(request, items)
+        items, left_out = self._checked(request, items)
+        request = replace(request, received=screening.facts(received, items, request.task, notes, left_out))
         return self._accept(request, items, fingerprint, idempotency_key)
 
     def _accept(self, request: JobRequest, items: list[Item], fingerprint: str, key: str | None) -> Job:
@@ -96,6 +106,7 @@ class Desk:
             views=_choice(upload, "views", modalities.choices(image)),
             reads=_choice(upload, "reads", parts.CHOICES),
             budget=_budget(upload.field("budget", AUTO) or AUTO),
+            on_error=_choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
         )
         request = replace(request, task=self._task(request))
         self._check_method(request)
@@ -146,34 +157,52 @@ class Desk:
             return str(live.manifest["backbone"]["name"])
         return default_backbone.name(self.settings, self.engine)
 
-    def _items(self, upload: Upload) -> list[Item]:
+    def _received(self, upload: Upload, request: JobRequest) -> Received:
         """The labeled items of any of the layouts."""
         files, archives, manifest = upload.files("images"), upload.files("archive"), upload.part("manifest")
         labels = upload.fields("labels")
         _check_layout(bool(files), len(archives), manifest is not None, bool(labels))
+        _check_archive_only(bool(archives), upload.names)
         text = None if manifest is None else manifest.data()
         if archives:
-            # Members are also folders and what macOS adds; the items themselves are counted below.
-            limits = Limits(3 * self.settings.max_examples, self.settings.max_unpacked_bytes)
-            items = sources.from_archive(archives[0].data(), manifest=text, limits=limits)
+            received = self._unpacked(upload, archives[0], text, request)
         elif text is not None:
-            items = sources.from_manifest(text, files)
+            received = sources.from_manifest(text, files)
         else:
-            items = sources.from_labels(files, sources.parse_labels(labels))
-        if len(items) > self.settings.max_examples:
-            raise InvalidInput(f"{len(items):,} examples in one request; at most {self.settings.max_examples:,}")
-        return items
+            received = sources.from_labels(files, sources.parse_labels(labels))
+        if len(received.items) > self.settings.max_examples:
+            count, most = len(received.items), self.settings.max_examples
+            raise InvalidInput(f"{count:,} examples in one request; at most {most:,}")
+        return received
 
-    def _check_data(self, request: JobRequest, items: list[Item]) -> None:
-        """Enough of each class, counting what the head has already; then every image, by its header and its end."""
-        task = tasks.get(request.task)
-        existing = examples.labels_of_head(self.engine, request.head) if request.mode == "append" else {}
-        sent = [item.example for item in items]
-        new = {e.sha256 for e in sent}
-        kept = [Example(sha, label, sha) for sha, label in existing.items() if sha not in new]
-        task.check_examples(kept + sent)
-        self._check_memory(request, len({e.sha256 for e in kept + sent}))
-        sources.probe_all(items, max_pixels=self.settings.max_pixels)
+    def _unpacked(self, upload: Upload, archive: Part, manifest: memoryview | None, request: JobRequest) -> Received:
+        # Members are also folders and what macOS adds; the items themselves are counted by the caller.
+        limits = Limits(3 * self.settings.max_examples, self.settings.max_unpacked_bytes)
+        chosen = upload.field("archive_encoding")
+        encoding = None if chosen is None else names.encoding(chosen)
+        live = heads.find_live(self.engine, request.head) if request.mode == "append" else None
+        classes = frozenset[str](live.manifest["classes"] if live else ())
+        hints = Hints(PurePosixPath(names.normal(archive.file_name or "")).stem, classes)
+        root = upload.field("root", "") or ""
+        return sources.from_archive(
+            archive.data(), manifest=manifest, limits=limits, encoding=encoding, root=root, hints=hints
+        )
+
+    def _checked(self, request: JobRequest, items: list[Item]) -> tuple[list[Item], Problems]:
+        """What can be learned from, and what is left out of it; enough of each class, what the head has included."""
+        held = examples.of_head(self.engine, request.head) if request.mode == "append" else []
+        new = {item.example.sha256 for item in items}
+        kept = [example for example, _ in held if example.sha256 not in new]
+        total = len(items)
+        self._check_memory(request, len(kept) + len(new))
+        items, problems = screening.screened(items, request.task, kept, self.settings.max_pixels)
+        if request.on_error == "fail":
+            problems.raise_any(f"{problems.count} of {total} images cannot be used")
+        task, left = tasks.get(request.task), kept + [item.example for item in items]
+        if problems.count:
+            task.check_examples(left)
+        refuse_held_out_only(left, {a.sha256: a.split for _, a in held}, task.names)
+        return items, problems
 
     def _check_memory(self, request: JobRequest, count: int) -> None:
         """What no worker has the memory to train on is refused at once. Raises TooMuchData."""
@@ -228,26 +257,18 @@ def _check_layout(images: bool, archives: int, manifest: bool, labels: bool) -> 
         )
 
 
-def _labeled(items: list[Item], task_name: str) -> list[Item]:
-    """Labels as the task understands them; an image that came twice with one label counts once."""
-    task = tasks.get(task_name)
-    seen: set[tuple[str, str]] = set()
-    labeled = []
-    for position, item in enumerate(items):
-        name = f"image {position} ({item.example.file_name[:100]})"
-        example = replace(item.example, label=task.parse_label(item.example.label, name))
-        if (example.sha256, example.label) not in seen:
-            seen.add((example.sha256, example.label))
-            labeled.append(replace(item, example=example))
-    if not labeled:
-        raise NotEnoughData("no examples: send images and their labels", item="images")
-    return labeled
+def _check_archive_only(archive: bool, sent: AbstractSet[str]) -> None:
+    """Options that are about an archive come with one. Raises InvalidInput."""
+    if not archive and (alone := sorted(ARCHIVE_OPTIONS & sent)):
+        raise InvalidInput(f"{alone[0]!r} is about an `archive`, and none was sent", item=alone[0])
 
 
-def _facts(request: JobRequest) -> dict[str, Any]:
+def _facts(request: JobRequest, upload: Upload) -> dict[str, Any]:
     names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget", "views")
     # Keys that were used before there was such a choice stay good.
     chosen = {"reads": request.reads} if request.reads != AUTO else {}
+    chosen |= {"on_error": request.on_error} if request.on_error != "fail" else {}
+    chosen |= {name: upload.field(name) or "" for name in sorted(ARCHIVE_OPTIONS & upload.names)}
     return {name: getattr(request, name) for name in names} | chosen
 
 

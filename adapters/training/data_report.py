@@ -18,6 +18,7 @@ from adapters.training.evaluate import Measured
 from adapters.training.outliers import outliers
 from adapters.training.race import RaceResult
 from adapters.training.reliability import reliability
+from adapters.training.similar_names import similar_names
 from adapters.training.split import Split
 from adapters.types import Embeddings, Example, Floats, Indices, Schema, Targets
 
@@ -39,8 +40,9 @@ def data_report(
     split: Split,
     result: RaceResult,
     measured: Measured,
+    received: Json | None = None,
 ) -> Json:
-    """Figures, race and findings of one job, ready for JSON.
+    """Figures, race and findings of one job, ready for JSON; `received` is how what was sent was understood.
 
     Embeddings f32 [N, D], fingerprints u8 [N, 256], targets [N] or [N, K] and groups i64 [N], in the order of the data.
     """
@@ -60,6 +62,10 @@ def data_report(
         "suspected_labels": _suspected(about, result, measured, targets),
         "outliers": _outliers(about, embeddings, task.kinds(targets), copies),
     }
+    if received:
+        report["findings"]["received"] = received
+    if similar := similar_names(classes):
+        report["findings"]["similar_names"] = similar[:MOST]
     if "per_class" in measured.figures:
         report["findings"]["imbalance"] = _imbalance(data.examples, task, classes)
     if _one_class_each(targets):
@@ -81,6 +87,8 @@ def summary(report: Json) -> Json:
     short |= {"suspected_labels": judged, "outliers": found["outliers"]["flagged"]}
     if "look_alikes" in found:
         short["look_alikes"] = [row["classes"] for row in found["look_alikes"][:3]]
+    if "similar_names" in found:
+        short["similar_names"] = found["similar_names"][:3]
     if "imbalance" in found:
         short["imbalance_ratio"] = found["imbalance"]["ratio"]
     return short

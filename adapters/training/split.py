@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from adapters.errors import NotEnoughData
+from adapters.labels import some
 from adapters.types import Assignment, Indices, SplitName
 
 ENOUGH = 2000  # examples in all, for a test set of our choosing
@@ -73,13 +74,16 @@ def split(
     wished: Sequence[SplitName | None],
     known: Sequence[SplitName | None],
     seed: int,
+    names: Sequence[str] = (),
 ) -> Split:
     """Split N examples: targets, groups i64 [N]; the caller's wishes and earlier parts, one for each example.
+
+    `names` are those of the classes that targets count, for messages.
 
     The same arguments give the same split. Raises NotEnoughData when the caller's split leaves a class without
     training examples, or leaves nothing to choose a head by.
     """
-    return _Splitter(targets, groups, list(wished), list(known), seed).split()
+    return _Splitter(targets, groups, list(wished), list(known), seed, names).split()
 
 
 class _Splitter:
@@ -92,7 +96,9 @@ class _Splitter:
         wished: list[SplitName | None],
         known: list[SplitName | None],
         seed: int,
+        names: Sequence[str] = (),
     ) -> None:
+        self.names = names
         self.targets, self.groups = targets, groups
         self.random = np.random.default_rng(seed)
         self.notes: list[str] = []
@@ -264,7 +270,10 @@ class _Splitter:
     def _require_all_classes(self, rest: Indices) -> None:
         missing = sorted(set(self.targets.tolist()) - set(self.targets[rest].tolist()))
         if missing:
-            raise NotEnoughData(f"no training examples are left for {len(missing)} classes", item=str(missing[0]))
+            named = some(repr(self.names[k][:50]) for k in missing) if self.names else f"{len(missing)} classes"
+            hint = "their images, or copies of them, are in the test split; add others to train"
+            first = self.names[missing[0]] if self.names else None
+            raise NotEnoughData(f"no training examples are left for {named}: {hint}", item=first)
 
     def _positions(self, *parts: str | None) -> Indices:
         return np.array([p for p, part in enumerate(self.part) if part in parts], dtype=np.int64)

@@ -69,6 +69,9 @@ Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`,
 for programs, and `item` where one thing is at fault. 429 and 503 carry `Retry-After`. A job that fails has the same
 `code`, `message` and `item` in its `error`.
 
+Where items of a request are at fault (images, labels, lines of a manifest, members of an archive, classes), `errors`
+has every one of them, `{"item", "code", "detail"}`, at most 50, and `error_count` says how many there are.
+
 | code | status | meaning |
 |---|---|---|"""
 

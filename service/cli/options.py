@@ -65,14 +65,24 @@ def readable(command: Command) -> Command:
         try:
             return command(*arguments, **options)
         except ApiError as error:
-            raise click.ClickException(f"{error} [{error.code}]") from None
+            rows = [f"{problem['item']}: {problem['detail']}" for problem in error.errors]
+            raise click.ClickException(_with_others(f"{error} [{error.code}]", rows, error.error_count)) from None
         except EspalierError as error:
-            raise click.ClickException(error.message) from None
+            rows = [f"{problem.item}: {problem.detail}" for problem in error.errors]
+            raise click.ClickException(_with_others(error.message, rows, error.error_count)) from None
         except httpx.TransportError as error:
             where = options.get("server", "the server")
             raise click.ClickException(f"{where} does not answer ({error}); start one with: espalier serve") from None
 
     return run
+
+
+def _with_others(message: str, rows: list[str], count: int) -> str:
+    """An error and, where several items are at fault, a line for each that is listed."""
+    if count < 2:
+        return message
+    left = [f"  and {count - len(rows)} more"] if count > len(rows) else []
+    return "\n".join([message, *(f"  {row}" for row in rows), *left])
 
 
 class Listing(click.Group):

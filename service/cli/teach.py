@@ -27,18 +27,27 @@ from service.cli.options import connect, finish, remote, show
 )
 @click.option("--budget", type=float, help="Seconds that the race of methods may take; more tries more candidates.")
 @click.option("--deploy", type=click.Choice(["auto", "manual"]), help="manual: make a version without serving it.")
+@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be read or have two labels.")
+@click.option("--root", default="", help="The folder inside PATH in which the classes or splits begin.")
+@click.option("--archive-encoding", help="Of file names that are not UTF-8, in a zip or a folder: cp932, cp1252, …")
+@click.option("--follow-links", is_flag=True, help="Follow links that lead out of a folder, too.")
 @click.option("--no-wait", is_flag=True, help="Return when the job is accepted.")
 @remote
-def finetune(head: str, path: Path, server: str, raw: bool, no_wait: bool, **options: Any) -> None:
-    """Teach HEAD from PATH: a folder with one folder a class, a zip of that, or a manifest (CSV, JSONL)."""
+def finetune(
+    head: str, path: Path, server: str, raw: bool, no_wait: bool, root: str, archive_encoding: str | None,
+    follow_links: bool, skip_errors: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Teach HEAD from PATH: a folder with one folder a class, a zip of that, or a manifest (CSV, TSV, JSONL)."""
     from service import display
     from service.client import LabeledImage
-    from service.datasets import sources
+    from service.datasets import names, screening, sources
 
-    items = sources.from_path(path)
-    images = [
-        LabeledImage(i.example.file_name, i.data, i.example.label, i.example.split, i.example.group) for i in items
-    ]
+    encoding = None if archive_encoding is None else names.encoding(archive_encoding)
+    received = sources.from_path(path, follow=follow_links, encoding=encoding, root=root)
+    display.received(received.understood, screening.passed_over(received.passed_over))
+    examples = [(item.example, item.data) for item in received.items]
+    images = [LabeledImage(e.file_name, data, e.label, e.split, e.group) for e, data in examples]
+    options["on_error"] = "skip" if skip_errors else None
     with connect(server) as client:
         with display.status(f"sending {len(images):,} images", quiet=raw):
             job = client.finetune(head, images, **options)
@@ -56,7 +65,7 @@ def suggest(head: str, images: tuple[Path, ...], count: int, server: str, raw: b
 
     with connect(server) as client:
         answer = client.suggest(head, images, count=count)
-    show(answer, raw, lambda a: display.suggestions(a, [str(i) for i in images]))
+    show(answer, raw, lambda a: display.suggestions(a, [display.path(i) for i in images]))
 
 
 @click.command()
@@ -76,4 +85,4 @@ def predict(
     on_error = "skip" if skip_errors else "fail"
     with connect(server) as client:
         answer = client.predict(head.split(","), images, top_k=top_k, on_error=on_error, **promises)
-    show(answer, raw, lambda a: display.predictions(a, [str(i) for i in images]))
+    show(answer, raw, lambda a: display.predictions(a, [display.path(i) for i in images]))

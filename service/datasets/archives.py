@@ -161,7 +161,7 @@ def _mapped(path: Path) -> memoryview:
 def _checked_names(
     archive: zipfile.ZipFile, limits: Limits, encoding: str | None
 ) -> list[tuple[zipfile.ZipInfo, str, bool]]:
-    """(record, name, whether it is a folder) of every member. Raises InvalidArchive that lists all whose names cannot be used."""
+    """(record, name, whether it is a folder) of every member. Raises InvalidArchive that lists all unusable names."""
     infos = archive.infolist()
     if len(infos) > limits.max_members:
         raise _too_many(limits)

@@ -1,7 +1,7 @@
 """Folders on a disk → their files by name, links followed with care.
 
-A link to a folder counts as the folder, unless it leads in a circle, to nothing, or out of the root: `follow` allows the
-last. A name that is not UTF-8 is refused, unless its encoding is given. What is no ordinary file is never opened.
+A link to a folder counts as the folder, unless it leads in a circle, to nothing, or out of the root: `follow` allows
+the last. A name that is not UTF-8 is refused, unless its encoding is given. What is no ordinary file is never opened.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from adapters.errors import InvalidInput
 from adapters.problems import Problems
@@ -102,7 +102,7 @@ def on_disk(name: str, path: Path) -> Member:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """A file to read. Raises InvalidInput with the system's reason where it cannot be."""
     try:
         with path.open("rb") as file:

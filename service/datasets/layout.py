@@ -77,7 +77,7 @@ def _root(names: Sequence[str], error: type[InvalidInput], hints: Hints) -> str:
     while True:
         parts = [PurePosixPath(name.removeprefix(root)).parts for name in names]
         tops = {p[0] for p in parts}
-        if len(tops) > 1 or any(len(p) < 3 for p in parts) or split_name(top := tops.pop()):
+        if len(tops) != 1 or any(len(p) < 3 for p in parts) or split_name(top := tops.pop()):
             return root
         below = sorted({p[1] for p in parts})
         if top in hints.classes or not (_is_wrapper(top, below, hints) or all(map(split_name, below))):
@@ -99,8 +99,8 @@ def _plain(name: str) -> str:
 def _unclear(root: str, top: str, below: list[str], error: type[InvalidInput]) -> InvalidInput:
     some = ", ".join(map(repr, below[:5])) + (" and others" if len(below) > 5 else "")
     return error(
-        f"everything lies in the folder {root + top!r} and in folders below it ({some}), so that either may be the classes: "
-        f"if those below are, send root={root + top}; if {top!r} is a class, put its images right into it",
+        f"everything lies in the folder {root + top!r} and in folders below it ({some}), so that either may be the "
+        f"classes: if those below are, send root={root + top}; if {top!r} is a class, put its images right into it",
         item=root + top,
     )
 

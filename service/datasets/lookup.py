@@ -4,6 +4,7 @@ import os.path
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 from pathlib import PurePosixPath
 
 from service.datasets import names
@@ -43,8 +44,8 @@ class Lookup:
 def _around(known: Sequence[str]) -> list[str]:
     """The folders that everything lies in, outermost first."""
     parents = [PurePosixPath(name).parts[:-1] for name in known]
-    common = os.path.commonprefix(parents) if parents else ()
-    return ["/".join(common[: n + 1]) for n in range(len(common))]
+    levels = takewhile(lambda parts: len(set(parts)) == 1, zip(*parents, strict=False))
+    return ["/".join(path) for path in accumulate((parts[0],) for parts in levels)]
 
 
 def tails(path: str) -> list[str]:

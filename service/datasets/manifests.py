@@ -1,9 +1,9 @@
 """Manifests: tables that say which label each file has.
 
-The columns are `file_name` and `label`, and may be `split` and `group`; JSON objects have them as keys. Case, spaces and
-hyphens in their names do not matter, and some other usual names are understood (ALIASES). An unknown column is an error:
-a misspelt `split` would let test images into training. `part` names the file where it came in a form under another
-name than its own.
+The columns are `file_name` and `label`, and may be `split` and `group`; JSON objects have them as keys. Case, spaces
+and hyphens in their names do not matter, and some other usual names are understood (ALIASES). An unknown column is an
+error: a misspelt `split` would let test images into training. `part` names the file where it came in a form under
+another name than its own.
 """
 
 import json

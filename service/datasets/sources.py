@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
 from adapters.problems import Problems
 from service.datasets import folders, layout, manifests, names, other_tables, passed_over
-from service.datasets.archives import Archive, Limits, Member
+from service.datasets.archives import ARCHIVE_SUFFIXES, Archive, Limits, Member
 from service.datasets.items import Item, Source, called, item
 from service.datasets.layout import Hints
 from service.datasets.lookup import Lookup
@@ -200,10 +200,10 @@ def _lies_above(name: str, images: list[str]) -> bool:
 def _said(images: list[str], prefix: str, error: type[InvalidInput], hints: Hints) -> dict[str, str] | None:
     """Image → label by folder; None where folders are not clear."""
     try:
-        arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints) if images else None
+        arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
     except InvalidInput:
         return None
-    return arranged and {name: label for name, (label, _) in zip(images, arranged.places, strict=True)}
+    return {name: label for name, (label, _) in zip(images, arranged.places, strict=True)}
 
 
 def _by_folder(
@@ -216,6 +216,7 @@ def _by_folder(
 ) -> Received:
     if not images:
         raise error("there are no images in it; put each image into a folder named after its class")
+    _refuse_archives(images, error)
     arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
     empty = [f for f in passed_over.without_images(_folders(found), images) if f.startswith(prefix)]
     items = [
@@ -226,9 +227,17 @@ def _by_folder(
     return Received(items, understood, {**dict.fromkeys(empty, passed_over.NO_IMAGES), **skipped})
 
 
+def _refuse_archives(images: Sequence[str], error: type[InvalidInput]) -> None:
+    problems = Problems()
+    for name in images:
+        if PurePosixPath(name).suffix.lower() in ARCHIVE_SUFFIXES:
+            problems.add(error(f"{name!r} is an archive inside; unpack it first", item=name))
+    problems.raise_any()
+
+
 def _folders(found: Files) -> list[str]:
     """Every folder, also such as are only told by what lies in them."""
-    parents = {str(parent) for name in found.names for parent in PurePosixPath(name).parents}
+    parents = {str(parent) for name in (*found.names, *found.folders) for parent in PurePosixPath(name).parents}
     return sorted({*found.folders, *parents})
 
 
@@ -252,11 +261,12 @@ def _by_manifest(
 def _looked_up(
     text: bytes | memoryview, lookup: Lookup, folder: str, junk: Mapping[str, str] | None = None
 ) -> tuple[dict[str, manifests.Row], list[str]]:
-    """File → its row, in the order of rows, and files that no row names. Raises InvalidManifest that lists all of it."""
-    problems, rows = Problems(), dict[str, manifests.Row]()
+    """File → its row, in the order of rows, and files that no row names. Raises InvalidManifest that lists all."""
+    problems, rows, unread = Problems(), dict[str, manifests.Row](), 0
     for row in manifests.read(text):
         if isinstance(row, InvalidManifest):
             problems.add(row)
+            unread += 1
             continue
         name = lookup.find(row.part or row.file_name, folder)
         if name is None:
@@ -268,7 +278,8 @@ def _looked_up(
         else:
             rows[name] = row
     left = [name for name in lookup.known if name not in rows]
-    _add_unnamed(problems, [name for name in left if name not in (junk or {})])
+    if not unread:  # else a file may be named in a line that is bad
+        _add_unnamed(problems, [name for name in left if name not in (junk or {})])
     problems.raise_any()
     return rows, left
 

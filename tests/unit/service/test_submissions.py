@@ -171,3 +171,70 @@ def test_what_no_worker_has_the_memory_for_is_refused_with_the_figures(desk, mon
     assert not jobs.list_page(desk.engine, limit=9)
     capabilities.record(desk.engine, "memory", "other", {"bytes": 1 << 30})  # one that can is enough
     assert submit(desk).status == "queued"
+
+
+BAD = [("bad.png", b"bad"), ("cut.png", IMAGES[0][1][:300])]
+TWICE = [("again.png", IMAGES[0][1])]  # the same picture under another label
+
+
+def test_every_image_that_cannot_be_used_is_in_one_answer(desk):
+    with pytest.raises(InvalidInput, match=r"3 of 7 images cannot be used") as caught:
+        submit(desk, images=[*IMAGES, *BAD, *TWICE], labels=[*LABELS, "circle", "circle", "square"])
+    said = {problem.item: problem.code for problem in caught.value.errors}
+    assert said == {
+        "circle-0.png, again.png": "invalid_label",
+        "image 4 (bad.png)": "invalid_image",
+        "image 5 (cut.png)": "invalid_image",
+    }
+    assert is_empty(desk)
+
+
+def test_on_error_skip_leaves_them_out_and_says_so(desk):
+    more = [(f"{k}-9.png", shape(k, 9)) for k in ("circle", "square")]
+    images, labels = [*IMAGES, *BAD, *TWICE, *more], [*LABELS, "circle", "circle", "square", "circle", "square"]
+    job = submit(desk, key="k", images=images, labels=labels, on_error="skip")
+    assert [e.file_name for e in examples.of_job(desk.engine, job.id)] == [
+        *(name for name, _ in IMAGES[1:]), "circle-9.png", "square-9.png",
+    ]  # fmt: skip
+    left_out = job.request.received["left_out"]
+    assert left_out["count"] == 3
+    assert [row["item"] for row in left_out["list"]] == [
+        "circle-0.png, again.png", "image 4 (bad.png)", "image 5 (cut.png)",
+    ]  # fmt: skip
+    assert job.request.received["classes"] == {"count": 2, "list": {"circle": 2, "square": 3}}
+    assert job.request.on_error == "skip"
+    assert submit(desk, key="k", images=images, labels=labels, on_error="skip").id == job.id
+
+
+def test_on_error_is_part_of_what_a_key_stands_for(desk):
+    submit(desk, key="k")
+    with pytest.raises(IdempotencyConflict):
+        submit(desk, key="k", on_error="skip")
+
+
+def test_too_few_images_left_are_refused_also_when_bad_ones_may_be_skipped(desk):
+    with pytest.raises(NotEnoughData, match="'square'"):
+        submit(desk, images=[*IMAGES[:3], BAD[0]], on_error="skip")
+    assert is_empty(desk)
+
+
+def test_every_label_that_cannot_be_used_is_in_one_answer(desk):
+    """list-labels-become-classes: a list is no class, nor is an object."""
+    with pytest.raises(InvalidInput, match="is a list, not the name of a class") as caught:
+        submit(desk, labels=['["cat"]', '{"a": 1}', " ", "dog"])
+    assert [problem.item for problem in caught.value.errors] == [f"image {n} ({IMAGES[n][0]})" for n in range(3)]
+
+
+def test_a_label_that_is_kept_otherwise_than_it_was_sent_is_told(desk):
+    """invisible-characters-in-labels"""
+    job = submit(desk, labels=["circle\u200b", "square", "\u202acircle", "squ\u00adare"])
+    assert {e.label for e in examples.of_job(desk.engine, job.id)} == {"circle", "square"}
+    changed = job.request.received["labels_changed"]
+    assert changed["count"] == 3
+    assert {"sent": "\\u202acircle", "kept": "circle"} in changed["list"]
+
+
+def test_an_option_of_archives_without_one_is_refused(desk):
+    for option in ("archive_encoding", "root"):
+        with pytest.raises(InvalidInput, match=f"'{option}' is about an `archive`"):
+            submit(desk, **{option: "cp932"})

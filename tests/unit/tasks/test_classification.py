@@ -58,7 +58,7 @@ def test_five_short_classes_are_named_and_the_rest_counted():
 
 
 def test_contradicting_labels_name_both_files():
-    with pytest.raises(InvalidLabel, match=r"0\.jpg and other\.jpg \('a' and 'b'\)"):
+    with pytest.raises(InvalidLabel, match=r"0\.jpg, other\.jpg \('a', 'b'\)"):
         task.check_examples([*examples("a", "a", "b", "b"), Example("sha0", "b", "other.jpg")])
 
 
