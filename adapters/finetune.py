@@ -111,9 +111,9 @@ def validate(shop: Workshop, job_id: str) -> dict[str, Any]:
     data = dataset.assemble(shop.engine, job)
     task, known = tasks.get(job.request.task), dict(zip(data.sha256s, data.known, strict=True))
     task.check_examples(data.examples)
-    refuse_held_out_only(data.examples, known, task.names)
     renames = job.request.edit is not None and bool(job.request.edit.rename)
     if not renames:
+        refuse_held_out_only(data.examples, known, task.names)
         require_memory(shop, job, data.examples)
     return {"examples": len(data.examples), "renames": renames}
 
