@@ -182,7 +182,9 @@ class Desk:
         encoding = None if chosen is None else names.encoding(chosen)
         live = heads.find_live(self.engine, request.head) if request.mode == "append" else None
         classes = frozenset[str](live.manifest["classes"] if live else ())
-        hints = Hints(PurePosixPath(names.normal(archive.file_name or "")).stem, classes)
+        hints = Hints(
+            PurePosixPath(names.normal(archive.file_name or "")).stem, classes, lenient=request.on_error == "skip"
+        )
         root = upload.field("root", "") or ""
         return sources.from_archive(
             archive.data(), manifest=manifest, limits=limits, encoding=encoding, root=root, hints=hints

@@ -43,7 +43,7 @@ def finetune(
     from service.datasets import names, screening, sources
 
     encoding = None if archive_encoding is None else names.encoding(archive_encoding)
-    received = sources.from_path(path, follow=follow_links, encoding=encoding, root=root)
+    received = sources.from_path(path, follow=follow_links, encoding=encoding, root=root, lenient=skip_errors)
     display.received(received.understood, screening.passed_over(received.passed_over))
     examples = [(item.example, item.data) for item in received.items]
     images = [LabeledImage(e.file_name, data, e.label, e.split, e.group) for e, data in examples]

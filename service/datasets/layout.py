@@ -44,6 +44,7 @@ class Hints:
     container: str = ""  # the archive or folder that the files came in, without its suffix
     classes: frozenset[str] = frozenset()  # that the head has already
     at_root: bool = False  # the caller has said where classes or splits begin
+    lenient: bool = False  # files that are no images are passed over, not refused
 
 
 def by_folder(names: Sequence[str], error: type[InvalidInput], hints: Hints = Hints()) -> Layout:

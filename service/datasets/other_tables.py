@@ -44,9 +44,10 @@ def manifest_among(
 
     Raises InvalidManifest for a table that labels these images and cannot be used, and where there is more than one.
     """
-    index = _Index(images)
-    manifests = []
-    for name in islice(sorted(found), MOST_TABLES):
+    if not (candidates := sorted(found)[:MOST_TABLES]):
+        return None
+    index, manifests = _Index(images), []
+    for name in candidates:
         table = _table(read(name)[:MOST_BYTES])
         claims = table and table.claims(index)
         if not claims or (said is not None and claims.agree_with(said)):

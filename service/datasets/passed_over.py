@@ -28,6 +28,7 @@ TEXT_NAMES = frozenset({
 
 IN_SYSTEM_FOLDER, SYSTEM_FILE = "in a folder that a system or a tool made", "a file that a system made"
 HIDDEN, TEXT, NO_FILE = "a hidden file", "text, not an image", "not an ordinary file (a pipe, a socket or a device)"
+FOREIGN = "no image, by its name and by its bytes"
 NO_IMAGES, OUTSIDE = "a folder without images", "outside of the root that was asked for"
 
 

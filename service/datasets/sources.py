@@ -6,8 +6,9 @@ Layouts, in a zip and on disk alike:
     train|val|test/<class>/<image>      the caller's own split (layout.py: how splits may be spelled)
     manifest.csv or manifest.jsonl      above the images; then folders mean nothing (manifests.py: the columns)
 
-What is passed over, and why, is said with the items (passed_over.py). Any other file is an image by claim, whatever its
-name: its bytes will tell. Labels stay text here: what a label means is the task's to say.
+What is passed over, and why, is said with the items (passed_over.py). Any other file that is no image, by its name and
+by its bytes, is an error: leaving it out quietly would train on less than the caller thinks. Labels stay text here: what
+a label means is the task's to say.
 """
 
 import json
@@ -17,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
+from adapters.modalities import image
 from adapters.problems import Problems
 from service.datasets import folders, layout, manifests, names, other_tables, passed_over
 from service.datasets.archives import ARCHIVE_SUFFIXES, Archive, Limits, Member
@@ -27,7 +29,11 @@ from service.datasets.lookup import Lookup
 __all__ = ["Item", "Limits", "Received", "Source", "from_archive", "from_folder", "from_labels", "from_manifest"]
 __all__ += ["from_path", "parse_labels"]
 
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ""}
+)
 MOST_MANIFEST_BYTES = 512 << 20
+SNIFFED = 1 << 20  # bytes of a file with another suffix that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +133,27 @@ def from_archive(
     return _arranged(archive, manifest, InvalidArchive, root, hints)
 
 
-def from_folder(path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "") -> Received:
+def from_folder(
+    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+) -> Received:
     """A folder in one of the layouts above. Blocking. Raises InvalidInput, InvalidManifest."""
     found = folders.read_folder(path, follow=follow, encoding=encoding)
-    return _arranged(found, None, InvalidInput, root, Hints(path.resolve().name))
+    return _arranged(found, None, InvalidInput, root, Hints(path.resolve().name, lenient=lenient))
 
 
-def from_path(path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "") -> Received:
-    """A folder, a zip, or a manifest beside its images. Blocking. Raises InvalidInput and its kinds."""
+def from_path(
+    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+) -> Received:
+    """A folder, a zip, or a manifest beside its images. Blocking. Raises InvalidInput and its kinds.
+
+    `lenient` passes over files that are no images instead of refusing them.
+    """
     if path.is_dir():
-        return from_folder(path, follow=follow, encoding=encoding, root=root)
+        return from_folder(path, follow=follow, encoding=encoding, root=root, lenient=lenient)
     if not path.is_file():
         raise InvalidInput(f"no such file or folder: {names.shown(str(path))}")
     if path.suffix.lower() not in other_tables.SUFFIXES:
-        return from_archive(path, encoding=encoding, root=root, hints=Hints(path.stem))
+        return from_archive(path, encoding=encoding, root=root, hints=Hints(path.stem, lenient=lenient))
     with folders.opened(path) as file:
         text = file.read(MOST_MANIFEST_BYTES)
     wanted = [row.file_name for row in manifests.read(text) if isinstance(row, manifests.Row)]
@@ -182,7 +195,7 @@ def _manifest(
     if own:
         return own[0]
     tables = [name for name, reason in junk.items() if reason == passed_over.TEXT and other_tables.is_table(name)]
-    said = _said(images, prefix, error, hints)
+    said = _said(images, prefix, error, hints) if tables else None
     table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), images, said)
     if table is not None and not _lies_above(table, images):
         raise InvalidManifest(
@@ -216,7 +229,11 @@ def _by_folder(
 ) -> Received:
     if not images:
         raise error("there are no images in it; put each image into a folder named after its class")
-    _refuse_archives(images, error)
+    foreign = _foreign(found, images)
+    if not hints.lenient:
+        _refuse(foreign, error)
+    images = [name for name in images if name not in foreign]
+    skipped = {**dict.fromkeys(foreign, passed_over.FOREIGN), **skipped}
     arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
     empty = [f for f in passed_over.without_images(_folders(found), images) if f.startswith(prefix)]
     items = [
@@ -227,11 +244,28 @@ def _by_folder(
     return Received(items, understood, {**dict.fromkeys(empty, passed_over.NO_IMAGES), **skipped})
 
 
-def _refuse_archives(images: Sequence[str], error: type[InvalidInput]) -> None:
+def _foreign(found: Files, images: Sequence[str]) -> list[str]:
+    """Files that are no images: by their suffix, and where that says nothing, by their first bytes."""
+    odd = [name for name in images if _suffix(name) not in IMAGE_SUFFIXES]
+    return [name for name in odd if _suffix(name) in ARCHIVE_SUFFIXES or not _looks_right(found.text(name, SNIFFED))]
+
+
+def _looks_right(head: bytes) -> bool:
+    return image.media_type(head).startswith("image/")
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _refuse(foreign: Sequence[str], error: type[InvalidInput]) -> None:
     problems = Problems()
-    for name in images:
-        if PurePosixPath(name).suffix.lower() in ARCHIVE_SUFFIXES:
+    for name in foreign:
+        if _suffix(name) in ARCHIVE_SUFFIXES:
             problems.add(error(f"{name!r} is an archive inside; unpack it first", item=name))
+        else:
+            problem = f"{name!r} is no image, by its name and by its bytes"
+            problems.add(error(f"{problem}; convert it to JPEG or PNG, or leave it out", item=name))
     problems.raise_any()
 
 

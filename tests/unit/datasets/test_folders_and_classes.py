@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.pictures import shape
 from support.zips import zipped
 
 from adapters.errors import InvalidInput
@@ -69,6 +70,25 @@ def test_files_that_are_no_examples_are_passed_over_with_a_word(tmp_path: Path) 
         assert labels(found) == {"cat", "dog"}
         assert set(found.passed_over) == {*junk, "meta/"}
         assert found.passed_over["meta/"] == passed_over.NO_IMAGES
+
+
+def test_files_that_are_no_images_are_refused_by_name_or_passed_over_when_asked(tmp_path: Path) -> None:
+    """And an image under another suffix is one: its bytes tell."""
+    members = [("cat/1.jpg", BODY), ("cat/2.jpg_large", shape("circle", 0)), ("dog/12.30", shape("circle", 1, "JPEG"))]
+    odd = [("cat/film.mp4", b"\0\0\0\x18ftypmp42"), ("dog/run.exe", b"MZ"), ("more.tar.gz", b"\x1f\x8b")]
+    data = zipped(*members, *odd)
+    with pytest.raises(InvalidInput, match="is no image, by its name and by its bytes") as caught:
+        sources.from_archive(data)
+    assert {problem.item for problem in caught.value.errors} == {name for name, _ in odd}
+    found = sources.from_archive(data, hints=Hints(lenient=True))
+    assert labels(found) == {"cat", "dog"} and len(found.items) == 3
+    assert found.passed_over == {name: passed_over.FOREIGN for name, _ in odd}
+    for name, body in [*members, *odd]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(body)
+    with pytest.raises(InvalidInput, match=r"and 2 more"):
+        sources.from_path(tmp_path)
+    assert len(sources.from_path(tmp_path, lenient=True).items) == 3
 
 
 def test_empty_class_folders_are_told(tmp_path: Path) -> None:
