@@ -6,9 +6,7 @@ The limits are on what unpacking costs (members, bytes, ratio), so a small uploa
 import hashlib
 import io
 import mmap
-import re
 import stat
-import struct
 import warnings
 import zipfile
 import zlib
@@ -18,7 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from adapters.errors import InvalidArchive
 from adapters.problems import Problems
-from service.datasets import names
+from service.datasets import member_names, names
+from service.datasets.member_names import invalid
 
 ARCHIVE_SUFFIXES = frozenset(
     {".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar", ".jar", ".cab", ".iso"}
@@ -36,15 +35,11 @@ _ARCHIVE_MAGIC = (
 # bzip2 and lzma members are refused: zipfile decompresses those without a bound on what one read may return.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flag bits: encrypted, strongly encrypted, central directory encrypted
-_UTF8_NAME = 0x800  # flag bit
-_UNICODE_PATH = 0x7075  # extra field
-_BAD_UNICODE_PATH = "the Unicode name of a member (extra field 0x7075) is damaged; make the archive anew"
 _HEADER_BYTES = 30  # of a member's local header, before its name
 _OTHER_ARCHIVES = {
     b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z",
     b"Rar!": "RAR",
 }  # fmt: skip
-_DRIVE = re.compile("[A-Za-z]:/")
 _RATIO_FREE_BYTES = 1 << 20  # a member this small is no bomb, however well it compresses
 _RECORD_BYTES = 256  # a member's record in the central directory, with room for a long name
 _TAIL_BYTES = 1 << 17  # where zipfile looks for the end record, behind a comment of up to 64 KiB
@@ -138,7 +133,7 @@ def _unreadable(view: memoryview, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a name in the archive is marked as UTF-8 and is not; make it anew"
     if "unicode path" in str(error):  # Python 3.12 and later read the field while they open the archive
-        return _BAD_UNICODE_PATH
+        return member_names.BAD_UNICODE_PATH
     return f"not a zip archive that can be read ({error}); make it anew"
 
 
@@ -147,7 +142,7 @@ def _check_overlap(archive: zipfile.ZipFile) -> None:
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
     starts = [info.header_offset for info in infos[1:]] + [archive.start_dir]
     for info, following in zip(infos, starts, strict=False):
-        if info.header_offset + _HEADER_BYTES + len(_raw_name(info)) + info.compress_size > following:
+        if info.header_offset + _HEADER_BYTES + len(member_names.raw_name(info)) + info.compress_size > following:
             raise InvalidArchive("members of the archive overlap, as in a zip bomb; make it anew with an ordinary tool")
 
 
@@ -172,10 +167,10 @@ def _checked_names(
     problems, named, seen = Problems(), [], set()
     for info in infos:
         try:
-            text = _name(info, encoding)
-            name, is_folder = names.normal(text), _is_folder(info, text)
+            text = member_names.name_of(info, encoding)
+            name, is_folder = names.normal(text), member_names.is_folder(info, text)
             if not is_folder and name in seen:
-                raise _invalid(name, "it is in the archive twice; keep one")
+                raise invalid(name, "it is in the archive twice; keep one")
             seen.add(name)
             named.append((info, name, is_folder))
         except InvalidArchive as error:
@@ -188,72 +183,18 @@ def _too_many(limits: Limits) -> InvalidArchive:
     return InvalidArchive(f"the archive has more than {limits.max_members:,} members; send it in several archives")
 
 
-def _raw_name(info: zipfile.ZipInfo) -> bytes:
-    """The bytes of a member's name: zipfile has read those that are not marked as UTF-8 as cp437, which loses none."""
-    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437")
-
-
-def _name(info: zipfile.ZipInfo, encoding: str | None) -> str:
-    """A member's name, by what says its encoding. Raises InvalidArchive for one that is guesswork, or leads out."""
-    raw = _raw_name(info)
-    stated = "utf-8" if info.flag_bits & _UTF8_NAME else None
-    try:
-        text = _unicode_path(info, raw) or names.decoded(raw, stated or encoding)
-    except UnicodeDecodeError:
-        raise _undecodable(raw, encoding) from None
-    if "\0" in text:
-        raise _invalid(text, "its name has a NUL in it; make the zip anew")
-    # Not PurePosixPath's parts: these would have left out what leads to the root.
-    path = text.replace("\\", "/")
-    if path.startswith("/") or _DRIVE.match(path) or ".." in path.split("/"):
-        raise _invalid(text, "its path leads out of the archive; make the zip from inside the folder")
-    return path
-
-
-def _is_folder(info: zipfile.ZipInfo, path: str) -> bool:
-    """By its slash; some tools say it in its attributes alone."""
-    return not path or path.endswith("/") or stat.S_ISDIR(info.external_attr >> 16)
-
-
-def _undecodable(raw: bytes, encoding: str | None) -> InvalidArchive:
-    if encoding is not None:
-        return _invalid(raw, f"its name is not of the archive_encoding {encoding}; give the right one")
-    hint = "say which with archive_encoding (such as cp932, gbk, cp850, cp1252), or make the zip with UTF-8 names"
-    return _invalid(raw, f"its name is in an old encoding that the archive does not name; {hint}")
-
-
-def _unicode_path(info: zipfile.ZipInfo, raw: bytes) -> str | None:
-    """The name that WinRAR, Info-ZIP and 7-Zip put beside one in a local code page, where it is about that name.
-
-    Extra field 0x7075, APPNOTE.TXT 4.6.9: version 1, CRC-32 of the name, the name in UTF-8. Raises InvalidArchive.
-    """
-    extra = info.extra
-    while len(extra) >= 4:
-        kind, size = struct.unpack_from("<HH", extra)
-        field, extra = extra[4 : 4 + size], extra[4 + size :]
-        if kind != _UNICODE_PATH:
-            continue
-        try:
-            version, crc = struct.unpack_from("<BL", field)
-            if version == 1 and crc == zlib.crc32(raw):
-                return field[5:].decode("utf-8") or None
-        except (struct.error, UnicodeDecodeError):
-            raise InvalidArchive(_BAD_UNICODE_PATH) from None
-    return None
-
-
 def _check_member(info: zipfile.ZipInfo, name: str, limits: Limits) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _invalid(name, "it is a link or a device, not a file; put the file itself into the zip")
+        raise invalid(name, "it is a link or a device, not a file; put the file itself into the zip")
     if info.flag_bits & _ENCRYPTED:
-        raise _invalid(name, "it is encrypted; make the zip without a password")
+        raise invalid(name, "it is encrypted; make the zip without a password")
     if info.compress_type not in _METHODS:
-        raise _invalid(name, f"it is packed with method {info.compress_type}; use the ordinary deflate method")
+        raise invalid(name, f"it is packed with method {info.compress_type}; use the ordinary deflate method")
     if info.file_size > limits.max_member_bytes:
-        raise _invalid(name, f"it unpacks to {info.file_size:,} bytes; the limit is {limits.max_member_bytes:,}")
+        raise invalid(name, f"it unpacks to {info.file_size:,} bytes; the limit is {limits.max_member_bytes:,}")
     if info.file_size > _RATIO_FREE_BYTES and info.file_size > limits.max_ratio * info.compress_size:
-        raise _invalid(name, f"it unpacks to over {limits.max_ratio} times its size, as a zip bomb does; leave it out")
+        raise invalid(name, f"it unpacks to over {limits.max_ratio} times its size, as a zip bomb does; leave it out")
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Member:
@@ -276,18 +217,13 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Ite
                 left -= len(chunk)
                 yield chunk
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError) as error:
-        raise _invalid(name, f"it is damaged ({error}); make the zip anew") from None
+        raise invalid(name, f"it is damaged ({error}); make the zip anew") from None
     if left:
-        raise _invalid(name, "its size is not what the archive says; make the zip anew")
+        raise invalid(name, "its size is not what the archive says; make the zip anew")
 
 
 def _nested(name: str) -> InvalidArchive:
-    return _invalid(name, "it is an archive inside the archive; unpack it first")
-
-
-def _invalid(name: str | bytes, problem: str) -> InvalidArchive:
-    item = f"member '{names.shown(name[:200])}'"
-    return InvalidArchive(f"{item}: {problem}", item=item)
+    return invalid(name, "it is an archive inside the archive; unpack it first")
 
 
 class _ReadTooLong(Exception):

@@ -7,55 +7,25 @@ Layouts, in a zip and on disk alike:
     manifest.csv or manifest.jsonl      above the images; then folders mean nothing (manifests.py: the columns)
 
 What is passed over, and why, is said with the items (passed_over.py). Any other file that is no image, by its name and
-by its bytes, is an error: leaving it out quietly would train on less than the caller thinks. Labels stay text here: what
-a label means is the task's to say.
+by its bytes, is an error: leaving it out quietly would train on less than the caller thinks. Labels stay text here:
+what a label means is the task's to say.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from collections.abc import Sequence
+from pathlib import Path
 
 from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
-from adapters.modalities import image
 from adapters.problems import Problems
-from service.datasets import folders, layout, manifests, names, other_tables, passed_over
-from service.datasets.archives import ARCHIVE_SUFFIXES, Archive, Limits, Member
+from service.datasets import arrangement, folders, manifests, names, other_tables
+from service.datasets.archives import Archive, Limits
+from service.datasets.arrangement import Received, arranged, looked_up
 from service.datasets.items import Item, Source, called, item
 from service.datasets.layout import Hints
 from service.datasets.lookup import Lookup
 
 __all__ = ["Item", "Limits", "Received", "Source", "from_archive", "from_folder", "from_labels", "from_manifest"]
 __all__ += ["from_path", "parse_labels"]
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ""}
-)
-MOST_MANIFEST_BYTES = 512 << 20
-SNIFFED = 1 << 20  # bytes of a file with another suffix that are looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """Items, how they were understood (ready for JSON), and what was passed over: name → reason."""
-
-    items: list[Item]
-    understood: dict[str, Any]
-    passed_over: Mapping[str, str] = field(default_factory=dict)
-
-
-class Files(Protocol):
-    """An archive or a folder: the names in it, and their bytes when they are asked for."""
-
-    @property
-    def names(self) -> list[str]: ...
-    @property
-    def folders(self) -> list[str]: ...
-    @property
-    def passed_over(self) -> dict[str, str]: ...
-    def members(self, wanted: Sequence[str]) -> list[Member]: ...
-    def text(self, name: str, most: int) -> bytes: ...
 
 
 def parse_labels(fields: Sequence[str]) -> list[str]:
@@ -106,7 +76,7 @@ def from_manifest(text: bytes | memoryview, files: Sequence[Source]) -> Received
         if name in known:
             raise InvalidManifest(f"two files are called {name!r}; give each its own name", item=name)
         known[name] = file
-    rows, _ = _looked_up(text, Lookup(list(known)), "")
+    rows, _ = looked_up(text, Lookup(list(known)), "")
     items = [
         item(known[name], names.normal(row.file_name.strip()) if row.part else name, row.label, row.split, row.group)
         for name, row in rows.items()
@@ -130,7 +100,7 @@ def from_archive(
     Raises InvalidArchive, InvalidManifest.
     """
     archive = Archive(source, limits or Limits(), encoding)
-    return _arranged(archive, manifest, InvalidArchive, root, hints)
+    return arranged(archive, manifest, InvalidArchive, root, hints)
 
 
 def from_folder(
@@ -138,7 +108,7 @@ def from_folder(
 ) -> Received:
     """A folder in one of the layouts above. Blocking. Raises InvalidInput, InvalidManifest."""
     found = folders.read_folder(path, follow=follow, encoding=encoding)
-    return _arranged(found, None, InvalidInput, root, Hints(path.resolve().name, lenient=lenient))
+    return arranged(found, None, InvalidInput, root, Hints(path.resolve().name, lenient=lenient))
 
 
 def from_path(
@@ -155,7 +125,7 @@ def from_path(
     if path.suffix.lower() not in other_tables.SUFFIXES:
         return from_archive(path, encoding=encoding, root=root, hints=Hints(path.stem, lenient=lenient))
     with folders.opened(path) as file:
-        text = file.read(MOST_MANIFEST_BYTES)
+        text = file.read(arrangement.MOST_MANIFEST_BYTES)
     wanted = [row.file_name for row in manifests.read(text) if isinstance(row, manifests.Row)]
     found = folders.named(path.parent, wanted)
     return from_manifest(text, [folders.on_disk(name, file) for name, file in found.items()])
@@ -163,162 +133,3 @@ def from_path(
 
 def _form_name(file: Source) -> str:
     return names.normal(names.of_form(file.file_name or ""))
-
-
-def _arranged(
-    found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
-) -> Received:
-    """Files of an archive or a folder → items, by manifest if there is one, else by folder."""
-    root = names.normal(root.strip("/ "))
-    prefix, hints = (f"{root}/", replace(hints, at_root=True)) if root else ("", hints)
-    inside = [name for name in found.names if name.startswith(prefix)]
-    if root and not inside:
-        raise error(f"there is no folder {root!r} in it", item="root")
-    skipped = {name: passed_over.OUTSIDE for name in found.names if not name.startswith(prefix)} | found.passed_over
-    junk = {name: reason for name in inside if (reason := passed_over.reason(name.removeprefix(prefix)))}
-    images = [name for name in inside if name not in junk]
-    own = None
-    if manifest is None and (own := _manifest(found, junk, images, prefix, error, hints)):
-        manifest = found.text(own, MOST_MANIFEST_BYTES)
-    if manifest is not None:
-        return _by_manifest(found, manifest, own, inside, junk, skipped)
-    return _by_folder(found, images, prefix, error, hints, junk | skipped)
-
-
-def _manifest(
-    found: Files, junk: Mapping[str, str], images: list[str], prefix: str, error: type[InvalidInput], hints: Hints
-) -> str | None:
-    """The name of the manifest among files, if there is one. Raises InvalidManifest."""
-    own = [name for name in junk if other_tables.is_manifest(name) and _lies_above(name, images)]
-    if len(own) > 1:
-        raise InvalidManifest("there is more than one manifest; keep one", item=own[1])
-    if own:
-        return own[0]
-    tables = [name for name, reason in junk.items() if reason == passed_over.TEXT and other_tables.is_table(name)]
-    said = _said(images, prefix, error, hints) if tables else None
-    table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), images, said)
-    if table is not None and not _lies_above(table, images):
-        raise InvalidManifest(
-            f"{table!r} looks like a manifest, but does not lie above the images; move it to the top, or leave it out",
-            item=table,
-        )
-    return table
-
-
-def _lies_above(name: str, images: list[str]) -> bool:
-    folder = name.rpartition("/")[0]
-    return all(image.startswith(f"{folder}/") for image in images) if folder else True
-
-
-def _said(images: list[str], prefix: str, error: type[InvalidInput], hints: Hints) -> dict[str, str] | None:
-    """Image → label by folder; None where folders are not clear."""
-    try:
-        arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
-    except InvalidInput:
-        return None
-    return {name: label for name, (label, _) in zip(images, arranged.places, strict=True)}
-
-
-def _by_folder(
-    found: Files,
-    images: list[str],
-    prefix: str,
-    error: type[InvalidInput],
-    hints: Hints,
-    skipped: Mapping[str, str],
-) -> Received:
-    if not images:
-        raise error("there are no images in it; put each image into a folder named after its class")
-    foreign = _foreign(found, images)
-    if not hints.lenient:
-        _refuse(foreign, error)
-    images = [name for name in images if name not in foreign]
-    skipped = {**dict.fromkeys(foreign, passed_over.FOREIGN), **skipped}
-    arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
-    empty = [f for f in passed_over.without_images(_folders(found), images) if f.startswith(prefix)]
-    items = [
-        item(member, member.file_name, label, split)
-        for member, (label, split) in zip(found.members(images), arranged.places, strict=True)
-    ]
-    understood = {"layout": arranged.kind, "root": prefix + arranged.root, "splits": arranged.splits}
-    return Received(items, understood, {**dict.fromkeys(empty, passed_over.NO_IMAGES), **skipped})
-
-
-def _foreign(found: Files, images: Sequence[str]) -> list[str]:
-    """Files that are no images: by their suffix, and where that says nothing, by their first bytes."""
-    odd = [name for name in images if _suffix(name) not in IMAGE_SUFFIXES]
-    return [name for name in odd if _suffix(name) in ARCHIVE_SUFFIXES or not _looks_right(found.text(name, SNIFFED))]
-
-
-def _looks_right(head: bytes) -> bool:
-    return image.media_type(head).startswith("image/")
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
-def _refuse(foreign: Sequence[str], error: type[InvalidInput]) -> None:
-    problems = Problems()
-    for name in foreign:
-        if _suffix(name) in ARCHIVE_SUFFIXES:
-            problems.add(error(f"{name!r} is an archive inside; unpack it first", item=name))
-        else:
-            problem = f"{name!r} is no image, by its name and by its bytes"
-            problems.add(error(f"{problem}; convert it to JPEG or PNG, or leave it out", item=name))
-    problems.raise_any()
-
-
-def _folders(found: Files) -> list[str]:
-    """Every folder, also such as are only told by what lies in them."""
-    parents = {str(parent) for name in (*found.names, *found.folders) for parent in PurePosixPath(name).parents}
-    return sorted({*found.folders, *parents})
-
-
-def _by_manifest(
-    found: Files,
-    text: bytes | memoryview,
-    own: str | None,
-    inside: list[str],
-    junk: Mapping[str, str],
-    skipped: Mapping[str, str],
-) -> Received:
-    known = [name for name in inside if name != own]
-    folder = own.rpartition("/")[0] if own else ""
-    rows, left = _looked_up(text, Lookup(known), folder, junk)
-    members = {member.file_name: member for member in found.members(sorted(rows))}
-    items = [item(members[name], name, row.label, row.split, row.group) for name, row in rows.items()]
-    passed = {name: junk[name] for name in left if name in junk}
-    return Received(items, {"layout": "manifest", "manifest": own or "the one that was sent"}, {**passed, **skipped})
-
-
-def _looked_up(
-    text: bytes | memoryview, lookup: Lookup, folder: str, junk: Mapping[str, str] | None = None
-) -> tuple[dict[str, manifests.Row], list[str]]:
-    """File → its row, in the order of rows, and files that no row names. Raises InvalidManifest that lists all."""
-    problems, rows, unread = Problems(), dict[str, manifests.Row](), 0
-    for row in manifests.read(text):
-        if isinstance(row, InvalidManifest):
-            problems.add(row)
-            unread += 1
-            continue
-        name = lookup.find(row.part or row.file_name, folder)
-        if name is None:
-            hint = f"no file {row.file_name[:200]!r} came with the manifest"
-            problems.add(InvalidManifest(f"line {row.line}: {hint}", item=row.item))
-        elif name in rows:
-            twice = f"line {row.line}: {row.file_name[:200]!r} is listed twice; keep one line"
-            problems.add(InvalidManifest(twice, item=row.item))
-        else:
-            rows[name] = row
-    left = [name for name in lookup.known if name not in rows]
-    if not unread:  # else a file may be named in a line that is bad
-        _add_unnamed(problems, [name for name in left if name not in (junk or {})])
-    problems.raise_any()
-    return rows, left
-
-
-def _add_unnamed(problems: Problems, left: Sequence[str]) -> None:
-    for name in left:
-        hint = "add a line for it or do not send it"
-        problems.add(InvalidManifest(f"the manifest does not name {name[:200]!r}; {hint}", item=name))
