@@ -46,10 +46,3 @@ def listed(error: EspalierError) -> dict[str, Any]:
     if not error.errors:
         return {}
     return {"errors": [asdict(problem) for problem in error.errors], "error_count": error.error_count}
-
-
-def relisted(error: EspalierError, facts: dict[str, Any]) -> EspalierError:
-    """An error with what `listed` told of it."""
-    error.errors = tuple(ItemProblem(**problem) for problem in facts.get("errors", ()))
-    error.error_count = facts.get("error_count", 0)
-    return error

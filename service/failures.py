@@ -5,12 +5,13 @@ which are for the log.
 """
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from adapters.errors import Conflict, EspalierError, InvalidInput, NotFound, ParityError, StorageError, StorageFull
+from adapters.problems import listed
 
 FINAL = (InvalidInput, NotFound, Conflict, ParityError)  # the same job would meet them again
 UNEXPECTED = 5  # tries after an error that nobody foresaw: it may go by, but most will not
@@ -28,6 +29,7 @@ class Failure:
     fix: str = ""  # what an operator can do
     final: bool = False
     foreseen: bool = True
+    listed: dict[str, Any] = field(default_factory=dict)  # {"errors", "error_count"} where items are at fault
 
     def tries(self, most: int) -> int:
         """How often it is tried again; `most` is the setting."""
@@ -36,13 +38,13 @@ class Failure:
     def error(self, failures: int = 0) -> dict[str, Any]:
         """A job's `error`, after so many attempts that failed."""
         given_up = f"; given up after {failures} attempts. {self.fix}, then send the job again" if failures else ""
-        return {"code": self.code, "message": f"{self.message}{given_up}", "item": self.item}
+        return {"code": self.code, "message": f"{self.message}{given_up}", "item": self.item} | self.listed
 
 
 def of(error: Exception) -> Failure:
     """What an error means."""
     if isinstance(error, FINAL):
-        return Failure(error.code, error.message, error.item, final=True)
+        return Failure(error.code, error.message, error.item, final=True, listed=listed(error))
     if isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in FULL):
         return Failure(StorageFull.code, "there is no space left to store what the job makes", fix="Free some space")
     if isinstance(error, StorageError):
