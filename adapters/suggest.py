@@ -2,7 +2,9 @@
 
 While labels are few, typical images of what no label covers yet teach most (TypiClust, Hacohen et al., ICML 2022):
 uncertainty means little when the head knows little. Later, images that the head hesitates between teach most, taken
-from different places so that ten are not ten of the same kind (as BADGE does, Ash et al., ICLR 2020).
+from different places so that ten are not ten of the same kind (as BADGE does, Ash et al., ICLR 2020). Both look at all
+of an embedding: on photos of the sky typical images by its last layer alone taught less than random ones
+(docs/adr/0010).
 """
 
 import asyncio
@@ -72,10 +74,10 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages,
     count = min(count, len(outputs))
     few = len(labeled) < FEW * max(1, len(loaded.classes))
     if few:
-        rows = typical(embedded.pooled, labeled[:, : embedded.dimension], count)
+        rows = typical(embedded.embeddings, labeled, count)
         why = f"the head has {len(labeled)} examples, so typical images of what none of them covers come first"
     else:
-        rows = uncertain(embedded.pooled, task.hesitation(outputs), count)
+        rows = uncertain(embedded.embeddings, task.hesitation(outputs), count)
         why = "the images that the head hesitates about most, from different places, come first"
     return Suggestions(
         loaded, "typical" if few else "uncertain", why, [embedded.indices[row] for row in rows],

@@ -1,8 +1,8 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`adaptation`, `trust`, `cells`, `precision`, `taps`, `views`), need a GPU (`gpu`), or answer a question of design
-(`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing recorded.
+(`adaptation`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `views`), need a GPU (`gpu`), or answer a question
+of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing recorded.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from benchmarks import (
     report,
     serving,
     soak,
+    suggesting,
     swaps,
     taps,
     taps_cost,
@@ -49,7 +50,7 @@ LONG: dict[str, Any] = {
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,
-    "cells": cells, "precision": precision, "taps": taps,
+    "cells": cells, "precision": precision, "suggesting": suggesting, "taps": taps,
     "taps_cost": taps_cost, "threads": threads, "trust": trust, "views": views,
 }  # fmt: skip
 
