@@ -1,6 +1,6 @@
 # The recipes that people and CI share. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench clean
+.PHONY: help setup demo serve test faults check bench clean
 
 PYTHON ?= python3
 # onnxruntime and onnxruntime-gpu exclude each other, so one of the two extras: EXTRA=cpu or EXTRA=gpu.
@@ -26,6 +26,11 @@ serve: $(STAMP) ## Run the service and a training worker on http://127.0.0.1:300
 
 test: $(STAMP) ## Run the tests (not those marked slow: make test ARGS='-m slow')
 	@$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile $(ARGS)
+
+# All tests that docs/reference/faults.md names; CI runs those of tests/faults here and the others among all.
+FAULTS ?= $(shell grep -o 'tests/[a-z0-9_/]*\.py' docs/reference/faults.md | sort -u)
+faults: $(STAMP) ## Break what the service needs, and see what holds (all of it as root, with PostgreSQL, strace, faketime)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile -m 'slow or not slow' $(ARGS) $(FAULTS)
 
 check: $(STAMP) ## Lint, formatting, types, and which layer may import which
 	@$(BIN)/ruff check

@@ -36,3 +36,19 @@ def test_the_glossary_has_every_task_and_method():
     glossary = (ROOT / "docs" / "glossary.md").read_text()
     for name in [*tasks.names(), *methods.names()]:
         assert name in glossary
+
+
+def _tests_in(file):
+    """Names of the test functions of a file."""
+    return set(re.findall(r"^def (test_\w+)", (ROOT / file).read_text(), re.MULTILINE))
+
+
+def test_each_fault_is_shown_by_a_test_and_each_test_of_faults_is_in_the_table():
+    """A row that nobody could run would be a promise, and a test that is in no row would be found by nobody."""
+    rows = [line.split("|")[1:-1] for line in (ROOT / "docs/reference/faults.md").read_text().splitlines() if "::" in line]
+    assert all(len(row) == 5 and all(cell.strip() for cell in row) for row in rows)
+    shown = [row[3].strip(" `").split("::") for row in rows]
+    for file, name in shown:
+        assert (ROOT / file).exists() and name in _tests_in(file), f"{file}::{name}"
+    files = [str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "faults").glob("test_*.py")]
+    assert {(file, name) for file in files for name in _tests_in(file)} <= {(file, name) for file, name in shown}
