@@ -45,7 +45,8 @@ def _tests_in(file):
 
 def test_each_fault_is_shown_by_a_test_and_each_test_of_faults_is_in_the_table():
     """A row that nobody could run would be a promise, and a test that is in no row would be found by nobody."""
-    rows = [line.split("|")[1:-1] for line in (ROOT / "docs/reference/faults.md").read_text().splitlines() if "::" in line]
+    lines = (ROOT / "docs/reference/faults.md").read_text().splitlines()
+    rows = [line.split("|")[1:-1] for line in lines if "::" in line]
     assert all(len(row) == 5 and all(cell.strip() for cell in row) for row in rows)
     shown = [row[3].strip(" `").split("::") for row in rows]
     for file, name in shown:
