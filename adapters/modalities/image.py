@@ -168,6 +168,8 @@ def _decode_other(data: bytes | memoryview, max_pixels: int, need: int | None = 
 
 
 def _opened(data: bytes | memoryview) -> Image.Image:
+    if not len(data):
+        raise InvalidImage("not an image: the file is empty (0 bytes); look at how it was made or sent")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # Pillow's plugins raise whatever they like on hostile bytes

@@ -265,6 +265,11 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
             check(data)
 
 
+def test_an_empty_file_is_called_empty() -> None:
+    with pytest.raises(InvalidImage, match="the file is empty"):
+        modality.probe(b"")
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_damaged_bytes_decode_or_are_refused_but_never_crash(format: str) -> None:
     rng = np.random.default_rng(1)
