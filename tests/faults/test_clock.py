@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.pictures import shapes
 from support.recorder import Recorder
-from support.services import Service, eventually
+from support.services import Service
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
@@ -28,18 +28,16 @@ def astray(request, recorder: Recorder, monkeypatch):
     service.stop()
 
 
-def test_a_server_whose_clock_is_wrong_keeps_the_order_of_acceptance(checked, astray, plan):
+def test_a_server_whose_clock_is_wrong_keeps_the_order_of_acceptance(checked, astray):
     """A job on another head keeps the worker busy until both are accepted."""
     head = f"clock-{astray.port}"
-    busy = checked.teach("hold-training")
-    eventually(lambda: (plan / f"{busy}-training").exists())
+    busy = checked.held("training")
     first = checked.teach(head, mode="replace")
     second = astray.client.finetune(head, shapes(each=6, start=9000), mode="replace", method="prototype")["id"]
     checked.accepted.append(second)
     third = checked.teach(head, mode="replace")
-    (plan / "go").touch()
+    checked.go()
     assert [checked.end(job)["version"] for job in (first, second, third)] == [1, 2, 3]
     assert checked.end(busy)["status"] == "succeeded"
-    (plan / "go").unlink()
     listed = [job["id"] for job in checked.service.client.jobs(head=head)]
     assert listed == [third, second, first], "the last accepted first"

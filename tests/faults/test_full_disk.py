@@ -65,15 +65,11 @@ def test_a_full_disk_is_told_and_nothing_is_accepted(checked, small_disk):
 
 
 @pytest.mark.parametrize("phase", ["embedding", "training", "publishing"])
-def test_a_job_that_met_a_full_disk_goes_on_once_there_is_space(checked, small_disk, plan, phase):
-    job = checked.teach(f"hold-{phase}")
-    eventually(lambda: (plan / f"{job}-{phase}").exists())
+def test_a_job_that_met_a_full_disk_goes_on_once_there_is_space(checked, small_disk, phase):
+    job = checked.held(phase)
     behind = checked.teach(f"hold-{phase}")  # the next of that head
     with full(small_disk):
-        (plan / "go").touch()
+        checked.go()
         assert checked.ask("warm")
         eventually(lambda: checked.job(job)["status"] != "queued")
-    try:
-        assert [checked.end(each)["status"] for each in (job, behind)] == ["succeeded", "succeeded"]
-    finally:
-        (plan / "go").unlink()
+    assert [checked.end(each)["status"] for each in (job, behind)] == ["succeeded", "succeeded"]

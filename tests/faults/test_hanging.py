@@ -24,10 +24,8 @@ def test_a_server_that_hangs_is_replaced(checked):
     assert eventually(lambda: checked.ask("steady"))[0]["version"] == 1
 
 
-def test_a_worker_that_hangs_in_a_job_is_replaced_and_the_job_goes_on(checked, plan):
-    job = checked.teach("hold-training")
-    eventually(lambda: (plan / f"{job}-training").exists())
+def test_a_worker_that_hangs_in_a_job_is_replaced_and_the_job_goes_on(checked):
+    job = checked.held("training")
     hang(checked, "service.cli worker")
-    (plan / "go").touch()
+    checked.go()
     assert eventually(lambda: (ended := checked.job(job))["status"] == "succeeded" and ended, seconds=REPLACED)
-    (plan / "go").unlink()

@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from support import object_store, own_postgres
@@ -30,7 +29,6 @@ class Scene:
     postgres: OwnPostgres
     database: FaultProxy
     bucket: FaultProxy
-    plan: Path
 
     @contextlib.contextmanager
     def without(self, which: str, fault: str) -> Iterator[None]:
@@ -42,20 +40,6 @@ class Scene:
             time.sleep(AWAY)
         finally:
             proxy.set("ok")
-
-    @contextlib.contextmanager
-    def held(self, phase: str) -> Iterator[str]:
-        """A job that has just entered a phase, and goes on when the block begins to end."""
-        job = self.recorder.teach(f"hold-{phase}")
-        eventually(lambda: (self.plan / f"{job}-{phase}").exists())
-        try:
-            yield job
-        finally:
-            (self.plan / "go").unlink(missing_ok=True)
-
-    def go(self) -> None:
-        """Let the job go on that is held."""
-        (self.plan / "go").touch()
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +64,10 @@ def scene(prepared, tmp_path_factory, plan, postgres, bucket) -> Iterator[Scene]
         settings = {"database_url": postgres.url(database.port), "artifacts_url": bucket.url("faults")}
         service = Service(folder / "home", settings, plan)
         try:
-            recorder = Recorder(service.start())
+            recorder = Recorder(service.start(), plan)
             for head in ("warm", "cold"):
                 recorder.taught(head)
-            yield Scene(recorder, postgres, database, store, plan)
+            yield Scene(recorder, postgres, database, store)
         finally:
             service.stop()
 
@@ -100,19 +84,20 @@ def checked(scene: Scene) -> Iterator[Scene]:
 @pytest.mark.parametrize("which", ["database", "bucket"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_job_goes_on_when_what_it_needs_is_back(checked, which, fault):
-    with checked.held("training") as job, checked.without(which, fault):
-        checked.go()
+    job = checked.recorder.held("training")
+    with checked.without(which, fault):
+        checked.recorder.go()
     assert checked.recorder.end(job)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_job_goes_on_when_postgres_was_killed_in_the_midst_of_it(checked, phase):
-    with checked.held(phase) as job:
-        checked.postgres.stop("immediate")
-        checked.go()
-        time.sleep(AWAY)
-        checked.postgres.start()
-        ended = checked.recorder.end(job)
+    job = checked.recorder.held(phase)
+    checked.postgres.stop("immediate")
+    checked.recorder.go()
+    time.sleep(AWAY)
+    checked.postgres.start()
+    ended = checked.recorder.end(job)
     assert ended["status"] == "succeeded" and ended["error"] is None
 
 

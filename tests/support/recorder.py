@@ -25,6 +25,7 @@ class Recorder:
     """Teaches and asks a service, and knows what it was promised."""
 
     service: Service
+    plan: Path | None = None  # folder of the hooks in its worker; see hooks/sitecustomize.py
     accepted: list[str] = field(default_factory=list)  # ids of jobs
     answers: list[dict[str, Any]] = field(default_factory=list)
     _taught: int = 0
@@ -44,6 +45,19 @@ class Recorder:
         job = self.end(self.teach(head, **options))
         assert job["status"] == "succeeded", job["error"]
         return job
+
+    def held(self, phase: str, name: str = "") -> str:
+        """A job that has just entered a phase and waits there, at each attempt, until `go`."""
+        assert self.plan is not None
+        (self.plan / "go").unlink(missing_ok=True)
+        job = self.teach(f"hold-{phase}{name}")
+        eventually(lambda: (self.plan / f"{job}-{phase}").exists())  # type: ignore[operator]
+        return job
+
+    def go(self) -> None:
+        """Let jobs go on that are held."""
+        assert self.plan is not None
+        (self.plan / "go").touch()
 
     def ask(self, *heads: str, seed: int = 7) -> list[dict[str, Any]]:
         """What heads say of a picture."""
@@ -97,7 +111,7 @@ def recorded(prepared: Path, folder: Path, plan: Path | None = None, **settings:
     """A service of one's own on a copy of the prepared home, until the end of the block."""
     service = Service(Path(shutil.copytree(prepared, folder / "home")), settings, plan)
     try:
-        yield Recorder(service.start())
+        yield Recorder(service.start(), plan)
     finally:
         service.stop()
 
