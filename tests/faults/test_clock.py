@@ -8,10 +8,11 @@ from support.pictures import shapes
 from support.recorder import Recorder
 from support.services import Service
 
+pytestmark = pytest.mark.slow
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
-@pytest.fixture(params=["-2h", pytest.param("+1d", marks=pytest.mark.slow)])
+@pytest.fixture(params=["-2h", "+1d"])
 def astray(request, recorder: Recorder, monkeypatch):
     """A second server on the same home with another idea of the time."""
     if not LIBRARIES:

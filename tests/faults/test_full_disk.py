@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from support.services import MIB, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SIZE = 400 * MIB  # of the file system: what a home has at the start, and some jobs
-FULL = {(507, "storage_full"), (503, "storage_error"), (503, "database_unavailable"), (507, "database_full")}
+AWAY = 5.0  # seconds without space
 
 
 @pytest.fixture(scope="module")
@@ -71,5 +72,5 @@ def test_a_job_that_met_a_full_disk_goes_on_once_there_is_space(checked, small_d
     with full(small_disk):
         checked.go()
         assert checked.ask("warm")
-        eventually(lambda: checked.job(job)["status"] != "queued")
+        time.sleep(AWAY)
     assert [checked.end(each)["status"] for each in (job, behind)] == ["succeeded", "succeeded"]
