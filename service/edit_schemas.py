@@ -9,14 +9,18 @@ from pydantic.types import JsonValue
 from adapters.errors import InvalidInput
 from adapters.tasks import Task
 from adapters.types import Assignment, Edit, Example
+from service.limits.slices import FIRST_ERROR, in_slices
 from service.schemas import NUMBER, Wire
 
 SHA256 = r"^[0-9a-f]{64}$"
 MOST = 100_000  # examples or classes that one request may name
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 Number = Annotated[float, NUMBER]
-AnyLabel = str | Number | list[str] | dict[str, Number]  # in the task's shape
+AnyLabel = (  # in the task's shape
+    str | Number | Annotated[list[str], FIRST_ERROR] | Annotated[dict[str, Number], in_slices(MOST)]
+)
 Label = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Labels = Annotated[list[Label], FIRST_ERROR, Field(min_length=1, max_length=MOST)]
 
 
 class ExampleView(Wire):
@@ -54,7 +58,7 @@ class LabelRequest(Wire):
 class RelabelRequest(Wire):
     """The right labels of several examples."""
 
-    labels: dict[Sha256, AnyLabel] = Field(
+    labels: Annotated[dict[Sha256, AnyLabel], in_slices(MOST)] = Field(
         min_length=1, max_length=MOST, description="SHA-256 → label.", json_schema_extra={"additionalProperties": False}
     )
 
@@ -62,7 +66,7 @@ class RelabelRequest(Wire):
 class DeleteExamplesRequest(Wire):
     """Examples to unlearn."""
 
-    sha256: list[Sha256] = Field(min_length=1, max_length=MOST)
+    sha256: Annotated[list[Sha256], FIRST_ERROR] = Field(min_length=1, max_length=MOST)
 
 
 def _only(name: str, count: str) -> JsonDict:
@@ -80,11 +84,15 @@ class LabelsRequest(Wire):
     """A change of classes: exactly one of these."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": CHANGES})
-    rename: dict[Label, Label] = Field(default_factory=dict, max_length=MOST, description="Class → its new name.")
-    merge: dict[Label, Annotated[list[Label], Field(min_length=1, max_length=MOST)]] = Field(
+    rename: Annotated[dict[Label, Label], in_slices(MOST)] = Field(
+        default_factory=dict, max_length=MOST, description="Class → its new name."
+    )
+    merge: Annotated[dict[Label, Labels], in_slices(MOST)] = Field(
         default_factory=dict, max_length=MOST, description="Class → the classes that become it."
     )
-    drop: list[Label] = Field(default_factory=list, max_length=MOST, description="Classes that go with their examples.")
+    drop: Annotated[list[Label], FIRST_ERROR] = Field(
+        default_factory=list, max_length=MOST, description="Classes that go with their examples."
+    )
 
     def edit(self) -> Edit:
         """The one change. Raises InvalidInput for none or several: each is a job with a version of its own."""

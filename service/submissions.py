@@ -1,6 +1,5 @@
 """A /finetune form → a checked job. Everything that can be refused is refused here, before anything is stored."""
 
-import json
 import math
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
@@ -30,6 +29,7 @@ from service.datasets.items import fingerprint as fingerprint_of
 from service.datasets.layout import Hints
 from service.datasets.sources import Limits, Received
 from service.forms import check_head_name
+from service.limits import json_text
 from service.settings import Settings
 from service.uploads import Part, Upload
 
@@ -39,6 +39,7 @@ FIELDS = frozenset({
 })  # fmt: skip
 ARCHIVE_OPTIONS = frozenset({"archive_encoding", "root"})
 AUTO = "auto"
+MAX_VALUES, MAX_CHARACTERS = 1000, 100_000  # of hyperparameters
 MAX_BUDGET = 3600.0  # seconds of racing
 MAX_KEY = 255  # characters of an Idempotency-Key
 Remembered = Callable[[str, Iterable[str]], dict[str, Floats]]  # (backbone digest, SHA-256s) → vectors f32 [D]
@@ -305,12 +306,13 @@ def _budget(text: str) -> float | None:
 def _hyperparameters(text: str) -> dict[str, Any]:
     if text.strip().strip('"') == AUTO:
         return {}
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidHyperparameter(f"'hyperparameters' has over {MAX_CHARACTERS:,} characters", item="hyperparameters")
     try:
-        value = json.loads(text, parse_constant=_not_a_number)
-    except json.JSONDecodeError as error:
-        raise InvalidHyperparameter(f"'hyperparameters' is not JSON: {error}", item="hyperparameters") from None
-    except RecursionError:
-        raise InvalidHyperparameter("'hyperparameters' is nested too deeply", item="hyperparameters") from None
+        value = json_text.loads(text, MAX_VALUES, parse_constant=_not_a_number)
+    except ValueError as error:
+        why = str(error)[:100]
+        raise InvalidHyperparameter(f"'hyperparameters' is not JSON: {why}", item="hyperparameters") from None
     if not isinstance(value, dict):
         raise InvalidHyperparameter("'hyperparameters' must be a JSON object or \"auto\"", item="hyperparameters")
     for name, number in value.items():

@@ -11,7 +11,6 @@ by its bytes, is an error: leaving it out quietly would train on less than the c
 what a label means is the task's to say.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,9 @@ from service.datasets.arrangement import Received, arranged, looked_up
 from service.datasets.items import Item, Source, called, item
 from service.datasets.layout import Hints
 from service.datasets.lookup import Lookup
+from service.limits import json_text
+
+MAX_VALUES = 500_000  # in a JSON array of labels, which may be lists or objects themselves
 
 __all__ = ["Item", "Limits", "Received", "Source", "from_archive", "from_folder", "from_labels", "from_manifest"]
 __all__ += ["from_path", "parse_labels"]
@@ -33,8 +35,8 @@ def parse_labels(fields: Sequence[str]) -> list[str]:
     if len(fields) != 1 or not fields[0].lstrip().startswith("["):
         return list(fields)
     try:
-        labels = json.loads(fields[0])
-    except (ValueError, RecursionError) as error:
+        labels = json_text.loads(fields[0], MAX_VALUES)
+    except ValueError as error:
         raise InvalidInput(f"labels starts like a JSON array but is none ({error})") from None
     problems, texts = Problems(), []
     for index, label in enumerate(labels):

@@ -4,13 +4,14 @@ Any separator of `,` `;` tab and `|`, quotes with spaces around them, UTF-8 or, 
 """
 
 import codecs
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from adapters.errors import InvalidManifest
+from service.limits import json_text
 
+VALUES, CHARACTERS_A_VALUE = 20_000, 8  # a JSON text may have so many values, and one more for each so many characters
 DELIMITERS = ",;\t|"
 _MARKS = (  # longest first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
@@ -105,10 +106,10 @@ def _object(number: int, line: str) -> dict[str, Any] | InvalidManifest:
 
 def _parsed(number: int, text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_distinct)
+        return json_text.loads(text, VALUES + len(text) // CHARACTERS_A_VALUE, object_pairs_hook=_distinct)
     except InvalidManifest as error:
         return invalid(number, error.message)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return invalid(number, f"it is not JSON ({str(error)[:100]}); write one object on each line")
 
 

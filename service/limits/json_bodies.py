@@ -1,27 +1,22 @@
-"""JSON bodies: received within a bound, read and checked in a thread, so that none holds up the event loop.
+"""JSON bodies: received within a bound, read and checked in a thread, so that none holds up the event loop."""
 
-Python's fast reader keeps its global lock from the first byte to the last: 2 MB of `[],[],…` are 0.2 s during which no
-other thread runs. So a text of many values is read by the slow one, which is Python itself and lets others in between.
-"""
-
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from json import scanner
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
-from adapters.errors import InvalidInput
+from adapters.errors import InvalidInput, TooLarge
 from service import uploads
+from service.limits import json_text
 
 if TYPE_CHECKING:
     from service.context import Context
 
 AT_ONCE = 4 << 10  # bytes that are read where they are: a trip to a thread costs more
-MANY = 20_000  # values; the fast reader takes some ms for them
+VALUES, BYTES_A_VALUE = 20_000, 24  # a body may have so many values, and one more for each so many bytes
 LONGEST_TYPE = 200  # characters of a Content-Type
 
 
@@ -78,22 +73,10 @@ def _values(body: bytes) -> Any:
     if not body.strip():
         raise InvalidInput("the request has no body; send a JSON object")
     try:
-        text = body.decode("utf-8-sig")
-        many = text.count(",") + text.count("[") + text.count("{") > MANY
-        return json.loads(text, cls=_Yielding if many else None)
+        return json_text.loads(body.decode("utf-8-sig"), VALUES + len(body) // BYTES_A_VALUE)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8 (byte {error.start}); send JSON as UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidInput("the body is nested too deeply") from None
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise InvalidInput(f"the body has a number that cannot be read: {str(error)[:60]}") from None
-
-
-class _Yielding(json.JSONDecoder):
-    """Python's own reader, written in Python."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
+    except json_text.TooMany as error:
+        raise TooLarge(f"the body is too large: {error} in {len(body):,} bytes; send it in several requests") from None
+    except ValueError as error:
+        raise InvalidInput(f"the body is not JSON that can be read: {str(error)[:100]}") from None
