@@ -76,8 +76,10 @@ class Connection(HttpToolsProtocol):
         while data and self._stage != REFUSED and not self.transport.is_closing():
             size = max(self._plain, SLICE)
             piece, data = data[:size], data[size:]
+            was_head = self._stage == HEAD
             super().data_received(piece)
-            self._weigh(len(piece))
+            if was_head:  # else what came belongs to the body before
+                self._weigh(len(piece))
             if data and self._plain < SLICE and not self.transport.is_closing() and self._stage != REFUSED:
                 self._left = data
                 self._flow.hold()
@@ -97,7 +99,7 @@ class Connection(HttpToolsProtocol):
         if self._stage != HEAD:
             return
         self._size += size
-        if self._size > self.watch.limits.head_bytes + SLICE:  # what came before it in the slice is counted, too
+        if self._size > self.watch.limits.head_bytes + SLICE:  # it may have begun behind something else
             self._refuse(*self._too_large(len(self.url or b"")))
 
     # The parser's callbacks
@@ -114,7 +116,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         size, self._plain = len(self.url), 0
         for name, value in self.headers:
-            size += len(name) + len(value)
+            size += len(name) + len(value) + 4  # with `: ` and the end of the line
             if name == b"content-length":
                 self._plain = int(value)
         self._stage, self._since, self._size = BODY, self.loop.time(), 0

@@ -1,7 +1,7 @@
 """Checks of long lists and objects that neither keep Python's lock for long nor gather a hundred thousand errors.
 
 pydantic checks each as a whole, in compiled code, and makes a Python object of every thing that is wrong: seconds for
-2 MB, of which an answer names the first. A list may stop at its first error (`FailFast`), an object is checked in parts.
+2 MB, of which an answer names the first. So a list stops at its first error, and an object is checked in parts.
 """
 
 from collections.abc import Callable
