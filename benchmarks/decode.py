@@ -21,6 +21,7 @@ import simplejpeg
 from PIL import Image
 
 from adapters.modalities import image
+from adapters.modalities.image import views
 from adapters.types import Preprocessing
 from benchmarks import photos, record
 
@@ -53,7 +54,7 @@ def _against_pillow(pictures: Sequence[bytes]) -> dict[str, Any]:
 def with_pillow(data: bytes) -> Any:
     """The plain way: decode in full, resize, crop."""
     picture = Image.open(io.BytesIO(data)).convert("RGB")
-    box = image._crop_box(picture.width, picture.height, SHAPE.crop_pct)
+    box = views.crop_box(picture.width, picture.height, SHAPE.crop_pct)
     return np.asarray(picture.resize((224, 224), Image.Resampling.BICUBIC, box=box))
 
 

@@ -1,0 +1,151 @@
+"""Images: bytes → uint8 RGB pixels, the same way for training and for serving.
+
+JPEG goes through libjpeg-turbo (simplejpeg), which also scales while it decodes; everything else through Pillow.
+Chosen by measurement: `benchmarks/decode.py`, figures in docs/benchmarks.md. Resizing stays with Pillow because its
+filters anti-alias as timm's training transforms do; OpenCV's bicubic does not, and that would be skew.
+
+`formats` says what bytes are; `jpeg` what damage is; `png`, `tiff` and `bmp` what a file declares; `samples` makes RGB
+of it; `raster` drives Pillow; `memory` bounds what decodes take; `views` cuts out.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+
+from adapters.errors import InvalidImage
+from adapters.modalities.image import formats, jpeg, memory, raster, views
+from adapters.modalities.image.formats import READ, SUFFIXES
+from adapters.modalities.image.raster import MIN_SIDE
+from adapters.modalities.image.views import CORNERS, VIEWS
+from adapters.types import Pixels, Preprocessing
+
+__all__ = ["CORNERS", "MAX_PIXELS", "MIN_SIDE", "READ", "SUFFIXES", "VIEWS"]
+__all__ += ["decode", "decode_views", "media_type", "probe", "thumbnail", "verify"]
+
+MAX_PIXELS = 64_000_000  # a 61 MP photo passes; what a decode of it may take is in memory.py
+_PLAIN_JPEG = 11  # bytes for a pixel that comes out: libjpeg's, Pillow's and, where it has to be turned, those turned
+
+
+def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+    """Check format, size and end of file; decode in full only where the end looks cut off.
+
+    Costs microseconds for a sound file. Returns {"format", "width", "height"}. Raises InvalidImage, ImageTooLarge.
+    """
+    kind = formats.recognise(data)
+    if kind == "JPEG" and (found := jpeg.size(data)) is not None and _ends_well(data, kind):
+        raster.check_size(*found, max_pixels)
+        return {"format": kind, "width": found[0], "height": found[1]}
+    return verify(data, max_pixels=max_pixels) if not _ends_well(data, kind) else _facts(data, kind, max_pixels)
+
+
+def verify(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+    """Decode and keep nothing: what passes, `decode` reads. A JPEG costs about half of its decoding, others all of it.
+
+    Returns {"format", "width", "height"}. Raises InvalidImage, ImageTooLarge.
+    """
+    kind = formats.recognise(data)
+    if kind == "JPEG" and (found := jpeg.size(data)) is not None:
+        raster.check_size(*found, max_pixels)
+        with _held_for_jpeg(jpeg.header(data), 1, found, max_pixels):
+            if jpeg.complaint(data) is None and not jpeg.is_ink(data):
+                return {"format": kind, "width": found[0], "height": found[1]}
+    with _by_pillow(data, kind, max_pixels):
+        return _facts(data, kind, max_pixels)
+
+
+def media_type(data: bytes) -> str:
+    """The media type of an image by its bytes; what we do not know is only bytes."""
+    try:
+        return f"image/{formats.recognise(data).lower()}"
+    except InvalidImage:
+        return "application/octet-stream"
+
+
+def decode(data: bytes | memoryview, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Bytes → uint8 [size, size, 3] RGB: orientation applied, resized and cropped as the backbone was trained.
+
+    Raises InvalidImage, ImageTooLarge.
+    """
+    with _picture(data, preprocessing, max_pixels) as image:
+        return views.centre(image, preprocessing)
+
+
+def decode_views(
+    data: bytes | memoryview, preprocessing: Preprocessing, names: Sequence[str], *, max_pixels: int = MAX_PIXELS
+) -> list[Pixels]:
+    """Bytes → the views of those names, uint8 [size, size, 3] each, from one decode. Raises as `decode` does."""
+    with _picture(data, preprocessing, max_pixels) as image:
+        return [views.view(image, preprocessing, name) for name in names]
+
+
+def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Bytes → a JPEG of at most side × side pixels for people to look at: upright, without the photo's metadata.
+
+    Raises InvalidImage, ImageTooLarge.
+    """
+    out = io.BytesIO()
+    with _by_pillow(data, formats.recognise(data), max_pixels, need=2 * side) as small:
+        small.thumbnail((side, side))
+        Image.frombytes("RGB", small.size, small.tobytes()).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+@contextmanager
+def _picture(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Iterator[Image.Image]:
+    """Upright RGB with as many pixels as views need; its memory is held as long."""
+    kind = formats.recognise(data)
+    found = jpeg.size(data) if kind == "JPEG" else None
+    if found is not None:
+        raster.check_size(*found, max_pixels)
+        # Twice the size we resize to: libjpeg's scaled decode then costs no detail that the resize would keep.
+        need = round(2 * preprocessing.size / preprocessing.crop_pct)
+        head = jpeg.header(data)
+        with _held_for_jpeg(head, need, found, max_pixels):
+            if (pixels := jpeg.fast(data, head, need)) is not None:
+                yield _upright(pixels, data, head)
+                return
+    with _by_pillow(data, kind, max_pixels) as image:
+        yield image
+
+
+def _upright(pixels: Pixels, data: bytes | memoryview, head: jpeg.Header) -> Image.Image:
+    image = Image.fromarray(pixels)
+    return raster.turned(image, raster.orientation(data, "JPEG")) if head.turns else image
+
+
+@contextmanager
+def _held_for_jpeg(head: jpeg.Header, need: int, size: tuple[int, int], max_pixels: int) -> Iterator[None]:
+    cost = head.coefficients + _PLAIN_JPEG * jpeg.scaled_pixels(*size, need)
+    with memory.held(cost, max_pixels, size, "JPEG"):
+        yield
+
+
+@contextmanager
+def _by_pillow(data: bytes | memoryview, kind: str, max_pixels: int, need: int | None = None) -> Iterator[Image.Image]:
+    if kind == "JPEG":
+        data = jpeg.mended(data)
+    with raster.decoded(data, kind, max_pixels, need) as image:
+        yield image
+
+
+def _facts(data: bytes | memoryview, kind: str, max_pixels: int) -> dict[str, Any]:
+    width, height = raster.size(data, kind)
+    raster.check_size(width, height, max_pixels)
+    return {"format": kind.upper(), "width": width, "height": height}
+
+
+def _ends_well(data: bytes | memoryview, kind: str) -> bool:
+    """True when the file's own end mark is where it belongs."""
+    tail = bytes(data[-64:])
+    if kind == "JPEG":
+        return tail.rstrip(b"\x00").endswith(b"\xff\xd9")
+    if kind == "PNG":
+        return b"IEND" in tail
+    if kind == "GIF":
+        return tail.rstrip(b"\x00").endswith(b";")
+    if kind == "WebP":
+        return len(data) >= int.from_bytes(data[4:8], "little") + 8
+    return False  # the others have no end mark: decode to be sure

@@ -1,0 +1,89 @@
+"""BMP: the kinds that Pillow does not read, which are pixels in bit fields of any width, and palettes of 2 bits.
+
+An alpha channel of a BMP that is zero everywhere is no transparency: Windows programs leave that byte unset.
+"""
+
+import struct
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from adapters.errors import InvalidImage
+from adapters.modalities.image.facts import Facts
+
+_FILE_HEADER = 14  # bytes; then the size of what follows
+_INFO, _WITH_MASKS = 40, 52  # bytes of a header; from the second on, masks are part of it
+_RAW, _FIELDS, _ALPHA_FIELDS = 0, 3, 6  # compressions
+FACTS = Facts(declares_alpha=False)
+
+
+def facts(data: bytes | memoryview) -> Facts:
+    """The same for all: see above."""
+    return FACTS
+
+
+def size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """(width, height) of a BMP that `read` reads; None for others."""
+    try:
+        header, width, height, _, bits, compression = struct.unpack_from("<IiiHHI", data, _FILE_HEADER)
+    except struct.error:
+        return None
+    fields = bits in (16, 32) and compression in (_FIELDS, _ALPHA_FIELDS)
+    if header < _INFO or width <= 0 or not (fields or (bits == 2 and compression == _RAW)):
+        return None
+    return width, abs(height)
+
+
+def read(data: bytes | memoryview) -> Image.Image:
+    """RGB or RGBA. Raises InvalidImage for one that is cut off or has fields of no width."""
+    width, height = struct.unpack_from("<ii", data, _FILE_HEADER + 4)
+    bits = struct.unpack_from("<H", data, _FILE_HEADER + 14)[0]
+    rows = _rows(data, width, abs(height), bits)
+    rows = rows if height < 0 else rows[::-1]
+    return _of_palette(data, rows, width) if bits == 2 else _of_fields(data, rows, width, bits)
+
+
+def _rows(data: bytes | memoryview, width: int, height: int, bits: int) -> npt.NDArray[np.uint8]:
+    """uint8 [height, bytes of a row], each padded to 4 bytes."""
+    stride, start = (width * bits + 31) // 32 * 4, struct.unpack_from("<I", data, 10)[0]
+    if start + stride * height > len(data):
+        raise InvalidImage("not a readable BMP: there are fewer pixels than it says; it may be cut off")
+    return np.frombuffer(data, np.uint8, stride * height, start).reshape(height, stride)
+
+
+def _of_palette(data: bytes | memoryview, rows: npt.NDArray[np.uint8], width: int) -> Image.Image:
+    """2 bits a pixel, the first in the upper bits; the palette has blue, green, red and a byte that means nothing."""
+    header, colours = (struct.unpack_from("<I", data, at)[0] for at in (_FILE_HEADER, _FILE_HEADER + 32))
+    count = min(colours or 4, 4)
+    start = _FILE_HEADER + header
+    if start + 4 * count > len(data):
+        raise InvalidImage("not a readable BMP: it ends inside of its palette; it may be cut off")
+    palette = np.zeros((4, 3), np.uint8)
+    palette[:count] = np.frombuffer(data, np.uint8, 4 * count, start).reshape(count, 4)[:, 2::-1]
+    index = (rows[:, :, None] >> np.array([6, 4, 2, 0], np.uint8)) & 3
+    return Image.fromarray(palette[index.reshape(len(rows), -1)[:, :width]])
+
+
+def _of_fields(data: bytes | memoryview, rows: npt.NDArray[np.uint8], width: int, bits: int) -> Image.Image:
+    pixels = np.ascontiguousarray(rows[:, : width * bits // 8]).view(f"<u{bits // 8}")  # [H, W]
+    masks = _masks(data)
+    if not all(masks[:3]):
+        raise InvalidImage("not a readable BMP: a colour has a bit field of no width, a kind that is not supported")
+    bands = [_band(pixels, mask) for mask in masks if mask]
+    return Image.merge("RGBA" if len(bands) == 4 else "RGB", bands)
+
+
+def _masks(data: bytes | memoryview) -> tuple[int, ...]:
+    """Red, green, blue and, where there is one, alpha."""
+    header, compression = (struct.unpack_from("<I", data, at)[0] for at in (_FILE_HEADER, _FILE_HEADER + 16))
+    has_alpha = header > _WITH_MASKS or compression == _ALPHA_FIELDS
+    return struct.unpack_from(f"<{4 if has_alpha else 3}I", data, _FILE_HEADER + _INFO)
+
+
+def _band(pixels: npt.NDArray[np.unsignedinteger], mask: int) -> Image.Image:
+    """The bits of one colour, scaled to 0…255."""
+    low = (mask & -mask).bit_length() - 1
+    most = mask >> low
+    values = (pixels & pixels.dtype.type(mask)) >> low
+    return Image.fromarray((values.astype(np.float32) * (255 / most)).round().astype(np.uint8))

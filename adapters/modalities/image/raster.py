@@ -1,0 +1,165 @@
+"""Every format through Pillow: opened, charged for its memory, loaded, made RGB and turned upright."""
+
+import functools
+import importlib
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from PIL import (  # the plugins, so that each is there when its format is asked for
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from adapters.errors import ImageTooLarge, InvalidImage, InvalidInput
+from adapters.modalities.image import bmp, formats, memory, png, tiff
+from adapters.modalities.image.facts import Facts
+from adapters.modalities.image.samples import to_rgb
+
+MIN_SIDE = 4  # pixels; a 1×1 image has nothing to learn from and breaks the crop
+_ORIENTATION = 0x0112  # EXIF
+_PLUGINS: dict[str, Callable[[io.BytesIO, str], Image.Image]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+_FACTS: dict[str, Callable[[bytes | memoryview], Facts]] = {"PNG": png.facts, "TIFF": tiff.facts, "BMP": bmp.facts}
+# Bytes for a pixel at the peak: Pillow's picture (4) and the RGB made from it, or that turned (4); a decoder's own are
+# measured, see memory.py.
+_PICTURE = 4
+_TWO_PICTURES = 8
+_DECODER = {"WebP": 16, "AVIF": 12, "HEIC": 12}
+# Pillow's own bomb guard counts pixels process-wide; ours is per call, before decoding, with a message for the caller.
+Image.MAX_IMAGE_PIXELS = None
+# Odd metadata is not the caller's problem. Once for all: `catch_warnings` is not safe among threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # lanes decode side by side already
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raises InvalidImage for hardly a pixel, ImageTooLarge for more than the budget."""
+    if min(width, height) < MIN_SIDE:
+        raise InvalidImage(f"too small: {width}×{height} pixels; send at least {MIN_SIDE}×{MIN_SIDE}")
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"too large: {width}×{height} is over the budget of {max_pixels:,} pixels; downscale it")
+
+
+def size(data: bytes | memoryview, kind: str) -> tuple[int, int]:
+    """(width, height) by the header. Raises InvalidImage."""
+    if kind == "BMP" and (found := bmp.size(data)):
+        return found
+    with _opened(data, kind) as image:
+        return image.size
+
+
+@contextmanager
+def decoded(data: bytes | memoryview, kind: str, max_pixels: int, need: int | None = None) -> Iterator[Image.Image]:
+    """Upright RGB; while it is held, so is its memory. `need` pixels a side are enough, which spares much of a JPEG.
+
+    Raises InvalidImage, ImageTooLarge.
+    """
+    facts = _FACTS.get(kind, lambda _: Facts())(data)
+    if kind == "BMP" and (found := bmp.size(data)):
+        check_size(*found, max_pixels)
+        with memory.held(found[0] * found[1] * 16, max_pixels, found, kind):
+            yield to_rgb(bmp.read(data), facts)
+        return
+    with _opened(data, kind) as image:
+        check_size(image.width, image.height, max_pixels)
+        if need is not None:
+            image.draft(None, (need, need))
+        with memory.held(_cost(image, kind, facts), max_pixels, image.size, kind):
+            yield _upright(image, kind, facts)
+
+
+def turned(image: Image.Image, orientation: int | None) -> Image.Image:
+    """As EXIF's orientation says; anything that is none leaves it as it is."""
+    if orientation in (None, 1):
+        return image
+    exif = Image.Exif()
+    exif[_ORIENTATION] = orientation
+    image.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(image)
+
+
+def orientation(data: bytes | memoryview, kind: str) -> int | None:
+    """Of EXIF or, where that has none, of XMP."""
+    with _opened(data, kind) as image:
+        return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except Exception:  # a broken EXIF block is not a broken photo
+        return None
+
+
+def _cost(image: Image.Image, kind: str, facts: Facts) -> int:
+    decoder = facts.stored if kind == "TIFF" else _DECODER.get(kind, 0)  # libtiff: a strip, which may be all of it
+    return image.width * image.height * max(_TWO_PICTURES, _PICTURE + decoder)
+
+
+def _upright(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
+    rgb = _loaded(image, kind, facts)
+    orientation = _orientation(image)  # only now: Pillow turns a TIFF upright while loading it, and says so then
+    if rgb is not image:
+        image.close()  # its pixels, before a turn makes others
+    return turned(rgb, orientation)
+
+
+def _loaded(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
+    try:
+        image.load()
+        return to_rgb(image, facts)
+    except InvalidInput:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # truncated or hostile data: Pillow's plugins raise whatever they like
+        raise InvalidImage(f"not a readable {kind} ({_reason(error)}); it may be cut off or damaged") from error
+
+
+def _opened(data: bytes | memoryview, kind: str) -> Image.Image:
+    if kind == "PNG":
+        png.check(data)
+        data = png.lean(data)
+    plugin = _plugin(kind)
+    try:
+        return plugin(io.BytesIO(data), "")
+    except Exception as error:
+        problem = f"not a readable {kind} ({_reason(error)})"
+        raise InvalidImage(f"{problem}; it may be damaged, or of a kind that is not supported") from error
+
+
+def _plugin(kind: str) -> Callable[[io.BytesIO, str], Image.Image]:
+    return _heic() if kind == "HEIC" else _PLUGINS[kind]
+
+
+@functools.cache
+def _heic() -> Callable[[io.BytesIO, str], Image.Image]:
+    """Only when one comes: the library takes a while to load."""
+    if not formats.HEIC_IS_READ:
+        fix = "install the extra 'heic' on the server (pip install 'espalier[heic]'), or convert it to JPEG"
+        raise InvalidImage(f"not an image that can be read here: it is HEIC; {fix}")
+    importlib.import_module("pillow_heif").register_heif_opener(decode_threads=1, thumbnails=False)
+    return Image.OPEN["HEIF"][0]
+
+
+def _reason(error: Exception) -> str:
+    """The decoder's own, in one line."""
+    if "not identified by this driver" in str(error):
+        return "its header is not complete"
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -1,0 +1,99 @@
+"""Any Pillow mode → RGB: transparency over white, deep samples scaled to 8 bits, inks to light.
+
+One rule for ranges, in training and in serving: samples of more than 8 bits reach from 0 to the most that their
+declared depth holds. A picture that uses less than a quarter of that range has been saved with another range in mind
+(a camera's 10, 12 or 14 bits, a table of 8-bit values), and which one the file does not say: it is refused, for it
+would be nearly black, and stretching each picture by its own maximum would make a dark one bright. ADR 12.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from adapters.errors import InvalidImage
+from adapters.modalities.image.facts import Facts
+
+STRIP = 1 << 20  # pixels worked on at a time: large pictures take little beside themselves
+_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_DARK = 4  # a picture whose brightest sample is below one part in so many of the range
+Integers = npt.NDArray[np.unsignedinteger]
+
+
+def to_rgb(image: Image.Image, facts: Facts) -> Image.Image:
+    """A loaded image → RGB of the same size. Raises InvalidImage for samples without an agreed range."""
+    if image.mode == "F":
+        raise InvalidImage("float pixels have no agreed range; convert the image to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        return _of_deep_grey(image, facts)
+    if facts.bits > 8 and image.mode != "CMYK":  # blank paper takes no ink at all
+        _refuse_unused(_brightest(image) << 8, 16)
+    if image.mode in _ALPHA or "transparency" in image.info:
+        return _unveiled(image) if _is_unused_alpha(image, facts) else _over_white(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _of_deep_grey(image: Image.Image, facts: Facts) -> Image.Image:
+    """Pillow's convert("RGB") clips at 255, which turns every 16-bit photo white."""
+    samples = np.asarray(image)  # [H, W], uint16, or int32 that holds uint32
+    if samples.dtype == np.int32:
+        samples = samples.view(np.uint32)
+    bits = facts.bits if facts.bits > 8 else 16
+    most, clear = int(samples.max()), facts.clear
+    if facts.significant < bits and most < 1 << facts.significant:
+        bits = facts.significant  # kept at the low end, as programs do that copy a camera's numbers
+    if clear is None or not (samples == clear).any():
+        _refuse_unused(most, bits)
+    small = _shifted(samples, bits, facts.white_is_zero)
+    if clear is not None:
+        small[samples == clear] = 255
+    return Image.fromarray(small).convert("RGB")
+
+
+def _shifted(samples: Integers, bits: int, white_is_zero: bool) -> npt.NDArray[np.uint8]:
+    """The upper 8 of so many bits, by strips."""
+    small = np.empty(samples.shape, np.uint8)
+    rows = max(1, STRIP // samples.shape[1])
+    for top in range(0, len(samples), rows):
+        strip = samples[top : top + rows]
+        small[top : top + rows] = np.minimum(strip >> (bits - 8), 255) if bits >= 8 else strip << (8 - bits)
+    return np.invert(small, out=small) if white_is_zero else small
+
+
+def _refuse_unused(most: int, bits: int) -> None:
+    """Black is black in any range; anything else has to reach into it."""
+    if 0 < most < (1 << bits) // _DARK:
+        raise InvalidImage(
+            f"its brightest sample is {most:,} of {(1 << bits) - 1:,}: the picture would be nearly black, or it has a"
+            f" range that the file does not declare; scale it to the full range of {bits} bits, or save it with 8 bits"
+        )
+
+
+def _brightest(image: Image.Image) -> int:
+    """The highest value of any colour channel, alpha aside, 0 to 255. Black counts as dark: low bits are gone."""
+    bands = [extreme for band, extreme in zip(image.getbands(), _extremes(image), strict=True) if band not in "Aa"]
+    return max(1, *(high for _, high in bands))
+
+
+def _extremes(image: Image.Image) -> list[tuple[int, int]]:
+    found = image.getextrema()
+    return [found] if isinstance(found[0], int | float) else list(found)  # type: ignore[list-item]
+
+
+def _is_unused_alpha(image: Image.Image, facts: Facts) -> bool:
+    """Nothing to see at all, by an alpha channel that is only there because pixels have four bytes."""
+    return not facts.declares_alpha and image.mode == "RGBA" and _extremes(image)[3] == (0, 0)
+
+
+def _unveiled(image: Image.Image) -> Image.Image:
+    return Image.merge("RGB", image.split()[:3])
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """Transparent pixels hold any colour at all; white is what a person sees on a page."""
+    rgb = Image.new("RGB", image.size)
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        background = Image.new("RGBA", strip.size, (255, 255, 255, 255))
+        rgb.paste(Image.alpha_composite(background, strip).convert("RGB"), (0, top))
+    return rgb
