@@ -24,7 +24,7 @@ RUN python3 -m venv /opt/venv && touch README.md
 
 FROM base AS train
 ARG EXTRA=cpu
-RUN pip install --quiet --constraint constraints.txt ".[${EXTRA},train,postgres]"
+RUN pip install --quiet --constraint constraints.txt ".[${EXTRA},train,postgres,heic]"
 COPY README.md LICENSE ./
 COPY service service
 COPY adapters adapters
@@ -43,7 +43,7 @@ RUN ESPALIER_PRECISION=int8 espalier init \
 
 FROM base AS serve
 ARG EXTRA=cpu
-RUN pip install --quiet --constraint constraints.txt ".[${EXTRA},postgres]"
+RUN pip install --quiet --constraint constraints.txt ".[${EXTRA},postgres,heic]"
 COPY README.md LICENSE ./
 COPY service service
 COPY adapters adapters

@@ -23,7 +23,7 @@ from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Example, Floats, Job, JobRequest
 from service import default_backbone
 from service.courtesy import NOBODY, Courtesy
-from service.datasets import names, screening, sources
+from service.datasets import names, probing, screening, sources
 from service.datasets.items import Item
 from service.datasets.items import fingerprint as fingerprint_of
 from service.datasets.layout import Hints
@@ -198,7 +198,11 @@ class Desk:
         kept = [example for example, _ in held if example.sha256 not in new]
         total = len(items)
         self._check_memory(request, len(kept) + len(new))
-        items, problems = screening.screened(items, request.task, kept, self.settings.max_pixels)
+        # What is left out has to be known now: a job cannot leave out what it meets later.
+        work = math.inf if request.on_error == "skip" else probing.WORK
+        items, problems = screening.screened(
+            items, request.task, kept, self.settings.max_pixels, work=work, turn=self.courtesy.turn
+        )
         if request.on_error == "fail":
             problems.raise_any(f"{problems.count} of {total} images cannot be used")
         task, left = tasks.get(request.task), kept + [item.example for item in items]

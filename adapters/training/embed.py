@@ -9,6 +9,7 @@ import numpy as np
 
 from adapters.errors import EspalierError, InvalidInput
 from adapters.modalities import image
+from adapters.problems import Problems
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import Batcher
 from adapters.store.artifacts import Artifacts
@@ -39,21 +40,26 @@ class Embedder:
 
         Returns {"new", "cached", "views"}: images by what serving sees, and how many further views were embedded.
         What serving has offered goes past the backbone, too: its pixels are needed for the fingerprint alone.
-        Raises InvalidImage naming the file. What was embedded before an error or a crash stays cached.
+        Raises InvalidImage naming every file that cannot be read, when the others are done. They stay cached, as does
+        what was embedded before a crash.
         """
         named = {example.sha256: example for example in examples}
         missing = self._missing(list(named), (CENTRE, *views))
         work = [(named[sha256], looks) for sha256, looks in missing.items()]
         offered = self.cache.offered([sha256 for sha256, looks in missing.items() if CENTRE in looks])
         report(0, len(work))
-        batcher = Batcher(self.session)
+        batcher, bad = Batcher(self.session), Problems()
         with ThreadPoolExecutor(self.lanes, thread_name_prefix="embed") as pool:
             done = 0
             one = partial(self._one, batcher, offered)
             for chunk in self._ahead(pool, one, work, max(1, CHUNK // (1 + len(views)))):
-                self._store(chunk)
+                self._store([looks for looks in chunk if isinstance(looks, dict)])
+                for error in chunk:
+                    if isinstance(error, InvalidInput):
+                        bad.add(error)
                 done += len(chunk)
                 report(done, len(work))
+        bad.raise_any(f"{bad.count} of {len(work)} images cannot be used")
         centres = sum(CENTRE in looks for _, looks in work)
         new = centres - len(offered)
         return {"new": new, "cached": len(named) - new, "views": sum(len(looks) for _, looks in work) - centres}
@@ -67,10 +73,14 @@ class Embedder:
         return {sha256: looks for sha256, looks in lacking.items() if looks}
 
     def _ahead(
-        self, pool: ThreadPoolExecutor, one: Callable[[Example, list[str]], _Done], work: list[_Work], size: int
-    ) -> Iterator[list[_Done]]:
+        self,
+        pool: ThreadPoolExecutor,
+        one: Callable[[Example, list[str]], _Done | InvalidInput],
+        work: list[_Work],
+        size: int,
+    ) -> Iterator[list[_Done | InvalidInput]]:
         """Chunks in order; the next is at work while the caller stores the last."""
-        pending: list[list[Future[_Done]]] = []
+        pending: list[list[Future[_Done | InvalidInput]]] = []
         for start in range(0, len(work), size):
             pending.append([pool.submit(one, *item) for item in work[start : start + size]])
             if len(pending) == 2:
@@ -78,11 +88,11 @@ class Embedder:
         for chunk in pending:
             yield _results(chunk)
 
-    def _one(self, batcher: Batcher, offered: Set[str], example: Example, views: list[str]) -> _Done:
+    def _one(self, batcher: Batcher, offered: Set[str], example: Example, views: list[str]) -> _Done | InvalidInput:
         try:
             looks = self._decoded(self.artifacts.get(example.sha256), views)
         except InvalidInput as error:
-            raise type(error)(f"{example.file_name}: {error.message}", item=example.file_name) from None
+            return type(error)(f"{example.file_name}: {error.message}", item=example.file_name)
         # Looked up one by one: all of them at once may be more than memory holds.
         known = self.cache.find(example.sha256) if example.sha256 in offered else None
         return {
@@ -106,7 +116,7 @@ class Embedder:
             self.cache.of(view).put(done[view] for done in chunk if view in done)
 
 
-def _results(chunk: list[Future[_Done]]) -> list[_Done]:
+def _results(chunk: list[Future[_Done | InvalidInput]]) -> list[_Done | InvalidInput]:
     try:
         return [future.result() for future in chunk]
     except EspalierError:

@@ -40,7 +40,7 @@ _OTHER_ARCHIVES = {
     b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z",
     b"Rar!": "RAR",
 }  # fmt: skip
-_RATIO_FREE_BYTES = 1 << 20  # a member this small is no bomb, however well it compresses
+_RATIO_FREE_BYTES = 128 << 20  # a blank page of a scanner is no bomb; what members take together is bounded, too
 _RECORD_BYTES = 256  # a member's record in the central directory, with room for a long name
 _TAIL_BYTES = 1 << 17  # where zipfile looks for the end record, behind a comment of up to 64 KiB
 _CHUNK = 1 << 20  # bytes unpacked at a time

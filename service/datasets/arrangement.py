@@ -14,9 +14,7 @@ from service.datasets.items import Item, item
 from service.datasets.layout import Hints
 from service.datasets.lookup import Lookup
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ""}
-)
+IMAGE_SUFFIXES = image.SUFFIXES | {""}
 MOST_MANIFEST_BYTES = 512 << 20
 SNIFFED = 1 << 20  # bytes of a file with another suffix that are looked at
 
@@ -109,7 +107,7 @@ def _by_folder(
         raise error("there are no images in it; put each image into a folder named after its class")
     foreign = _foreign(found, images)
     if not hints.lenient:
-        _refuse(foreign, error)
+        _refuse(found, foreign, error)
     images = [name for name in images if name not in foreign]
     skipped = {**dict.fromkeys(foreign, passed_over.FOREIGN), **skipped}
     arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
@@ -132,18 +130,25 @@ def _looks_right(head: bytes) -> bool:
     return image.media_type(head).startswith("image/")
 
 
+def _what(head: bytes) -> str:
+    try:
+        return image.recognise(head)
+    except InvalidInput as error:
+        return error.message.removeprefix("not an image: ")
+
+
 def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _refuse(foreign: Sequence[str], error: type[InvalidInput]) -> None:
+def _refuse(found: Files, foreign: Sequence[str], error: type[InvalidInput]) -> None:
     problems = Problems()
     for name in foreign:
         if _suffix(name) in ARCHIVE_SUFFIXES:
             problems.add(error(f"{name!r} is an archive inside; unpack it first", item=name))
         else:
-            problem = f"{name!r} is no image, by its name and by its bytes"
-            problems.add(error(f"{problem}; convert it to JPEG or PNG, or leave it out", item=name))
+            problem = f"{name!r} is no image, by its name and by its bytes: {_what(found.text(name, SNIFFED))}"
+            problems.add(error(f"{problem} (or leave it out)", item=name))
     problems.raise_any()
 
 

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from adapters.errors import InvalidInput
-from adapters.modalities import image
 from adapters.types import Example, SplitName
 
 
@@ -49,16 +47,6 @@ def fingerprint(fields: Mapping[str, Any], items: Iterable[Item]) -> str:
         it = item.example
         digest.update(_canonical([it.sha256, it.label, it.split, it.group, it.file_name]))
     return digest.hexdigest()
-
-
-def unusable(items: Sequence[Item], *, max_pixels: int = image.MAX_PIXELS) -> Iterator[tuple[int, InvalidInput]]:
-    """(index, InvalidImage or ImageTooLarge) of every item that is no image that can be decoded. Blocking."""
-    for index, item in enumerate(items):
-        try:
-            image.probe(item.data(), max_pixels=max_pixels)
-        except InvalidInput as error:
-            name = called(index, item.example.file_name)
-            yield index, type(error)(f"{name}: {error.message}", item=name)
 
 
 def _canonical(value: object) -> bytes:

@@ -3,6 +3,7 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from adapters.labels import contradictions, refuse_contradictions
 from adapters.problems import MOST, Problems
 from adapters.types import Example
 from service.datasets import names
-from service.datasets.items import Item, called, unusable
+from service.datasets.items import Item, called
+from service.datasets.probing import WORK, Turn, unusable
 from service.datasets.sources import Received
 
 Json = dict[str, Any]
@@ -43,11 +45,17 @@ def labeled(items: Iterable[Item], task_name: str) -> tuple[list[Item], Json]:
 
 
 def screened(
-    items: list[Item], task_name: str, held: Sequence[Example], max_pixels: int
+    items: list[Item],
+    task_name: str,
+    held: Sequence[Example],
+    max_pixels: int,
+    *,
+    work: float = WORK,
+    turn: Turn = nullcontext,
 ) -> tuple[list[Item], Problems]:
     """Items without images that cannot be read or that have two labels; and what is wrong with those. Blocking.
 
-    `held` are examples that the head has already. Raises NotEnoughData where too few are left of a class.
+    `held` are examples that the head has already; `work` and `turn` are those of probing. Raises NotEnoughData where too few are left of a class.
     """
     task, sent = tasks.get(task_name), [item.example for item in items]
     twice = contradictions(sent)
@@ -55,7 +63,7 @@ def screened(
         task.check_examples([*held, *sent])  # before all images are looked at, which costs more
     problems, bad = Problems(), set(twice)
     _add_contradictions(problems, sent, twice)
-    for index, error in unusable(items, max_pixels=max_pixels):
+    for index, error in unusable(items, max_pixels=max_pixels, work=work, turn=turn):
         problems.add(error)
         bad.add(items[index].example.sha256)
     return [item for item in items if item.example.sha256 not in bad], problems

@@ -138,9 +138,9 @@ def test_the_bento_holds_every_file_that_the_packages_read() -> None:
 
 
 def test_the_bento_installs_what_serves_at_the_pinned_versions() -> None:
-    """The Bento's list is the runtime dependencies and the extras cpu and postgres."""
+    """The Bento's list is the runtime dependencies and the extras cpu, postgres and heic."""
     found = pins()
-    wanted = [*DEPENDENCIES, *EXTRAS["cpu"], *EXTRAS["postgres"]]
+    wanted = [*DEPENDENCIES, *EXTRAS["cpu"], *EXTRAS["postgres"], *EXTRAS["heic"]]
     listed = [Requirement(line) for line in bentofile()["python"]["packages"]]
     assert {canonicalize_name(r.name): str(r.specifier) for r in listed} == {
         canonicalize_name(r.name): f"=={found[canonicalize_name(r.name)]}" for r in wanted

@@ -16,14 +16,14 @@ from typing import Any
 from PIL import Image
 
 from adapters.errors import InvalidImage
-from adapters.modalities.image import formats, jpeg, memory, raster, views
-from adapters.modalities.image.formats import READ, SUFFIXES
+from adapters.modalities.image import jpeg, memory, raster, views
+from adapters.modalities.image.formats import READ, SUFFIXES, recognise
 from adapters.modalities.image.raster import MIN_SIDE
 from adapters.modalities.image.views import CORNERS, VIEWS
 from adapters.types import Pixels, Preprocessing
 
 __all__ = ["CORNERS", "MAX_PIXELS", "MIN_SIDE", "READ", "SUFFIXES", "VIEWS"]
-__all__ += ["decode", "decode_views", "media_type", "probe", "thumbnail", "verify"]
+__all__ += ["decode", "decode_views", "media_type", "probe", "recognise", "thumbnail", "verify"]
 
 MAX_PIXELS = 64_000_000  # a 61 MP photo passes; what a decode of it may take is in memory.py
 _PLAIN_JPEG = 11  # bytes for a pixel that comes out: libjpeg's, Pillow's and, where it has to be turned, those turned
@@ -34,7 +34,7 @@ def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str
 
     Costs microseconds for a sound file. Returns {"format", "width", "height"}. Raises InvalidImage, ImageTooLarge.
     """
-    kind = formats.recognise(data)
+    kind = recognise(data)
     if kind == "JPEG" and (found := jpeg.size(data)) is not None and _ends_well(data, kind):
         raster.check_size(*found, max_pixels)
         return {"format": kind, "width": found[0], "height": found[1]}
@@ -46,7 +46,7 @@ def verify(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[st
 
     Returns {"format", "width", "height"}. Raises InvalidImage, ImageTooLarge.
     """
-    kind = formats.recognise(data)
+    kind = recognise(data)
     if kind == "JPEG" and (found := jpeg.size(data)) is not None:
         raster.check_size(*found, max_pixels)
         with _held_for_jpeg(jpeg.header(data), 1, found, max_pixels):
@@ -59,7 +59,7 @@ def verify(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[st
 def media_type(data: bytes) -> str:
     """The media type of an image by its bytes; what we do not know is only bytes."""
     try:
-        return f"image/{formats.recognise(data).lower()}"
+        return f"image/{recognise(data).lower()}"
     except InvalidImage:
         return "application/octet-stream"
 
@@ -87,7 +87,7 @@ def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXE
     Raises InvalidImage, ImageTooLarge.
     """
     out = io.BytesIO()
-    with _by_pillow(data, formats.recognise(data), max_pixels, need=2 * side) as small:
+    with _by_pillow(data, recognise(data), max_pixels, need=2 * side) as small:
         small.thumbnail((side, side))
         Image.frombytes("RGB", small.size, small.tobytes()).save(out, "JPEG", quality=80)
     return out.getvalue()
@@ -96,7 +96,7 @@ def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXE
 @contextmanager
 def _picture(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Iterator[Image.Image]:
     """Upright RGB with as many pixels as views need; its memory is held as long."""
-    kind = formats.recognise(data)
+    kind = recognise(data)
     found = jpeg.size(data) if kind == "JPEG" else None
     if found is not None:
         raster.check_size(*found, max_pixels)
