@@ -132,7 +132,7 @@ def _bomb() -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
         for name, data in _folders():
             file.writestr(name, data)
-        file.writestr("circle/bomb.bmp", b"\0" * (50 * MIB))
+        file.writestr("circle/bomb.bmp", b"\0" * (150 * MIB))
     return out.getvalue()
 
 

@@ -26,7 +26,7 @@ __all__ = ["CORNERS", "MAX_PIXELS", "MIN_SIDE", "READ", "SUFFIXES", "VIEWS"]
 __all__ += ["decode", "decode_views", "media_type", "probe", "recognise", "thumbnail", "verify"]
 
 MAX_PIXELS = 64_000_000  # a 61 MP photo passes; what a decode of it may take is in memory.py
-_PLAIN_JPEG = 11  # bytes for a pixel that comes out: libjpeg's, Pillow's and, where it has to be turned, those turned
+_PLAIN_JPEG = 8  # bytes for a pixel that comes out: libjpeg's (3) and Pillow's (4), then Pillow's and those turned
 
 
 def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
@@ -104,15 +104,14 @@ def _picture(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels:
         need = round(2 * preprocessing.size / preprocessing.crop_pct)
         head = jpeg.header(data)
         with _held_for_jpeg(head, need, found, max_pixels):
-            if (pixels := jpeg.fast(data, head, need)) is not None:
-                yield _upright(pixels, data, head)
+            if (image := jpeg.fast(data, head, need)) is not None:
+                yield from raster.then_freed(_upright(image, data, head))
                 return
     with _by_pillow(data, kind, max_pixels) as image:
         yield image
 
 
-def _upright(pixels: Pixels, data: bytes | memoryview, head: jpeg.Header) -> Image.Image:
-    image = Image.fromarray(pixels)
+def _upright(image: Image.Image, data: bytes | memoryview, head: jpeg.Header) -> Image.Image:
     return raster.turned(image, raster.orientation(data, "JPEG")) if head.turns else image
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import simplejpeg
+from PIL import Image
 
 from adapters.errors import InvalidImage
-from adapters.types import Pixels
 
 MAGIC = b"\xff\xd8\xff"
 _EOI = b"\xff\xd9"
@@ -90,15 +90,15 @@ def is_ink(data: bytes | memoryview) -> bool:
     return simplejpeg.decode_jpeg_header(data)[2] not in _COLOURS
 
 
-def fast(data: bytes | memoryview, head: Header, need: int) -> Pixels | None:
-    """uint8 [H, W, 3], scaled while decoding to no less than `need` pixels a side; None for inks and for flaws."""
+def fast(data: bytes | memoryview, head: Header, need: int) -> Image.Image | None:
+    """RGB, scaled while decoding to no less than `need` pixels a side; None for inks and for flaws."""
     if head.components > 3:
         return None
     try:
-        pixels: Pixels = simplejpeg.decode_jpeg(data, min_height=need, min_width=need)
+        pixels = simplejpeg.decode_jpeg(data, min_height=need, min_width=need)  # uint8 [H, W, 3]
     except ValueError:
         return None
-    return None if _flaw(data, head) else pixels
+    return None if _flaw(data, head) else Image.fromarray(pixels)
 
 
 def scaled_pixels(width: int, height: int, need: int) -> int:

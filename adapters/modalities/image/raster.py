@@ -20,9 +20,9 @@ from PIL import (  # the plugins, so that each is there when its format is asked
 )
 
 from adapters.errors import ImageTooLarge, InvalidImage, InvalidInput
-from adapters.modalities.image import bmp, formats, memory, png, tiff
+from adapters.modalities.image import bmp, formats, jpeg, memory, png, tiff
 from adapters.modalities.image.facts import Facts
-from adapters.modalities.image.samples import to_rgb
+from adapters.modalities.image.samples import flattened
 
 MIN_SIDE = 4  # pixels; a 1×1 image has nothing to learn from and breaks the crop
 _ORIENTATION = 0x0112  # EXIF
@@ -36,11 +36,12 @@ _PLUGINS: dict[str, Callable[[io.BytesIO, str], Image.Image]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 _FACTS: dict[str, Callable[[bytes | memoryview], Facts]] = {"PNG": png.facts, "TIFF": tiff.facts, "BMP": bmp.facts}
-# Bytes for a pixel at the peak: Pillow's picture (4) and the RGB made from it, or that turned (4); a decoder's own are
-# measured, see memory.py.
+# Bytes for a pixel at the peak: Pillow's picture (4) and the RGB made from it, or that turned (4); what decoders hold
+# beside the picture is measured, see memory.py.
 _PICTURE = 4
 _TWO_PICTURES = 8
-_DECODER = {"WebP": 16, "AVIF": 12, "HEIC": 12}
+_DECODER = {"WebP": 14, "AVIF": 10, "HEIC": 6}
+_BIT_FIELDS = 16  # of a BMP that we read
 # Pillow's own bomb guard counts pixels process-wide; ours is per call, before decoding, with a message for the caller.
 Image.MAX_IMAGE_PIXELS = None
 # Odd metadata is not the caller's problem. Once for all: `catch_warnings` is not safe among threads.
@@ -73,15 +74,23 @@ def decoded(data: bytes | memoryview, kind: str, max_pixels: int, need: int | No
     facts = _FACTS.get(kind, lambda _: Facts())(data)
     if kind == "BMP" and (found := bmp.size(data)):
         check_size(*found, max_pixels)
-        with memory.held(found[0] * found[1] * 16, max_pixels, found, kind):
-            yield to_rgb(bmp.read(data), facts)
+        with memory.held(found[0] * found[1] * _BIT_FIELDS, max_pixels, found, kind):
+            yield from then_freed(flattened(bmp.read(data), facts).convert("RGB"))
         return
     with _opened(data, kind) as image:
         check_size(image.width, image.height, max_pixels)
         if need is not None:
             image.draft(None, (need, need))
-        with memory.held(_cost(image, kind, facts), max_pixels, image.size, kind):
-            yield _upright(image, kind, facts)
+        with memory.held(_cost(image, kind, facts, data), max_pixels, image.size, kind):
+            yield from then_freed(_upright(image, kind, facts))
+
+
+def then_freed(picture: Image.Image) -> Iterator[Image.Image]:
+    """Its pixels go before others may take their memory, whoever still has the picture in a variable."""
+    try:
+        yield picture
+    finally:
+        picture.close()
 
 
 def turned(image: Image.Image, orientation: int | None) -> Image.Image:
@@ -107,23 +116,25 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _cost(image: Image.Image, kind: str, facts: Facts) -> int:
+def _cost(image: Image.Image, kind: str, facts: Facts, data: bytes | memoryview) -> int:
     decoder = facts.stored if kind == "TIFF" else _DECODER.get(kind, 0)  # libtiff: a strip, which may be all of it
-    return image.width * image.height * max(_TWO_PICTURES, _PICTURE + decoder)
+    coefficients = jpeg.header(data).coefficients if kind == "JPEG" else 0
+    pixels = image.width * image.height
+    return max(pixels * _TWO_PICTURES, pixels * (_PICTURE + decoder) + coefficients)
 
 
 def _upright(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
-    rgb = _loaded(image, kind, facts)
+    flat = _loaded(image, kind, facts)
     orientation = _orientation(image)  # only now: Pillow turns a TIFF upright while loading it, and says so then
-    if rgb is not image:
-        image.close()  # its pixels, before a turn makes others
-    return turned(rgb, orientation)
+    if flat is not image:
+        image.close()  # its pixels, before the next step makes others
+    return turned(flat if flat.mode == "RGB" else flat.convert("RGB"), orientation)
 
 
 def _loaded(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
     try:
         image.load()
-        return to_rgb(image, facts)
+        return flattened(image, facts)
     except InvalidInput:
         raise
     except MemoryError:

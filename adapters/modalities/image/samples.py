@@ -6,6 +6,8 @@ declared depth holds. A picture that uses less than a quarter of that range has 
 would be nearly black, and stretching each picture by its own maximum would make a dark one bright. ADR 12.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -13,14 +15,14 @@ from PIL import Image
 from adapters.errors import InvalidImage
 from adapters.modalities.image.facts import Facts
 
-STRIP = 1 << 20  # pixels worked on at a time: large pictures take little beside themselves
+_STRIP = 1 << 18  # pixels worked on at a time: large pictures take little beside themselves
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _DARK = 4  # a picture whose brightest sample is below one part in so many of the range
 Integers = npt.NDArray[np.unsignedinteger]
 
 
-def to_rgb(image: Image.Image, facts: Facts) -> Image.Image:
-    """A loaded image → RGB of the same size. Raises InvalidImage for samples without an agreed range."""
+def flattened(image: Image.Image, facts: Facts) -> Image.Image:
+    """A loaded image → RGB, or L for grey, of its size. Raises InvalidImage for samples without an agreed range."""
     if image.mode == "F":
         raise InvalidImage("float pixels have no agreed range; convert the image to 8 or 16 bits")
     if image.mode.startswith("I"):
@@ -29,34 +31,39 @@ def to_rgb(image: Image.Image, facts: Facts) -> Image.Image:
         _refuse_unused(_brightest(image) << 8, 16)
     if image.mode in _ALPHA or "transparency" in image.info:
         return _unveiled(image) if _is_unused_alpha(image, facts) else _over_white(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
 def _of_deep_grey(image: Image.Image, facts: Facts) -> Image.Image:
     """Pillow's convert("RGB") clips at 255, which turns every 16-bit photo white."""
-    samples = np.asarray(image)  # [H, W], uint16, or int32 that holds uint32
-    if samples.dtype == np.int32:
-        samples = samples.view(np.uint32)
+    most = max(int(samples.max()) for _, samples in _strips(image))
     bits = facts.bits if facts.bits > 8 else 16
-    most, clear = int(samples.max()), facts.clear
     if facts.significant < bits and most < 1 << facts.significant:
         bits = facts.significant  # kept at the low end, as programs do that copy a camera's numbers
-    if clear is None or not (samples == clear).any():
+    if not any((samples == facts.clear).any() for _, samples in _strips(image)):
         _refuse_unused(most, bits)
-    small = _shifted(samples, bits, facts.white_is_zero)
-    if clear is not None:
-        small[samples == clear] = 255
-    return Image.fromarray(small).convert("RGB")
+    grey = Image.new("L", image.size)
+    for top, samples in _strips(image):
+        grey.paste(Image.fromarray(_shown(samples, bits, facts)), (0, top))
+    return grey
 
 
-def _shifted(samples: Integers, bits: int, white_is_zero: bool) -> npt.NDArray[np.uint8]:
-    """The upper 8 of so many bits, by strips."""
-    small = np.empty(samples.shape, np.uint8)
-    rows = max(1, STRIP // samples.shape[1])
-    for top in range(0, len(samples), rows):
-        strip = samples[top : top + rows]
-        small[top : top + rows] = np.minimum(strip >> (bits - 8), 255) if bits >= 8 else strip << (8 - bits)
-    return np.invert(small, out=small) if white_is_zero else small
+def _shown(samples: Integers, bits: int, facts: Facts) -> npt.NDArray[np.uint8]:
+    """The upper 8 of so many bits; white where a sample is the transparent one."""
+    shown = (samples >> (bits - 8) if bits >= 8 else samples << (8 - bits)).astype(np.uint8)
+    if facts.white_is_zero:
+        np.invert(shown, out=shown)
+    if facts.clear is not None:
+        shown[samples == facts.clear] = 255
+    return shown
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Integers]]:
+    """(top row, samples [rows, W]): uint16, or uint32 which Pillow holds as int32."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        samples = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        yield top, samples.view(np.uint32) if samples.dtype == np.int32 else samples
 
 
 def _refuse_unused(most: int, bits: int) -> None:
@@ -91,7 +98,7 @@ def _unveiled(image: Image.Image) -> Image.Image:
 def _over_white(image: Image.Image) -> Image.Image:
     """Transparent pixels hold any colour at all; white is what a person sees on a page."""
     rgb = Image.new("RGB", image.size)
-    rows = max(1, STRIP // image.width)
+    rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
         background = Image.new("RGBA", strip.size, (255, 255, 255, 255))
