@@ -36,13 +36,13 @@ class InvalidInput(EspalierError):
 
 
 class InvalidImage(InvalidInput):
-    """The bytes are not an image that can be read."""
+    """The bytes are not an image that can be read as its maker meant it; the message says what they are."""
 
     code = "invalid_image"
 
 
 class ImageTooLarge(InvalidInput):
-    """The image has more pixels than the budget allows; it was refused before decoding."""
+    """The image has more pixels, or takes more memory, than the budget allows; it was refused before decoding."""
 
     code = "image_too_large"
 

@@ -111,7 +111,9 @@ class Settings(BaseSettings):
         8192 * MIB, ge=1, description="Largest sum of what a zip archive unpacks to, bytes."
     )
     max_examples: int = Field(100_000, ge=2, description="Most examples in one /finetune.")
-    max_pixels: int = Field(MAX_PIXELS, ge=16, description="Most pixels of one image, checked before decoding.")
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=16, description="Most pixels of one image; decoding takes at most 8 bytes for each."
+    )
     max_jobs: int = Field(1000, ge=1, description="Jobs that may wait or run before /finetune answers 429.")
     job_retries: int = Field(
         100,

@@ -55,7 +55,8 @@ def screened(
 ) -> tuple[list[Item], Problems]:
     """Items without images that cannot be read or that have two labels; and what is wrong with those. Blocking.
 
-    `held` are examples that the head has already; `work` and `turn` are those of probing. Raises NotEnoughData where too few are left of a class.
+    `held` are examples that the head has already; `work` and `turn` are those of probing. Raises NotEnoughData where
+    too few are left of a class.
     """
     task, sent = tasks.get(task_name), [item.example for item in items]
     twice = contradictions(sent)

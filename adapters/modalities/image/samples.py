@@ -3,7 +3,7 @@
 One rule for ranges, in training and in serving: samples of more than 8 bits reach from 0 to the most that their
 declared depth holds. A picture that uses less than a quarter of that range has been saved with another range in mind
 (a camera's 10, 12 or 14 bits, a table of 8-bit values), and which one the file does not say: it is refused, for it
-would be nearly black, and stretching each picture by its own maximum would make a dark one bright. ADR 12.
+would be nearly black, and stretching each picture by its own maximum would make a dark one bright. ADR 15.
 """
 
 from collections.abc import Iterator
