@@ -86,7 +86,7 @@ def _directories(data: bytes | memoryview, at: int | None = None) -> Iterator[Ta
             seen.add(at)
             tags, at = _directory(data, at, order, big)
             yield tags
-    except struct.error:
+    except (struct.error, OverflowError):  # the second for offsets of 64 bits
         return
 
 
