@@ -138,7 +138,7 @@ def _of_brands(head: bytes) -> str | None:
 
 def _named(head: bytes) -> str | None:
     if not head:
-        return "it is empty (0 bytes)"
+        return "the file is empty (0 bytes)"
     if head[4:8] == b"ftyp":
         return f"it is {_film(head)}"
     checks: tuple[Callable[[bytes], str | None], ...] = (_stranger, _text)

@@ -35,7 +35,7 @@ def decoded(data: bytes) -> np.ndarray:
 PHOTO = encoded(picture(), "JPEG", quality=95)
 FTYP = b"\x00\x00\x00\x18ftyp"
 STRANGERS = {
-    "empty": (b"", "it is empty (0 bytes)"),
+    "empty": (b"", "the file is empty (0 bytes)"),
     "zeros": (bytes(5000), "nothing but zero bytes"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF; send its pages as images"),
     "svg": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
