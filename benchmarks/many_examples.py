@@ -116,6 +116,7 @@ def _serving(home: Path, group: Path | None) -> Iterator[Client]:
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
     enter = f"echo $$ > {group / 'cgroup.procs'} && " if group else ""
     ours = {"ESPALIER_HOME": str(home), "ESPALIER_LOG_LEVEL": "warning", "PYTHONPATH": str(record.ROOT)}
+    ours["ESPALIER_SWEEP_SECONDS"] = str(PATIENCE)  # else a worker forgets embeddings that nobody holds yet
     shell = ["sh", "-c", f'{enter}exec "$@"', "sh", *command]
     process = subprocess.Popen(shell, env=os.environ | ours, **server.SILENT)
     try:

@@ -21,7 +21,7 @@ from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Example, Floats, Job, JobRequest
-from service import default_backbone
+from service import default_backbone, training_rooms
 from service.courtesy import NOBODY, Courtesy
 from service.datasets import names, probing, screening, sources
 from service.datasets.items import Item
@@ -213,11 +213,11 @@ class Desk:
 
     def _check_memory(self, request: JobRequest, count: int) -> None:
         """What no worker has the memory to train on is refused at once. Raises TooMuchData."""
-        there = capabilities.of_kind(self.engine, "memory")
-        if there:
+        there = training_rooms.largest(self.engine)
+        if there is not None:
             backbone = backbones.find(self.engine, str(request.backbone))
             length = max(parts.lengths(request.reads, backbone, count).values())
-            training_memory.require(max(int(worker["bytes"]) for worker in there.values()), count, length)
+            training_memory.require(there, count, length)
 
     def _check_room(self) -> None:
         count = jobs.count_unfinished(self.engine)

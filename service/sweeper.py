@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from dbos import DBOS
@@ -21,8 +22,12 @@ JOB = re.compile(r"job_[0-9a-f]+")  # with which a workflow's id begins
 class Sweeper:
     """A thread that sweeps every so often; what fails is tried again the next time."""
 
-    def __init__(self, settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, artifacts: Artifacts, tell: Callable[[], None] = lambda: None
+    ) -> None:
+        """`tell` is called at the start and with each sweep."""
         self._settings, self._engine, self._artifacts = settings, engine, artifacts
+        self._tell = tell
         self._keep = Keep(settings.keep_days, settings.keep_jobs)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -38,19 +43,27 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Once: rows, blobs, what DBOS has recorded of jobs that have ended, and then the files of SQLite."""
+        self._tell()
         retention.sweep(self._engine, self._artifacts, self._keep)
         forget_workflows(self._engine)
         for path in files(self._settings):
             compaction.compact(path)
 
     def _run(self) -> None:
+        self._attempt(self._begin)
+        while not self._stop.wait(self._settings.sweep_seconds):
+            self._attempt(self.sweep)
+
+    def _begin(self) -> None:
+        self._tell()
         for path in files(self._settings):
             compaction.convert(path)
-        while not self._stop.wait(self._settings.sweep_seconds):
-            try:
-                self.sweep()
-            except Exception:
-                log.exception("could not sweep; trying again in %.0f s", self._settings.sweep_seconds)
+
+    def _attempt(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception:
+            log.exception("could not sweep; trying again in %.0f s", self._settings.sweep_seconds)
 
 
 def forget_workflows(engine: Engine) -> None:

@@ -21,10 +21,10 @@ from adapters import finetune as pipeline
 from adapters.errors import Cancelled, NotReady, StorageError, StorageFull
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import capabilities, database, jobs, leases
+from adapters.store import database, jobs, leases
 from adapters.store.artifacts import Artifacts
 from adapters.store.leases import Lease, LeaseLost
-from service import failures, setup, telemetry
+from service import failures, setup, telemetry, training_rooms
 from service.context import backbone_loader, lanes
 from service.failures import Failure
 from service.settings import Settings
@@ -68,7 +68,7 @@ class Worker:
         if not self._start(stop):
             return
         log.info("worker %r is ready", self.name)
-        Sweeper(self.settings, self.engine, self.artifacts).start()
+        Sweeper(self.settings, self.engine, self.artifacts, self._tell).start()
         for task in (self._work, self._renew):
             threading.Thread(target=task, args=(stop,), name=task.__name__.strip("_"), daemon=True).start()
         stop.wait()
@@ -85,8 +85,11 @@ class Worker:
     def _prepare(self) -> None:
         setup.prepare(self.settings, self.engine, self.artifacts)
         pipeline.warm()
-        capabilities.record(self.engine, "memory", self.name, {"bytes": self._memory()})
+        self._idle_memory = self._memory()
         self.workflows.launch()
+
+    def _tell(self) -> None:
+        training_rooms.tell(self.engine, self.name, self._idle_memory)
 
     def _memory(self) -> int:
         """Bytes that training may take."""

@@ -37,8 +37,13 @@ def available(cgroups: Path = CGROUPS, proc: Path = PROC) -> int:
 
 
 def give_back() -> None:
-    """Return what is free to the system: malloc keeps it otherwise, for as long as the process lives."""
+    """Collect garbage, and return what is free to the system: malloc keeps it, for as long as the process lives."""
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Return what is free to the system, and let other threads run meanwhile."""
     library = ctypes.CDLL(ctypes.util.find_library("c"))
     if hasattr(library, "malloc_trim"):  # glibc's
         library.malloc_trim(0)

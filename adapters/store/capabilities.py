@@ -4,6 +4,7 @@ Also what was settled for it once and for all.
 """
 
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,14 @@ def record(engine: Engine, kind: str, name: str, schema: dict[str, Any]) -> None
     with engine.begin() as connection:
         connection.execute(capabilities.delete().where(capabilities.c.kind == kind, capabilities.c.name == name))
         connection.execute(capabilities.insert().values(kind=kind, name=name, schema=schema))
+
+
+def forget(engine: Engine, kind: str, names: Iterable[str]) -> None:
+    """Drop what is known under some names."""
+    with engine.begin() as connection:
+        connection.execute(
+            capabilities.delete().where(capabilities.c.kind == kind, capabilities.c.name.in_(list(names)))
+        )
 
 
 def settle(engine: Engine, kind: str, name: str, schema: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from adapters.methods import logistic
 from adapters.store import backbones, capabilities, database, examples, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.types import Backbone, Preprocessing
-from service import uploads
+from service import training_rooms, uploads
 from service.settings import Settings
 from service.submissions import Desk, _hyperparameters
 
@@ -165,11 +165,11 @@ def test_hyperparameters_that_are_no_finite_json_object_are_refused(text):
 def test_what_no_worker_has_the_memory_for_is_refused_with_the_figures(desk, monkeypatch):
     monkeypatch.setattr(training_memory, "SMALL", 0)
     for name, left in (("one", 1 << 10), ("other", 5_000)):
-        capabilities.record(desk.engine, "memory", name, {"bytes": left})
+        training_rooms.tell(desk.engine, name, left)
     with pytest.raises(TooMuchData, match=r"training on 4 examples takes about .* the worker has 0.0 GB left"):
         submit(desk)
     assert not jobs.list_page(desk.engine, limit=9)
-    capabilities.record(desk.engine, "memory", "other", {"bytes": 1 << 30})  # one that can is enough
+    training_rooms.tell(desk.engine, "other", 1 << 30)  # one that can is enough
     assert submit(desk).status == "queued"
 
 
@@ -238,3 +238,14 @@ def test_an_option_of_archives_without_one_is_refused(desk):
     for option in ("archive_encoding", "root"):
         with pytest.raises(InvalidInput, match=f"'{option}' is about an `archive`"):
             submit(desk, **{option: "cp932"})
+
+
+def test_a_worker_that_has_gone_is_not_counted_on(desk, monkeypatch):
+    training_rooms.tell(desk.engine, "gone", 1 << 40)
+    monkeypatch.setattr(training_rooms, "SILENT", -1.0)
+    assert training_rooms.largest(desk.engine) is None
+    monkeypatch.setattr(training_rooms, "SILENT", 3600.0)
+    capabilities.record(desk.engine, "memory", "gone", {"bytes": 1 << 40, "at": 0.0})
+    training_rooms.tell(desk.engine, "there", 7)
+    assert training_rooms.largest(desk.engine) == 7
+    assert list(capabilities.of_kind(desk.engine, "memory")) == ["there"]
