@@ -15,7 +15,7 @@ INCREMENTAL = 2  # of PRAGMA auto_vacuum
 SLACK = 1024  # free pages, of 4 KiB, that are left for what comes next
 PAGES = 256  # given back in one transaction, so that writers do not wait long
 LONG_LOG = 8 << 20  # bytes: twice what SQLite lets it grow to before it writes it back
-CHEAP = 256 << 20  # bytes of a file that is rebuilt at a start without asking
+CHEAP = 128 << 20  # bytes of a file that is rebuilt at a start without asking
 PATIENCE = 1.0  # seconds to wait for a writer
 
 

@@ -7,6 +7,7 @@ import pytest
 from support.pictures import shapes
 from support.services import Service, eventually
 
+from adapters.store import database
 from service.client import ApiError
 
 DBOS = ("workflow_status", "operation_outputs", "workflow_input", "workflow_output")
@@ -47,4 +48,23 @@ def test_versions_need_no_jobs_and_deleted_heads_leave_nothing(own_server) -> No
         client.delete_head(name)
     eventually(lambda: recorded(service) == {0} and not any(service.rows(table) for table in OURS))
     eventually(lambda: service.blobs() == backbones)
+    assert "Traceback" not in service.log.read_text()
+
+
+@pytest.mark.postgres
+def test_nothing_of_a_deleted_head_is_left_on_postgres(own_server, empty_postgres) -> None:
+    service = own_server(sweep_seconds=0.3, keep_jobs=0, database_url=empty_postgres)
+    engine = database.connect(empty_postgres)
+
+    def left() -> dict[str, int]:
+        with database.reading(engine) as connection:
+            tables = [*OURS, *(f"dbos.{table}" for table in DBOS)]
+            counts = {t: connection.exec_driver_sql(f"SELECT count(*) FROM {t}").scalar_one() for t in tables}
+        return {table: count for table, count in counts.items() if count}
+
+    teach(service, "shapes")
+    assert left()
+    service.client.delete_head("shapes")
+    eventually(lambda: not left())
+    engine.dispose()
     assert "Traceback" not in service.log.read_text()
