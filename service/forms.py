@@ -10,7 +10,7 @@ from starlette.requests import Request
 from adapters.errors import InvalidInput
 from adapters.predict import OnError
 from adapters.types import HeadRef
-from service import uploads
+from service import strict, uploads
 from service.limits.space import Space
 from service.schemas import ALIAS_NAME, HEAD_NAME
 from service.settings import Settings
@@ -96,15 +96,18 @@ async def receive(
     settings: Settings,
     take: Callable[[int], None],
     space: Space | None = None,
+    known: frozenset[str] = frozenset(),
     field: str = "images",
 ) -> ImageForm:
     """A multipart form with `images`, or one raw image as the body with its options in the query.
 
-    `take` is told how many bytes came, and may refuse them; `space` has room for them.
+    `known` are all fields and options, in which the images are `field`; `take` is told how many bytes came, and may
+    refuse them; `space` has room for them.
     """
     query: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():
         query.setdefault(name, []).append(value)
+    strict.check(query, known - {field}, "option")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("image/") or kind == "application/octet-stream":
         form = ImageForm([await uploads.read_body(request, settings.max_predict_bytes, take)], query)
@@ -114,7 +117,7 @@ async def receive(
             request, max_bytes=settings.max_predict_bytes, max_parts=parts,
             max_field_bytes=settings.max_field_bytes, take=take, space=space,
         )  # fmt: skip
-        form = _from_upload(query, upload, field)
+        form = _from_upload(query, upload, known, field)
     try:
         _check_count(form.images, settings.max_predict_images)
     except InvalidInput:
@@ -123,8 +126,10 @@ async def receive(
     return form
 
 
-def _from_upload(query: dict[str, list[str]], upload: uploads.Upload, field: str) -> ImageForm:
+def _from_upload(query: dict[str, list[str]], upload: uploads.Upload, known: frozenset[str], field: str) -> ImageForm:
     try:
+        strict.check_files((part.name for part in upload.parts if part.file_name is not None), known, field)
+        strict.check(upload.names, known)
         sent = {name: upload.fields(name) for name in upload.names - {field}}
         return ImageForm([part.data() for part in upload.files(field)], query | sent, upload)
     except InvalidInput:

@@ -21,7 +21,7 @@ from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Example, Floats, Job, JobRequest
-from service import default_backbone, training_rooms
+from service import default_backbone, strict, training_rooms
 from service.courtesy import NOBODY, Courtesy
 from service.datasets import names, probing, screening, sources
 from service.datasets.items import Item
@@ -90,11 +90,7 @@ class Desk:
         return job
 
     def _request(self, upload: Upload) -> JobRequest:
-        unknown = sorted(upload.names - FIELDS)
-        if unknown:
-            raise InvalidInput(
-                f"unknown field {unknown[0][:50]!r}; there are: {', '.join(sorted(FIELDS))}", item=unknown[0][:50]
-            )
+        strict.check(upload.names, FIELDS)
         request = JobRequest(
             head=check_head_name(upload.field("head") or ""),
             task=upload.field("task") or "",

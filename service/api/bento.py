@@ -28,7 +28,7 @@ MOST = 10_000  # characters of an option that are looked at as JSON
 async def bento_predict(request: Request, ctx: Ctx) -> JSONResponse:
     """One image, one head, for `bentoml.SyncHTTPClient` and other Bento services."""
     began = time.perf_counter()
-    async with intake.images(request, ctx, field="image") as form:
+    async with intake.images(request, ctx, BENTO_FORM, field="image") as form:
         form.options = {name: [_plain(value) for value in values] for name, values in form.options.items()}
         refs = forms.head_refs(form.many("head"), 1)
         if len(form.images) > 1:

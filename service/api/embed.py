@@ -21,7 +21,7 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
 
     With `taps=true` those of earlier blocks follow it, which `taps` of the answer names; heads may read them, too.
     """
-    async with intake.images(request, ctx) as form:
+    async with intake.images(request, ctx, EMBED_FORM) as form:
         name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
         taps = form.flag("taps")
         backbone = await READING.run(backbones.find, ctx.engine, name)

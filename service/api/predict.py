@@ -25,7 +25,7 @@ async def predict(request: Request, ctx: Ctx) -> JSONResponse:
     times in ten) and `abstain` (0.95: whether to leave the answer be, so that 95 % of the others are right).
     """
     began = time.perf_counter()
-    async with intake.images(request, ctx) as form:
+    async with intake.images(request, ctx, IMAGE_FORM) as form:
         refs = forms.head_refs(form.many("head"), ctx.settings.max_predict_heads)
         result = await pipeline.predict(
             ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),

@@ -1,6 +1,7 @@
 """The kind of route that all of ours are: what it costs is kept here, whatever the route does.
 
 - A plain function runs in a thread, among those that read or those that write, and its answer is made into JSON there.
+- An option in the query that the route does not know is refused.
 - A JSON body is received within its bound, and read and checked in a thread (`service.limits.json_bodies`).
 """
 
@@ -10,10 +11,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from service import strict
 from service.access.same_site import READS
 from service.limits import json_bodies
 from service.threads import READING, WRITING, Threads
@@ -32,7 +36,7 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """FastAPI's, which finds a body already read and checked."""
-        handle = super().get_route_handler()
+        handle = self._strictly(super().get_route_handler())
         if self.body_field is None:
             return handle
         model = self.body_field.field_info.annotation
@@ -45,6 +49,17 @@ class Route(APIRoute):
                 return await handle(checked)
 
         return handle_with_body
+
+    def _strictly(self, handle: Handler) -> Handler:
+        """Refuses what the query has that nothing reads."""
+        declared = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
+        known = declared | strict.also_in_query(self.openapi_extra or {})
+
+        async def checked(request: Request) -> Response:
+            strict.check(request.query_params, known, "option")
+            return await handle(request)
+
+        return checked
 
 
 def router(**options: Any) -> APIRouter:

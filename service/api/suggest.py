@@ -19,7 +19,7 @@ async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
     Send multipart `images` (repeated). Options: `count` (10), `on_error` (`fail` or `skip`). `head` may be a version
     or an alias, as in /predict.
     """
-    async with intake.images(request, ctx) as form:
+    async with intake.images(request, ctx, SUGGEST_FORM) as form:
         count, seconds = form.integer("count", 10, 1, MAX_COUNT), form.seconds("timeout", ctx.settings.predict_seconds)
         found = await pipeline.suggest(
             ctx.predictor, ctx.engine, form.images, forms.head_ref(head), count, form.on_error(), seconds

@@ -29,6 +29,13 @@ def test_a_method_that_a_path_has_not_is_told_which_it_has(client, path):
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_an_option_that_nothing_reads_is_refused(client, path):
+    for method in PATHS[path]:
+        answer = client.request(method, path.replace("{", "").replace("}", "") + "?coverag=0.9")
+        assert (answer.status_code, answer.json()["item"]) == (422, "coverag"), (method, path)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_where_nothing_is_no_method_is_either(client, method):
     answer = client.request(method, "/nowhere/at/all")
