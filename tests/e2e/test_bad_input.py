@@ -327,6 +327,18 @@ def test_a_wrong_option_of_predict_is_named(server, data, said):
 
 
 @pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("path", ["/predict", "/embed", "/finetune", "/heads/{head}/suggest"])
+def test_an_option_that_is_not_known_is_refused_wherever_it_comes(server, known, path):
+    """In the query, in the form, beside a raw image; and a file by another name than the one there is."""
+    path = path.format(head=known)
+    refused(server.http.post(f"{path}?coverag=0.9", files=images(FILES[:1])), 422, "invalid_input", "coverag")
+    refused(server.http.post(path, data={"topk": "1"}, files=images(FILES[:1])), 422, "invalid_input", "topk")
+    wrong = [("file", file) for _, file in images(FILES[:1])]
+    said = refused(server.http.post(path, files=wrong), 422, "invalid_input", "file")
+    assert "images" in said["detail"]
+
+
+@pytest.mark.usefixtures("unchanged")
 def test_predict_without_images_or_with_too_many_is_refused(server, known):
     """At most 1,024 images and 256 heads by default."""
     none = server.http.post("/predict", files=[("head", (None, known))])
