@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import AliasMoved, Publication
 from adapters.store.schema import metadata
 from adapters.types import Assignment, Backbone, Edit, Example, HeadRef, JobRequest, Preprocessing
+from service.schemas import HeadView
 
 
 def sha(text: str) -> str:
@@ -202,6 +204,23 @@ def test_aliases_are_moved_named_and_removed(engine):
 
 
 # Deleting
+
+
+def test_a_page_of_heads_is_one_query_and_says_what_each_head_does(engine):
+    """However many heads and versions there are, and aliases of one version."""
+    shown = {"method": "ridge", "classes": ["a", "ä"], "metrics": {"accuracy": 0.5}, "backbone": {"name": "lite"}}
+    for head in ("cats", "dogs", "owls"):
+        for number in (1, 2):
+            made = publication(engine, accept(engine, head), expected=number - 1 or None)
+            heads.publish(engine, replace(made, manifest=made.manifest | shown))
+    heads.set_alias(engine, "cats", "canary", 2)
+    queries: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *a: queries.append(a[2]))
+    page = heads.page(engine, limit=2)
+    assert sum(query.lstrip().startswith("SELECT") for query in queries) == 1
+    assert [head.name for head in page] == ["cats", "dogs"] and page[0].aliases == {"live": 2, "canary": 2}
+    assert [HeadView.of(head) for head in page] == [HeadView.of(heads.summary(engine, h.name)) for h in page]
+    assert [head.name for head in heads.page(engine, limit=5, after="dogs")] == ["owls"]
 
 
 def test_a_version_is_deleted_when_no_alias_needs_it(engine):
