@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with bounds, which uvicorn has no settings for (docs/adr/0015-connections-of-our-own.md).
+"""uvicorn's HTTP protocol with bounds, which uvicorn has no settings for (docs/adr/0016-connections-of-our-own.md).
 
 - The head of a request is complete within `head_seconds` and `head_bytes`: else 408, 431 or 414.
 - A client sends a body, and reads an answer, at `rate` at least: else 408, or the connection is cut.
