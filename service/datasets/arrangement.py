@@ -49,7 +49,7 @@ def arranged(
     prefix, hints = (f"{root}/", replace(hints, at_root=True)) if root else ("", hints)
     inside = [name for name in found.names if name.startswith(prefix)]
     if root and not inside:
-        raise error(f"there is no folder {root!r} in it", item="root")
+        raise error(f"there is no folder {names.brief(root)} in it", item="root")
     skipped = {name: passed_over.OUTSIDE for name in found.names if not name.startswith(prefix)} | found.passed_over
     junk = {name: reason for name in inside if (reason := passed_over.reason(name.removeprefix(prefix)))}
     images = [name for name in inside if name not in junk]
@@ -75,7 +75,8 @@ def _manifest(
     table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), images, said)
     if table is not None and not _lies_above(table, images):
         raise InvalidManifest(
-            f"{table!r} looks like a manifest, but does not lie above the images; move it to the top, or leave it out",
+            f"{names.brief(table)} looks like a manifest, but does not lie above the images; move it to the top, or leave "
+            "it out",
             item=table,
         )
     return table
@@ -145,9 +146,9 @@ def _refuse(found: Files, foreign: Sequence[str], error: type[InvalidInput]) -> 
     problems = Problems()
     for name in foreign:
         if _suffix(name) in ARCHIVE_SUFFIXES:
-            problems.add(error(f"{name!r} is an archive inside; unpack it first", item=name))
+            problems.add(error(f"{names.brief(name)} is an archive inside; unpack it first", item=name))
         else:
-            problem = f"{name!r} is no image, by its name and by its bytes: {_what(found.text(name, SNIFFED))}"
+            problem = f"{names.brief(name)} is no image, by its name and by its bytes: {_what(found.text(name, SNIFFED))}"
             problems.add(error(f"{problem} (or leave it out)", item=name))
     problems.raise_any()
 
@@ -187,10 +188,10 @@ def looked_up(
             continue
         name = lookup.find(row.part or row.file_name, folder)
         if name is None:
-            hint = f"no file {row.file_name[:200]!r} came with the manifest"
+            hint = f"no file {names.brief(row.file_name)} came with the manifest"
             problems.add(InvalidManifest(f"line {row.line}: {hint}", item=row.item))
         elif name in rows:
-            twice = f"line {row.line}: {row.file_name[:200]!r} is listed twice; keep one line"
+            twice = f"line {row.line}: {names.brief(row.file_name)} is listed twice; keep one line"
             problems.add(InvalidManifest(twice, item=row.item))
         else:
             rows[name] = row
@@ -204,4 +205,4 @@ def looked_up(
 def _add_unnamed(problems: Problems, left: Sequence[str]) -> None:
     for name in left:
         hint = "add a line for it or do not send it"
-        problems.add(InvalidManifest(f"the manifest does not name {name[:200]!r}; {hint}", item=name))
+        problems.add(InvalidManifest(f"the manifest does not name {names.brief(name)}; {hint}", item=name))

@@ -113,7 +113,6 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 
 
 MOST_FILES = 1_000_000
-MOST_FOLDERS = 100  # in each other
 Inode = tuple[int, int]  # device, number
 
 
@@ -135,8 +134,8 @@ class _Walk:
             self._refuse(path, f"it cannot be read: {error.strerror}")
             return
         here = (facts.st_dev, facts.st_ino)
-        if len(above) >= MOST_FOLDERS:
-            self._refuse(path, f"it lies in more than {MOST_FOLDERS} folders; move it up")
+        if len(above) > names.MOST_FOLDERS:
+            self._refuse(path, f"it lies in more than {names.MOST_FOLDERS} folders; move it up")
             return
         if here in above:
             self._refuse(path, "it is a link to a folder that it lies in, which has no end; remove it")

@@ -17,6 +17,7 @@ from adapters.errors import InvalidInput
 from adapters.problems import Problems
 from adapters.types import SplitName
 from service.datasets.manifests import split_name
+from service.datasets.names import MOST_SHOWN, brief
 
 LAYOUT = "the layout is <class>/<image> or train|val|test/<class>/<image>"
 PLAIN_WORDS = frozenset(
@@ -24,6 +25,7 @@ PLAIN_WORDS = frozenset(
     " classes category categories label labels labeled labelled file files folder folders upload uploads archive export"
     " exports download downloads input inputs raw example examples collection corpus root content".split()
 )
+MOST_AROUND = 10  # folders around everything
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -69,13 +71,13 @@ def by_folder(names: Sequence[str], error: type[InvalidInput], hints: Hints = Hi
 
 def _misplaced(name: str, deep: bool, error: type[InvalidInput]) -> InvalidInput:
     problem = "lies too deep" if deep else "lies in no class folder"
-    return error(f"{name!r} {problem}; {LAYOUT}, or send a manifest", item=name)
+    return error(f"{brief(name)} {problem}; {LAYOUT}, or send a manifest", item=name[:MOST_SHOWN])
 
 
 def _root(names: Sequence[str], error: type[InvalidInput], hints: Hints) -> str:
     """The folders around everything that mean nothing, with their slash. Raises `error` where it is not clear."""
     root = ""
-    while True:
+    for _ in range(MOST_AROUND):
         parts = [PurePosixPath(name.removeprefix(root)).parts for name in names]
         tops = {p[0] for p in parts}
         if len(tops) != 1 or any(len(p) < 3 for p in parts) or split_name(top := tops.pop()):
@@ -84,6 +86,7 @@ def _root(names: Sequence[str], error: type[InvalidInput], hints: Hints) -> str:
         if top in hints.classes or not (_is_wrapper(top, below, hints) or all(map(split_name, below))):
             raise _unclear(root, top, below, error)
         root += top + "/"
+    return root
 
 
 def _is_wrapper(name: str, below: list[str], hints: Hints) -> bool:
@@ -98,11 +101,12 @@ def _plain(name: str) -> str:
 
 
 def _unclear(root: str, top: str, below: list[str], error: type[InvalidInput]) -> InvalidInput:
-    some = ", ".join(map(repr, below[:5])) + (" and others" if len(below) > 5 else "")
+    some = ", ".join(map(brief, below[:5])) + (" and others" if len(below) > 5 else "")
+    here = (root + top)[:MOST_SHOWN]
     return error(
-        f"everything lies in the folder {root + top!r} and in folders below it ({some}), so that either may be the "
-        f"classes: if those below are, send root={root + top}; if {top!r} is a class, put its images right into it",
-        item=root + top,
+        f"everything lies in the folder {brief(here)} and in folders below it ({some}), so that either may be the "
+        f"classes: if those below are, send root={here}; if {brief(top)} is a class, put its images right into it",
+        item=here,
     )
 
 
@@ -113,11 +117,10 @@ def _splits(folders: Sequence[tuple[str, ...]], error: type[InvalidInput]) -> di
     deep = {parts[0] for parts in folders if len(parts) > 1}
     if not known or (not deep & set(known) and len(known) < len(tops)):
         return {}  # `valid` and `invalid` are two classes
-    if others := sorted(tops - set(known)):
-        first = others[0]
-        raise error(
-            f"the folder {first!r} stands beside the split folder {next(iter(known))!r} and is neither train, val nor "
-            f"test: split folders and class folders are not mixed; {LAYOUT}, or send a manifest",
-            item=first,
-        )
+    problems = Problems()
+    for other in sorted(tops - set(known)):
+        hint = f"split folders and class folders are not mixed; {LAYOUT}, or send a manifest"
+        beside = f"stands beside the split folder {brief(next(iter(known)))} and is neither train, val nor test"
+        problems.add(error(f"the folder {brief(other)} {beside}: {hint}", item=other[:MOST_SHOWN]))
+    problems.raise_any()
     return known

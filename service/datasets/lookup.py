@@ -4,7 +4,7 @@ import os.path
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import accumulate, takewhile
+from itertools import accumulate, islice, takewhile
 from pathlib import PurePosixPath
 
 from service.datasets import names
@@ -45,7 +45,7 @@ def _around(known: Sequence[str]) -> list[str]:
     """The folders that everything lies in, outermost first."""
     parents = [PurePosixPath(name).parts[:-1] for name in known]
     levels = takewhile(lambda parts: len(set(parts)) == 1, zip(*parents, strict=False))
-    return ["/".join(path) for path in accumulate((parts[0],) for parts in levels)]
+    return ["/".join(path) for path in accumulate((parts[0],) for parts in islice(levels, names.MOST_FOLDERS))]
 
 
 def tails(path: str) -> list[str]:
@@ -53,4 +53,4 @@ def tails(path: str) -> list[str]:
     if not _ABSOLUTE.match(path):
         return []
     parts = [part for part in path.split("/") if part]
-    return ["/".join(parts[start:]) for start in range(1, len(parts))]
+    return ["/".join(parts[start:]) for start in range(max(1, len(parts) - names.MOST_FOLDERS), len(parts))]

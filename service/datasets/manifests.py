@@ -25,6 +25,8 @@ SPLITS: Mapping[str, SplitName] = {
     "tst": "test",
 }  # fmt: skip
 _SPLIT_ENDING = re.compile(r"[\s_.-]*(set|data|dataset|images|imgs|split|samples)$")
+MOST_SPLIT = 40  # characters of a word for a split
+MOST_NAME = 4096  # of a file's name, as file systems have it
 REQUIRED, OPTIONAL = ("file_name", "label"), ("split", "group", "part")
 ALIASES: Mapping[str, str] = {
     "filename": "file_name", "file": "file_name", "file_path": "file_name", "filepath": "file_name",
@@ -65,13 +67,15 @@ def read(text: bytes | memoryview) -> Iterator[Row | InvalidManifest]:
 def columns(names: Sequence[str]) -> list[str]:
     """Names of columns as they are known here; what is unknown stays as it is."""
     plain = [re.sub(r"[\s-]+", "_", visible(name).casefold()) for name in names]
-    meant = [ALIASES.get(name, name) for name in plain]
+    meant, there = [ALIASES.get(name, name) for name in plain], set(plain)
     # `file_name, image` are two columns, of which the second is unknown.
-    return [plain[i] if plain[i] != m and m in plain else m for i, m in enumerate(meant)]
+    return [own if own != m and m in there else m for own, m in zip(plain, meant, strict=True)]
 
 
 def split_name(text: str) -> SplitName | None:
     """Which split a word means, in any case and with endings as in `test_set`; None for another word."""
+    if len(text) > MOST_SPLIT:
+        return None
     word = unicodedata.normalize("NFKC", text).strip().casefold()
     while word not in SPLITS and (shorter := _SPLIT_ENDING.sub("", word)) not in ("", word):
         word = shorter
@@ -136,6 +140,8 @@ def _row(line: int, cells: dict[str, Any]) -> Row | InvalidManifest:
     name, part = cells["file_name"], cells.get("part")
     if not isinstance(name, str) or not name.strip():
         return invalid(line, "its file_name is empty; name a file")
+    if len(name) > MOST_NAME:
+        return invalid(line, f"its file_name has {len(name):,} characters; at most {MOST_NAME:,}")
     try:
         name.encode()
         label, group = label_text(cells["label"]), _group(cells.get("group"))

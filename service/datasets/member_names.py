@@ -34,6 +34,8 @@ def name_of(info: zipfile.ZipInfo, encoding: str | None) -> str:
     path = text.replace("\\", "/")
     if path.startswith("/") or _DRIVE.match(path) or ".." in path.split("/"):
         raise invalid(text, "its path leads out of the archive; make the zip from inside the folder")
+    if path.count("/") > names.MOST_FOLDERS:
+        raise invalid(text, f"it lies in more than {names.MOST_FOLDERS} folders; make the zip from inside the folder")
     return path
 
 

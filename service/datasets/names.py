@@ -19,6 +19,8 @@ ENCODINGS = (
     " iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-10 iso8859-11 iso8859-13 iso8859-14 iso8859-15 iso8859-16 koi8-r"
     " koi8-u tis-620 mac-roman mac-cyrillic mac-greek mac-latin2 mac-turkish mac-iceland"
 ).split()
+MOST_SHOWN = 200  # characters of a name in a message
+MOST_FOLDERS = 50  # that a file may lie in: what is looked up by folders costs no more than this, times the files
 _KNOWN = {codecs.lookup(name).name for name in ENCODINGS}
 _FORM_ESCAPES = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))  # WHATWG HTML, "multipart/form-data encoding algorithm"
 
@@ -55,6 +57,11 @@ def of_form(name: str) -> str:
 def folded(name: str) -> str:
     """What two names share that Windows and macOS take for one: case, and how accents are composed."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def brief(name: str) -> str:
+    """A name in quotation marks for a message, cut where it is long: nothing echoes what was sent at length."""
+    return repr(name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…")
 
 
 def shown(name: str | bytes) -> str:

@@ -22,6 +22,7 @@ SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json"})
 MOST_TABLES = 50  # of an upload that are looked into
 MOST_BYTES = 1 << 20  # of one: enough to see what it is
 MOST_ROWS = 1000
+MOST_NAME = 1000  # characters of a cell that may name a file
 _TRUE = {"1", "1.0", "true"}
 _FLAGS = {*_TRUE, "0", "0.0", "false", ""}
 _HOW = "a manifest has the columns file_name and label; make it one, or leave it out"
@@ -53,7 +54,9 @@ def manifest_among(
         if not claims or (said is not None and claims.agree_with(said)):
             continue
         if not claims.is_manifest:
-            raise InvalidManifest(f"{name!r} labels images that came with it, but {claims.problem}; {_HOW}", item=name)
+            raise InvalidManifest(
+                f"{names.brief(name)} labels images that came with it, but {claims.problem}; {_HOW}", item=name
+            )
         manifests.append(name)
     if len(manifests) > 1:
         several = ", ".join(manifests[:5])
@@ -89,12 +92,14 @@ class _Index:
 
     def find(self, text: Any, bare: bool = False) -> str | None:
         """The image that a cell names; `bare`: also without its suffix, where a number may as well be anything else."""
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not 0 < len(text.strip()) <= MOST_NAME:
             return None
         path = PurePosixPath(names.folded(names.normal(text.strip())))
         if not bare and not path.suffix:
             return None
-        for start in range(len(path.parts)):  # an absolute path, or one with folders around it, ends as ours does
+        for start in range(
+            max(0, len(path.parts) - names.MOST_FOLDERS), len(path.parts)
+        ):  # an absolute path, or one with folders around it, ends as ours does
             key = "/".join(path.parts[start:])
             if len(found := self._by_key.get(key, ())) == 1:
                 return next(iter(found))
@@ -198,7 +203,7 @@ def _is_flag(cell: Any) -> bool:
 
 def _is_repetitive(cells: list[str]) -> bool:
     """Words that come again and again are classes; numbers and texts of their own are not."""
-    words = [cell for cell in cells if not re.fullmatch(r"\s*[-+]?[0-9]*\.?[0-9]*\s*", cell)]
+    words = [cell for cell in cells if not re.fullmatch(r"[-+]?[0-9]*+\.?[0-9]*+", cell.strip())]
     return len(words) > len(cells) // 2 and 2 * len(set(words)) <= len(words)
 
 

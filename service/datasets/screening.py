@@ -72,16 +72,24 @@ def screened(
 
 def facts(received: Received, items: Sequence[Item], task_name: str, notes: Json, left_out: Problems) -> Json:
     """What a job says of what came: layout, classes, what was passed over, left out or changed, with the reasons."""
-    shown = {name: value for name, value in received.understood.items() if value}
+    shown = {name: _bounded(value) for name, value in received.understood.items() if value}
     said = shown | {"examples": len(items), "classes": _classes(items, task_name)} | notes
     if received.passed_over:
         said["passed_over"] = passed_over(received.passed_over)
     return said | ({"left_out": left_out.facts()} if left_out.count else {})
 
 
+def _bounded(value: Any) -> Any:
+    """A name or a table of names, as far as a job keeps it."""
+    return dict(list(value.items())[:MOST]) if isinstance(value, dict) else value[: names.MOST_SHOWN]
+
+
 def passed_over(found: Mapping[str, str]) -> Json:
     """{"count", "list": [{"item", "reason"}, …]}, ready for JSON."""
-    rows = [{"item": names.shown(name[:200]), "reason": reason} for name, reason in sorted(found.items())[:MOST]]
+    rows = [
+        {"item": names.shown(name[: names.MOST_SHOWN]), "reason": reason}
+        for name, reason in sorted(found.items())[:MOST]
+    ]
     return {"count": len(found), "list": rows}
 
 

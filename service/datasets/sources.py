@@ -76,7 +76,7 @@ def from_manifest(text: bytes | memoryview, files: Sequence[Source]) -> Received
         if not name:
             raise InvalidManifest("a file came without a name; the manifest finds files by their names")
         if name in known:
-            raise InvalidManifest(f"two files are called {name!r}; give each its own name", item=name)
+            raise InvalidManifest(f"two files are called {names.brief(name)}; give each its own name", item=name)
         known[name] = file
     rows, _ = looked_up(text, Lookup(list(known)), "")
     items = [
