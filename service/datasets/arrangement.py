@@ -75,8 +75,8 @@ def _manifest(
     table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), images, said)
     if table is not None and not _lies_above(table, images):
         raise InvalidManifest(
-            f"{names.brief(table)} looks like a manifest, but does not lie above the images; move it to the top, or leave "
-            "it out",
+            f"{names.brief(table)} looks like a manifest, but does not lie above the images; move it to the top, or "
+            "leave it out",
             item=table,
         )
     return table
@@ -148,7 +148,9 @@ def _refuse(found: Files, foreign: Sequence[str], error: type[InvalidInput]) -> 
         if _suffix(name) in ARCHIVE_SUFFIXES:
             problems.add(error(f"{names.brief(name)} is an archive inside; unpack it first", item=name))
         else:
-            problem = f"{names.brief(name)} is no image, by its name and by its bytes: {_what(found.text(name, SNIFFED))}"
+            problem = (
+                f"{names.brief(name)} is no image, by its name and by its bytes: {_what(found.text(name, SNIFFED))}"
+            )
             problems.add(error(f"{problem} (or leave it out)", item=name))
     problems.raise_any()
 
