@@ -96,7 +96,7 @@ def empty_postgres(postgres: str) -> str:
 
 def _database_of_this_process(url: str) -> str:
     """Test processes run side by side (pytest-xdist), so each has a database of its own beside the one named."""
-    name = f"espalier_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    name = f"{sa.make_url(url).database}_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
