@@ -201,6 +201,30 @@ class CorruptArtifact(EspalierError):
     code = "corrupt_artifact"
 
 
+class HeadDamaged(CorruptArtifact):
+    """What is stored of a version is damaged, so it cannot be loaded; the message says how to go on."""
+
+    code = "head_damaged"
+
+
+class BackboneDamaged(CorruptArtifact):
+    """The stored graph of a backbone is damaged, so its heads cannot answer; the message says how to mend it."""
+
+    code = "backbone_damaged"
+
+
+class ExampleDamaged(CorruptArtifact):
+    """The stored bytes of an example are damaged; sent again, they are mended."""
+
+    code = "example_damaged"
+
+
+class DatabaseDamaged(EspalierError):
+    """The file of the database is damaged; the message says what to do."""
+
+    code = "database_damaged"
+
+
 class StorageFull(EspalierError):
     """There is no space left to store an artifact."""
 

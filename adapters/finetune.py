@@ -24,7 +24,7 @@ from adapters.labels import refuse_held_out_only
 from adapters.modalities import image
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import backbones, heads, jobs, reports
+from adapters.store import backbones, blobs, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
@@ -73,6 +73,11 @@ class Workshop:
     def scratch(self, job_id: str) -> JobArtifacts:
         """Where a job writes: what no version holds at its end is deleted."""
         return JobArtifacts(self.engine, self.artifacts, job_id)
+
+    def let_go(self, job_id: str) -> None:
+        """Of what an ended job held and no version does."""
+        jobs.release(self.engine, job_id)
+        blobs.sweep(self.engine, self.artifacts)
 
     def embedder(self, backbone: Backbone) -> Embedder:
         """The way from images to embeddings of a backbone."""
@@ -130,7 +135,7 @@ def rename(shop: Workshop, job_id: str) -> str:
     """Other names for the classes of the live version: nothing to train, so there is nothing to measure or gate."""
     Narrator(shop.engine, job_id).enter("publishing")
     renaming.publish(jobs.get(shop.engine, job_id), shop.engine, shop.scratch(job_id))
-    shop.artifacts.delete(jobs.release(shop.engine, job_id))
+    shop.let_go(job_id)
     return "succeeded"
 
 
@@ -244,7 +249,7 @@ def finish(shop: Workshop, job_id: str, draft_digest: str) -> None:
         reports.replace(shop.engine, job_id, shop.scratch(job_id).put(report))
     except (CorruptArtifact, NotFound):  # deleted meanwhile, by its owner or by a first try that was killed
         log.info("the version of %s is gone: no learning curve", job_id)
-    shop.artifacts.delete(jobs.release(shop.engine, job_id))
+    shop.let_go(job_id)
 
 
 def warm() -> None:

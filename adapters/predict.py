@@ -18,6 +18,7 @@ from adapters.errors import EspalierError
 from adapters.modalities import image
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.batcher import Batcher
+from adapters.runtime.failures import Failed, HeadError, or_reason, told, working
 from adapters.runtime.head import HeadAnswers
 from adapters.runtime.inflight import Item
 from adapters.runtime.lanes import clock
@@ -86,6 +87,7 @@ class Predictions:
     predictions: list[Prediction]
     errors: list[ItemError]
     generation: int
+    head_errors: list[HeadError] = field(default_factory=list)
 
 
 async def predict(
@@ -103,18 +105,20 @@ async def predict(
     """Answer for every image and head, within `timeout` seconds.
 
     With a `coverage` answers carry a set of labels that holds the truth that often; with `abstain` they say whether to
-    leave them be, so that the accuracy of the others is that or better.
+    leave them be, so that the accuracy of the others is that or better. A head that is damaged, or whose backbone is,
+    fails its own answers only; the error is raised where no other is asked.
     Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded, DeadlineExceeded, NotEnoughHeldOut when a version
     cannot promise that; InvalidImage or ImageTooLarge, naming the image, unless `on_error` is "skip".
     """
     flow = refs[0].name  # heads take turns
     async with predictor.traffic.admitted(len(images), flow, timeout):
-        generation, heads = await _admit(predictor, refs, min_generation)
+        generation, found = await _admit(predictor, refs, min_generation)
+        heads, failed = working(refs, found)
         terms = [head.terms(coverage, abstain) for head in heads]
         digests = list(dict.fromkeys(head.backbone_digest for head in heads))
-        embedded = {digest: await embed(predictor, images, digest, on_error, flow) for digest in digests}
+        embedded = {d: await or_reason(embed(predictor, images, d, on_error, flow)) for d in digests}
         outputs = await _answer(predictor, heads, embedded)
-        return _decode(heads, terms, embedded, outputs, top_k, generation)
+        return _decode(heads, terms, embedded, outputs, top_k, generation, failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +182,13 @@ def _named(index: int, error: EspalierError, *, count: int, total: int) -> Espal
     return type(error)(f"image {index}: {error.message}{more}", item=f"image {index}")
 
 
-async def _admit(predictor: Predictor, refs: Sequence[HeadRef], min_generation: int) -> tuple[int, list[LiveHead]]:
-    """The versions that will answer, fixed from here on: a swap while we work does not touch this request."""
+async def _admit(
+    predictor: Predictor, refs: Sequence[HeadRef], min_generation: int
+) -> tuple[int, Sequence[LiveHead | EspalierError]]:
+    """The versions that will answer, fixed from here on: a swap while we work does not touch this request.
+
+    In the place of one that cannot be loaded for a reason of ours is that reason.
+    """
     live = predictor.live
     if min_generation > live.generation:
         await asyncio.to_thread(live.require, min_generation)
@@ -187,47 +196,65 @@ async def _admit(predictor: Predictor, refs: Sequence[HeadRef], min_generation: 
     found = [live.peek(ref) for ref in refs]
     cold = [ref for ref, head in zip(refs, found, strict=True) if head is None]
     if cold:
-        loaded = dict(zip(cold, await asyncio.gather(*map(live.fetch, cold)), strict=True))
+        loaded = dict(zip(cold, await asyncio.gather(*(or_reason(live.fetch(ref)) for ref in cold)), strict=True))
         return generation, [head or loaded[ref] for ref, head in zip(refs, found, strict=True)]
     return generation, [head for head in found if head is not None]
 
 
 async def _answer(
-    predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages]
-) -> list[HeadAnswers]:
-    """One run a head over all images, M rows each."""
+    predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages | EspalierError]
+) -> list[HeadAnswers | EspalierError]:
+    """One run a head over all images, M rows each; of one whose backbone failed, why that did."""
+    good = {digest: found for digest, found in embedded.items() if isinstance(found, EmbeddedImages)}
 
-    def work() -> list[HeadAnswers]:
+    def work() -> list[HeadAnswers | EspalierError]:
         began = clock()
-        lengths = {d: {head.head.reads for head in heads if head.backbone_digest == d} for d in embedded}
-        read = {digest: found.first(lengths[digest]) for digest, found in embedded.items()}
-        answers = [head.head.answer(read[head.backbone_digest][head.head.reads]) for head in heads]
+        lengths = {d: {head.head.reads for head in heads if head.backbone_digest == d} for d in good}
+        read = {digest: found.first(lengths[digest]) for digest, found in good.items()}
+        answers = [_ask(head, read.get(head.backbone_digest), embedded) for head in heads]
         predictor.traffic.meters.head_seconds(clock() - began)
         return answers
 
-    rows = max(len(e.indices) for e in embedded.values())
-    if not rows:
-        return [HeadAnswers(np.zeros((0, len(head.classes)), np.float32), None) for head in heads]
+    rows = max((len(e.indices) for e in good.values()), default=0)
     if rows * sum(len(head.classes) for head in heads) <= INLINE:
         return work()
     return await predictor.traffic.lanes.run(work)
 
 
+def _ask(
+    head: LiveHead, read: dict[int, Embeddings] | None, embedded: dict[str, EmbeddedImages | EspalierError]
+) -> HeadAnswers | EspalierError:
+    if read is None:
+        failed = embedded[head.backbone_digest]
+        assert isinstance(failed, EspalierError)
+        return failed
+    rows = read[head.head.reads]
+    return head.head.answer(rows) if len(rows) else HeadAnswers(np.zeros((0, len(head.classes)), np.float32), None)
+
+
 def _decode(
     heads: Sequence[LiveHead],
     terms: Sequence[Terms],
-    embedded: dict[str, EmbeddedImages],
-    outputs: list[HeadAnswers],
+    embedded: dict[str, EmbeddedImages | EspalierError],
+    outputs: list[HeadAnswers | EspalierError],
     top_k: int,
     generation: int,
+    failed: Failed | None = None,
 ) -> Predictions:
-    first = next(iter(embedded.values()))
+    """Raises the reason where no head is left that could answer."""
+    failed = (failed or []) + [
+        (h.version.head, o) for h, o in zip(heads, outputs, strict=True) if isinstance(o, EspalierError)
+    ]
+    first = next((e for e in embedded.values() if isinstance(e, EmbeddedImages)), None)
+    if first is None:
+        raise failed[0][1]
     found = [
         Prediction(index, head, _said(head, wanted, answers, row, top_k))
         for row, index in enumerate(first.indices)
         for head, wanted, answers in zip(heads, terms, outputs, strict=True)
+        if isinstance(answers, HeadAnswers)
     ]
-    return Predictions(found, first.errors, generation)
+    return Predictions(found, first.errors, generation, told(failed))
 
 
 def _said(head: LiveHead, terms: Terms, answers: HeadAnswers, row: int, top_k: int) -> dict[str, Any]:

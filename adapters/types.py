@@ -178,6 +178,15 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """One blob of the artifact store, as listing tells it."""
+
+    name: str  # its SHA-256, unless somebody else put it there
+    size: int  # bytes
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """A change of the data that a head has, asked for by its owner: one of these.
 

@@ -3,6 +3,7 @@
 A bundle is a folder with `<name>.onnx` and `<name>.json` (the facts) for each backbone.
 """
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -36,9 +37,17 @@ def register(folder: str, engine: Engine, artifacts: Artifacts) -> None:
         backbone = _read(path)
         if backbone.digest in known:
             continue
-        if artifacts.put(path.with_suffix(".onnx").read_bytes()) != backbone.artifact:
+        graph = path.with_suffix(".onnx").read_bytes()
+        if hashlib.sha256(graph).hexdigest() != backbone.artifact:
             raise InvalidInput(f"{path.with_suffix('.onnx').name} is not the graph that {path.name} speaks of")
-        backbones.save(engine, backbone)
+        backbones.add(engine, artifacts, backbone, graph)
+
+
+def restore(folder: str, backbone: Backbone, artifacts: Artifacts) -> None:
+    """Store the graph of a backbone that is known, where the bundle has the very same."""
+    graph = (Path(folder) / f"{backbone.name}.onnx").read_bytes()
+    if hashlib.sha256(graph).hexdigest() == backbone.artifact:
+        artifacts.put(graph)
 
 
 def _read(path: Path) -> Backbone:

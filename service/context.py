@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Engine
 
-from adapters.errors import BackboneNotFound, NotReady
+from adapters.errors import BackboneNotFound, CorruptArtifact, NotReady, StorageError
 from adapters.predict import Predictor
 from adapters.runtime import devices, processor
 from adapters.runtime.backbone import Backbones
@@ -79,13 +79,16 @@ class Context:
         return cls(settings, engine, artifacts, predictor, name, courtesy, Following(engine), space)
 
     def warm(self) -> None:
-        """Load the default backbone and run it once. Raises NotReady while it has not been built."""
+        """Load the default backbone and run it once. Raises NotReady while it is not built, or cannot be read."""
         try:
             backbone = backbones.find(self.engine, self.default_backbone)
         except BackboneNotFound as error:
             hint = "`espalier init` builds it, or a worker does when it starts"
             raise NotReady(f"the backbone {self.default_backbone!r} is not built yet; {hint}") from error
-        self.predictor.batcher(backbone.digest)
+        try:
+            self.predictor.batcher(backbone.digest)
+        except (CorruptArtifact, StorageError) as error:
+            raise NotReady(error.message, item=error.item) from error
         self.ready = True
 
     def close(self) -> None:
@@ -114,7 +117,7 @@ def backbone_loader(
     def load(digest: str) -> tuple[Backbone, bytes | str]:
         backbone = backbones.find_digest(engine, digest)
         side = backbone.preprocessing.size
-        return backbone, graphs.graph(digest, side, lambda: artifacts.get(backbone.artifact))
+        return backbone, graphs.graph(digest, side, lambda: backbones.stored(artifacts, backbone))
 
     return load
 
@@ -125,9 +128,9 @@ def mapped_graphs(settings: Settings) -> MappedGraphs:
 
 
 def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Backbone, bytes]:
-    """The facts and the graph of a backbone. Raises BackboneNotFound, CorruptArtifact."""
+    """The facts and the graph of a backbone. Raises BackboneNotFound, BackboneDamaged."""
     backbone = backbones.find_digest(engine, digest)
-    return backbone, artifacts.get(backbone.artifact)
+    return backbone, backbones.stored(artifacts, backbone)
 
 
 def lanes(settings: Settings) -> int:

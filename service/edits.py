@@ -14,11 +14,11 @@ from sqlalchemy.engine import Engine
 from adapters import edits, tasks
 from adapters.backbones import parts
 from adapters.comparison import honest
-from adapters.errors import Conflict, InvalidInput, NotEnoughData, Overloaded
+from adapters.errors import Conflict, HeadDamaged, InvalidInput, NotEnoughData, Overloaded
 from adapters.labels import clean
 from adapters.store import backbones, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
-from adapters.types import Edit, Example, Job, JobRequest
+from adapters.types import Edit, Example, HeadVersion, Job, JobRequest
 from service.datasets.manifests import label_text
 from service.settings import Settings
 from service.submissions import MAX_KEY
@@ -108,8 +108,14 @@ class EditDesk:
         if not sha256s:
             return {}
         versions = heads.summary(self.engine, self.head).versions
-        listed = {sha256 for version in versions for sha256, _ in honest.data_list(version, self.artifacts)}
+        listed = {sha256 for version in versions for sha256 in self._listed(version)}
         return {sha256: Example(sha256, "", "") for sha256 in sha256s if sha256 in listed}
+
+    def _listed(self, version: HeadVersion) -> set[str]:
+        try:
+            return {sha256 for sha256, _ in honest.data_list(version, self.artifacts)}
+        except HeadDamaged:  # the others' lists count all the same
+            return set()
 
     def _named(self, held: Mapping[str, Example], sha256s: Sequence[str]) -> list[Example]:
         if not sha256s:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -51,13 +51,18 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.StaleReplica: (409, "No such state yet"),
     errors.StorageFull: (507, "The store is full"),
     errors.StorageError: (503, "The store does not answer"),
-    errors.CorruptArtifact: (500, "A stored blob is damaged"),
+    errors.HeadDamaged: (503, "The head is damaged"),
+    errors.BackboneDamaged: (503, "The backbone is damaged"),
+    errors.ExampleDamaged: (503, "The example is damaged"),
+    errors.DatabaseDamaged: (503, "The database is damaged"),
+    errors.CorruptArtifact: (503, "A stored blob is damaged"),
     errors.ParityError: (500, "The exported graph answers differently"),
     errors.DeviceError: (500, "The compute device cannot be used"),
     errors.EspalierError: (500, "Something went wrong on our side"),
 }
 EXPECTED = (errors.NotReady, errors.DeadlineExceeded)  # 5xx that need nobody's attention
 RETRYABLE = {429: 1.0, 503: 1.0}  # seconds, unless the error knows better
+MENDING = 30.0  # seconds until it is worth to ask again for what somebody has to mend
 
 
 def status_of(error: errors.EspalierError) -> tuple[int, str]:
@@ -90,8 +95,10 @@ async def _espalier(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.EspalierError)
     status, title = status_of(error)
     if status >= 500 and not isinstance(error, EXPECTED):
-        log.error("%s: %s", error.code, error, exc_info=error)
-    retry_after = getattr(error, "retry_after", None)
+        # Of bytes that are not as they were stored, where we came upon them says nothing.
+        log.error("%s: %s", error.code, error, exc_info=None if isinstance(error, errors.CorruptArtifact) else error)
+    mending = MENDING if isinstance(error, errors.CorruptArtifact) else None
+    retry_after = getattr(error, "retry_after", mending)
     more = {"item": error.item, "retry_after": retry_after} | listed(error)
     return problem(status, title, error.message, error.code, **more)
 
@@ -108,6 +115,14 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
     log.warning("the database did not answer %s %s: %s", request.method, request.url.path, _reason(error))
     detail = "the database does not answer, or somebody else holds it; try again shortly"
     return problem(503, "The database does not answer", detail, "database_unavailable")
+
+
+async def _damaged(request: Request, error: Exception) -> JSONResponse:
+    """What SQLite says of a file with a damaged page in it; what else it may be, nobody expected."""
+    if not any(words in str(getattr(error, "orig", "")) for words in ("malformed", "not a database")):
+        return await _unexpected(request, error)
+    said = "the database of this server is damaged; its operator learns from `espalier check` what can be done"
+    return await _espalier(request, errors.DatabaseDamaged(said))
 
 
 def _reason(error: Exception) -> str:
@@ -152,6 +167,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 _HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
     errors.EspalierError: _espalier,
+    DatabaseError: _damaged,
     OperationalError: _database,
     InterfaceError: _database,
     TimeoutError: _database,

@@ -7,12 +7,14 @@ A request for a hot route goes past FastAPI's router and dependencies as well (`
 they take). The routes stay in FastAPI, too: it documents them, and answers every other method.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from service import liveness
 from service.access.same_site import READS, SameSite, refused, unframed
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Express:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
+            liveness.beat_on(asyncio.get_running_loop())
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await self._request(scope, receive, send)

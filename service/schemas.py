@@ -88,6 +88,14 @@ class ItemError(Wire):
     detail: str
 
 
+class HeadError(Wire):
+    """A head of several that cannot answer, for a reason of ours."""
+
+    head: str
+    code: str
+    detail: str = Field(description="What is wrong with it, and how to go on.")
+
+
 class PredictResponse(Wire):
     """Predictions by image, then by head in the order asked for."""
 
@@ -95,6 +103,9 @@ class PredictResponse(Wire):
     errors: list[ItemError]
     generation: int = Field(
         description="Changes to what is served that this replica had seen when it admitted the request."
+    )
+    head_errors: list[HeadError] | None = Field(
+        None, description="Heads of several that cannot answer; absent where all do. Of a head alone it is the answer."
     )
 
     @staticmethod
@@ -114,7 +125,7 @@ class PredictResponse(Wire):
             "predictions": predictions,
             "errors": [asdict(e) for e in result.errors],
             "generation": result.generation,
-        }
+        } | ({"head_errors": [asdict(e) for e in result.head_errors]} if result.head_errors else {})
 
 
 class Suggestion(Wire):

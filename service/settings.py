@@ -14,7 +14,8 @@ from adapters.modalities.image import MAX_PIXELS
 
 MIB = 2**20
 PREFIX = "ESPALIER_"
-OTHERS = ("ESPALIER_SERVER",)  # of the command line, which no process reads
+# Of the command line, which no process reads; and what the supervisor and BentoML's arbiter tell their children.
+OTHERS = ("ESPALIER_SERVER", "ESPALIER_COUNTS", "ESPALIER_SIGNS_OF_LIFE")
 ASIDE = ("ESPALIER_TEST_", "ESPALIER_BENCH", "ESPALIER_CLEANLAB_")  # of tests and benchmarks
 
 
@@ -161,6 +162,11 @@ class Settings(BaseSettings):
         description="Memory that training may take, bytes; 0: what the machine or the container has left. A job that "
         "would take more is refused with both figures.",
     )
+    hang_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="Seconds without a sign of life after which `espalier serve` replaces a process; 0: never.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 
     @cached_property
@@ -184,6 +190,12 @@ class Settings(BaseSettings):
         if self.jobs_database_url or not self.database.startswith("sqlite"):
             return self.jobs_database_url or self.database
         return f"sqlite:///{Path(self.database.removeprefix('sqlite:///')).parent / 'jobs.sqlite'}"
+
+    @cached_property
+    def sqlite_files(self) -> list[Path]:
+        """The files of SQLite; none with Postgres."""
+        urls = dict.fromkeys((self.database, self.jobs_database))
+        return [Path(url.removeprefix("sqlite:///")) for url in urls if url.startswith("sqlite")]
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 from adapters.backbones.cards import embedded, embedded_card
-from adapters.errors import BackboneNotFound
+from adapters.errors import BackboneNotFound, EspalierError
 from adapters.store import backbones, capabilities, database
 from adapters.store.artifacts import Artifacts
+from adapters.types import Backbone
 from service import bundles, default_backbone
 from service.settings import Settings
 
@@ -59,6 +60,26 @@ def _build_full(settings: Settings, engine: Engine, artifacts: Artifacts) -> boo
     log.info("building the backbone %s; this happens once", settings.default_backbone)
     build(embedded_card(settings.default_backbone), engine, artifacts)
     return True
+
+
+def remake(settings: Settings, engine: Engine, artifacts: Artifacts, backbone: Backbone) -> bool:
+    """Store the very graph of a backbone again: from the bundle, or built as it was; False where that gives another."""
+    try:
+        if settings.backbone_bundle and bundles.holds(settings.backbone_bundle, backbone.name):
+            bundles.restore(settings.backbone_bundle, backbone, artifacts)
+        elif backbone.name in embedded():
+            from adapters.training.backbone import build
+
+            build(embedded_card(backbone.name), engine, artifacts)
+        elif "variant_of" in backbone.details:
+            from adapters.training import calibration_images, variant
+
+            source = backbones.find_digest(engine, backbone.details["variant_of"]["digest"])
+            images = calibration_images.crops(source.preprocessing)
+            variant.build(source, backbone.precision, images, engine, artifacts, name=backbone.name)
+    except (EspalierError, ImportError) as error:
+        log.warning("could not make the backbone %s again: %s", backbone.name, error)
+    return artifacts.is_sound(backbone.artifact)
 
 
 def _is_there(engine: Engine, name: str) -> bool:

@@ -13,11 +13,11 @@ from sqlalchemy.engine import Engine
 
 from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
-from adapters.errors import EspalierError, InvalidHyperparameter, InvalidInput, NotReady, Overloaded
+from adapters.errors import InvalidHyperparameter, InvalidInput, NotReady, Overloaded
 from adapters.labels import refuse_held_out_only
 from adapters.modalities import image
 from adapters.problems import Problems
-from adapters.store import backbones, capabilities, examples, heads, jobs
+from adapters.store import backbones, blobs, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Example, Floats, Job, JobRequest
@@ -76,18 +76,12 @@ class Desk:
         return self._accept(request, items, fingerprint, idempotency_key)
 
     def _accept(self, request: JobRequest, items: list[Item], fingerprint: str, key: str | None) -> Job:
-        found, new = self._sorted_out(items)
+        """Bytes first, on the disk and held, then the row that refers to them: `202` survives a loss of power."""
         sent = [item.example for item in items]
-        try:
-            self._store(new)
+        with blobs.holding(self.engine, self.artifacts, (example.sha256 for example in sent)) as holder:
+            self.artifacts.put_all(((i.example.sha256, i.data) for i in items), self.courtesy.turn)
             self._offer(request, sent)
-            job = jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key)
-        except EspalierError:  # a full store, a key that came with another body at the same moment
-            self._take_back(new)
-            raise
-        # A head deleted meanwhile may have taken blobs along that we found in place; now our rows hold them.
-        self._store(found)
-        return job
+            return jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key, holder=holder)
 
     def _request(self, upload: Upload) -> JobRequest:
         strict.check(upload.names, FIELDS)
@@ -220,30 +214,12 @@ class Desk:
         if count >= self.settings.max_jobs:
             raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
 
-    def _sorted_out(self, items: list[Item]) -> tuple[list[Item], list[Item]]:
-        """Those whose bytes are in the store already, and those that are new to it."""
-        there = self.artifacts.has_all([item.example.sha256 for item in items])
-        pairs = list(zip(items, there, strict=True))
-        return [item for item, known in pairs if known], [item for item, known in pairs if not known]
-
-    def _store(self, items: list[Item]) -> None:
-        """Put the bytes of those examples in the store that are not there yet."""
-        there = self.artifacts.has_all([item.example.sha256 for item in items])
-        missing = (item for item, known in zip(items, there, strict=True) if not known)
-        self.artifacts.put_all(((item.example.sha256, item.data) for item in missing), self.courtesy.turn)
-
     def _offer(self, request: JobRequest, sent: list[Example]) -> None:
         """Embeddings that serving remembers need not be made again."""
         digest = backbones.find(self.engine, str(request.backbone)).digest
         vectors = self.remembered(digest, [example.sha256 for example in sent])
         if vectors:
             EmbeddingCache(self.engine, digest).offer(vectors)
-
-    def _take_back(self, items: list[Item]) -> None:
-        """Delete what was stored for nothing, but for what another job has come to hold."""
-        with self.engine.begin() as connection:
-            unused = examples.forget_unused(connection, [item.example.sha256 for item in items])
-        self.artifacts.delete(unused)
 
 
 def _check_layout(images: bool, archives: int, manifest: bool, labels: bool) -> None:

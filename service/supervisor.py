@@ -1,15 +1,19 @@
-"""`espalier serve`: the serving process and the training worker on one machine, restarted when they die."""
+"""`espalier serve`: the serving process and the training worker on one machine, restarted when they die or hang."""
 
+import contextlib
 import ctypes
 import logging
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from service import liveness
 
 log = logging.getLogger("espalier.supervisor")
 FAST = 0.2  # seconds before the first restart
@@ -78,18 +82,36 @@ def commands(host: str, port: int) -> dict[str, list[str]]:
     return {"server": [sys.executable, *serve], "worker": [sys.executable, "-m", "service.cli", "worker"]}
 
 
-def run(children: list[Child], stop: threading.Event) -> None:
-    """Keep the children running until told to stop."""
+def run(children: list[Child], stop: threading.Event, patience: float = 0.0) -> None:
+    """Keep the children running until told to stop; replace what gives no sign of life for `patience` seconds, if any.
+
+    A serving process that hangs is replaced by its own parent, the others beside it serve on.
+    """
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        while not stop.wait(0.1):
+    with tempfile.TemporaryDirectory(prefix="espalier-signs-") as folder:
+        os.environ[liveness.FOLDER] = folder  # for the children
+        watch = liveness.Watch(Path(folder), patience) if patience else None
+        try:
+            while not stop.wait(0.1):
+                for child in children:
+                    child.look()
+                _end_orphans(children)
+                if watch is not None:
+                    _end_hung(children, watch)
+        finally:
             for child in children:
-                child.look()
+                child.stop()
             _end_orphans(children)
-    finally:
-        for child in children:
-            child.stop()
-        _end_orphans(children)
+
+
+def _end_hung(children: list[Child], watch: liveness.Watch) -> None:
+    leaders = [child.process.pid for child in children if child.process is not None]
+    for pid in watch.hung(leaders):
+        log.warning("process %d gives no sign of life any more; replacing it", pid)
+        if pid in leaders:
+            _signal_group(pid, signal.SIGKILL)
+        else:
+            _signal(pid, signal.SIGKILL)
 
 
 def _end_orphans(children: list[Child]) -> None:
@@ -112,10 +134,13 @@ def _own_children() -> list[int]:
 
 
 def _signal_group(leader: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)
-    except ProcessLookupError:
-        pass
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _die_with_parent() -> None:

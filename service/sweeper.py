@@ -4,7 +4,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from dbos import DBOS
 from sqlalchemy.engine import Engine
@@ -46,7 +45,7 @@ class Sweeper:
         self._tell()
         retention.sweep(self._engine, self._artifacts, self._keep)
         forget_workflows(self._engine)
-        for path in files(self._settings):
+        for path in self._settings.sqlite_files:
             compaction.compact(path)
 
     def _run(self) -> None:
@@ -56,7 +55,7 @@ class Sweeper:
 
     def _begin(self) -> None:
         self._tell()
-        for path in files(self._settings):
+        for path in self._settings.sqlite_files:
             compaction.convert(path)
 
     def _attempt(self, task: Callable[[], None]) -> None:
@@ -76,9 +75,3 @@ def forget_workflows(engine: Engine) -> None:
         if gone:
             DBOS.delete_workflows(gone)
         offset += len(found) - len(gone)
-
-
-def files(settings: Settings) -> list[Path]:
-    """The files of SQLite; none with Postgres."""
-    urls = dict.fromkeys((settings.database, settings.jobs_database))
-    return [Path(url.removeprefix("sqlite:///")) for url in urls if url.startswith("sqlite")]

@@ -21,10 +21,10 @@ from adapters import finetune as pipeline
 from adapters.errors import Cancelled, NotReady, StorageError, StorageFull
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import database, jobs, leases
+from adapters.store import blobs, database, jobs, leases
 from adapters.store.artifacts import Artifacts
 from adapters.store.leases import Lease, LeaseLost
-from service import failures, setup, telemetry, training_rooms
+from service import failures, liveness, setup, telemetry, training_rooms
 from service.context import backbone_loader, lanes
 from service.failures import Failure
 from service.settings import Settings
@@ -161,7 +161,8 @@ class Worker:
             self._end(lease, "failed", failure.error(lease.failures + 1 if tries else 0))
 
     def _end(self, lease: Lease, status: str, error: dict[str, object] | None) -> None:
-        self.artifacts.delete(jobs.abandon(leases.fenced(self.engine, lease), lease.job_id, status, error))
+        jobs.abandon(leases.fenced(self.engine, lease), lease.job_id, status, error)
+        blobs.sweep(self.engine, self.artifacts)
 
     def _renew(self, stop: threading.Event) -> None:
         while not stop.wait(RENEW):
@@ -224,6 +225,7 @@ def step_aside(niceness: int) -> None:
 def main(settings: Settings) -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C."""
     telemetry.configure_logging(settings.log_level)
+    liveness.beat_in_thread()
     step_aside(settings.worker_niceness)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 # OpenMP's idle threads spin: beside a busy process small training runs then take minutes instead of seconds.
@@ -48,8 +48,8 @@ def own_server(home: Path) -> Iterator[OwnServer]:
     """Starts a service on this test's own home; the test may kill it. Arguments are settings."""
     started: list[Service] = []
 
-    def start(*, plan: Path | None = None, **settings: object) -> Service:
-        service = Service(home, settings, plan)
+    def start(*, plan: Path | None = None, before: Sequence[str] = (), **settings: object) -> Service:
+        service = Service(home, settings, plan, list(before))
         started.append(service)
         return service.start()
 

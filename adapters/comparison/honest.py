@@ -4,13 +4,17 @@ import json
 
 import numpy as np
 
+from adapters.store import heads
 from adapters.store.artifacts import Artifacts
 from adapters.types import Floats, HeadVersion
 
 
 def data_list(version: HeadVersion, artifacts: Artifacts) -> list[tuple[str, str | None]]:
-    """(SHA-256, part) of every example that a version was trained or measured on, in the order of its data."""
-    stored = json.loads(artifacts.get(version.manifest["data"]["digest"]))
+    """(SHA-256, part) of every example that a version was trained or measured on, in the order of its data.
+
+    Raises HeadDamaged, as everything here does.
+    """
+    stored = json.loads(heads.stored(artifacts, version, version.manifest["data"]["digest"]))
     return [(sha, part) for sha, part in stored]
 
 
@@ -23,7 +27,9 @@ def remembered(version: HeadVersion, artifacts: Artifacts) -> dict[str, Floats]:
     if stored is None:
         return {}
     keys = [sha for sha, _ in data_list(version, artifacts)]
-    table = np.frombuffer(artifacts.get(stored), "<f4").reshape(len(keys), len(version.manifest["classes"]))
+    table = np.frombuffer(heads.stored(artifacts, version, stored), "<f4").reshape(
+        len(keys), len(version.manifest["classes"])
+    )
     return {key: row for key, row in zip(keys, table, strict=True) if np.isfinite(row).all()}
 
 

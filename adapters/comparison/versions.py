@@ -15,6 +15,7 @@ from adapters import tasks
 from adapters.comparison import asking, honest, paired
 from adapters.runtime.head import Head
 from adapters.store import examples as example_store
+from adapters.store import heads
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tasks import Task
@@ -62,7 +63,7 @@ def _testimony(version: HeadVersion, held: Sequence[Example], engine: Engine, ar
     silent = set(cache.missing(fresh))
     asked = [sha256 for sha256 in fresh if sha256 not in silent]
     if asked:
-        outputs = asking.said(Head.from_bytes(artifacts.get(version.digest)), cache, asked)
+        outputs = asking.said(Head.from_bytes(heads.stored(artifacts, version)), cache, asked)
         said |= dict(zip(asked, outputs, strict=True))
     return _Testimony(said, silent)
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from adapters.errors import DeviceError
 from adapters.runtime import devices, session
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
+from adapters.runtime.mapped import Witness
 from adapters.types import Backbone, Device, Embeddings, Floats, Pixels
 
 log = logging.getLogger("espalier.device")
@@ -22,14 +23,25 @@ GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class BackboneSession:
-    """One loaded backbone, shared by all threads. `engines`: the folder where TensorRT keeps what it has built."""
+    """One loaded backbone, shared by all threads. `engines`: the folder where TensorRT keeps what it has built.
+
+    `again` gives the graph anew, checked, where somebody has written to the files that it is mapped from.
+    """
 
     def __init__(
-        self, backbone: Backbone, graph: bytes | str, device: Device = "cpu", engines: Path | None = None
+        self,
+        backbone: Backbone,
+        graph: bytes | str,
+        device: Device = "cpu",
+        engines: Path | None = None,
+        again: Callable[[], bytes | str] | None = None,
     ) -> None:
         self.backbone = backbone
+        self._witness = Witness(graph)
         self.device, self._session = _open(backbone, graph, device, engines)
         self._wide: Any = self._session
+        self._again = again or (lambda: graph)
+        self._lock = threading.Lock()
 
     @cached_property
     def bound(self) -> BoundPasses:
@@ -64,6 +76,9 @@ class BackboneSession:
         """The same without padding and without buffers of ours: what a CPU does."""
         chosen = self._wide if alone else self._session
         outputs: list[Any] = chosen.run([self.backbone.output], {"pixels": pixels})
+        if self._witness.has_changed():  # the weights may have been others while we ran
+            self._reload(self._witness)
+            return self.plain(pixels)
         return outputs[0]
 
     def features(self, pixels: Pixels) -> tuple[Embeddings, Floats]:
@@ -75,6 +90,15 @@ class BackboneSession:
         """Run each batch size once, so that the first request does not pay for allocation and tuning."""
         for count in (1,) if self.device == "cpu" else GPU_BATCHES:
             self.embed(self._blank(count))
+
+    def _reload(self, seen: Witness) -> None:
+        with self._lock:
+            if self._witness is seen:  # of all that were under way the first does it
+                log.warning("the mapped files of the backbone %s were written to; loading it again", self.backbone.name)
+                graph = self._again()
+                witness = Witness(graph)
+                self._session = self._wide = session.create(graph, self.device)
+                self._witness = witness
 
     def _blank(self, count: int) -> Pixels:
         side = self.backbone.preprocessing.size
@@ -122,11 +146,15 @@ class Backbones:
         with self._lock:  # one loader at a time: a graph of 100 MB is not loaded twice
             if digest not in self._sessions:
                 backbone, graph = self._load(digest)
-                loaded = BackboneSession(backbone, graph, self._device, self._engines)
+                again = partial(self._graph, digest)
+                loaded = BackboneSession(backbone, graph, self._device, self._engines, again)
                 loaded.warm()
                 self._sessions[digest] = loaded
                 threading.Thread(target=loaded.widen, args=(graph, self._threads), name="widen", daemon=True).start()
             return self._sessions[digest]
+
+    def _graph(self, digest: str) -> bytes | str:
+        return self._load(digest)[1]
 
     def loaded(self) -> list[str]:
         """Digests in memory."""

@@ -102,7 +102,7 @@ class LiveHeads:
         return found if found is None or found.version == version else self._as(version, found)
 
     def get(self, ref: HeadRef) -> LiveHead:
-        """The head of a reference, loaded now if need be. Raises HeadNotFound, VersionNotFound, CorruptArtifact."""
+        """The head of a reference, loaded now if need be. Raises HeadNotFound, VersionNotFound, HeadDamaged."""
         while (found := self.peek(ref)) is None:
             looks = self._looks
             version = self._routes.get(ref) or heads.resolve(self._engine, ref)
@@ -202,12 +202,21 @@ class LiveHeads:
                 with self._lock:
                     found = self._heads.get(version.digest)
                 if found is None:
-                    found = self._as(version, Head.from_bytes(self._artifacts.get(version.digest)))
+                    found = self._as(version, self._open(version))
                     self._keep(version.digest, found)
         finally:
             with self._lock:
                 self._loading.pop(version.digest, None)
         return found if found.version == version else self._as(version, found)
+
+    def _open(self, version: HeadVersion) -> Head:
+        """Raises HeadDamaged, StorageError."""
+        data = heads.stored(self._artifacts, version)
+        try:
+            return Head.from_bytes(data)
+        except Exception as error:  # the bytes are those that were proven, and yet this machine cannot use them
+            log.exception("could not load version %d of %s", version.number, version.head)
+            raise heads.damaged(version) from error
 
     def _as(self, version: HeadVersion, source: "Head | LiveHead") -> LiveHead:
         head = source.head if isinstance(source, LiveHead) else source

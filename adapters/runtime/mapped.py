@@ -6,7 +6,8 @@ One of the embedded backbone takes 24 MiB of 4 processes each instead of 72, one
 same answers, bit for bit: docs/adr/0007-several-serving-processes.md.
 
 The files are a cache, for one onnxruntime on one kind of processor: proved when they are written, checked by digest
-before they are used, replaced in one step, never required, and safe to delete while they are mapped.
+before they are used, replaced in one step and never written to again, never required, and safe to delete while they are
+mapped. Somebody else may write to them all the same, and what is mapped changes with them: see `Witness`.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import platform
 import shutil
 import tempfile
@@ -26,6 +28,7 @@ import numpy as np
 import onnxruntime as ort
 
 from adapters.runtime import processor, session
+from adapters.store.folder import sync_folder
 
 log = logging.getLogger("espalier.backbones")
 GRAPH, WEIGHTS, DIGESTS = "graph.onnx", "weights.bin", "digests.json"
@@ -58,6 +61,10 @@ class MappedGraphs:
         for folder in self._folder.parent.glob(f"*/{digest}"):
             shutil.rmtree(folder, ignore_errors=True)
 
+    def damaged(self) -> list[Path]:
+        """Folders whose files are not as they were written, those of other surroundings too. Safe to delete."""
+        return [d.parent for d in sorted(self._folder.parent.glob(f"*/*/{GRAPH}")) if not _is_sound(d.parent)]
+
     def _make(self, folder: Path, data: bytes, side: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -67,8 +74,10 @@ class MappedGraphs:
                 shutil.rmtree(left, ignore_errors=True)
             draft = Path(tempfile.mkdtemp(dir=self._folder, prefix="draft-"))
             _write(draft, data, side)
-            shutil.rmtree(folder, ignore_errors=True)  # one that was altered
+            _sync(draft)
+            shutil.rmtree(folder, ignore_errors=True)  # one that was altered: its files live on where they are mapped
             draft.rename(folder)
+            sync_folder(self._folder)
         _give_back()
 
     @contextlib.contextmanager
@@ -77,6 +86,27 @@ class MappedGraphs:
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+class Witness:
+    """Whether the files of a mapped graph were written to since they were checked. Of a graph in memory: never."""
+
+    def __init__(self, graph: bytes | str) -> None:
+        paths = [Path(graph).with_name(name) for name in (GRAPH, WEIGHTS)] if isinstance(graph, str) else []
+        # Held open: by their names other files may be found by now.
+        self._files = [os.open(path, os.O_RDONLY) for path in paths]
+        self._seen = self._look()
+
+    def has_changed(self) -> bool:
+        """A microsecond: it is asked after every pass."""
+        return self._look() != self._seen
+
+    def _look(self) -> list[tuple[int, int]]:
+        return [(facts.st_mtime_ns, facts.st_size) for facts in map(os.fstat, self._files)]
+
+    def __del__(self) -> None:
+        for file in self._files:
+            os.close(file)
 
 
 def _surroundings() -> str:
@@ -92,6 +122,14 @@ def _write(folder: Path, data: bytes, side: int) -> None:
         raise ValueError("its mapped graph does not answer as the original")
     digests = {name: _digest(folder / name) for name in (GRAPH, WEIGHTS)}
     (folder / DIGESTS).write_text(json.dumps(digests))
+
+
+def _sync(folder: Path) -> None:
+    """So that a loss of power leaves no files that have to be made again."""
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    sync_folder(folder)
 
 
 def _save(folder: Path, data: bytes) -> None:

@@ -1,129 +1,136 @@
-"""Content-addressed blobs: put gives a SHA-256, get checks it. A local folder, or any bucket that obstore knows."""
+"""Content-addressed blobs: put gives a SHA-256, get checks it. A local folder, or any bucket that obstore knows.
+
+What `put` or `put_all` has returned from survives a loss of power, so a row may be committed that refers to it. What
+is there already is read and hashed before it counts as stored, so bytes that are sent again mend a damaged blob, for
+no more than their own size. Which blobs are in use, and deleting the others, is the matter of `adapters.store.blobs`.
+"""
 
 import errno
 import hashlib
+import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
-import obstore
-from obstore.store import LocalStore, from_url
+from adapters.errors import CorruptArtifact, EspalierError, StorageError, StorageFull
+from adapters.store.bucket import Bucket
+from adapters.store.folder import Folder
+from adapters.types import StoredBlob
 
-from adapters.errors import CorruptArtifact, StorageError, StorageFull
-
-WRITERS = 8  # blobs under way at a time: a bucket takes milliseconds for each
+log = logging.getLogger("espalier.artifacts")
+WRITERS = 8  # blobs under way at a time: a bucket takes milliseconds for each, a disk syncs them together
+BLOBS = "blobs/"
 _FULL = re.compile(r"no space left|os error 28|quota exceeded|EntityTooLarge|disk quota", re.IGNORECASE)
+Put = tuple[str, Callable[[], bytes | memoryview]]  # SHA-256, and the way to its bytes
 
 
 class Artifacts:
     """Blobs by digest, under `blobs/aa/<sha256>` of one folder or bucket."""
 
     def __init__(self, url: str) -> None:
-        self._folder = _local_folder(url)
-        self._store: Any = from_url(url) if self._folder is None else LocalStore(self._folder)
+        folder = _local_folder(url)
+        self.place: Folder | Bucket = Bucket(url) if folder is None else Folder(folder)
 
     def put(self, data: bytes | memoryview) -> str:
-        """Store bytes and return their SHA-256; storing the same bytes twice is free.
+        """Store bytes durably and return their SHA-256; storing the same bytes twice is free.
 
         Raises StorageFull, StorageError. An interrupted put leaves nothing under the digest.
         """
         digest = hashlib.sha256(data).hexdigest()
-        if not self.has(digest):
-            self._do(
-                "store",
-                digest,
-                lambda: obstore.put(self._store, _path(digest), bytes(data), use_multipart=False),
-            )
+        self._write(digest, lambda: data)
+        self._sync([digest])
         return digest
+
+    def put_all(self, blobs: Iterable[Put], turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """`put` for many, side by side, each in a `turn`; all are durable at the end.
+
+        Raises StorageFull, StorageError, and what a way to bytes raises.
+        """
+
+        def store(blob: Put) -> str:
+            with turn():
+                self._write(*blob)
+            return blob[0]
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            self._sync(list(pool.map(store, blobs)))
 
     def get(self, digest: str) -> bytes:
         """The bytes of a digest, checked. Raises CorruptArtifact when missing or altered, StorageError."""
-        try:
-            data = self._read(_path(digest))
-        except FileNotFoundError:
-            raise CorruptArtifact(f"the blob {digest} is not in the store", item=digest) from None
-        except Exception as error:
-            raise _translated("read", digest, error) from error
+        with _translated("read", digest):
+            data = self._read(digest)
         if hashlib.sha256(data).hexdigest() != digest:
             raise CorruptArtifact(f"the blob {digest} was altered in the store", item=digest)
         return data
 
     def has(self, digest: str) -> bool:
-        """Whether a blob is there, without reading it."""
-        if self._folder is not None:
-            return (self._folder / _path(digest)).exists()
+        """Whether there is a blob of that name, without reading it."""
+        with _translated("look up", digest):
+            return self.place.has(_path(digest))
+
+    def is_sound(self, digest: str) -> bool:
+        """Whether a blob is there and as it was stored: costs reading it. Raises StorageError."""
         try:
-            obstore.head(self._store, _path(digest))
-        except FileNotFoundError:
+            self.get(digest)
+        except CorruptArtifact:
             return False
-        except Exception as error:
-            raise _translated("look up", digest, error) from error
         return True
 
-    def put_all(
-        self,
-        blobs: Iterable[tuple[str, Callable[[], bytes | memoryview]]],
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
-        """Store what is not there yet of (digest, the way to its bytes), each in a `turn`.
-
-        Raises StorageFull, StorageError.
-        """
-
-        def store(blob: tuple[str, Callable[[], bytes | memoryview]]) -> None:
-            with turn():
-                if not self.has(blob[0]):
-                    self.put(blob[1]())
-
-        with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(store, blobs))
-
-    def has_all(self, digests: Sequence[str]) -> list[bool]:
-        """`has` for many, side by side where each is a request to a bucket."""
-        if self._folder is not None:
-            return [self.has(digest) for digest in digests]
-        with ThreadPoolExecutor(WRITERS) as pool:
-            return list(pool.map(self.has, digests))
-
     def delete(self, digests: Iterable[str]) -> None:
-        """Remove blobs; those already gone are no error."""
-        for digest in digests:
-            try:
-                obstore.delete(self._store, _path(digest))
-            except FileNotFoundError:
-                continue
+        """Remove blobs; those already gone are no error. Only `adapters.store.blobs` knows when that is safe."""
+        with _translated("delete", None):
+            self.place.delete(_path(digest) for digest in digests)
 
-    def _read(self, path: str) -> bytes:
-        # A plain file is read, and looked for, in a fraction of the time that obstore's thread pool takes.
-        if self._folder is not None:
-            return (self._folder / path).read_bytes()
-        return bytes(obstore.get(self._store, path).bytes())
+    def list(self) -> Iterator[StoredBlob]:
+        """Every blob that there is."""
+        with _translated("list", None):
+            yield from self.place.list(BLOBS)
 
-    def _do(self, verb: str, digest: str, action: Any) -> None:
+    def _read(self, digest: str) -> bytes:
         try:
-            action()
-        except Exception as error:
-            raise _translated(verb, digest, error) from error
+            return self.place.read(_path(digest))
+        except FileNotFoundError:
+            raise CorruptArtifact(f"the blob {digest} is not in the store", item=digest) from None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise CorruptArtifact(f"the disk cannot read the blob {digest} any more", item=digest) from error
+
+    def _write(self, digest: str, read: Callable[[], bytes | memoryview]) -> None:
+        if not self.is_sound(digest):
+            data = read()
+            with _translated("store", digest):
+                self.place.write(_path(digest), data)
+
+    def _sync(self, digests: Iterable[str]) -> None:
+        """Also of what was there before: who wrote that may not have come to this yet."""
+        with _translated("store", None):
+            self.place.sync(_path(digest) for digest in digests)
 
 
 def _local_folder(url: str) -> Path | None:
-    """The folder of a path or a file: URL, made if need be; None for a bucket."""
-    if "://" in url and not url.startswith("file://"):
-        return None
-    folder = Path(url.removeprefix("file://"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """The folder of a path or a file: URL; None for a bucket."""
+    return None if "://" in url and not url.startswith("file://") else Path(url.removeprefix("file://"))
 
 
 def _path(digest: str) -> str:
-    return f"blobs/{digest[:2]}/{digest}"
+    return f"{BLOBS}{digest[:2]}/{digest}"
 
 
-def _translated(verb: str, digest: str, error: Exception) -> StorageError | StorageFull:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or _FULL.search(str(error)):
-        return StorageFull("there is no space left in the artifact store; free some and try again", item=digest)
-    return StorageError(f"could not {verb} the blob {digest}: {error}", item=digest)
+@contextmanager
+def _translated(verb: str, digest: str | None) -> Iterator[None]:
+    """What a disk or a bucket says goes to the log; the caller learns what it means: StorageFull or StorageError."""
+    try:
+        yield
+    except EspalierError:
+        raise
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or _FULL.search(str(error)):
+            message = "there is no space left in the artifact store; free some and try again"
+            raise StorageFull(message, item=digest) from error
+        log.warning("could not %s the blob %s: %s", verb, digest, error)
+        message = f"the artifact store does not let us {verb} blobs now; try again, the server's log has the reason"
+        raise StorageError(message, item=digest) from error

@@ -1,24 +1,36 @@
 """Rows of built backbones; their ONNX files are blobs."""
 
+import hashlib
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import BackboneNotFound, Conflict
+from adapters.errors import BackboneDamaged, BackboneNotFound, Conflict, CorruptArtifact, InvalidInput
+from adapters.store import blobs
+from adapters.store.artifacts import Artifacts
 from adapters.store.database import now, reading
 from adapters.store.schema import backbones, versions
 from adapters.types import Backbone, Preprocessing
 
 
+def add(engine: Engine, artifacts: Artifacts, backbone: Backbone, graph: bytes) -> None:
+    """Store a graph and record its backbone. Raises InvalidInput when it is not the backbone's, Conflict as `save`."""
+    if hashlib.sha256(graph).hexdigest() != backbone.artifact:
+        raise InvalidInput(f"that is not the graph which the backbone {backbone.name!r} is made of", item=backbone.name)
+    with blobs.holding(engine, artifacts, [backbone.artifact]):
+        artifacts.put(graph)
+        save(engine, backbone)
+
+
 def save(engine: Engine, backbone: Backbone) -> None:
-    """Record a backbone under its name.
+    """Record a backbone under its name; its graph must be held.
 
     Raises Conflict when the name stands for another digest that heads were trained on: they would go wrong.
     """
     row = {"digest": backbone.digest, "facts": asdict(backbone), "created_at": now()}
-    with engine.begin() as connection:
+    with blobs.alone(engine) as connection:
         old = connection.execute(sa.select(backbones).where(backbones.c.name == backbone.name)).mappings().first()
         if old is None:
             connection.execute(backbones.insert().values(name=backbone.name, **row))
@@ -26,6 +38,7 @@ def save(engine: Engine, backbone: Backbone) -> None:
         if old["digest"] != backbone.digest and _users(connection, old["digest"]):
             raise Conflict(f"heads use the present {backbone.name!r}; add the new one as --name", item=backbone.name)
         connection.execute(backbones.update().where(backbones.c.name == backbone.name).values(**row))
+        blobs.bury(connection, [old["facts"]["artifact"]])
 
 
 def find(engine: Engine, name: str) -> Backbone:
@@ -47,6 +60,17 @@ def find_digest(engine: Engine, digest: str) -> Backbone:
     return _backbone(row)
 
 
+def stored(artifacts: Artifacts, backbone: Backbone) -> bytes:
+    """The graph of a backbone. Raises BackboneDamaged, StorageError."""
+    try:
+        return artifacts.get(backbone.artifact)
+    except CorruptArtifact as error:
+        message = (
+            f"the backbone {backbone.name!r} is damaged in the store; `espalier check --repair` mends it or says how"
+        )
+        raise BackboneDamaged(message, item=backbone.name) from error
+
+
 def list_all(engine: Engine) -> list[Backbone]:
     """Every backbone, by name."""
     with reading(engine) as connection:
@@ -55,13 +79,17 @@ def list_all(engine: Engine) -> list[Backbone]:
 
 
 def remove(engine: Engine, name: str) -> Backbone:
-    """Forget a backbone and return what it was. Raises BackboneNotFound; Conflict while heads use it."""
+    """Forget a backbone and return what it was; `blobs.sweep` deletes its graph.
+
+    Raises BackboneNotFound; Conflict while heads use it.
+    """
     backbone = find(engine, name)
-    with engine.begin() as connection:
+    with blobs.alone(engine) as connection:
         users = _users(connection, backbone.digest)
         if users:
             raise Conflict(f"{name!r} is used by the heads {', '.join(users[:5])}; delete them first", item=name)
         connection.execute(backbones.delete().where(backbones.c.name == name))
+        blobs.bury(connection, [backbone.artifact])
     return backbone
 
 

@@ -1,15 +1,43 @@
-"""Which blobs are still needed: those of versions, and those that a job has written and not let go of yet."""
+"""Which blobs are in use, and how one goes, so that none is lost whoever works beside us or is killed between steps.
+
+1. `hold`: a row says that somebody is about to refer to a blob. Only then is it looked for, and written where missing.
+2. The transaction that refers to it lets the hold go (`settle`).
+3. A transaction that ceases to refer to it leaves a tombstone (`bury`), in case nobody is left to do the next step.
+4. `sweep` deletes blobs that have a tombstone and that nobody holds or refers to, inside a transaction during which
+   nobody can begin to: who comes before is seen, who comes after finds that the blob is gone, and writes it again.
+
+SQLite has one writer at a time. On Postgres a lock does the same; it is the first that such a transaction takes, or two
+could wait for each other: one with the lock for a row, the other with the row for the lock.
+"""
 
 import hashlib
-from collections.abc import Iterable
+import logging
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.errors import StorageError
 from adapters.store.artifacts import Artifacts
-from adapters.store.schema import job_blobs, versions
+from adapters.store.database import locked, now, reading
+from adapters.store.schema import (
+    backbones,
+    blob_holds,
+    embeddings,
+    examples,
+    job_blobs,
+    job_examples,
+    tombstones,
+    version_blobs,
+)
 
+log = logging.getLogger("espalier.blobs")
+PATIENCE = timedelta(days=1)  # with whoever holds blobs and is not heard of again: longer than any upload
+_CHUNK = 500  # digests a query, and blobs deleted in one transaction
 _OF_DATA = ("digest", "answers", "report")  # of a manifest's data: the list of it, cross-validated answers, the report
 
 
@@ -17,14 +45,72 @@ class JobArtifacts(Artifacts):
     """The artifact store as one job writes to it: what it puts is noted first, so that nothing outlives its use."""
 
     def __init__(self, engine: Engine, artifacts: Artifacts, job_id: str) -> None:
-        self._folder, self._store = artifacts._folder, artifacts._store
-        self._engine, self._job_id = engine, job_id
+        self.place, self._engine, self._job_id = artifacts.place, engine, job_id
 
     def put(self, data: bytes | memoryview) -> str:
         """Store bytes until the job lets go of them, or for good when a version holds them by then."""
-        with self._engine.begin() as connection:
+        with together(self._engine) as connection:
             note(connection, self._job_id, [hashlib.sha256(data).hexdigest()])
         return super().put(data)
+
+
+def together(engine: Engine) -> AbstractContextManager[sa.Connection]:
+    """A transaction that holds blobs or refers to them: nobody is deleting any then."""
+    return locked(engine, "shared")
+
+
+def alone(engine: Engine) -> AbstractContextManager[sa.Connection]:
+    """A transaction that ceases to refer to blobs, or deletes some: nobody begins to refer to any then."""
+    return locked(engine, "exclusive")
+
+
+@contextmanager
+def holding(engine: Engine, artifacts: Artifacts, digests: Iterable[str]) -> Iterator[str]:
+    """Blobs that are about to be stored and referred to stay until the end; gives the name under which they are held.
+
+    Whoever fails leaves nothing behind: what nobody else uses is deleted.
+    """
+    holder = secrets.token_hex(16)
+    hold(engine, holder, digests)
+    try:
+        yield holder
+    finally:
+        try:
+            let_go(engine, artifacts, holder)
+        except sa.exc.SQLAlchemyError as error:  # what happened inside is what the caller must learn of
+            log.warning("blobs stay held until their time is up: %s", error)
+
+
+def hold(engine: Engine, holder: str, digests: Iterable[str]) -> None:
+    """From now on these blobs are not deleted, for as long as PATIENCE lasts."""
+    moment = now()
+    rows = [{"holder": holder, "digest": digest, "since": moment} for digest in dict.fromkeys(digests)]
+    with together(engine) as connection:
+        if rows:
+            connection.execute(blob_holds.insert(), rows)
+
+
+def settle(connection: sa.Connection, holder: str, digests: Iterable[str]) -> None:
+    """In the transaction that refers to them: they need not be held any more.
+
+    Raises StorageError when the hold has run out: they may be gone.
+    """
+    released = connection.execute(blob_holds.delete().where(blob_holds.c.holder == holder)).rowcount
+    if released < len(set(digests)):
+        raise StorageError("what was sent took too long to store and is not there any more; send it again")
+
+
+def let_go(engine: Engine, artifacts: Artifacts, holder: str) -> None:
+    """Blobs that were held need not be; what nobody else uses is deleted."""
+    held = blob_holds.c.holder == holder
+    if not _any(engine, held):
+        return
+    with alone(engine) as connection:
+        digests = list(connection.execute(sa.select(blob_holds.c.digest).where(held)).scalars())
+        connection.execute(blob_holds.delete().where(held))
+        buried = bury(connection, digests)
+    if buried:
+        sweep(engine, artifacts)
 
 
 def note(connection: sa.Connection, job_id: str, digests: Iterable[str]) -> None:
@@ -39,20 +125,95 @@ def drop_job(connection: sa.Connection, job_id: str) -> list[str]:
     """Forget what a job wrote; returns the digests that nothing else uses."""
     digests = list(connection.execute(sa.select(job_blobs.c.digest).where(job_blobs.c.job_id == job_id)).scalars())
     connection.execute(job_blobs.delete().where(job_blobs.c.job_id == job_id))
-    return unused(connection, digests)
+    return bury(connection, digests)
 
 
-def of_versions(digests: Iterable[str], manifests: Iterable[dict[str, Any]]) -> list[str]:
-    """What versions keep in the artifact store: graphs, and what _OF_DATA says."""
-    data = [manifest.get("data", {}) for manifest in manifests]
-    return [*digests, *(facts[name] for facts in data for name in _OF_DATA if name in facts)]
+def keep_version(connection: sa.Connection, head: str, number: int, digest: str, manifest: dict[str, Any]) -> None:
+    """A version refers to its graph and to what its manifest names; the rows go with it."""
+    mine = (version_blobs.c.head == head, version_blobs.c.number == number)
+    connection.execute(version_blobs.delete().where(*mine))
+    rows = [{"head": head, "number": number, "digest": one} for one in dict.fromkeys(of_version(digest, manifest))]
+    connection.execute(version_blobs.insert(), rows)
 
 
-def unused(connection: sa.Connection, digests: list[str]) -> list[str]:
-    """Those that neither a version nor a job at work needs."""
-    used: set[str] = set()
-    data = versions.c.manifest["data"]
-    columns: list[Any] = [versions.c.digest, *(data[name].as_string() for name in _OF_DATA)]
-    for column in (*columns, job_blobs.c.digest):
-        used |= set(connection.execute(sa.select(column).where(column.in_(digests))).scalars())
-    return sorted(set(digests) - used)
+def of_version(digest: str, manifest: dict[str, Any]) -> list[str]:
+    """What a version keeps in the artifact store: its graph, and what _OF_DATA says."""
+    data = manifest.get("data", {})
+    return [digest, *(data[name] for name in _OF_DATA if name in data)]
+
+
+def of_head(connection: sa.Connection, head: str) -> list[str]:
+    """What all versions of a head keep."""
+    return list(connection.execute(sa.select(version_blobs.c.digest).where(version_blobs.c.head == head)).scalars())
+
+
+def bury(connection: sa.Connection, digests: Iterable[str]) -> list[str]:
+    """Tombstones for those of the blobs that nobody needs; returns their digests. To be called under `alone`."""
+    moment, unused = now(), []
+    for chunk in _chunks(sorted(set(digests))):
+        free = sorted(set(chunk) - in_use(connection, chunk))
+        there = set(_found(connection, tombstones.c.digest, free))
+        rows = [{"digest": digest, "since": moment} for digest in free if digest not in there]
+        if rows:
+            connection.execute(tombstones.insert(), rows)
+        unused += free
+    return unused
+
+
+def in_use(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
+    """Those that somebody holds or that a row refers to; at most _CHUNK. The one list of all that can."""
+    columns: list[Any] = [
+        blob_holds.c.digest, job_blobs.c.digest, version_blobs.c.digest, job_examples.c.sha256, examples.c.sha256,
+        backbones.c.facts["artifact"].as_string(),
+    ]  # fmt: skip
+    return {digest for column in columns for digest in _found(connection, column, digests)}
+
+
+def sweep(engine: Engine, artifacts: Artifacts) -> int:
+    """Delete blobs that have a tombstone and that nobody needs; returns how many. Cheap where there are none.
+
+    What the store does not let go of now stays buried for the next time.
+    """
+    count = 0
+    try:
+        while _expire(engine) or _any(engine, tombstones.c.digest.is_not(None)):
+            count += _sweep_some(engine, artifacts)
+    except StorageError as error:
+        log.warning("unneeded blobs are kept for now: %s", error.message)
+    return count
+
+
+def _any(engine: Engine, where: sa.ColumnElement[bool]) -> bool:
+    with reading(engine) as connection:
+        return connection.execute(sa.select(sa.literal(1)).where(where).limit(1)).first() is not None
+
+
+def _expire(engine: Engine) -> bool:
+    """Holds of those who were not heard of again become tombstones; False where there are none."""
+    old = blob_holds.c.since < now() - PATIENCE
+    if not _any(engine, old):
+        return False
+    with alone(engine) as connection:
+        digests = list(connection.execute(sa.select(blob_holds.c.digest).where(old)).scalars())
+        connection.execute(blob_holds.delete().where(old))
+        bury(connection, digests)
+    return True
+
+
+def _sweep_some(engine: Engine, artifacts: Artifacts) -> int:
+    with alone(engine) as connection:
+        buried = list(connection.execute(sa.select(tombstones.c.digest).limit(_CHUNK)).scalars())
+        unused = sorted(set(buried) - in_use(connection, buried))
+        artifacts.delete(unused)
+        connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(unused)))
+        connection.execute(tombstones.delete().where(tombstones.c.digest.in_(buried)))
+    return len(unused)
+
+
+def _found(connection: sa.Connection, column: Any, digests: Sequence[str]) -> Iterable[str]:
+    return connection.execute(sa.select(column).where(column.in_(digests)).distinct()).scalars()
+
+
+def _chunks(digests: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(digests), _CHUNK):
+        yield digests[start : start + _CHUNK]

@@ -2,10 +2,11 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -16,6 +17,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from adapters.errors import InvalidInput, NotReady
 from adapters.store import patience
 
+LOCKS = {"shared": "pg_advisory_xact_lock_shared", "exclusive": "pg_advisory_xact_lock"}
+MIGRATION, BLOBS = 4918273, 4918274  # numbers of locks in Postgres; any will do
 POOL = {"pool_size": 5, "max_overflow": 25}  # more than threads that ask at once, so that none waits for another
 
 
@@ -35,6 +38,7 @@ def connect(url: str, seconds: float = patience.WORKER) -> Engine:
     engine = sa.create_engine(url, connect_args={"timeout": seconds}, hide_parameters=True, **pool)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", lambda connection: _begin(connection, seconds))
+    sa.event.listen(engine, "begin", _check)
     return engine
 
 
@@ -43,8 +47,28 @@ def _connect_postgres(url: str, seconds: float) -> Engine:
 
     engine = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True, **POOL, pool_timeout=seconds)
     postgres.listen(engine, seconds)
+    sa.event.listen(engine, "begin", _lock)
+    sa.event.listen(engine, "begin", _check)
     sa.event.listen(engine, "handle_error", _refuse_nul)
     return engine
+
+
+def _check(connection: sa.Connection) -> None:
+    """What whoever has this engine wants to know at the beginning of each transaction that may write: inside of it.
+
+    An option and no listener of theirs: those of an engine with options are called before those of the engine that it
+    was made from, and so before `BEGIN`, or before a lock that everybody takes first.
+    """
+    options = connection.get_execution_options()
+    if "check" in options and not options.get("read_only", False):
+        options["check"](connection)
+
+
+def _lock(connection: sa.Connection) -> None:
+    """The first statement of such a transaction: see `locked`."""
+    kind = connection.get_execution_options().get("lock")
+    if kind is not None:
+        connection.exec_driver_sql(f"SELECT {LOCKS[kind]}({BLOBS})")
 
 
 def _refuse_nul(context: sa.engine.ExceptionContext) -> None:
@@ -83,6 +107,13 @@ def reading(engine: Engine) -> Any:
         yield connection
 
 
+@contextlib.contextmanager
+def locked(engine: Engine, kind: Literal["shared", "exclusive"]) -> Iterator[sa.Connection]:
+    """A transaction that writes; beside an exclusive one there is no other of these. SQLite has one writer anyway."""
+    with engine.connect().execution_options(lock=kind) as connection, connection.begin():
+        yield connection
+
+
 class Changes:
     """Tells whether anybody has written since it was last asked; where that is not free to know, always yes."""
 
@@ -112,10 +143,18 @@ def migrate(engine: Engine) -> None:
 
     config = _alembic_config()
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # one migrates, the others wait (any constant will do)
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(4918273)"))
+        if engine.dialect.name == "postgresql":  # one migrates, the others wait
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION})"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def require_newest(engine: Engine) -> None:
+    """Raises NotReady where the tables are not this release's, or there are none."""
+    there, wanted = current_revision(engine), newest_revision()
+    if there != wanted:
+        what = "there are no tables yet" if there is None else f"the tables are those of another release ({there})"
+        raise NotReady(f"{what}; `espalier init` of this release brings them up to date")
 
 
 def _alembic_config() -> Any:

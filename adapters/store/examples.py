@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import ExampleNotFound
+from adapters.errors import CorruptArtifact, ExampleDamaged, ExampleNotFound
+from adapters.store import blobs
+from adapters.store.artifacts import Artifacts
 from adapters.store.database import reading
 from adapters.store.schema import embeddings, examples, job_examples
 from adapters.types import Assignment, Example, JobRequest
@@ -69,6 +71,16 @@ def find(engine: Engine, head: str, sha256: str) -> Example:
     if row is None:
         raise missing(head, sha256)
     return _example(row)
+
+
+def stored(artifacts: Artifacts, example: Example) -> bytes:
+    """The bytes of an example, as they were sent. Raises ExampleDamaged, StorageError."""
+    try:
+        return artifacts.get(example.sha256)
+    except CorruptArtifact as error:
+        name = f"the example {example.sha256} ({example.file_name[:100]})"
+        message = f"{name} is damaged in the store; send the same file again (POST /finetune), or delete the example"
+        raise ExampleDamaged(message, item=example.sha256) from error
 
 
 def missing(head: str, sha256: str) -> ExampleNotFound:
@@ -136,15 +148,10 @@ def drop_job(connection: sa.Connection, job_id: str) -> list[str]:
 
 
 def forget_unused(connection: sa.Connection, keys: Iterable[str]) -> list[str]:
-    """Delete the embeddings of images that no head and no job holds, and return those images' SHA-256."""
-    unused: list[str] = []
-    for chunk in _chunks(sorted(set(keys))):
-        held = set(connection.execute(sa.select(examples.c.sha256).where(examples.c.sha256.in_(chunk))).scalars())
-        waiting = sa.select(job_examples.c.sha256).where(job_examples.c.sha256.in_(chunk))
-        held |= set(connection.execute(waiting).scalars())
-        free = [key for key in chunk if key not in held]
-        connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(free)))
-        unused += free
+    """Bury images that nobody needs any more, delete their embeddings at once, and return their SHA-256."""
+    unused = blobs.bury(connection, keys)
+    for chunk in _chunks(unused):
+        connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(chunk)))
     return unused
 
 

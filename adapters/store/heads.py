@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from pydantic_core import from_json
 from sqlalchemy.engine import Engine
 
-from adapters.errors import Conflict, HeadNotFound, VersionNotFound
+from adapters.errors import Conflict, CorruptArtifact, HeadDamaged, HeadNotFound, VersionNotFound
 from adapters.store import blobs, retirement
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
+from adapters.store.artifacts import Artifacts
 from adapters.store.database import aware, now, reading
 from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
 from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest
@@ -55,7 +56,7 @@ def publish(engine: Engine, publication: Publication) -> int:
     Returns the version number; the same job asked again gets the same number. Raises AliasMoved when `live` is no
     longer the version that the gate looked at, Cancelled when the job has ended meanwhile or its owner wants it to.
     """
-    with engine.begin() as connection:
+    with blobs.together(engine) as connection:
         existing = connection.execute(
             sa.select(versions.c.number).where(versions.c.job_id == publication.job_id)
         ).scalar()
@@ -108,6 +109,7 @@ def _insert_version(connection: sa.Connection, publication: Publication) -> int:
             job_id=publication.job_id, created_at=now(),
         )
     )  # fmt: skip
+    blobs.keep_version(connection, name, number, publication.digest, manifest)
     return number
 
 
@@ -183,6 +185,24 @@ def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
             f"the head {ref.name!r} has no {what}; GET /heads/{ref.name} lists what it has", item=str(ref)
         )
     return _version(row)
+
+
+def damaged(version: HeadVersion) -> HeadDamaged:
+    """The error for a version of which something stored is not as it was stored."""
+    name, where = f"{version.head}@{version.number}", f"/heads/{version.head}"
+    return HeadDamaged(
+        f"version {version.number} of the head {version.head!r} is damaged in the store; point its alias at another "
+        f"version (PUT {where}/aliases/live) or train it anew (POST {where}/rebuild)",
+        item=name,
+    )
+
+
+def stored(artifacts: Artifacts, version: HeadVersion, digest: str | None = None) -> bytes:
+    """The graph of a version, or another blob that its manifest names. Raises HeadDamaged, StorageError."""
+    try:
+        return artifacts.get(digest or version.digest)
+    except CorruptArtifact as error:
+        raise damaged(version) from error
 
 
 def find_live(engine: Engine, name: str) -> HeadVersion | None:
@@ -302,12 +322,12 @@ def delete_alias(engine: Engine, name: str, alias: str) -> None:
 
 
 def delete_version(engine: Engine, name: str, number: int) -> list[str]:
-    """Remove a version; returns digests of graphs that nothing uses any more.
+    """Remove a version; returns digests that nothing uses any more, for `blobs.sweep` to delete.
 
     Raises HeadNotFound, VersionNotFound; Conflict while an alias points at it.
     """
     version = resolve(engine, HeadRef(name, version=number))
-    with engine.begin() as connection:
+    with blobs.alone(engine) as connection:
         pointing = sa.select(aliases.c.alias).where(aliases.c.head == name, aliases.c.number == number)
         names = list(connection.execute(pointing).scalars())
         if names:
@@ -317,24 +337,21 @@ def delete_version(engine: Engine, name: str, number: int) -> list[str]:
             )
         connection.execute(versions.delete().where(versions.c.head == name, versions.c.number == number))
         _bump(connection, name)
-        return blobs.unused(connection, blobs.of_versions([version.digest], [version.manifest]))
+        return blobs.bury(connection, blobs.of_version(version.digest, version.manifest))
 
 
 def delete(engine: Engine, name: str) -> list[str]:
-    """Remove a head with all versions, examples and jobs; returns digests of blobs that nothing uses any more.
+    """Remove a head with all versions, examples and jobs; returns digests that nothing uses now, for `blobs.sweep`.
 
     Raises HeadNotFound; Conflict while a job is at work on it.
     """
-    with engine.begin() as connection:
+    with blobs.alone(engine) as connection:
         if connection.execute(sa.select(heads.c.name).where(heads.c.name == name).with_for_update()).scalar() is None:
             raise HeadNotFound(f"no head is called {name!r}; GET /heads lists them", item=name)
         running = job_store.unfinished(connection, name)
         if running:
             raise Conflict(f"the job {running[0]} is at work on {name!r}; cancel it first", item=name)
-        rows = connection.execute(
-            sa.select(versions.c.digest, versions.c.manifest).where(versions.c.head == name)
-        ).all()
-        digests = blobs.of_versions([row.digest for row in rows], [row.manifest for row in rows])
+        digests = blobs.of_head(connection, name)
         connection.execute(aliases.delete().where(aliases.c.head == name))
         connection.execute(versions.delete().where(versions.c.head == name))
         freed = example_store.drop_head(connection, name)
@@ -342,7 +359,7 @@ def delete(engine: Engine, name: str) -> list[str]:
         _keep_number(connection, name)
         connection.execute(heads.delete().where(heads.c.name == name))
         _bump(connection, name)
-        return blobs.unused(connection, digests) + freed
+        return blobs.bury(connection, digests) + freed
 
 
 def _version(row: Any) -> HeadVersion:

@@ -28,10 +28,12 @@ def create(
     *,
     fingerprint: str,
     idempotency_key: str | None = None,
+    holder: str | None = None,
 ) -> Job:
     """Accept a job with its examples, in one transaction. The same key and body give the job there already is.
 
-    Raises IdempotencyConflict when the key came with another body.
+    `holder` is who holds the examples' blobs until then; None for a job that brings none. Raises IdempotencyConflict
+    when the key came with another body.
     """
     job_id = f"job_{secrets.token_hex(12)}"
     moment = now()
@@ -41,9 +43,11 @@ def create(
         "created_at": moment, "updated_at": moment,
     }  # fmt: skip
     try:
-        with engine.begin() as connection:
+        with blobs.together(engine) as connection:
             connection.execute(jobs.insert().values(**row))
             example_store.add_to_job(connection, job_id, items)
+            if holder is not None:
+                blobs.settle(connection, holder, [item.sha256 for item in items])
             add_event(connection, job_id, "status", {"status": "queued"})
             _number(connection, job_id)  # last: others that accept wait for it until this commits
     except IntegrityError:
@@ -79,7 +83,7 @@ def get(engine: Engine, job_id: str) -> Job:
     with reading(engine) as connection:
         row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().first()
     if row is None:
-        raise JobNotFound(f"no job has the id {job_id!r}; GET /jobs lists them", item=job_id)
+        raise _missing(job_id)
     return _job(row)
 
 
@@ -164,15 +168,15 @@ def finish(connection: sa.Connection, job_id: str, status: str, **values: Any) -
 
 
 def abandon(engine: Engine, job_id: str, status: str, error: dict[str, Any] | None) -> list[str]:
-    """End a job without a version; returns SHA-256 of blobs that nothing else uses, for the caller to delete."""
-    with engine.begin() as connection:
+    """End a job without a version; returns SHA-256 of blobs that nothing else uses, for `blobs.sweep` to delete."""
+    with blobs.alone(engine) as connection:
         finish(connection, job_id, status, error=error)
         return let_go(connection, job_id)
 
 
 def release(engine: Engine, job_id: str) -> list[str]:
     """Let go of what came with a job that has ended, of what it wrote, and of data that it replaced: it is settled."""
-    with engine.begin() as connection:
+    with blobs.alone(engine) as connection:
         freed = let_go(connection, job_id)
         connection.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.head == DELETED))
         return freed
@@ -196,7 +200,7 @@ def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
     """
     get(engine, job_id)
     freed: list[str] = []
-    with engine.begin() as connection:
+    with blobs.alone(engine) as connection:
         if _locked(connection, job_id)["status"] not in TERMINAL:
             finish(connection, job_id, "cancelled", cancel_requested=True)
             freed = let_go(connection, job_id)
@@ -258,7 +262,15 @@ def let_go(connection: sa.Connection, job_id: str) -> list[str]:
 
 
 def _locked(connection: sa.Connection, job_id: str) -> sa.RowMapping:
-    return connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().one()
+    """Raises JobNotFound: its head may have been deleted meanwhile."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().first()
+    if row is None:
+        raise _missing(job_id)
+    return row
+
+
+def _missing(job_id: str) -> JobNotFound:
+    return JobNotFound(f"no job has the id {job_id!r}; GET /jobs lists them", item=job_id)
 
 
 def add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str, Any]) -> None:

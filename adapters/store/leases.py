@@ -107,14 +107,10 @@ def give_up(engine: Engine, worker: str | None = None) -> None:
 
 def fenced(engine: Engine, lease: Lease) -> Engine:
     """The same database for who has a lease: every transaction that may write raises LeaseLost once it is lost."""
-    guarded = engine.execution_options(lease=lease.job_id)
-    sa.event.listen(guarded, "begin", lambda connection: _check(connection, lease))
-    return guarded
+    return engine.execution_options(check=lambda connection: _check(connection, lease))
 
 
 def _check(connection: sa.Connection, lease: Lease) -> None:
-    if connection.get_execution_options().get("read_only", False):
-        return
     own = sa.select(jobs.c.id).where(*_is(lease)).with_for_update()
     if connection.execute(own).first() is None:
         raise _lost(lease)

@@ -6,7 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import ReportNotFound, VersionNotFound
+from adapters.errors import CorruptArtifact, ReportNotFound, VersionNotFound
+from adapters.store import blobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.schema import versions
 from adapters.types import HeadVersion
@@ -18,7 +19,12 @@ def load(artifacts: Artifacts, version: HeadVersion) -> dict[str, Any]:
     if digest is None:
         name = f"{version.head}@{version.number}"
         raise ReportNotFound(f"{name} was made before reports were kept; teach the head again to get one", item=name)
-    found: dict[str, Any] = json.loads(artifacts.get(digest))
+    try:
+        found: dict[str, Any] = json.loads(artifacts.get(digest))
+    except CorruptArtifact as error:
+        name = f"{version.head}@{version.number}"
+        message = f"the report of {name} is damaged in the store; POST /heads/{version.head}/rebuild makes a new one"
+        raise CorruptArtifact(message, item=name) from error
     return found
 
 
@@ -27,10 +33,10 @@ def replace(engine: Engine, job_id: str, digest: str) -> None:
 
     Raises VersionNotFound when the version was deleted meanwhile.
     """
-    with engine.begin() as connection:
-        query = sa.select(versions.c.manifest).where(versions.c.job_id == job_id).with_for_update()
-        manifest = connection.execute(query).scalar()
-        if manifest is None:
+    with blobs.together(engine) as connection:
+        row = connection.execute(sa.select(versions).where(versions.c.job_id == job_id).with_for_update()).first()
+        if row is None:
             raise VersionNotFound(f"the version of the job {job_id} was deleted meanwhile", item=job_id)
-        changed = manifest | {"data": manifest["data"] | {"report": digest}}
+        changed = row.manifest | {"data": row.manifest["data"] | {"report": digest}}
+        blobs.keep_version(connection, row.head, row.number, row.digest, changed)
         connection.execute(versions.update().where(versions.c.job_id == job_id).values(manifest=changed))

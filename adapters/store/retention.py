@@ -12,6 +12,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
 from adapters.store.artifacts import Artifacts
@@ -34,10 +35,11 @@ class Keep:
 
 def sweep(engine: Engine, artifacts: Artifacts, keep: Keep) -> None:
     """Forget what is due, and blobs that nothing uses any more by then."""
-    while (freed := _forget_jobs(engine, keep)) is not None:
-        artifacts.delete(freed)
+    while _forget_jobs(engine, keep):
+        blobs.sweep(engine, artifacts)
     _sum_up_changes(engine)
     _drop_stray_embeddings(engine)
+    blobs.sweep(engine, artifacts)  # also what those left who were killed, and what a store did not let go of
 
 
 def ended(engine: Engine, job_ids: Sequence[str]) -> set[str]:
@@ -47,13 +49,14 @@ def ended(engine: Engine, job_ids: Sequence[str]) -> set[str]:
         return set(job_ids) - set(connection.execute(alive).scalars())
 
 
-def _forget_jobs(engine: Engine, keep: Keep) -> list[str] | None:
-    """A batch of ended jobs that are too old or too many; None when there are none left."""
-    with engine.begin() as connection:
+def _forget_jobs(engine: Engine, keep: Keep) -> bool:
+    """A batch of ended jobs that are too old or too many; False when there are none left."""
+    with blobs.alone(engine) as connection:
         ids = _due(connection, keep)
-        freed = [digest for job_id in ids for digest in job_store.let_go(connection, job_id)]
+        for job_id in ids:
+            job_store.let_go(connection, job_id)
         connection.execute(jobs.delete().where(jobs.c.id.in_(ids)))  # events go with them
-    return freed if ids else None
+    return bool(ids)
 
 
 def _due(connection: sa.Connection, keep: Keep) -> list[str]:
@@ -92,5 +95,5 @@ def _drop_stray_embeddings(engine: Engine) -> None:
         held = (sa.exists().where(table.c.sha256 == embeddings.c.sha256) for table in (examples, job_examples))
         stray = list(connection.execute(sa.select(embeddings.c.sha256).distinct().where(~sa.or_(*held))).scalars())
     for start in range(0, len(stray), BATCH):
-        with engine.begin() as connection:
+        with blobs.alone(engine) as connection:
             example_store.forget_unused(connection, stray[start : start + BATCH])

@@ -24,7 +24,7 @@ def retire(connection: sa.Connection, head: str, numbers: Sequence[int], success
     moved = _follow(connection, head, numbers, successor)
     connection.execute(versions.delete().where(*chosen))
     _empty_reports(connection, head, job_id)
-    blobs.note(connection, job_id, blobs.of_versions([r.digest for r in rows], [r.manifest for r in rows]))
+    blobs.note(connection, job_id, [digest for row in rows for digest in blobs.of_version(row.digest, row.manifest)])
     return {"versions": [row.number for row in rows], "aliases": moved}
 
 

@@ -145,6 +145,32 @@ job_blobs = Table(
     Index("ix_job_blobs_digest", "digest"),
 )  # fmt: skip
 
+# What a version keeps in the artifact store: its graph, and what its manifest names. See `adapters.store.blobs`.
+version_blobs = Table(
+    "version_blobs", metadata,
+    Column("head", String(63), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), primary_key=True),
+    ForeignKeyConstraint(["head", "number"], ["versions.head", "versions.number"], ondelete="CASCADE"),
+    Index("ix_version_blobs_digest", "digest"),
+)  # fmt: skip
+
+# Blobs that somebody stores now and will refer to in a moment.
+blob_holds = Table(
+    "blob_holds", metadata,
+    Column("holder", String(32), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("since", DateTime(timezone=True), nullable=False, index=True),
+    Index("ix_blob_holds_digest", "digest"),
+)  # fmt: skip
+
+# Blobs that nobody needed when the row was written, to be deleted if that is still so.
+tombstones = Table(
+    "tombstones", metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("since", DateTime(timezone=True), nullable=False),
+)  # fmt: skip
+
 job_events = Table(
     "job_events", metadata,
     Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),

@@ -35,8 +35,7 @@ def build(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
     parity, dimension, channels = _prove(model, session)
     details = draft.details | {"parity": parity} | ({"taps": taps} if taps else {})
     backbone = replace(draft, dimension=dimension, channels=channels, details=details)
-    artifacts.put(graph)
-    backbones.save(engine, backbone)
+    backbones.add(engine, artifacts, backbone, graph)
     return backbone
 
 

@@ -9,8 +9,9 @@ from sqlalchemy.engine import Engine
 from adapters import tasks
 from adapters.comparison import gate, honest
 from adapters.comparison.asking import said
+from adapters.errors import HeadDamaged
 from adapters.runtime.head import Head
-from adapters.store import backbones
+from adapters.store import backbones, heads
 from adapters.store.artifacts import Artifacts
 from adapters.training import drafts
 from adapters.training.drafts import Draft
@@ -32,6 +33,23 @@ def compare(
     if live.manifest["task"] != task_name:
         reason = f"the live version does {live.manifest['task']}: there is nothing to compare"
         return {"passed": True, "reason": reason, "examples": 0, "against": live.number}
+    try:
+        return _compared(draft, task_name, live, artifacts, embedder, engine) | {"against": live.number}
+    except HeadDamaged:
+        reason = f"version {live.number}, which is live, is damaged in the store and has no say: it loses by default"
+        return {"passed": True, "reason": reason, "examples": 0, "against": live.number, "damaged": True}
+
+
+def _compared(
+    draft: Draft,
+    task_name: str,
+    live: HeadVersion,
+    artifacts: Artifacts,
+    embedder: Callable[[Backbone], Embedder],
+    engine: Engine,
+) -> dict[str, Any]:
+    """Raises HeadDamaged where the live version cannot be read any more."""
+    heads.stored(artifacts, live)  # first: however well it did once, what cannot answer any more must not win
     remembered = honest.remembered(live, artifacts)
     rows = _comparable(draft, live, remembered, artifacts)
     examples = {e.sha256: e for e in draft.examples}
@@ -40,8 +58,7 @@ def compare(
     theirs = _answers(live, shared, remembered, artifacts, embedder, engine)
     task = tasks.get(task_name)
     read = Schema(tuple(live.manifest["classes"]), live.manifest.get("decision", {}))
-    verdict = gate.compare(task, ours, draft.schema, theirs, read, [e.label for e in shared])
-    return verdict | {"against": live.number}
+    return gate.compare(task, ours, draft.schema, theirs, read, [e.label for e in shared])
 
 
 def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Floats], artifacts: Artifacts) -> list[int]:
@@ -78,4 +95,4 @@ def _ask(
         return np.zeros((0, len(live.manifest["classes"])), np.float32)
     on = embedder(backbones.find_digest(engine, live.manifest["backbone"]["digest"]))
     on.embed(examples, lambda done, total: None)  # nothing to do unless the backbone differs
-    return said(Head.from_bytes(artifacts.get(live.digest)), on.cache, [e.sha256 for e in examples])
+    return said(Head.from_bytes(heads.stored(artifacts, live)), on.cache, [e.sha256 for e in examples])

@@ -14,6 +14,7 @@ from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import Batcher
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import CENTRE, Embedded, EmbeddingCache
+from adapters.store.examples import stored
 from adapters.training.duplicates import fingerprint
 from adapters.types import Example, Floats, Pixels
 
@@ -90,7 +91,7 @@ class Embedder:
 
     def _one(self, batcher: Batcher, offered: Set[str], example: Example, views: list[str]) -> _Done | InvalidInput:
         try:
-            looks = self._decoded(self.artifacts.get(example.sha256), views)
+            looks = self._decoded(stored(self.artifacts, example), views)
         except InvalidInput as error:
             return type(error)(f"{example.file_name}: {error.message}", item=example.file_name)
         # Looked up one by one: all of them at once may be more than memory holds.

@@ -41,7 +41,7 @@ def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersio
     names = edits.names(job.request.edit, {name for example, _ in stored for name in task.names(example.label)})
     classes = _renamed(source, job.request.edit)
     facts = _manifest(job.id, job.request.edit, source, classes)
-    graph = renamed(artifacts.get(source.digest), facts, source.manifest["inputs"]["embedding"][1])
+    graph = renamed(heads.stored(artifacts, source), facts, source.manifest["inputs"]["embedding"][1])
     dataset = [
         (replace(e, label=str(task.renamed(e.label, names))), replace(a, label=str(task.renamed(a.label, names))))
         for e, a in stored

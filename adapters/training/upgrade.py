@@ -26,7 +26,7 @@ def build(source: Backbone, engine: Engine, artifacts: Artifacts, name: str | No
     """
     if source.taps:
         raise Conflict(f"the backbone {source.name!r} has taps already", item=source.name)
-    graph, taps = tapped(artifacts.get(source.artifact), source.preprocessing.size)
+    graph, taps = tapped(backbones.stored(artifacts, source), source.preprocessing.size)
     if not taps:
         raise Conflict(f"no block of {source.name!r} ends where something can be read", item=source.name)
     artifact = hashlib.sha256(graph).hexdigest()
@@ -35,8 +35,7 @@ def build(source: Backbone, engine: Engine, artifacts: Artifacts, name: str | No
         digest=digest(artifact, source.preprocessing, source.precision),
         details=source.details | {"taps": taps, "upgraded_from": {"name": source.name, "digest": source.digest}},
     )  # fmt: skip
-    artifacts.put(graph)
-    backbones.save(engine, made)
+    backbones.add(engine, artifacts, made, graph)
     return made
 
 

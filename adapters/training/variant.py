@@ -35,7 +35,7 @@ def build(
     """
     if source.precision != "fp32":
         raise InvalidInput(f"{source.name!r} is {source.precision} already; convert the fp32 one", item=source.name)
-    kind, original = precisions.get(precision), artifacts.get(source.artifact)
+    kind, original = precisions.get(precision), backbones.stored(artifacts, source)
     graph = kind.convert(original, images.calibrated)
     variant = _facts(source, precision, name or variant_name(source.name, precision), graph)
     found = _compare(BackboneSession(source, original), BackboneSession(variant, graph), images.held_out)
@@ -44,8 +44,7 @@ def build(
         _gate(variant, found, floor)
     report = found | floor | {"forced": force, "calibrated_on": len(images.calibrated), "images": images.source}
     variant = replace(variant, details=variant.details | {"parity": report})
-    artifacts.put(graph)
-    backbones.save(engine, variant)
+    backbones.add(engine, artifacts, variant, graph)
     return variant
 
 

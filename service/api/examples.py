@@ -69,7 +69,7 @@ def _suspects(ctx: Context, head: str) -> list[str]:
 def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """The image of an example, as it was sent."""
     found = store.find(ctx.engine, head, sha256)
-    data = ctx.artifacts.get(found.sha256)
+    data = store.stored(ctx.artifacts, found)
     # Somebody else's bytes under our address: shown as the image they are, never run as a page or a script.
     safe = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
     headers = safe | {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache", "Content-Disposition": "inline"}

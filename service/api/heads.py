@@ -6,8 +6,8 @@ from fastapi import Header, Path, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic_core import to_json
 
+from adapters.store import blobs, reports
 from adapters.store import heads as store
-from adapters.store import reports
 from adapters.types import HeadRef
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
@@ -37,7 +37,8 @@ def get_head(ctx: Ctx, head: str) -> HeadView:
 @router.delete("/{head}", status_code=204, responses=PROBLEMS)
 def delete_head(ctx: Ctx, head: str) -> None:
     """Delete a head, its versions, and its examples that no other head holds."""
-    ctx.artifacts.delete(store.delete(ctx.engine, head))
+    store.delete(ctx.engine, head)
+    blobs.sweep(ctx.engine, ctx.artifacts)
 
 
 @router.get(
@@ -77,7 +78,8 @@ def get_manifest(ctx: Ctx, head: str, version: Version) -> dict[str, Any]:
 @router.delete("/{head}/versions/{version}", status_code=204, responses=PROBLEMS)
 def delete_version(ctx: Ctx, head: str, version: Version) -> None:
     """Delete a version that no alias points at."""
-    ctx.artifacts.delete(store.delete_version(ctx.engine, head, version))
+    store.delete_version(ctx.engine, head, version)
+    blobs.sweep(ctx.engine, ctx.artifacts)
 
 
 @router.get("/{head}/versions/{version}/head.onnx", responses=PROBLEMS, response_class=Response)
@@ -86,7 +88,7 @@ def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
     name = f"{head}-{version}.onnx"
     headers = {"ETag": f'"{found.digest}"', "Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(ctx.artifacts.get(found.digest), media_type="application/octet-stream", headers=headers)
+    return Response(store.stored(ctx.artifacts, found), media_type="application/octet-stream", headers=headers)
 
 
 @router.put("/{head}/aliases/{alias}", responses=PROBLEMS)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Header, Query
 from fastapi.responses import StreamingResponse
 
+from adapters.store import blobs
 from adapters.store import jobs as store
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
@@ -51,6 +52,6 @@ async def job_events(
 @router.post("/{job_id}/cancel", responses=PROBLEMS)
 def cancel_job(ctx: Ctx, job_id: str) -> JobView:
     """End a job as cancelled, at once, whether it waits or runs. Ended jobs stay as they are."""
-    job, freed = store.request_cancel(ctx.engine, job_id)
-    ctx.artifacts.delete(freed)
+    job, _ = store.request_cancel(ctx.engine, job_id)
+    blobs.sweep(ctx.engine, ctx.artifacts)
     return JobView.of(job)

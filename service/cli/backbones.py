@@ -117,7 +117,7 @@ def backbones_export(name: str, folder: Path) -> None:
 
     _, engine, artifacts = parts()
     backbone = store.find(engine, name)
-    for path in bundles.write(folder, backbone, artifacts.get(backbone.artifact)):
+    for path in bundles.write(folder, backbone, store.stored(artifacts, backbone)):
         click.echo(path)
 
 
@@ -128,13 +128,13 @@ def backbones_export(name: str, folder: Path) -> None:
 def backbones_remove(name: str, raw: bool) -> None:
     """Forget a backbone that no head uses."""
     from adapters.store import backbones as store
+    from adapters.store import blobs
     from service.context import mapped_graphs
 
     settings, engine, artifacts = parts()
     gone = store.remove(engine, name)
     mapped_graphs(settings).forget(gone.digest)
-    if gone.artifact not in {b.artifact for b in store.list_all(engine)}:
-        artifacts.delete([gone.artifact])
+    blobs.sweep(engine, artifacts)
     show(_facts(gone), raw, lambda _: click.echo(f"removed {name}"))
 
 

@@ -52,7 +52,7 @@ def serve(host: str, port: int) -> None:
         signal.signal(number, lambda *_: stop.set())
     click.echo(f"Espalier {__version__}: http://{host}:{port} (API at /docs), data in {settings.home.absolute()}")
     children = [supervisor.Child(name, command) for name, command in supervisor.commands(host, port).items()]
-    supervisor.run(children, stop)
+    supervisor.run(children, stop, settings.hang_seconds)
 
 
 @click.command()
@@ -69,12 +69,15 @@ def worker() -> None:
 
 
 def parts() -> "tuple[Settings, Engine, Artifacts]":
-    """Settings, database and artifact store of this machine, with the tables in place."""
+    """Settings, database and artifact store of this machine, with the tables in place. Raises DatabaseDamaged."""
     from adapters.store import database
     from adapters.store.artifacts import Artifacts
+    from adapters.store.scrub import sqlite
     from service.settings import Settings
 
     settings = Settings()
+    for path in settings.sqlite_files:
+        sqlite.refuse_damaged(path)
     engine = database.connect(settings.database)
     database.migrate(engine)
     return settings, engine, Artifacts(settings.artifacts)

@@ -119,7 +119,7 @@ def test_a_version_whose_graph_is_damaged_leaves_the_old_one_serving(server, har
     answer = eventually(lambda: _at(server, head, image, moved["generation"]))
     assert answer["predictions"][0]["version"] == 1
     asked = server.http.post("/predict", data={"head": f"{head}@2"}, files={"images": image})
-    assert (asked.status_code, asked.json()["code"]) == (500, "corrupt_artifact")
+    assert (asked.status_code, asked.json()["code"]) == (503, "head_damaged")
     path.write_bytes(sound)
     eventually(lambda: server.client.predict([head], [image])["predictions"][0]["version"] == 2)
 

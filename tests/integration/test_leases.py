@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Cancelled
-from adapters.store import heads, jobs, leases
+from adapters.store import database, heads, jobs, leases
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
@@ -237,3 +237,16 @@ def test_workers_that_die_stop_and_fail_at_random_lose_nothing(engine):
     assert sorted(ended) == sorted(made)
     for head in range(3):
         assert [job_id for job_id in ended if job_id in made[head::3]] == made[head::3]
+
+
+def test_the_fence_is_looked_at_inside_of_the_transaction_that_it_guards(tmp_path):
+    """Before it a lease could be lost between the look and the first write."""
+    base = database.connect(f"sqlite:///{tmp_path / 'espalier.sqlite'}")
+    seen = []
+    own = base.execution_options(check=lambda c: seen.append(c.connection.dbapi_connection.in_transaction))
+    with own.begin() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    with database.reading(own):
+        pass
+    assert seen == [True]
+    base.dispose()

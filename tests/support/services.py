@@ -74,6 +74,7 @@ class Service:
     home: Path
     settings: dict[str, object] = field(default_factory=dict)
     plan: Path | None = None  # folder of the hooks; see hooks/sitecustomize.py
+    before: list[str] = field(default_factory=list)  # a command that runs the service, as strace does
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     client: Client = field(init=False)
@@ -100,7 +101,7 @@ class Service:
 
     def start(self) -> "Service":
         """Run `espalier serve` and wait until it is ready."""
-        command = [sys.executable, "-m", "service.cli", "serve", "--port", str(self.port)]
+        command = [*self.before, sys.executable, "-m", "service.cli", "serve", "--port", str(self.port)]
         env = environment(self.home, **self.settings)
         if self.plan is not None:
             env |= {"PYTHONPATH": os.pathsep.join([str(HOOKS), str(ROOT)]), "ESPALIER_TEST_PLAN": str(self.plan)}
@@ -118,7 +119,7 @@ class Service:
         if self.process is None:
             return
         family = descendants(self.process.pid)
-        self.process.terminate()
+        os.kill(family[0] if self.before and family else self.process.pid, signal.SIGTERM)
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:

@@ -13,7 +13,7 @@ from PIL import Image
 from support.graphs import DIMENSION, TINY, tiny
 
 from adapters import trust
-from adapters.errors import InvalidInput
+from adapters.errors import BackboneDamaged, HeadDamaged, HeadNotFound, InvalidImage, InvalidInput
 from adapters.predict import Predictions, Predictor, predict
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.live import LiveHeads
@@ -22,7 +22,8 @@ from adapters.store import database, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
 from adapters.training import export
-from adapters.types import Affine, Clip, HeadProgram, HeadRef, JobRequest, Linear, Sigmoid, Softmax, Step
+from adapters.types import Affine, Backbone, Clip, HeadProgram, HeadRef, JobRequest, Linear, Sigmoid, Softmax, Step
+from service.schemas import PredictResponse
 
 NEAR, FAR = "n" * 64, "f" * 64  # two backbones: the second one sees the middle of a picture only
 BACKBONES = {
@@ -81,7 +82,7 @@ class Desk:
     async def ask(self, names: list[str], images: list[bytes], **options: Any) -> Predictions:
         """What a service with nothing loaded yet answers."""
         live = LiveHeads(self.engine, self.artifacts, max_bytes=2**30)
-        loaded = Backbones(lambda digest: (BACKBONES[digest], tiny()))
+        loaded = Backbones(_load)
         predictor = Predictor(live, loaded, Traffic(2, 1000, 2**30, 60.0))
         try:
             return await predict(predictor, images, [HeadRef(name) for name in names], **{"timeout": 30.0} | options)
@@ -92,6 +93,12 @@ class Desk:
         """(image, head, answer) of one request, in order."""
         found = asyncio.run(self.ask(names, images, **options)).predictions
         return [(p.index, p.head.version.head, p.answer) for p in found]
+
+
+def _load(digest: str) -> tuple[Backbone, bytes]:
+    if digest not in BACKBONES:
+        raise BackboneDamaged("its graph was altered in the store")
+    return BACKBONES[digest], tiny()
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +231,7 @@ def test_requests_at_the_same_time_are_told_of_their_own_images(desk):
 
     async def main() -> list[dict]:
         live = LiveHeads(desk.engine, desk.artifacts, max_bytes=2**30)
-        loaded = Backbones(lambda digest: (BACKBONES[digest], tiny()))
+        loaded = Backbones(_load)
         predictor = Predictor(live, loaded, Traffic(1, 1000, 2**30, 60.0))
         asked = [(data, HeadRef(name)) for data in IMAGES * 3 for name in names]
         found = await asyncio.gather(*(predict(predictor, [data], [ref], timeout=10.0) for data, ref in asked))
@@ -235,3 +242,52 @@ def test_requests_at_the_same_time_are_told_of_their_own_images(desk):
     said = asyncio.run(main())
     assert said == [answer for *_, answer in image_by_image(desk, names, IMAGES)] * 3
     assert len({str(answer) for answer in said}) == 6
+
+
+# Damage
+
+
+@pytest.fixture
+def harmed(tmp_path: Path) -> Iterator[Desk]:
+    """One whose `shy` head lost a bit in the store, and whose backbone FAR cannot be loaded."""
+    made = Desk(tmp_path)
+    digest = heads.resolve(made.engine, HeadRef("shy")).digest
+    path = tmp_path / "blobs" / digest[:2] / digest
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    yield made
+    made.engine.dispose()
+
+
+def test_a_damaged_head_fails_its_own_answers_only(harmed):
+    """And says in words what is wrong and how to go on; asked alone it is the answer."""
+    found = asyncio.run(harmed.ask(["bold", "shy", "tall"], IMAGES))
+    assert [(p.index, p.head.version.head) for p in found.predictions] == [
+        (i, name) for i in range(len(IMAGES)) for name in ("bold", "tall")
+    ]
+    (failed,) = found.head_errors
+    assert (failed.head, failed.code) == ("shy", "head_damaged")
+    assert "version 1 of the head 'shy' is damaged" in failed.detail and "/heads/shy/rebuild" in failed.detail
+    assert PredictResponse.model_validate(PredictResponse.plain(found)).head_errors
+    with pytest.raises(HeadDamaged, match="head 'shy' is damaged"):
+        harmed(["shy", "shy"], IMAGES)
+
+
+def test_a_damaged_backbone_fails_the_answers_of_its_heads_only(desk, monkeypatch):
+    whole = head_by_head(desk, ["bold", "many"], IMAGES)
+    monkeypatch.delitem(BACKBONES, FAR)
+    found = asyncio.run(desk.ask(["afar", "bold", "wide", "many"], IMAGES))
+    assert alike([(p.index, p.head.version.head, p.answer) for p in found.predictions], whole)
+    assert [(e.head, e.code) for e in found.head_errors] == [("afar", "backbone_damaged"), ("wide", "backbone_damaged")]
+    with pytest.raises(BackboneDamaged):
+        desk(["afar", "wide"], IMAGES)
+
+
+def test_what_the_caller_has_to_mend_is_refused_beside_a_damaged_head(harmed):
+    """An unknown name, and an image that cannot be read, concern the whole request."""
+    with pytest.raises(HeadNotFound):
+        harmed(["bold", "shy", "nobody"], IMAGES)
+    with pytest.raises(InvalidImage):
+        harmed(["bold", "shy"], [b"no image"])
+    skipped = asyncio.run(harmed.ask(["bold", "shy"], [b"no image"], on_error="skip"))
+    assert (skipped.predictions, len(skipped.errors), len(skipped.head_errors)) == ([], 1, 1)

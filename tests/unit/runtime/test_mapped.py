@@ -1,14 +1,17 @@
 """Mapped graphs answer as the originals do, and whatever happens to their files, a backbone loads."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support.graphs import TINY
 
 from adapters.runtime import mapped, session
+from adapters.runtime.backbone import Backbones
 from adapters.runtime.mapped import DIGESTS, GRAPH, WEIGHTS, MappedGraphs
 
 SIDE, WIDE = 8, 64
@@ -113,3 +116,19 @@ def test_another_onnxruntime_or_processor_has_files_of_its_own(make, monkeypatch
     monkeypatch.setattr(mapped.processor, "instructions", lambda: ["of", "another"])
     other, reads = make()
     assert other != path and reads == 1
+
+
+@pytest.mark.parametrize("name", [GRAPH, WEIGHTS])
+def test_files_that_are_written_to_while_they_are_mapped_change_no_answer(tmp_path, graph, name):
+    """What was mapped changes with them, so the pass is run again from files that were made anew."""
+    maker = MappedGraphs(tmp_path / "mapped")
+    facts = replace(TINY, digest=DIGEST)
+    loaded = Backbones(lambda digest: (facts, maker.graph(digest, SIDE, lambda: graph))).get(DIGEST)
+    pixels = np.random.default_rng(1).integers(0, 256, (1, SIDE, SIDE, 3), np.uint8)
+    before = loaded.embed(pixels)
+    path = next((tmp_path / "mapped").glob(f"*/{DIGEST}/{name}"))
+    with path.open("r+b") as file:
+        file.write(b"\xff" * (path.stat().st_size // 2))
+    assert np.array_equal(loaded.embed(pixels), before) and np.array_equal(loaded.embed(pixels, True), before)
+    path.unlink()
+    assert np.array_equal(loaded.embed(pixels), before), "deleting them is no harm"

@@ -2,12 +2,12 @@
 
 import errno
 
-import obstore
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from adapters.errors import EspalierError, StorageError, StorageFull
+from adapters.store import folder
 from adapters.store.artifacts import Artifacts
 from service import errors
 
@@ -26,18 +26,18 @@ def store(tmp_path, monkeypatch):
     """A store that fails as it is told to, behind a route that puts something into it."""
     artifacts, app, fails = Artifacts(str(tmp_path)), FastAPI(), []
     errors.install(app)
-    put = obstore.put
+    write = folder.Folder.write
 
-    def fail(*arguments, **options):
+    def fail(*arguments):
         if fails:
             raise fails[0]
-        return put(*arguments, **options)
+        return write(*arguments)
 
     @app.post("/put")
     def save() -> str:
         return artifacts.put(b"a head")
 
-    monkeypatch.setattr(obstore, "put", fail)
+    monkeypatch.setattr(folder.Folder, "write", fail)
     with TestClient(app, raise_server_exceptions=False) as client:
         client.fails, client.artifacts = fails, artifacts
         yield client

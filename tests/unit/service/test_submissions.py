@@ -26,6 +26,7 @@ from adapters.errors import (
 from adapters.methods import logistic
 from adapters.store import backbones, capabilities, database, examples, jobs
 from adapters.store.artifacts import Artifacts
+from adapters.store.folder import Folder
 from adapters.types import Backbone, Preprocessing
 from service import training_rooms, uploads
 from service.settings import Settings
@@ -126,14 +127,14 @@ def test_a_store_that_fills_up_keeps_nothing_of_what_was_sent(desk, monkeypatch)
     """But for images that another job holds."""
     other = submit(desk, images=[*IMAGES[:2], ("a", shape("circle", 8)), ("b", shape("square", 8))])
     held = {e.sha256 for e in examples.of_job(desk.engine, other.id)}
-    whole, room = Artifacts.put, iter((True, False))
+    whole, room = Folder.write, iter((True, False))
 
-    def put(store: Artifacts, data: bytes) -> str:
+    def write(folder: Folder, path: str, data: bytes) -> None:
         if not next(room):
             raise StorageFull("there is no space left")
-        return whole(store, data)
+        whole(folder, path, data)
 
-    monkeypatch.setattr(Artifacts, "put", put)
+    monkeypatch.setattr(Folder, "write", write)
     with pytest.raises(StorageFull):
         submit(desk)
     blobs = {b.name for b in (desk.settings.home / "artifacts").rglob("*") if b.is_file()}
