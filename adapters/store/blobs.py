@@ -23,7 +23,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import StorageError
 from adapters.store.artifacts import Artifacts
-from adapters.store.database import locked, now, reading
+from adapters.store.database import locked, now, reading, unchecked
 from adapters.store.schema import (
     backbones,
     blob_holds,
@@ -51,7 +51,17 @@ class JobArtifacts(Artifacts):
         """Store bytes until the job lets go of them, or for good when a version holds them by then."""
         with together(self._engine) as connection:
             note(connection, self._job_id, [hashlib.sha256(data).hexdigest()])
-        return super().put(data)
+        digest = super().put(data)
+        if not _any(self._engine, (job_blobs.c.job_id == self._job_id) & (job_blobs.c.digest == digest)):
+            self._take_back(digest)
+        return digest
+
+    def _take_back(self, digest: str) -> None:
+        """The job was cancelled while we wrote, and let go of what was not there yet."""
+        with alone(unchecked(self._engine)) as connection:
+            buried = bury(connection, [digest])
+        if buried:
+            sweep(self._engine, self)
 
 
 def together(engine: Engine) -> AbstractContextManager[sa.Connection]:
@@ -172,9 +182,9 @@ def in_use(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
 def sweep(engine: Engine, artifacts: Artifacts) -> int:
     """Delete blobs that have a tombstone and that nobody needs; returns how many. Cheap where there are none.
 
-    What the store does not let go of now stays buried for the next time.
+    What the store does not let go of now stays buried for the next time. A worker need not have its job any more.
     """
-    count = 0
+    engine, count = unchecked(engine), 0
     try:
         while _expire(engine) or _any(engine, tombstones.c.digest.is_not(None)):
             count += _sweep_some(engine, artifacts)

@@ -60,8 +60,8 @@ def _check(connection: sa.Connection) -> None:
     was made from, and so before `BEGIN`, or before a lock that everybody takes first.
     """
     options = connection.get_execution_options()
-    if "check" in options and not options.get("read_only", False):
-        options["check"](connection)
+    if (check := options.get("check")) is not None and not options.get("read_only", False):
+        check(connection)
 
 
 def _lock(connection: sa.Connection) -> None:
@@ -105,6 +105,11 @@ def reading(engine: Engine) -> Any:
     """A transaction that only reads: on SQLite it never waits for a writer."""
     with engine.connect().execution_options(read_only=True) as connection, connection.begin():
         yield connection
+
+
+def unchecked(engine: Engine) -> Engine:
+    """The same without what its owner wants to know first: for what needs no leave."""
+    return engine.execution_options(check=None)
 
 
 @contextlib.contextmanager

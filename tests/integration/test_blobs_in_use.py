@@ -177,6 +177,40 @@ def _refuse(folder: Folder, paths: object) -> None:
     raise OSError(5, "Input/output error")
 
 
+def test_what_a_worker_lets_go_of_goes_at_once(store):
+    """Although its lease ends with that; and what it wrote while its job was cancelled goes, too."""
+    store.teach(NAMES, "cats")
+    job_id = store.upload("xyz", "cats")
+    lease = leases.claim(store.engine, "worker")
+    own = leases.fenced(store.engine, lease)
+    store.publish(job_id, own)
+    jobs.release(own, job_id)
+    blobs.sweep(own, store.artifacts)
+    assert store.there() == store.referred() and store.count(tombstones) == 0
+    late = store.upload("w", "dogs")
+    lease = leases.claim(store.engine, "worker")
+    blobs.JobArtifacts(leases.fenced(store.engine, lease), _Slow(store, late), late).put(b"a draft")
+    assert store.there() == store.referred()
+
+
+class _Slow(Artifacts):
+    """One whose owner cancels a job while it writes."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self.place = _SlowFolder(store, job_id)
+
+
+class _SlowFolder(Folder):
+    def __init__(self, store: Store, job_id: str) -> None:
+        super().__init__(store.artifacts.place.root)
+        self._store, self._job_id = store, job_id
+
+    def write(self, path: str, data: bytes) -> None:
+        jobs.request_cancel(self._store.engine, self._job_id)
+        self._store.sweep()
+        super().write(path, data)
+
+
 def test_blobs_are_deleted_in_one_place():
     """Whoever calls `delete` of the store itself goes past everything that is shown here."""
     callers = {
