@@ -154,8 +154,14 @@ def _mates(pairs: _Pairs, roots: Indices, fingerprints: Thumbnails) -> tuple[Ind
     nearest[mine[last]] = other[last]
     mutual = last[(nearest[other[last]] == mine[last]) & (mine[last] < other[last])]
     i, j = ends[0][mutual], ends[1][mutual]
-    crops = _aligned(fingerprints[i], fingerprints[j]) >= MATE_THUMBNAIL
+    crops = _all_aligned(fingerprints[i], fingerprints[j]) >= MATE_THUMBNAIL
     return i[crops], j[crops]
+
+
+def _all_aligned(one: Thumbnails, other: Thumbnails) -> NDArray[np.float32]:
+    """`_aligned` a block at a time: crops of all frames of a film would be gigabytes."""
+    starts = range(0, max(len(one), 1), BLOCK)
+    return np.concatenate([_aligned(one[at : at + BLOCK], other[at : at + BLOCK]) for at in starts])
 
 
 def _aligned(one: Thumbnails, other: Thumbnails) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 
+from adapters.training import duplicates
 from adapters.training.duplicates import fingerprint, groups
 
 PHOTOS = Path(os.environ.get("ESPALIER_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "weather"
@@ -102,3 +103,16 @@ def test_changed_copies_of_photos_are_found(photos, change):
     pictures = [np.asarray(p) for p in (*photos, *map(change, some))]
     numbers = found(pictures)
     assert (numbers[: len(some)] == numbers[len(photos) :]).mean() >= 0.93
+
+
+def test_blocks_change_nothing(monkeypatch):
+    """What is compared at a time is bounded by memory, and must not show."""
+    random = np.random.default_rng(0)
+    copies = [np.clip(p + random.normal(0, 3, p.shape), 0, 255).astype(np.uint8) for p in noise(12)]
+    pictures = [*noise(12), *copies]
+    wanted = found(pictures)
+    monkeypatch.setattr(duplicates, "BLOCK", 5)
+    monkeypatch.setattr(duplicates, "LEAST_BLOCK", 2)
+    monkeypatch.setattr(duplicates, "MOST_ALIKE", 1)
+    np.testing.assert_array_equal(found(pictures), wanted)
+    assert len(set(wanted.tolist())) < len(pictures)
