@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import record, server
-from service.client import Client, LabeledImage
+from service.client import ApiError, Client, LabeledImage
 
 MIB = 2**20
 CLASSES, EACH, SIDE = 3, 4, 32
@@ -47,12 +47,13 @@ def main(quick: bool = False) -> dict[str, Any]:
     """Measure and print; returns the results."""
     plan = QUICK if quick else FULL
     seen: dict[str, list[float]] = {}
+    failed = 0
     with server.running(**_settings(plan)) as running, running.client() as client:
         for done in range(plan.jobs):
-            _life(client, plan, done)
+            failed += not _life(client, plan, done)
             if done >= plan.warm_up and done % plan.every == 0:
                 _note(seen, {"jobs": float(done)} | look(running.home))
-    found = _figures(seen)
+    found = _figures(seen) | {"failed_jobs": record.spread([float(failed)])}
     record.show(found)
     return found
 
@@ -62,18 +63,30 @@ def _settings(plan: Plan) -> dict[str, str]:
     return quick | {"ESPALIER_KEEP_JOBS": str(plan.keep_jobs)}
 
 
-def _life(client: Client, plan: Plan, number: int) -> None:
-    """One job and what belongs to it."""
+def _life(client: Client, plan: Plan, number: int) -> bool:
+    """One job and what belongs to it; False where it failed, which is told: there is nothing to look at then."""
     turn, head = divmod(number, plan.heads)
     name = f"head-{head}"
     if turn and turn % LESSONS == 0:
-        client.delete_head(name)
+        _delete(client, name)
     images = list(_images(number))
     job = client.wait(client.finetune(name, images, method="prototype", views="none", wait=60)["id"])
     for _ in client.events(job["id"]):
         pass
+    if job["status"] != "succeeded" and job["version"] is None:
+        print(f"  job {number} of {name}: {job['status']}: {job['error']}", flush=True)
+        return False
     client.report(name)
     client.predict([name], [images[0].data() for _ in range(2)])
+    return True
+
+
+def _delete(client: Client, name: str) -> None:
+    try:
+        client.delete_head(name)
+    except ApiError as error:  # all of its jobs failed
+        if error.status != 404:
+            raise
 
 
 def _images(number: int) -> Iterator[LabeledImage]:
