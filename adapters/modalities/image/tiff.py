@@ -25,6 +25,8 @@ _RAW = "not an image that can be read: it is a camera raw ({}); develop it to JP
 
 def facts(data: bytes | memoryview) -> Facts:
     """Of the first page, if it is the picture. Raises InvalidImage for camera raws, several pages, signed samples."""
+    if bytes(data[:4]) == b"MM\x00+":
+        raise InvalidImage("not a readable TIFF: big-endian BigTIFF is of a kind that is not supported")
     pages = list(_directories(data))
     if not pages:
         raise InvalidImage("not a readable TIFF: it has no directory; it may be cut off or damaged")
