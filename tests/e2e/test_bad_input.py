@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from support.odd_files import tiff
 from support.pictures import encoded, shape, shapes, zipped
 from support.services import MIB, Service, eventually
 
@@ -35,12 +36,23 @@ def png_bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
+def flipped(data: bytes) -> bytes:
+    """With one bit in the middle changed."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
 ONE_PIXEL = encoded(Image.new("RGB", (1, 1)))
 BAD_IMAGES = {
     "not an image": (b"this is text, not an image", "invalid_image"),
     "empty": (b"", "invalid_image"),
     "truncated PNG": (shape("circle", 0)[:300], "invalid_image"),
     "truncated JPEG": (shape("circle", 0, "JPEG", 256)[:900], "invalid_image"),
+    "half a JPEG, closed": (shape("circle", 0, "JPEG", 256)[:2000] + b"\xff\xd9", "invalid_image"),
+    "flipped bit in a PNG": (flipped(shape("circle", 0)), "invalid_image"),
+    "10 bits in 16": (encoded(Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32))), "invalid_image"),
+    "camera raw": (tiff(np.zeros((9, 9), np.uint8), 8, tags={50706: [0x01040000]}), "invalid_image"),
+    "HEIC, cut off": (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "invalid_image"),
     "1×1": (ONE_PIXEL, "invalid_image"),
     "PNG bomb": (png_bomb(30_000), "image_too_large"),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "invalid_image"),

@@ -13,10 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from adapters.errors import InvalidInput
-from adapters.modalities.image import formats, jpeg, raster
-from tests.support.odd_files import (
+from support.odd_files import (
     GREY,
     GREY_ALPHA,
     PALETTE,
@@ -31,6 +28,9 @@ from tests.support.odd_files import (
     run_lengths,
     tiff,
 )
+
+from adapters.errors import InvalidInput
+from adapters.modalities.image import formats, jpeg, raster
 
 pyvips = pytest.importorskip("pyvips")
 CLOSE = 3.0  # grey levels on average: decoders round chroma, transparency and depth in their own ways

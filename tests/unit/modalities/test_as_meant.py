@@ -1,0 +1,240 @@
+"""A picture is the one its maker meant: declared depth, previews, pages and turns; what nobody declared is refused."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.odd_files import GREY, GREY_ALPHA, RGB, RGBA, bmp, by_masks, directory, encoded, grey, picture, png, tiff
+
+from adapters.errors import InvalidImage
+from adapters.modalities import image as modality
+from adapters.types import Preprocessing
+
+PREPROCESSING = Preprocessing(32, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
+DARK = "the picture would be nearly black, or it has a range that the file does not declare"
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return modality.decode(data, PREPROCESSING)
+
+
+def refuse(data: bytes, says: str) -> None:
+    """The same everywhere: serving, training (which verifies, decodes in views) and the report's pictures."""
+    for check in (
+        decoded,
+        modality.verify,
+        lambda data: modality.decode_views(data, PREPROCESSING, ["flip"]),
+        lambda data: modality.thumbnail(data, 50),
+    ):
+        with pytest.raises(InvalidImage, match=says):
+            check(data)
+
+
+def shown(data: bytes) -> float:
+    return float(decoded(data).mean())
+
+
+# Depth
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_range_that_nobody_declared_is_refused_in_every_mode(bits: int, channels: int) -> None:
+    """Of grey and colour, with and without alpha, which itself uses the full range."""
+    low = picture().astype(np.uint16) << (bits - 8)
+    full = np.full((43, 61, 1), 65_535, np.uint16)
+    samples = {1: low[..., 0], 2: np.dstack([low[..., 0], full]), 3: low, 4: np.dstack([low, full])}[channels]
+    refuse(png(samples, 16, {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGBA}[channels]), DARK)
+    photometric, tags = (
+        (1, {338: [2]}) if channels == 2 else (2 if channels > 2 else 1, {338: [2]} if channels == 4 else {})
+    )
+    if channels != 2:  # Pillow reads no 16-bit grey with alpha from a TIFF, and says so
+        refuse(tiff(samples, 16, photometric=photometric, tags=tags), DARK)
+
+
+def test_a_quarter_of_the_range_is_enough() -> None:
+    """The bound is where two bits are never used: the brightest sample decides, one hot pixel or a sun."""
+    low = np.full((8, 8), 1000, np.uint16)
+    for brightest, is_read in ((16_383, False), (16_384, True), (65_535, True)):
+        low[0, 0] = brightest
+        for data in (png(low, 16, GREY), tiff(low, 16), tiff(low, 16, order=">")):
+            if is_read:
+                decoded(data)
+            else:
+                refuse(data, DARK)
+
+
+def test_black_is_black_in_every_range() -> None:
+    for data in (png(np.zeros((8, 8), np.uint16), 16, GREY), tiff(np.zeros((8, 8), np.uint32), 32)):
+        assert (decoded(data) == 0).all()
+
+
+def test_declared_depth_is_honoured() -> None:
+    ten = np.linspace(0, 1023, 64 * 64).round().astype(np.uint16).reshape(64, 64)
+    same = decoded(png((ten >> 2).astype(np.uint8), 8, GREY)).astype(int)
+    for data in (
+        png(ten, 16, GREY, {b"sBIT": b"\x0a"}),  # kept at the low end
+        png(ten << 6 | ten >> 4, 16, GREY, {b"sBIT": b"\x0a"}),  # scaled, as the standard has it
+        tiff(ten << 2 | ten >> 8, 12),
+        tiff(ten.astype(np.uint32) << 22, 32),
+    ):
+        assert np.abs(decoded(data) - same).max() <= 1
+
+
+def test_a_wholly_declared_but_dark_depth_is_refused_too() -> None:
+    refuse(tiff(np.full((8, 8), 256, np.uint16), 12), "256 of 4,095")
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_signed_samples_are_refused(bits: int) -> None:
+    refuse(tiff(grey().astype(f"<i{bits // 8}"), bits, tags={339: [2]}), f"signed pixels \\({bits} bits\\)")
+
+
+@pytest.mark.parametrize("bits", [16, 32, 64])
+def test_float_samples_are_refused(bits: int) -> None:
+    refuse(tiff(grey().astype(f"<f{bits // 8}"), bits, tags={339: [3]}), "float pixels have no agreed range")
+
+
+# Polarity and transparency
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_zero_as_white_is_turned_round_at_every_depth(bits: int) -> None:
+    light = grey()
+    values = light.astype(np.uint16) * 257 if bits == 16 else light >> (8 - bits)
+    negative = tiff(values, bits, photometric=0)
+    assert np.abs(255 - decoded(negative).astype(int) - decoded(tiff(values, bits))).max() <= 1
+
+
+def test_the_transparent_grey_of_a_deep_png_is_white() -> None:
+    """Pillow's i_trns.png: black on what is transparent, with samples that use few bits."""
+    few = np.zeros((40, 40), np.uint16)
+    few[:, 20:] = 255
+    seen = decoded(png(few, 16, GREY, {b"tRNS": b"\x00\xff"}))
+    assert (seen[:, :14] == 0).all() and (seen[:, -14:] == 255).all()
+
+
+@pytest.mark.parametrize("header", [56, 108, 124])
+def test_an_alpha_of_zeros_in_a_bmp_counts_for_nothing(header: int) -> None:
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    unset = np.dstack([picture(), np.zeros((43, 61), np.uint8)])
+    seen = decoded(bmp(by_masks(unset, masks), 32, masks=masks, header=header))
+    assert (seen == decoded(encoded(picture(), "PNG"))).all()
+
+
+def test_a_declared_alpha_of_zeros_is_transparent() -> None:
+    unseen = np.dstack([picture(), np.zeros((43, 61), np.uint8)])
+    for data in (png(unseen, 8, RGBA), tiff(unseen, 8, photometric=2, tags={338: [2]})):
+        assert (decoded(data) == 255).all()
+    assert (decoded(tiff(unseen, 8, photometric=2)) == decoded(encoded(picture(), "PNG"))).all()
+
+
+# Which picture
+
+
+def with_directories(*made: dict[int, list[int]], below: dict[int, list[int]] | None = None) -> bytes:
+    """A TIFF of a small grey picture whose directories say what they like."""
+    base = {256: [40], 257: [30], 258: [8], 259: [1], 262: [1], 273: [8], 277: [1], 278: [30], 279: [1200]}
+    pixels = bytes(range(240)) * 5
+    data = directory(base | made[0], pixels)
+    first = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[first : first + 2], "little")
+    chain = first + 2 + 12 * count
+    for extra in made[1:]:
+        part = directory(base | extra, b"")
+        start = len(data)
+        data = data[:chain] + start.to_bytes(4, "little") + data[chain + 4 :] + part[8:]
+        chain = start + len(part) - 8 - 4
+    if below is not None:
+        at = len(data)
+        data += directory(base | below, b"")[8:]
+        data = data.replace((0xABCDEF).to_bytes(4, "little"), at.to_bytes(4, "little"), 1)
+    return data
+
+
+def test_a_preview_of_a_camera_raw_is_not_the_photo() -> None:
+    """NEF, ARW, PEF: the first picture is small, the photo lies below it."""
+    large = {256: [6000], 257: [4000]}
+    refuse(with_directories({254: [1], 330: [0xABCDEF]}, below=large), "camera raw .*preview of a larger one")
+    refuse(with_directories({330: [0xABCDEF]}, below=large), "camera raw")
+    refuse(with_directories({330: [0xABCDEF]}, below={262: [32803]}), "camera raw .unprocessed samples of a sensor")
+    refuse(with_directories({254: [1]}, large), "camera raw")
+
+
+@pytest.mark.parametrize("tags", [{50706: [0x01040000]}, {262: [32803]}, {262: [34892]}])
+def test_a_dng_is_called_a_camera_raw(tags: dict[int, list[int]]) -> None:
+    refuse(with_directories(tags), "camera raw")
+
+
+def test_of_several_full_pages_none_is_chosen() -> None:
+    refuse(with_directories({}, {}, {}), "the TIFF has 3 pages")
+    pages = [Image.fromarray(picture()), Image.fromarray(255 - picture())]
+    refuse(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]), "the TIFF has 2 pages")
+
+
+def test_previews_reduced_copies_and_masks_beside_a_page_are_passed_over() -> None:
+    plain = decoded(with_directories({}))
+    for extra in ({254: [1], 256: [20], 257: [15]}, {254: [4]}, {256: [10], 257: [8]}):
+        assert (decoded(with_directories({}, extra)) == plain).all()
+    assert (decoded(with_directories({330: [0xABCDEF]}, below={256: [20], 257: [15]})) == plain).all()
+
+
+def test_directories_that_go_in_a_circle_end() -> None:
+    data = bytearray(with_directories({}))
+    first = int.from_bytes(data[4:8], "little")
+    data[-4:] = first.to_bytes(4, "little")
+    decoded(bytes(data))
+
+
+# Turns
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_an_orientation_in_xmp_alone_turns_for_the_model_and_for_the_report(format: str) -> None:
+    packet = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    stored = Image.fromarray(picture()).transpose(Image.Transpose.ROTATE_90)
+    options: dict[str, object] = {"xmp": packet, "quality": 95}
+    if format == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
+        options = {"pnginfo": text}
+    data = encoded(stored, format, **options)
+    assert np.abs(decoded(data).astype(int) - decoded(encoded(picture(), "PNG"))).mean() < 3
+    with Image.open(io.BytesIO(modality.thumbnail(data, 50))) as small:
+        assert small.width > small.height
+
+
+def test_xmp_without_an_orientation_leaves_a_jpeg_on_the_fast_path() -> None:
+    plain = encoded(picture(), "JPEG", quality=95)
+    noted = encoded(picture(), "JPEG", quality=95, xmp=b"<x:xmpmeta><dc:title>Orient</dc:title></x:xmpmeta>")
+    assert not modality.jpeg.header(noted).turns
+    assert (decoded(noted) == decoded(plain)).all()
+
+
+# Metadata of any size
+
+
+def test_a_png_with_large_texts_and_profiles_is_read() -> None:
+    """Workflows of image generators, XMP of Photoshop, profiles of printers; before the pixels and behind them."""
+    from PIL.PngImagePlugin import PngInfo
+
+    for options in (
+        {"pnginfo": _texts(PngInfo(), zip=True)},
+        {"pnginfo": _texts(PngInfo(), zip=False)},
+        {"icc_profile": bytes(range(256)) * 10_000},
+    ):
+        data = encoded(picture(), "PNG", **options)
+        assert (decoded(data) == decoded(encoded(picture(), "PNG"))).all()
+        modality.probe(data)
+    behind = encoded(picture(), "PNG", pnginfo=_texts(PngInfo(), zip=True))
+    start, end = behind.index(b"zTXt") - 4, behind.index(b"IDAT") - 4
+    moved = behind[:start] + behind[end:-12] + behind[start:end] + behind[-12:]
+    assert (decoded(moved) == decoded(behind)).all()
+
+
+def _texts(info: object, zip: bool) -> object:
+    info.add_text("workflow", "lorem ipsum " * 200_000, zip=zip)  # type: ignore[attr-defined]
+    return info
