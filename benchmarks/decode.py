@@ -21,7 +21,7 @@ import simplejpeg
 from PIL import Image
 
 from adapters.modalities import image
-from adapters.modalities.image import views
+from adapters.modalities.image import jpeg, views
 from adapters.types import Preprocessing
 from benchmarks import photos, record
 
@@ -48,7 +48,13 @@ def _against_pillow(pictures: Sequence[bytes]) -> dict[str, Any]:
         "espalier_ms": record.spread([ours for ours, _ in pairs]),
         "pillow_ms": record.spread([theirs for _, theirs in pairs]),
         "ratio": record.spread([ours / theirs for ours, theirs in pairs]),
+        "damage_check_ms": record.spread([_ms(damage_check, pictures, time.thread_time) for _ in pairs]),
     }
+
+
+def damage_check(data: bytes) -> Any:
+    """What is looked for beside what the decoder itself notices."""
+    return jpeg.flaw(data, jpeg.header(data))
 
 
 def with_pillow(data: bytes) -> Any:

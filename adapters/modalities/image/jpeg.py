@@ -98,7 +98,7 @@ def fast(data: bytes | memoryview, head: Header, need: int) -> Image.Image | Non
         pixels = simplejpeg.decode_jpeg(data, min_height=need, min_width=need)  # uint8 [H, W, 3]
     except ValueError:
         return None
-    return None if _flaw(data, head) else Image.fromarray(pixels)
+    return None if flaw(data, head) else Image.fromarray(pixels)
 
 
 def scaled_pixels(width: int, height: int, need: int) -> int:
@@ -126,7 +126,7 @@ def complaint(data: bytes | memoryview) -> str | None:
         simplejpeg.decode_jpeg(data, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         return str(error)
-    return _flaw(data, header(data))
+    return flaw(data, header(data))
 
 
 def _mend(data: bytes, reason: str) -> bytes | None:
@@ -167,7 +167,7 @@ _BY_COMPLAINT: dict[str, Callable[[bytes, str], bytes | None]] = {
 }
 
 
-def _flaw(data: bytes | memoryview, head: Header) -> str | None:
+def flaw(data: bytes | memoryview, head: Header) -> str | None:
     """Damage that libjpeg does not see."""
     if not head.scan:
         return None

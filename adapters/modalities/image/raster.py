@@ -86,11 +86,15 @@ def decoded(data: bytes | memoryview, kind: str, max_pixels: int, need: int | No
 
 
 def then_freed(picture: Image.Image) -> Iterator[Image.Image]:
-    """Its pixels go before others may take their memory, whoever still has the picture in a variable."""
+    """Its pixels go before others may take their memory, whoever still has the picture in a variable.
+
+    Of small ones, nobody waits for the memory, and the allocator gives the same pages to the next.
+    """
     try:
         yield picture
     finally:
-        picture.close()
+        if picture.width * picture.height * _TWO_PICTURES > memory.SMALL:
+            picture.close()
 
 
 def turned(image: Image.Image, orientation: int | None) -> Image.Image:
