@@ -135,13 +135,16 @@ class Settings(BaseSettings):
     )
     poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks for new versions, seconds.")
     keep_days: float = Field(
-        30.0, gt=0, description="Days that ended jobs, their events and their idempotency keys are kept."
+        30.0, gt=0, le=36_500, description="Days that ended jobs, their events and their idempotency keys are kept."
     )
     keep_jobs: int = Field(
-        10_000, ge=0, description="Most ended jobs that are kept, beside one of each head; the oldest go first."
+        10_000,
+        ge=0,
+        le=10**9,
+        description="Most ended jobs that are kept, beside one of each head; the oldest go first.",
     )
     sweep_seconds: float = Field(
-        60.0, gt=0, description="How often a worker looks for what need not be kept any more, seconds."
+        60.0, gt=0, le=86_400, description="How often a worker looks for what need not be kept any more, seconds."
     )
     allowed_hosts: str = Field(
         "",

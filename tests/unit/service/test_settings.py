@@ -90,3 +90,12 @@ def test_processes_say_so_when_they_start(monkeypatch, capsys):
     monkeypatch.setenv("ESPALIER_PRECISON", "int8")
     telemetry.configure_logging("info")
     assert "did you mean ESPALIER_PRECISION?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"keep_days": 1e12}, {"keep_days": 0}, {"keep_jobs": -1}, {"keep_jobs": 10**30}, {"sweep_seconds": 1e12}],
+)
+def test_what_no_sweep_could_count_with_is_refused_at_the_start(setting):
+    with pytest.raises(ValidationError):
+        Settings(**setting)
