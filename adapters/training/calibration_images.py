@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adapters.errors import InvalidImage, NotEnoughData
+from adapters.errors import InvalidInput, NotEnoughData
 from adapters.modalities import image
 from adapters.types import Pixels, Preprocessing
 
@@ -47,7 +47,7 @@ def folder(path: Path, preprocessing: Preprocessing, seed: int = 0) -> Calibrati
             break
         try:
             pixels.append(image.decode(files[position].read_bytes(), preprocessing))
-        except InvalidImage:
+        except InvalidInput:  # no image, or one that is too large
             continue
     if len(pixels) < LEAST:
         raise NotEnoughData(f"{path} has {len(pixels)} images to calibrate on; at least {LEAST} are needed")

@@ -27,16 +27,18 @@ def unusable(
     for index, item in enumerate(items):
         try:
             data = item.data()
-            facts = image.probe(data, max_pixels=max_pixels)
-            if work > 0:
-                work -= _cost(len(data), facts)
-                with turn():
-                    image.verify(data, max_pixels=max_pixels)
+            if work <= 0:
+                image.probe(data, max_pixels=max_pixels)
+                continue
+            work -= len(data)
+            with turn():
+                work -= _pixels(image.verify(data, max_pixels=max_pixels))
         except InvalidInput as error:
             name = called(index, item.example.file_name)
             yield index, type(error)(f"{name}: {error.message}", item=name)
 
 
-def _cost(size: int, facts: dict[str, object]) -> int:
+def _pixels(facts: dict[str, object]) -> int:
+    """As work."""
     pixels = int(str(facts["width"])) * int(str(facts["height"]))
-    return size + (pixels // _SCALED if facts["format"] == "JPEG" else pixels)
+    return pixels // _SCALED if facts["format"] == "JPEG" else pixels

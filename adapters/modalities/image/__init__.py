@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from adapters.errors import InvalidImage
-from adapters.modalities.image import jpeg, memory, raster, views
+from adapters.modalities.image import formats, jpeg, memory, raster, views
 from adapters.modalities.image.formats import READ, SUFFIXES, recognise
 from adapters.modalities.image.raster import MIN_SIDE
 from adapters.modalities.image.views import CORNERS, VIEWS
@@ -117,6 +117,7 @@ def _upright(image: Image.Image, data: bytes | memoryview, head: jpeg.Header) ->
 
 @contextmanager
 def _held_for_jpeg(head: jpeg.Header, need: int, size: tuple[int, int], max_pixels: int) -> Iterator[None]:
+    jpeg.refuse_many_scans(head)
     cost = head.coefficients + _PLAIN_JPEG * jpeg.scaled_pixels(*size, need)
     with memory.held(cost, max_pixels, size, "JPEG"):
         yield
@@ -147,4 +148,6 @@ def _ends_well(data: bytes | memoryview, kind: str) -> bool:
         return tail.rstrip(b"\x00").endswith(b";")
     if kind == "WebP":
         return len(data) >= int.from_bytes(data[4:8], "little") + 8
+    if kind in ("AVIF", "HEIC"):
+        return formats.has_whole_boxes(data)
     return False  # the others have no end mark: decode to be sure

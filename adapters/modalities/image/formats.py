@@ -128,6 +128,21 @@ def _brands(head: bytes) -> list[bytes]:
     return [box[:4], *(box[at : at + 4] for at in range(8, len(box), 4))]
 
 
+def has_whole_boxes(data: bytes | memoryview) -> bool:
+    """True where every box at the top of an ISO base media file is as long as it says."""
+    at = 0
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4])
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16])
+        if length == 0:  # up to the end
+            return True
+        if length < 8:
+            return False
+        at += length
+    return at == len(data)
+
+
 def _of_brands(head: bytes) -> str | None:
     major, *compatible = _brands(head)
     brands = {major} if major not in _CONTAINERS else {major, *compatible}

@@ -16,7 +16,8 @@ from PIL import Image
 from adapters.errors import InvalidImage
 
 MAGIC = b"\xff\xd8\xff"
-_EOI = b"\xff\xd9"
+MAX_SCANS = 100  # encoders make 3 to 20
+_EOI, _SCAN = b"\xff\xd9", b"\xff\xda"
 _SOS, _DHT, _APP1 = 0xDA, 0xC4, 0xE1  # markers
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {_DHT, 0xC8, 0xCC})  # SOF0…SOF15
 _SEQUENTIAL = frozenset({0xC0, 0xC1})  # with Huffman codes
@@ -42,7 +43,7 @@ class Header:
     components: int = 3
     scan: int = 0  # where the first scan's marker is; 0: not found
     pixels: int = 0
-    scans: bool = False  # there are several: libjpeg then holds all coefficients
+    scans: int = 0  # there are several, at most so many: libjpeg then holds all coefficients
 
     @property
     def coefficients(self) -> int:
@@ -65,8 +66,17 @@ def header(data: bytes | memoryview) -> Header:
         at += 2 + length
     kind, components, pixels = frame
     if at + 5 > len(data) or data[at] != 0xFF:
-        return Header(True, kind, components, 0, pixels, True)  # odd: let Pillow look
-    return Header(turns, kind, components, at, pixels, kind not in _SEQUENTIAL or data[at + 4] < components)
+        return Header(True, kind, components, 0, pixels, 1)  # odd: let Pillow look
+    several = kind not in _SEQUENTIAL or data[at + 4] < components
+    return Header(turns, kind, components, at, pixels, bytes(data[at:]).count(_SCAN) if several else 0)
+
+
+def refuse_many_scans(head: Header) -> None:
+    """Each goes over all of the picture: a small file of thousands keeps a core busy. Raises InvalidImage."""
+    if head.scans > MAX_SCANS:
+        raise InvalidImage(
+            f"not a readable JPEG: it has {head.scans:,} scans; at most {MAX_SCANS} are read; save it anew"
+        )
 
 
 def _may_turn(data: bytes | memoryview, start: int, end: int) -> bool:
@@ -109,6 +119,7 @@ def scaled_pixels(width: int, height: int, need: int) -> int:
 
 def mended(data: bytes | memoryview) -> bytes | memoryview:
     """The same JPEG without the flaws that mean nothing, for Pillow to decode. Raises InvalidImage for damage."""
+    refuse_many_scans(header(data))
     for _ in range(_MENDS):
         reason = complaint(data)
         if reason is None or not reason.startswith(_DAMAGE + tuple(_BY_COMPLAINT)):

@@ -185,7 +185,7 @@ def test_probe_looks_at_header_and_end_alone() -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP"])
-@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
 def test_other_formats_that_end_early_are_refused(format: str, kept: float) -> None:
     data = encoded(photo(160, 120), format)
     for check in (decoded, modality.verify, modality.probe):
@@ -220,3 +220,10 @@ def test_a_tiff_with_a_strip_that_is_cut_is_refused(compression: str) -> None:
     for kept in (0.3, 0.8):
         with pytest.raises(InvalidImage):
             decoded(data[: int(len(data) * kept)])
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    """Each scan goes over the whole picture: a small file would keep a core busy for minutes."""
+    data = KINDS["progressive"]
+    last = data.rindex(b"\xff\xda")
+    refuse(data[:-2] + data[last:-2] * 200 + EOI, "it has 2.. scans; at most 100 are read")
