@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from adapters.predict import Predictions
 from adapters.store.heads import HeadSummary
@@ -24,6 +24,7 @@ def _number(value: Any) -> Any:
 
 
 NUMBER = BeforeValidator(_number)
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]  # to look something up by: Postgres has no NUL in texts
 
 
 class Wire(BaseModel):

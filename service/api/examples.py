@@ -22,7 +22,7 @@ from service.edit_schemas import (
     RelabelRequest,
 )
 from service.edits import EditDesk
-from service.schemas import JobView
+from service.schemas import JobView, Text
 from service.threads import WRITING
 
 
@@ -42,7 +42,7 @@ SplitFilter = Literal["train", "val", "test", "none"]
 def list_examples(
     ctx: Ctx,
     head: str,
-    label: Annotated[str | None, Query(pattern=r"^[^\x00]*$")] = None,
+    label: Text | None = None,
     split: Annotated[SplitFilter | None, Query(description="none: left out of training.")] = None,
     suspected: Annotated[bool, Query(description="Only those whose label the newest report finds wrong.")] = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,

@@ -11,7 +11,7 @@ from adapters.store import heads as store
 from adapters.types import HeadRef
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
-from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView, ReportView
+from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView, ReportView, Text
 
 router = new_router(prefix="/heads", tags=["heads"])
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -20,7 +20,7 @@ PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-refe
 
 
 @router.get("", responses=PROBLEMS, response_model=HeadPage)
-def list_heads(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = "") -> Response:
+def list_heads(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: Text = "") -> Response:
     """Heads by name."""
     page = store.page(ctx.engine, limit=limit, after=after)
     last = page[-1].name if len(page) == limit else None

@@ -9,7 +9,7 @@ from adapters.store import blobs
 from adapters.store import jobs as store
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
-from service.schemas import JobPage, JobView
+from service.schemas import JobPage, JobView, Text
 
 router = new_router(prefix="/jobs", tags=["jobs"])
 Status = Literal[
@@ -21,7 +21,7 @@ Status = Literal[
 @router.get("", responses=PROBLEMS)
 def list_jobs(
     ctx: Ctx,
-    head: str | None = None,
+    head: Text | None = None,
     status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     before: Annotated[int | None, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = None,

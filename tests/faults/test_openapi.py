@@ -60,6 +60,13 @@ def test_what_is_no_number_in_json_is_none_here(server, body):
     assert (label.status_code, label.json()["code"]) == (422, "invalid_input")
 
 
+@pytest.mark.parametrize("address", ["/heads?after=%00", "/jobs?head=%00", "/heads/x/examples?label=%00"])
+def test_a_nul_to_look_by_is_refused_on_every_database(server, address):
+    """As the document says: Postgres could not even be asked."""
+    answer = server.http.get(address)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT + 120)
 def test_the_service_does_what_its_document_says(service, tmp_path):
