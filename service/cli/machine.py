@@ -65,19 +65,27 @@ def worker() -> None:
     from service import worker as process
     from service.settings import Settings
 
-    process.main(Settings())
+    settings = Settings()
+    refuse_damaged(settings)  # else it would take the damage for a database that is away, and try again for ever
+    process.main(settings)
+
+
+def refuse_damaged(settings: "Settings") -> None:
+    """A quick look at what is in SQLite's files. Raises DatabaseDamaged."""
+    from adapters.store.scrub import sqlite
+
+    for path in settings.sqlite_files:
+        sqlite.refuse_damaged(path)
 
 
 def parts() -> "tuple[Settings, Engine, Artifacts]":
     """Settings, database and artifact store of this machine, with the tables in place. Raises DatabaseDamaged."""
     from adapters.store import database
     from adapters.store.artifacts import Artifacts
-    from adapters.store.scrub import sqlite
     from service.settings import Settings
 
     settings = Settings()
-    for path in settings.sqlite_files:
-        sqlite.refuse_damaged(path)
+    refuse_damaged(settings)
     engine = database.connect(settings.database)
     database.migrate(engine)
     return settings, engine, Artifacts(settings.artifacts)

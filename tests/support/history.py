@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import obstore
 import sqlalchemy as sa
 
 from adapters.store import blobs, database, schema
@@ -18,6 +17,7 @@ from adapters.types import TERMINAL
 
 Row = Mapping[str, Any]
 TABLES = ("jobs", "job_events", "heads", "versions", "aliases", "examples", "job_examples", "job_blobs", "backbones")
+KEPT = ("blob_holds", "tombstones")  # of blobs that are about to be referred to, or deleted
 MADE = frozenset({"succeeded", "rejected"})  # ends of jobs that have made a version
 
 
@@ -41,17 +41,18 @@ def read(database_url: str, artifacts_url: str, accepted: Sequence[str] = (), an
     engine = database.connect(database_url)
     try:
         with database.reading(engine) as connection:
-            tables = {name: schema.metadata.tables[name] for name in TABLES}
+            tables = {name: schema.metadata.tables[name] for name in (*TABLES, *KEPT)}
             rows = {name: connection.execute(sa.select(table)).mappings().all() for name, table in tables.items()}
     finally:
         engine.dispose()
-    return History(rows, _hashes(Artifacts(artifacts_url)), accepted, answers)
+    removed = frozenset(row["digest"] for name in KEPT for row in rows[name])
+    return History(rows, _hashes(Artifacts(artifacts_url)), accepted, answers, removed)
 
 
 def _hashes(artifacts: Artifacts) -> dict[str, str]:
-    store = artifacts._store
-    names = [meta["path"] for page in obstore.list(store, "blobs") for meta in page]
-    return {name.rpartition("/")[2]: hashlib.sha256(obstore.get(store, name).bytes()).hexdigest() for name in names}
+    place = artifacts.place
+    names = [blob.name for blob in artifacts.list()]
+    return {name: hashlib.sha256(place.read(f"blobs/{name[:2]}/{name}")).hexdigest() for name in names}
 
 
 def violations(history: History) -> list[str]:
@@ -143,7 +144,7 @@ def _blobs(history: History) -> Iterator[str]:
 
 def _needed(history: History) -> Iterator[tuple[str, Iterable[str]]]:
     for version in history.of("versions"):
-        yield _name(version), blobs.of_versions([version["digest"]], [version["manifest"]])
+        yield _name(version), blobs.of_version(version["digest"], version["manifest"])
     for example in history.of("examples"):
         yield f"an example of {example['head']}", [example["sha256"]]
     for backbone in history.of("backbones"):
