@@ -144,7 +144,7 @@ def _row(line: int, cells: dict[str, Any]) -> Row | InvalidManifest:
         return invalid(line, f"its file_name has {len(name):,} characters; at most {MOST_NAME:,}")
     try:
         name.encode()
-        label, group = label_text(cells["label"]), _group(cells.get("group"))
+        label, group = label_text(cells["label"]).strip(), _group(cells.get("group"))
         return Row(line, name, label, _split(line, cells.get("split")), group, None if part is None else str(part))
     except UnicodeEncodeError:
         return invalid(line, "its file_name holds half a character (a lone surrogate); send whole ones")

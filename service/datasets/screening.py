@@ -101,8 +101,8 @@ def _classes(items: Sequence[Item], task_name: str) -> Json:
 
 
 def _is_changed(sent: str, kept: Any) -> bool:
-    """Whether a class is called otherwise than it was sent, accents and spaces around it aside."""
-    return isinstance(kept, str) and unicodedata.normalize("NFC", sent).strip() != kept
+    """Whether a class is called otherwise than it was sent, the composition of accents aside."""
+    return isinstance(kept, str) and unicodedata.normalize("NFC", sent) != kept
 
 
 def _notes(changed: Mapping[str, str], repeated: int) -> Json:

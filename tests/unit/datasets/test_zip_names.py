@@ -1,13 +1,16 @@
 """A member's name is read by what says its encoding, or refused; a guess never becomes a label."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.zips import UTF8_FLAG, raw_zip, unicode_path
+from support.zips import UTF8_FLAG, raw_zip, unicode_path, zipped
 
 from adapters.errors import InvalidArchive, InvalidInput
 from service.datasets import names, sources
@@ -114,6 +117,41 @@ def test_members_that_share_bytes_are_refused_on_every_python() -> None:
     second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
     with pytest.raises(InvalidArchive, match="overlap"):
         sources.from_archive(data[: second + 42] + bytes(4) + data[second + 46 :])
+
+
+class Stream(io.RawIOBase):
+    """A pipe: zipfile then writes sizes behind the data (flag 0x8)."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        self.data += bytes(piece)
+        return len(piece)
+
+
+def test_archives_of_other_makes_are_read() -> None:
+    """Streamed, with ZIP64 records, behind a program that unpacks itself, with a comment, and a tar that is none."""
+    plain = zipped(("cat/1.jpg", b"x"), ("dog/1.jpg", b"y"))
+    stream, large = Stream(), io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, zipfile.ZipFile(large, "w") as other:
+        for label in ("cat", "dog"):
+            archive.writestr(f"{label}/1.jpg", label)
+            with other.open(f"{label}/1.jpg", "w", force_zip64=True) as file:
+                file.write(label.encode())
+        other.comment = b"a comment"
+    for data in (plain, bytes(stream.data), large.getvalue(), b"MZ a program" + plain):
+        assert labels(data) == {"cat", "dog"}
+    for data, kind in (
+        (bytes(257) + b"ustar" + bytes(300), "tar"),
+        (b"\x1f\x8b\x08 ...", "gzip"),
+        (b"Rar!\x1a", "RAR"),
+    ):
+        with pytest.raises(InvalidArchive, match=f"it is a {kind} archive; make a zip of it"):
+            sources.from_archive(data)
 
 
 ARCHIVES = {

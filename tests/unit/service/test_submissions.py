@@ -228,10 +228,10 @@ def test_every_label_that_cannot_be_used_is_in_one_answer(desk):
 
 def test_a_label_that_is_kept_otherwise_than_it_was_sent_is_told(desk):
     """invisible-characters-in-labels"""
-    job = submit(desk, labels=["circle\u200b", "square", "\u202acircle", "squ\u00adare"])
+    job = submit(desk, labels=["circle\u200b", "square ", "\u202acircle", "squ\u00adare"])
     assert {e.label for e in examples.of_job(desk.engine, job.id)} == {"circle", "square"}
     changed = job.request.received["labels_changed"]
-    assert changed["count"] == 3
+    assert changed["count"] == 4 and {"sent": "square ", "kept": "square"} in changed["list"]
     assert {"sent": "\\u202acircle", "kept": "circle"} in changed["list"]
 
 
