@@ -58,7 +58,7 @@ class Admission:
 
         def take(size: int) -> None:
             nonlocal held
-            self._check_bytes(size)
+            self._check_bytes(size, self.bytes - held)
             self.bytes += size
             held += size
 
@@ -100,6 +100,7 @@ class Admission:
     def _share(self, flow: str) -> float:
         return self._max_images / (len(self._flows) + (flow not in self._flows))
 
-    def _check_bytes(self, more: int) -> None:
-        if self.bytes and self.bytes + more > self._max_bytes:
+    def _check_bytes(self, more: int, of_others: int) -> None:
+        """One body alone is taken to its end, whatever its size."""
+        if of_others and self.bytes + more > self._max_bytes:
             raise self.refusal(f"requests of {self.bytes:,} bytes are waiting", self._pace.seconds(self.images) / 2)

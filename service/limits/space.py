@@ -31,7 +31,7 @@ class Space:
 
         def take(size: int) -> None:
             nonlocal held
-            self._take(size)
+            self._take(size, held)
             held += size
 
         try:
@@ -54,9 +54,10 @@ class Space:
             self.memory += memory
             self.temporary += temporary
 
-    def _take(self, size: int) -> None:
+    def _take(self, size: int, held: int) -> None:
+        """One upload alone is taken to its end, whatever its size."""
         with self._lock:
-            if self.bytes and self.bytes + size > self._max_bytes:
+            if self.bytes > held and self.bytes + size > self._max_bytes:
                 why = f"uploads of {self.bytes:,} bytes are under way"
                 raise Overloaded(f"{why}; try again shortly", retry_after=RETRY)
             self.bytes += size

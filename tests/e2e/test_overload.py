@@ -168,7 +168,7 @@ def test_serving_and_teaching_share_their_embeddings(own_server):
     assert (counts["new"], counts["cached"]) == (0, len(images))
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1e3", "soon", "", "٣"])
+@pytest.mark.parametrize("value", ["0", "-1", "1e", "soon", "", "٣"])
 def test_a_timeout_that_means_nothing_is_named(server, value):
     answer = server.http.post("/predict", **forms("busy", [shape("bar", 1)], timeout=value))
     assert (answer.status_code, answer.json()["item"]) == (422, "timeout")

@@ -113,16 +113,17 @@ def test_a_small_body_of_many_values_is_too_large():
 
 def test_what_was_held_is_given_back_whatever_happens():
     space = Space(100)
-    with space.holding() as take, pytest.raises(Overloaded):
+    with space.holding() as take, space.holding() as another, pytest.raises(Overloaded):
         take(60)
-        take(60)
+        another(60)
     assert space.bytes == 0
 
 
 def test_one_upload_alone_may_be_larger_than_the_room():
     """Else a part of the bound, where several processes serve, might let in no large upload at all."""
     with Space(100).holding() as take:
-        take(150)
+        take(80)
+        take(80)
 
 
 def test_uploads_go_to_files_when_memory_for_them_is_used_up():
