@@ -10,7 +10,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapters.errors import Conflict, EspalierError, InvalidInput, NotFound, ParityError, StorageError, StorageFull
+from adapters.errors import (
+    Conflict,
+    CorruptArtifact,
+    EspalierError,
+    InvalidInput,
+    NotFound,
+    ParityError,
+    StorageError,
+    StorageFull,
+)
 from adapters.problems import listed
 
 FINAL = (InvalidInput, NotFound, Conflict, ParityError)  # the same job would meet them again
@@ -54,6 +63,8 @@ def of(error: Exception) -> Failure:
         message = "the database did not answer, or has no space left"
         return Failure("database_unavailable", message, fix="See that the workers can reach it and that it has space")
     fix = "See the worker's log"
+    if isinstance(error, CorruptArtifact):  # somebody may mend it meanwhile
+        fix = "Mend what is damaged; `espalier check` names all of it"
     if isinstance(error, EspalierError):
         return Failure(error.code, error.message, error.item, fix=fix, foreseen=False)
     return Failure("internal_error", "an unexpected error; the worker's log has it", fix=fix, foreseen=False)
