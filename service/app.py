@@ -129,7 +129,8 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         from service.settings import Settings
 
         settings = Settings()
-        connections.install(watch.Limits.of(settings, processes.here().part(settings.max_connections)))
+        limits = watch.Limits.of(settings, processes.here().part(settings.max_connections))
+        connections.install(limits, lambda: http().state.context.following.leave())
         return Express(super().to_asgi(is_main), http, settings.allowed_hosts.split(","))
 
 

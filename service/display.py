@@ -54,6 +54,8 @@ def follow(client: "Client", job_id: str, *, quiet: bool) -> None:
                 progress.reset(bar, description=data["status"], total=None)
             elif kind == "progress":
                 progress.update(bar, completed=data["done"], total=data["total"])
+            elif kind == "retry":
+                progress.console.print(f"[dim]{escape(data['message'])}; trying again[/]")
 
 
 def received(understood: Json, passed_over: Json) -> None:

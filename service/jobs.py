@@ -55,6 +55,13 @@ class Following:
         self._followed: dict[str, _Followed] = {}
         self._looking: asyncio.Task[None] | None = None
         self._fresh = False  # somebody waits for a job that was not looked at yet
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Nobody waits any more: the process was told to stop, and the job goes on without it."""
+        self._leaving = True
+        for found in self._followed.values():
+            found.changed.set()
 
     async def wait(self, job: Job, seconds: float) -> tuple[Job, bool]:
         """The job as it is when it ends, or when the time is up; and whether it ended."""
@@ -63,7 +70,7 @@ class Following:
         with self._following(job.id) as found:
             try:
                 async with asyncio.timeout(seconds):
-                    while not found.ended:
+                    while not found.ended and not self._leaving:
                         await found.changed.wait()
             except TimeoutError:
                 log.debug("the time to wait for the job %s is up", job.id)
@@ -88,7 +95,7 @@ class Following:
                 for event in events:
                     after = event["id"]
                     yield _format(event)
-                if ended:  # looked at before the events, so that none is missed
+                if ended or self._leaving:  # looked at before the events, so that none is missed
                     return
                 if not await _within(found.changed, KEEP_ALIVE):
                     yield ": still here\n\n"

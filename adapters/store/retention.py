@@ -67,7 +67,7 @@ def _due(connection: sa.Connection, keep: Keep) -> list[str]:
     found = list(connection.execute(query.where(old).limit(BATCH)).scalars())
     if found:
         return found
-    newest = query.order_by(jobs.c.finished_at.desc(), jobs.c.id).offset(keep.jobs)
+    newest = query.order_by(jobs.c.sequence.desc()).offset(keep.jobs)
     return list(connection.execute(newest.limit(BATCH)).scalars())
 
 

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from uvicorn import config
@@ -29,6 +30,7 @@ class Connection(HttpToolsProtocol):
     """One connection of a client."""
 
     watch: ClassVar[Watch] = Watch(Limits())
+    leave: ClassVar[Callable[[], None]] = staticmethod(lambda: None)  # called when the process is told to stop
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -51,6 +53,11 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.watch.discard(self)
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The process was told to stop: uvicorn waits until every answer is given, so none may wait for anything."""
+        super().shutdown()
+        type(self).leave()
 
     def _make_room(self) -> None:
         idle = self.watch.idlest(self)
@@ -283,7 +290,7 @@ def _answer(status: int, title: str, detail: str, code: str) -> Any:
     return response
 
 
-def install(limits: Limits) -> None:
+def install(limits: Limits, leave: Callable[[], None]) -> None:
     """Have uvicorn use these connections: BentoML starts it, and hands on none of its options."""
-    Connection.watch = Watch(limits)
+    Connection.watch, Connection.leave = Watch(limits), staticmethod(leave)
     config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{Connection.__name__}"

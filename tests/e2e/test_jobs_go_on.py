@@ -1,5 +1,7 @@
 """Every accepted job ends: whatever becomes of its worker, of another release's, of an order to stop."""
 
+import concurrent.futures
+import contextlib
 import os
 import shutil
 import signal
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from support.pictures import shape, shapes
 from support.services import Service, environment, eventually, kill
@@ -41,23 +44,40 @@ def begun(service: Service, head: str, plan: Path, phase: str = "training") -> d
     return job
 
 
+def follow(service: Service, job_id: str) -> None:
+    """Read a job's events for as long as they come."""
+    with contextlib.suppress(httpx.HTTPError), service.http.stream("GET", f"/jobs/{job_id}/events") as stream:
+        list(stream.iter_lines())
+
+
+def wait_for(service: Service, head: str, seconds: int) -> None:
+    """Send a job and wait for its end."""
+    with contextlib.suppress(httpx.HTTPError):
+        service.client.finetune(head, shapes(start=500), method="prototype", wait=seconds)
+
+
 def the_job(service: Service, job_id: str) -> dict:
     return service.rows("jobs", "id=?", job_id)[0]
 
 
 def test_an_order_to_stop_in_the_middle_of_a_job_is_followed_and_the_job_goes_on(service, plan):
-    """Server and worker leave in time and without a traceback; that is no death of the worker."""
+    """Server and worker leave in time and without a traceback, whoever waits for the job; that is no worker's death."""
     job = begun(service, "hold-training", plan)
     supervisor, family = service.process, service.pids("service")
-    supervisor.terminate()
-    assert supervisor.wait(30) == 0
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(follow, service, job["id"]), pool.submit(wait_for, service, "hold-training", 60)]
+        eventually(lambda: len(service.rows("jobs", "head='hold-training'")) == 2)
+        supervisor.terminate()
+        assert supervisor.wait(30) == 0
+        concurrent.futures.wait(waiting, timeout=30)
     assert not [pid for pid in family if os.path.exists(f"/proc/{pid}")]
     assert the_job(service, job["id"])["status"] == "queued"
     (plan / f"{job['id']}-training").unlink()
     service.start()
     eventually(lambda: (plan / f"{job['id']}-training").exists())
     (plan / "go").touch()
-    assert service.client.wait(job["id"])["status"] == "succeeded"
+    for row in service.rows("jobs", "head='hold-training'"):
+        assert service.client.wait(row["id"])["status"] == "succeeded"
     log = service.log.read_text()
     assert "Traceback" not in log and "did not end in" not in log, log[-3000:]
     assert the_job(service, job["id"])["deaths"] == 0

@@ -2,11 +2,15 @@
 
 import concurrent.futures
 import itertools
+from dataclasses import asdict
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from sqlalchemy.engine import Engine
+from support.databases import empty
 
 from adapters.errors import Cancelled
 from adapters.store import database, heads, jobs, leases
@@ -15,10 +19,13 @@ from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import Publication
 from adapters.store.leases import LEASE, Lease, LeaseLost
+from adapters.store.schema import job_blobs
 from adapters.store.schema import jobs as table
 from adapters.types import JobRequest
 
 NOISE = Embedded("0" * 64, np.zeros(4, np.float32), np.zeros(256, np.uint8))
+COUNTS, OTHERS = ("sequence", "attempts", "deaths", "failures"), ("worker", "trouble", "due_at", "settled")
+NEW = (*COUNTS, *OTHERS, "lease_token", "lease_until")  # columns of this release
 TROUBLE = {"code": "storage_error", "message": "the artifact store did not answer", "item": None}
 
 
@@ -82,6 +89,47 @@ def test_jobs_accepted_at_once_by_several_servers_have_numbers_without_gaps(engi
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: accept(engine, f"head-{n % 3}"), range(24)))
     assert [job.sequence for job in jobs.list_page(engine, limit=99)] == list(range(24, 0, -1))
+
+
+def test_jobs_of_the_release_before_keep_their_order_and_may_be_taken_up(engine):
+    """One had begun, which its job engine knows; of one, the learning curve was missing; numbers go on."""
+    empty(engine)
+    _migrate_to(engine, "0002_changes_in_time")
+    moments = {"began": 2, "waits": 3, "over": 0, "published": 1}
+    states = {"began": "training", "waits": "queued", "over": "succeeded", "published": "succeeded"}
+    old = sa.table("jobs", *(sa.column(c.name, c.type) for c in table.c if c.name not in NEW))
+    for name, days in moments.items():
+        row = {"id": name, "head": "gone" if name == "over" else "cats", "request": asdict(JobRequest("cats"))}
+        row |= {"status": states[name], "progress": {}, "cancel_requested": False, "fingerprint": "f"}
+        day = datetime(2026, 1, 1 + days, tzinfo=UTC)
+        row |= {"created_at": day, "updated_at": day, "version": 4 if name == "over" else None}
+        with engine.begin() as connection:
+            connection.execute(old.insert().values(row))
+            if name == "published":
+                connection.execute(job_blobs.insert().values(job_id=name, digest="0" * 64))
+    database.migrate(engine)
+    assert [(job.id, job.sequence) for job in jobs.list_page(engine, limit=9)] == [
+        ("waits", 4), ("began", 3), ("published", 2), ("over", 1),
+    ]  # fmt: skip
+    assert accept(engine, "dogs") == jobs.list_page(engine, limit=1)[0].id
+    taken = [claim(engine) for _ in range(3)]
+    assert [(lease.job_id, lease.attempt) for lease in taken[:2]] == [("published", 2), ("began", 2)]
+    lease = claim_head(engine, "gone", taken)
+    assert heads.publish(leases.fenced(engine, lease), publication(lease)) == 5  # 4 is what a deleted head had
+
+
+def _migrate_to(engine: Engine, revision: str) -> None:
+    config = database._alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def claim_head(engine: Engine, head: str, taken: list[Lease]) -> Lease:
+    accept(engine, head)
+    lease = claim(engine)
+    assert lease.head == head and lease not in taken
+    return lease
 
 
 def test_a_live_lease_is_respected_and_a_dead_one_is_not(engine):
