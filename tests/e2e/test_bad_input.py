@@ -1,5 +1,6 @@
 """Bad input gets a clear 4xx that names the item, and leaves nothing behind."""
 
+import importlib.util
 import io
 import json
 import struct
@@ -13,7 +14,9 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from support.odd_files import tiff
+from sklearn.datasets import load_sample_image
+from support import odd_files
+from support.odd_files import bmp, by_masks, tiff
 from support.pictures import encoded, shape, shapes, zipped
 from support.services import MIB, Service, eventually
 
@@ -128,6 +131,41 @@ def known(server: Service) -> str:
     job = server.client.finetune("known", shapes(), method="prototype", wait=60)
     assert server.client.wait(job["id"])["status"] == "succeeded"
     return "known"
+
+
+def _odd_but_sound() -> dict[str, bytes]:
+    """The same picture in ways that were once read as another one, or not at all."""
+    pixels = np.ascontiguousarray(load_sample_image("flower.jpg")[:400:2, 100:500:2])
+    photo, grey = Image.fromarray(pixels), pixels.mean(axis=-1).astype(np.uint16)
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    unset = np.dstack([pixels, np.zeros((200, 200), np.uint8)])
+    turned = photo.transpose(Image.Transpose.ROTATE_90)
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    made = {
+        "colour": encoded(photo),
+        "AVIF": odd_files.encoded(photo, "AVIF", quality=95),
+        "JPEG without its end mark": odd_files.encoded(photo, "JPEG", quality=95)[:-2],
+        "JPEG turned by XMP": odd_files.encoded(turned, "JPEG", xmp=xmp, quality=95),
+        "PNG with a large profile": odd_files.encoded(photo, "PNG", icc_profile=bytes(2_000_000)),
+        "BMP whose alpha is zero": bmp(by_masks(unset, masks), 32, masks=masks, header=124),
+        "grey": tiff(grey.astype(np.uint8), 8),
+        "grey, 16 bits, zero is white": tiff((255 - grey) * 257, 16, photometric=0),
+        "grey, 12 bits": tiff(grey << 4 | grey >> 4, 12),
+        "grey, 32 bits": tiff(grey.astype(np.uint32) * 0x01010101, 32),
+    }
+    if importlib.util.find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
+        made["HEIC"] = odd_files.encoded(photo, "HEIF", quality=95)
+    return made
+
+
+def test_odd_but_sound_images_are_embedded_as_the_picture_that_was_meant(server):
+    files = _odd_but_sound()
+    answer = server.http.post("/embed", files=images(list(files.items())))
+    vectors = dict(zip(files, np.array(answer.json()["embeddings"]), strict=True))
+    for name, vector in vectors.items():
+        meant = vectors["grey" if name.startswith("grey") else "colour"]
+        assert vector @ meant / np.linalg.norm(vector) / np.linalg.norm(meant) > 0.95, name
 
 
 def _encrypted() -> bytes:
