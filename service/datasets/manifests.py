@@ -142,6 +142,8 @@ def _row(line: int, cells: dict[str, Any]) -> Row | InvalidManifest:
         return invalid(line, "its file_name is empty; name a file")
     if len(name) > MOST_NAME:
         return invalid(line, f"its file_name has {len(name):,} characters; at most {MOST_NAME:,}")
+    if "\0" in f"{name}{cells.get('group')}":
+        return invalid(line, "its file_name or group has a NUL in it, which no database stores; remove it")
     try:
         name.encode()
         label, group = label_text(cells["label"]).strip(), _group(cells.get("group"))

@@ -86,6 +86,11 @@ def test_quotes_hold_what_would_end_a_cell() -> None:
         ('{"file_name": "batch0/0.jpg", "label": [1e999]}', "line 1: a label is NaN or infinite"),
         ('{"file_name": "batch0/0.jpg", "label": null}', "line 1: a label is null"),
         ('{"file_name": "\\ud800.jpg", "label": "x"}', "line 1: its file_name holds half a character"),
+        (
+            '{"part": "batch0/0.jpg", "file_name": "a\\u0000b", "label": "x"}',
+            "line 1: its file_name or group has a NUL",
+        ),
+        ('{"file_name": "batch0/0.jpg", "label": "x", "group": "\\u0000"}', "line 1: its file_name or group has a NUL"),
         ("file_name,label,image\na.jpg,cat,x\n", "'image' is not a column that is known"),
     ],
 )
