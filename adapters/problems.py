@@ -1,6 +1,8 @@
 """All that is wrong with the items of one request, gathered so that one answer tells it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from adapters.errors import EspalierError, ItemProblem
@@ -39,6 +41,14 @@ class Problems:
     def facts(self) -> dict[str, Any]:
         """{"count", "list"}, ready for JSON."""
         return {"count": self.count, "list": [asdict(problem) for problem in self.listed]}
+
+
+def each(error: EspalierError, found: Mapping[str, str]) -> EspalierError:
+    """An error that lists items of one kind, with what is said of each: its own message names the first few."""
+    rows = islice(found.items(), MOST)
+    error.errors = tuple(ItemProblem(item[:MOST_SAID], error.code, said) for item, said in rows)
+    error.error_count = len(found)
+    return error
 
 
 def listed(error: EspalierError) -> dict[str, Any]:

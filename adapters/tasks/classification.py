@@ -9,6 +9,7 @@ import numpy as np
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.figures import ece, log_loss, wilson
 from adapters.labels import clean, is_composite, refuse_contradictions, some
+from adapters.problems import each
 from adapters.suspicion import Suspects, suspicion
 from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Softmax
@@ -195,11 +196,12 @@ def _check_counts(counts: Counter[str]) -> None:
     short = sorted(label for label, count in counts.items() if count < MIN_EXAMPLES)
     if short:
         named = some([repr(label[:50]) for label in short])
-        raise NotEnoughData(
+        error = NotEnoughData(
             f"each class needs at least {MIN_EXAMPLES} different images, with fewer: {named}; "
             "add images to these classes or leave them out",
             item=short[0],
         )
+        raise each(error, {label: f"{counts[label]} of at least {MIN_EXAMPLES} different images" for label in short})
 
 
 def _confusion(targets: Indices, predicted: Indices, count: int) -> Indices:

@@ -53,8 +53,9 @@ def test_copies_of_one_image_count_once():
 
 
 def test_five_short_classes_are_named_and_the_rest_counted():
-    with pytest.raises(NotEnoughData, match=re.escape("'c4' and 4 more")):
+    with pytest.raises(NotEnoughData, match=re.escape("'c4' and 4 more")) as caught:
         task.check_examples(examples(*[f"c{i}" for i in range(9)]))
+    assert [problem.item for problem in caught.value.errors] == [f"c{i}" for i in range(9)]
 
 
 def test_contradicting_labels_name_both_files():
