@@ -68,8 +68,8 @@ def _of_palette(data: bytes | memoryview, rows: npt.NDArray[np.uint8], width: in
 def _of_fields(data: bytes | memoryview, rows: npt.NDArray[np.uint8], width: int, bits: int) -> Image.Image:
     pixels = np.ascontiguousarray(rows[:, : width * bits // 8]).view(f"<u{bits // 8}")  # [H, W]
     masks = _masks(data)
-    if not all(masks[:3]):
-        raise InvalidImage("not a readable BMP: a colour has a bit field of no width, a kind that is not supported")
+    if not all(masks[:3]) or any(mask >> bits for mask in masks):
+        raise InvalidImage("not a readable BMP: a colour has no bit field inside of a pixel; it is damaged")
     bands = [_band(pixels, mask) for mask in masks if mask]
     return Image.merge("RGBA" if len(bands) == 4 else "RGB", bands)
 

@@ -71,11 +71,14 @@ def decoded(data: bytes | memoryview, kind: str, max_pixels: int, need: int | No
 
     Raises InvalidImage, ImageTooLarge.
     """
-    facts = _FACTS.get(kind, lambda _: Facts())(data)
+    with _refused(kind, "damaged"):
+        facts = _FACTS.get(kind, lambda _: Facts())(data)
     if kind == "BMP" and (found := bmp.size(data)):
         check_size(*found, max_pixels)
         with memory.held(found[0] * found[1] * _BIT_FIELDS, max_pixels, found, kind):
-            yield from then_freed(flattened(bmp.read(data), facts).convert("RGB"))
+            with _refused(kind, "damaged"):
+                picture = flattened(bmp.read(data), facts).convert("RGB")
+            yield from then_freed(picture)
         return
     with _opened(data, kind) as image:
         check_size(image.width, image.height, max_pixels)
@@ -99,10 +102,10 @@ def then_freed(picture: Image.Image) -> Iterator[Image.Image]:
 
 def turned(image: Image.Image, orientation: int | None) -> Image.Image:
     """As EXIF's orientation says; anything that is none leaves it as it is."""
-    if orientation in (None, 1):
+    if orientation is None or orientation not in range(2, 9):  # of hostile bytes it may be a fraction, or a pair
         return image
     exif = Image.Exif()
-    exif[_ORIENTATION] = orientation
+    exif[_ORIENTATION] = int(orientation)
     image.info["exif"] = exif.tobytes()
     return ImageOps.exif_transpose(image)
 
@@ -136,15 +139,9 @@ def _upright(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
 
 
 def _loaded(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
-    try:
+    with _refused(kind, "cut off or damaged"):
         image.load()
         return flattened(image, facts)
-    except InvalidInput:
-        raise
-    except MemoryError:
-        raise
-    except Exception as error:  # truncated or hostile data: Pillow's plugins raise whatever they like
-        raise InvalidImage(f"not a readable {kind} ({_reason(error)}); it may be cut off or damaged") from error
 
 
 def _opened(data: bytes | memoryview, kind: str) -> Image.Image:
@@ -152,11 +149,19 @@ def _opened(data: bytes | memoryview, kind: str) -> Image.Image:
         png.check(data)
         data = png.lean(data)
     plugin = _plugin(kind)
-    try:
+    with _refused(kind, "damaged, or of a kind that is not supported"):
         return plugin(io.BytesIO(data), "")
+
+
+@contextmanager
+def _refused(kind: str, may_be: str) -> Iterator[None]:
+    """Whatever is raised on truncated or hostile bytes (Pillow's plugins raise what they like) becomes InvalidImage."""
+    try:
+        yield
+    except (InvalidInput, MemoryError):
+        raise
     except Exception as error:
-        problem = f"not a readable {kind} ({_reason(error)})"
-        raise InvalidImage(f"{problem}; it may be damaged, or of a kind that is not supported") from error
+        raise InvalidImage(f"not a readable {kind} ({_reason(error)}); it may be {may_be}") from error
 
 
 def _plugin(kind: str) -> Callable[[io.BytesIO, str], Image.Image]:

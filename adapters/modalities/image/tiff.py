@@ -34,7 +34,7 @@ def facts(data: bytes | memoryview) -> Facts:
     _refuse_raw(data, first)
     _refuse_pages(pages)
     _refuse_samples(first)
-    bits = first.get(_BITS, (1,))
+    bits = first.get(_BITS) or (1,)
     polarity, declared = _one(first, _PHOTOMETRIC) == _WHITE_IS_ZERO, _EXTRA in first or len(bits) < 4
     return Facts(max(bits), 32, None, polarity, declared, max(1, sum(bits) // 8))
 
@@ -61,11 +61,11 @@ def _refuse_pages(pages: list[Tags]) -> None:
 
 
 def _refuse_samples(first: Tags) -> None:
-    sort = max(first.get(_FORMAT, (1,)))
+    sort = max(first.get(_FORMAT) or (1,))
     if sort == _FLOAT:
         raise InvalidImage("float pixels have no agreed range; convert the image to 8 or 16 bits")
     if sort in _FORMATS and sort != 4:
-        problem = f"{_FORMATS[sort]} pixels ({max(first.get(_BITS, (1,)))} bits) have no agreed range"
+        problem = f"{_FORMATS[sort]} pixels ({max(first.get(_BITS) or (1,))} bits) have no agreed range"
         raise InvalidImage(f"{problem}; convert the image to 8 bits, or to 16 bits without sign over their full range")
 
 

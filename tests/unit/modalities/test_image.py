@@ -15,7 +15,7 @@ from PIL import Image
 from adapters import modalities
 from adapters.errors import ImageTooLarge, InvalidImage
 from adapters.modalities import image as modality
-from adapters.modalities.image import jpeg
+from adapters.modalities.image import jpeg, raster
 from adapters.store import schema
 from adapters.types import Preprocessing
 
@@ -117,6 +117,11 @@ def test_exif_is_found_wherever_it_is_among_the_segments() -> None:
         assert jpeg.header(data).turns and jpeg.header(memoryview(data)).turns
     assert not jpeg.header(plain).turns and not jpeg.header(plain + b"Exif\x00\x00").turns
     assert jpeg.header(plain[:20]).turns  # cut off: Pillow shall look
+
+
+@pytest.mark.parametrize("value", [0, 9, 77, (6, 3), "6", b"x", 2.5])
+def test_an_orientation_that_is_none_turns_nothing(value: object) -> None:
+    assert raster.turned(picture(), value).size == (80, 60)  # type: ignore[arg-type]
 
 
 def test_a_broken_exif_block_is_not_a_broken_photo() -> None:
