@@ -427,13 +427,13 @@ def small_disk(tmp_path: Path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_while_publishing_fails_the_job_and_the_old_version_serves(home, own_server, small_disk, tmp_path):
-    """storage_full, nothing left behind; with space again the same call succeeds."""
+def test_a_job_that_never_finds_space_fails_and_the_old_version_serves(home, own_server, small_disk, tmp_path):
+    """storage_full after its tries, nothing left behind; with space again the same call succeeds."""
     plan = tmp_path / "plan"
     plan.mkdir()
     (home / "artifacts").rename(tmp_path / "built")
     subprocess.run(["cp", "-r", f"{tmp_path / 'built'}/blobs", str(small_disk)], check=True)
-    service = own_server(plan=plan, artifacts_url=small_disk)
+    service = own_server(plan=plan, artifacts_url=small_disk, job_retries=1)
     head = "hold-exporting"
     (plan / "go").touch()
     first = service.client.finetune(head, shapes(), method="prototype")
