@@ -1,12 +1,16 @@
 """Plots of results as self-contained SVG: text alone, so that a change of a figure is a change of a line."""
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
+from benchmarks.goals import Met
+
 Json = dict[str, Any]
 Bar = tuple[str, Json]  # what it is, and its median, least and largest
 WIDTH, LEFT, RIGHT, ROW, TOP = 760, 250, 90, 24, 48  # pixels
+_GAINED = re.compile(r"accuracy ([+-][0-9.]+)")
 OURS, OTHERS = "#2a6f4e", "#9aa7b1"
 
 
@@ -38,31 +42,51 @@ def matrix(results: Json) -> str:
     return horizontal("Throughput of /predict, as a share of the bare loop's", bars, lambda _: True)
 
 
-PLOTS: dict[str, Callable[[Json], str]] = {"heads": heads, "matrix": matrix, "peers": peers}
+def adaptation(results: Json) -> str:
+    """How much more accurate `auto` is than each peer, in points of all settings together."""
+    found = [(name.removeprefix("auto against "), _GAINED.search(note)) for name, note in results["notes"].items()]
+    bars = [(name, _one(100 * float(gained[1]))) for name, gained in found if gained]
+    return horizontal("Points of accuracy that `auto` is above, on average of all settings", bars, lambda _: True)
 
 
-def horizontal(title: str, bars: Sequence[Bar], ours: Callable[[str], bool]) -> str:
-    """Bars of medians, with a line from the least to the largest repetition."""
+def goals(found: Sequence[Met]) -> str:
+    """Every goal in multiples of itself."""
+    bars = [(one.goal.what, one.shares) for one in found]
+    kept = {one.goal.what for one in found if one.kept}
+    return horizontal("Measured, in multiples of the goal: 1 and more is kept", bars, lambda name: name in kept, 470)
+
+
+def _one(value: float) -> Json:
+    return {"median": value, "min": value, "max": value}
+
+
+PLOTS: dict[str, Callable[[Json], str]] = {"adaptation": adaptation, "heads": heads, "matrix": matrix, "peers": peers}
+
+
+def horizontal(title: str, bars: Sequence[Bar], ours: Callable[[str], bool], left: int = LEFT) -> str:
+    """Bars of medians, with a line from the least to the largest repetition; names have `left` pixels."""
     height = TOP + ROW * len(bars) + 12
     most = max((row["max"] for _, row in bars), default=1.0)
     scale = (WIDTH - LEFT - RIGHT) / most
+    width = WIDTH - LEFT + left
     parts = [_text(12, 26, title, "start", 15)]
     for number, (name, row) in enumerate(bars):
-        parts.append(_bar(name, row, TOP + ROW * number, scale, OURS if ours(name) else OTHERS))
-    box = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+        parts.append(_bar(name, row, (left, TOP + ROW * number), scale, OURS if ours(name) else OTHERS))
+    box = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     style = 'font-family="system-ui, sans-serif" role="img"'
-    background = f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
+    background = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
     return "\n".join([f'<svg {box} {style} aria-label="{escape(title)}">', background, *parts, "</svg>", ""])
 
 
-def _bar(name: str, row: Json, top: float, scale: float, colour: str) -> str:
-    middle, low, high = top + ROW / 2, LEFT + row["min"] * scale, LEFT + row["max"] * scale
+def _bar(name: str, row: Json, corner: tuple[int, int], scale: float, colour: str) -> str:
+    left, top = corner
+    middle, low, high = top + ROW / 2, left + row["min"] * scale, left + row["max"] * scale
     width = row["median"] * scale
     return "\n".join([
-        _text(LEFT - 10, middle + 4, name, "end"),
-        f'<rect x="{LEFT}" y="{top + 4}" width="{width:.1f}" height="{ROW - 8}" fill="{colour}"/>',
+        _text(left - 10, middle + 4, name, "end"),
+        f'<rect x="{left}" y="{top + 4}" width="{width:.1f}" height="{ROW - 8}" fill="{colour}"/>',
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke="#1b1f23" stroke-width="1.5"/>',
-        _text(max(high, LEFT + width) + 8, middle + 4, f"{row['median']:.3g}"),
+        _text(max(high, left + width) + 8, middle + 4, f"{row['median']:.3g}"),
     ])  # fmt: skip
 
 

@@ -1,0 +1,83 @@
+"""The goals that a person asks for first, with what was measured: the first table of docs/benchmarks.md."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A row of a result that has a limit."""
+
+    result: str  # the name of its file
+    row: str
+    what: str
+    sense: Literal["≥", "≤"]
+
+
+GOALS = (
+    Goal("serving", "throughput_ratio", "Images a second of `/predict`, of the bare loop's: 16 connections", "≥"),
+    Goal("serving", "added_ms", "Milliseconds that HTTP adds to an answer: one connection", "≤"),
+    Goal("heads", "kept_with_10000", "Pace with 10,000 heads, of the pace with one", "≥"),
+    Goal("heads", "resident_mib_a_head", "MiB of memory a loaded head", "≤"),
+    Goal("peers", "bentoml_torch: espalier_is_times_faster_1", "Times as fast as BentoML with torch", "≥"),
+    Goal("peers", "ray_onnx: espalier_fp32_is_times_faster_1", "Times as fast as Ray Serve with ONNX Runtime", "≥"),
+    Goal("peers", "fastapi_onnx_shared: espalier_fp32_is_times_faster_1", "… as FastAPI, ONNX, one backbone", "≥"),
+    Goal("overload", "goodput_over_capacity", "Answers under twice the load, of what is possible", "≥"),
+    Goal("beside", "p99_ratio", "p99 beside a job that trains, of p99 without", "≤"),
+    Goal("swaps", "failed", "Requests that fail while versions are swapped", "≤"),
+    Goal("swaps", "p99_ratio", "p99 while versions are swapped, of p99 without", "≤"),
+    Goal("finetuning", "new_ratio", "1,000 new photos to a live version, of decoding and embedding alone", "≤"),
+    Goal("finetuning", "cached_s", "Seconds for 1,000 known photos of 10 classes", "≤"),
+    Goal("training", "wide_race_s", "Seconds for a race of 72 candidates", "≤"),
+    Goal("many_examples-fp32", "together_peak_mib", "MiB at most of a job of 100,000 examples, all processes", "≤"),
+    Goal("footprint", "ready_s", "Seconds from start to ready", "≤"),
+    Goal("footprint", "resident_mib", "MiB of a server that has 100 heads", "≤"),
+    Goal("taps_cost-fp32", "pass_kept", "Pace of a pass that tells taps, fp32, of one without", "≥"),
+    Goal("taps_cost", "pass_kept", "The same in int8", "≥"),
+    Goal("trust", "auroc_10", "AUROC of suspected labels, 10 % of them wrong", "≥"),
+    Goal("trust", "copies_recall", "Share of near-duplicates that are found", "≥"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A goal with what was measured."""
+
+    goal: Goal
+    limit: float
+    row: Json  # median, min, max
+
+    @property
+    def kept(self) -> bool:
+        """By the median."""
+        return self._share(self.row["median"]) >= 1
+
+    @property
+    def shares(self) -> Json:
+        """As the goal's multiple, so that 1 is the goal and more is better, whichever its sense."""
+        found = sorted(self._share(self.row[key]) for key in ("min", "median", "max"))
+        return dict(zip(("min", "median", "max"), found, strict=True))
+
+    def _share(self, value: float) -> float:
+        if self.goal.sense == "≥":
+            return value / self.limit
+        return self.limit / value if value else float(self.limit >= 0)
+
+
+def met(results: dict[str, Json]) -> Iterator[Met]:
+    """Those that were measured, by result."""
+    for goal in GOALS:
+        found = results.get(goal.result, {})
+        row, limit = _row(found, goal.row), found.get("limits", {}).get(goal.row)
+        if row is not None and limit is not None:
+            yield Met(goal, limit, row)
+
+
+def _row(found: Json, key: str) -> Json | None:
+    """A row, also of a group: `group: row`."""
+    outer, _, inner = key.partition(": ")
+    row = found.get(key, found.get(outer, {}).get(inner) if inner else None)
+    return row if isinstance(row, dict) and "median" in row else None
