@@ -1,6 +1,7 @@
 """What a serving process holds, built once from Settings and handed to every route."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -55,7 +56,7 @@ class Context:
         _migrate(settings)
         Threads.seconds = settings.database_seconds
         engine = database.connect(settings.database, settings.database_seconds)
-        artifacts = Artifacts(settings.artifacts)
+        artifacts = _artifacts(settings)
         default_backbone.decide(settings, engine)
         if settings.backbone_bundle:
             bundles.register(settings.backbone_bundle, engine, artifacts)
@@ -142,6 +143,16 @@ def lanes(settings: Settings) -> int:
 def _traffic(settings: Settings, place: Place, decoding: int) -> Traffic:
     images, size = place.part(settings.max_waiting), place.part(settings.max_waiting_bytes)
     return Traffic(place.part(decoding), images, size, settings.max_waiting_seconds, telemetry.METERS)
+
+
+def _artifacts(settings: Settings) -> Artifacts:
+    """Those of a process that answers requests: a bucket that is silent holds up nobody for half a minute a try.
+
+    obstore reads its options from the environment, and forgets those once it is given any in code.
+    """
+    for name in ("AWS_CONNECT_TIMEOUT", "AWS_READ_TIMEOUT"):
+        os.environ.setdefault(name, f"{settings.store_seconds}s")
+    return Artifacts(settings.artifacts, settings.store_seconds)
 
 
 def _pinned(settings: Settings) -> list[HeadRef]:

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     database_seconds: float = Field(
         1.5, gt=0, description="Longest that a request waits for the database to answer or to let it write; then 503."
     )
+    store_seconds: float = Field(
+        2.0, gt=0, description="Longest that a bucket may say nothing to a request before it is 503; jobs wait longer."
+    )
     max_predict_bytes: int = Field(128 * MIB, ge=1, description="Largest body of /predict and /embed, bytes.")
     max_predict_images: int = Field(1024, ge=1, description="Most images in one /predict or /embed.")
     max_predict_heads: int = Field(256, ge=1, description="Most heads in one /predict.")

@@ -27,11 +27,14 @@ Put = tuple[str, Callable[[], bytes | memoryview]]  # SHA-256, and the way to it
 
 
 class Artifacts:
-    """Blobs by digest, under `blobs/aa/<sha256>` of one folder or bucket."""
+    """Blobs by digest, under `blobs/aa/<sha256>` of one folder or bucket.
 
-    def __init__(self, url: str) -> None:
+    `patience` are the seconds for which what fails in a bucket is tried again.
+    """
+
+    def __init__(self, url: str, patience: float | None = None) -> None:
         folder = _local_folder(url)
-        self.place: Folder | Bucket = Bucket(url) if folder is None else Folder(folder)
+        self.place: Folder | Bucket = Bucket(url, patience) if folder is None else Folder(folder)
 
     def put(self, data: bytes | memoryview) -> str:
         """Store bytes durably and return their SHA-256; storing the same bytes twice is free.

@@ -1,6 +1,7 @@
 """Blobs in any bucket that obstore knows. A put that has returned is durable: the bucket's own promise."""
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import obstore
@@ -10,10 +11,18 @@ from adapters.types import StoredBlob
 
 
 class Bucket:
-    """Objects by path below one URL. Raises obstore's errors, FileNotFoundError among them."""
+    """Objects by path below one URL. Raises obstore's errors, FileNotFoundError among them.
 
-    def __init__(self, url: str) -> None:
-        self._store: Any = from_url(url)
+    What fails at once is tried again for `patience` seconds, by default for obstore's own three minutes. How long a
+    bucket may say nothing is for the environment to tell (AWS_READ_TIMEOUT), as are its keys: obstore's options in
+    code would replace all of those.
+    """
+
+    def __init__(self, url: str, patience: float | None = None) -> None:
+        bounded: Any = {} if patience is None else {
+            "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=patience)}
+        }  # fmt: skip
+        self._store: Any = from_url(url, **bounded)
 
     def write(self, path: str, data: bytes | memoryview) -> None:
         """Put an object into place, whole or not at all."""

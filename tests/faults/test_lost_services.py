@@ -115,7 +115,7 @@ def test_without_its_database_the_service_answers_what_needs_none_and_is_soon_ab
         assert put[0] == 503
 
 
-@pytest.mark.parametrize("fault", ["refuse", "reset"])
+@pytest.mark.parametrize("fault", ["refuse", "swallow", "reset"])
 def test_without_its_bucket_the_service_answers_from_what_is_loaded(checked, fault):
     http, files = checked.recorder.service.http, {"images": shape("circle", 1)}
     with checked.without("bucket", fault):
