@@ -89,7 +89,7 @@ def refused(answer: httpx.Response, status: int, code: str, *said: str) -> dict:
     assert problem["status"] == status and problem["title"] and problem["type"] == f"urn:espalier:error:{code}"
     for words in said:
         assert words in f"{problem['detail']} {problem.get('item', '')}", problem
-    assert len(answer.content) < 4096, "a problem must not echo what was sent"
+    assert len(answer.content) < 8192, "a problem must not echo what was sent, and lists at most 50 items"
     return problem
 
 

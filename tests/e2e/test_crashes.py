@@ -124,6 +124,10 @@ def test_a_waiting_job_is_cancelled_at_once_and_leaves_nothing(hooked, plan):
     with pytest.raises(ApiError) as nobody:
         hooked.client.head("never")
     assert nobody.value.code == "head_not_found"
+    # The worker that was held sees that it may go on, and that nobody wants its job any more.
+    assert (
+        hooked.client.wait(hooked.client.finetune("next", shapes(), method="prototype")["id"])["status"] == "succeeded"
+    )
     (plan / "go").unlink()
 
 

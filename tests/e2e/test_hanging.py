@@ -7,7 +7,7 @@ import pytest
 from support.pictures import shape, shapes
 from support.services import Service, command_line, eventually
 
-WORDS = {"server": "_bentoml_impl.worker", "arbiter": "service.app", "worker": "service.cli worker"}
+WORDS = {"server": "_bentoml_impl.worker", "arbiter": "bentoml serve", "worker": "service.cli worker"}
 
 
 @pytest.mark.parametrize("which", [pytest.param("server"), pytest.param("arbiter"), pytest.param("worker")])
@@ -19,6 +19,8 @@ def test_a_process_that_hangs_is_replaced(own_server, which):
     hanging = service.pids(WORDS[which])[0]
     os.kill(hanging, signal.SIGSTOP)
     eventually(lambda: not command_line(hanging))
+    # What served beside it goes before another comes.
+    eventually(lambda: [pid for pid in service.pids(WORDS[which]) if pid != hanging])
     eventually(lambda: service.client.predict(["shapes"], [shape("circle", 5)])["predictions"])
     job = eventually(lambda: service.client.finetune("again", shapes(), method="prototype"))
     assert service.client.wait(job["id"])["status"] == "succeeded"

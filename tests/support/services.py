@@ -118,6 +118,9 @@ class Service:
         """Ask it to end, and see that everything it started has ended."""
         if self.process is None:
             return
+        if self.process.poll() is not None:  # a test ended it
+            self.client.close()
+            return
         family = descendants(self.process.pid)
         os.kill(family[0] if self.before and family else self.process.pid, signal.SIGTERM)
         try:
