@@ -81,10 +81,10 @@ def command(pid: int) -> str:
 
 
 @contextlib.contextmanager
-def running(**environment: str) -> Iterator[Running]:
-    """`espalier serve`, worker and all, in a temporary home; ready."""
+def running(checkout: Path = ROOT, **environment: str) -> Iterator[Running]:
+    """`espalier serve`, worker and all, of a checkout in a temporary home; ready."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
-        with serving_and_training(Path(folder), **environment) as started:
+        with _started(Path(folder), "-m", "service.cli", "serve", checkout=checkout, **environment) as started:
             yield started
 
 
@@ -114,10 +114,10 @@ def prepared(**environment: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _started(home: Path, *command: str, **environment: str) -> Iterator[Running]:
+def _started(home: Path, *command: str, checkout: Path = ROOT, **environment: str) -> Iterator[Running]:
     port = free_port()
-    env = _environment(home) | environment
-    process = subprocess.Popen([sys.executable, *command, "--port", str(port)], env=env, **SILENT)
+    env = _environment(home) | {"PYTHONPATH": str(checkout)} | environment
+    process = subprocess.Popen([sys.executable, *command, "--port", str(port)], env=env, cwd=checkout, **SILENT)
     try:
         with Client(f"http://127.0.0.1:{port}") as client:
             client.wait_ready()

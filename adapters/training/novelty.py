@@ -12,7 +12,7 @@ traffic signs were no longer novel to a head of weather; docs/adr/0010 has figur
 What the graph gives is not the distance but the share of held-out examples with a smaller one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -138,6 +138,14 @@ def _share(distances: Floats) -> tuple[Step, ...]:
         Clip(0.0, 1.0),
         Linear(rises[:, None].astype(np.float32), np.zeros(1, np.float32)),
     )
+
+
+def steepness(steps: Sequence[Step]) -> float:
+    """How fast the share rises by distance where it rises fastest; 0 of steps that are not `fit`'s."""
+    match steps[-3:]:
+        case (Linear(weight=by_width), Clip(), Linear(weight=rises)):
+            return float((by_width[0] * rises[:, 0]).max())
+    return 0.0
 
 
 def _knots(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ Others ship heads whose exported form answers differently (SetFit #418, fastai #
 that serving uses run the graph at every batch size that serving uses, on real embeddings and on extreme ones.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from adapters.errors import ParityError
 from adapters.runtime.head import Head, HeadAnswers
 from adapters.tasks import Task
 from adapters.training import programs
+from adapters.training.novelty import steepness
 from adapters.types import Embeddings, Floats, HeadProgram, Schema
 
 TOLERANCE = 1e-4  # of a probability, or of the spread of a value
@@ -63,11 +65,15 @@ class _Novelty:
     @classmethod
     def of(cls, program: HeadProgram, probes: Embeddings) -> "_Novelty":
         """A distance is what is left of sums of thousands of products that nearly cancel, and novelty may rise fifty
-        times as fast: two sound sums differ by what each is off by, in directions of their own.
+        times as fast (`novelty.STEEPEST`): two sound sums differ by what each is off by, in directions of their own.
+
+        What torch is off by may be little by luck. Sums of R numbers that add up to one are off by about the root of R
+        roundings, in whichever order they are made.
         """
         wanted = programs.novelty(program, probes)
         off = np.abs(wanted - programs.novelty(program, probes, dtype=torch.float64)).max()
-        return cls(wanted, 2 * float(off))
+        usual = steepness(program.novelty) * float(np.finfo(np.float32).eps) * math.sqrt(probes.shape[1])
+        return cls(wanted, max(2 * float(off), usual))
 
 
 def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:

@@ -139,3 +139,29 @@ def test_taps_do_not_drown_what_the_last_layer_says():
         return programs.novelty(HeadProgram((), steps), asked)
 
     assert told(32).min() > 0.95 and (told(32) > told(None)).all()
+
+
+def test_its_steepness_is_how_fast_it_rises_between_two_knots():
+    program, (inputs, _) = fitted(40), data(400, seed=2)
+    whole, distance = program.novelty, HeadProgram((), program.novelty[:-3])
+    told = np.stack([programs.novelty(distance, inputs), programs.novelty(program, inputs)], axis=1).astype(np.float64)
+    apart, rise = np.diff(told[told[:, 0].argsort()], axis=0).T
+    assert 0 < novelty.steepness(whole) <= novelty.STEEPEST * 1.001
+    assert (rise <= novelty.steepness(whole) * apart + 1e-4).all()
+    assert novelty.steepness((Linear(np.ones((2, 1), np.float32), np.zeros(1, np.float32)),)) == 0
+
+
+def test_a_novelty_that_is_off_by_what_float32_leaves_of_a_distance_is_forgiven_and_no_more():
+    """Two of sixty heads of two dozen small pictures were refused: torch was off by little there, the graph by more."""
+    program, (inputs, _) = fitted(40), data(30)
+    *first, widths, clip, rises = program.novelty
+
+    def moved(distance: float) -> bytes:
+        """The graph that takes each distance for so much more."""
+        bias = widths.bias + np.float32(distance) * widths.weight[0]
+        return graph(replace(program, novelty=(*first, replace(widths, bias=bias), clip, rises)))
+
+    off = float(np.finfo(np.float32).eps) * DIMENSION**0.5
+    verify(moved(off), program, inputs, 16, TASK, SCHEMA)
+    with pytest.raises(ParityError, match="novelty differs"):
+        verify(moved(1e-4), program, inputs, 16, TASK, SCHEMA)
