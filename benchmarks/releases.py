@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks import load, photos, record, server
 from service.client import Client, LabeledImage
 
-REPETITIONS = 9
-TURN, TURNS = 1.0, 4  # seconds, and how many of each in a repetition
+REPETITIONS = 7
+TURN, TURNS = 1.0, 3  # seconds, and how many of each in a repetition
 CONNECTIONS = (16, 1)
 MIN_KEPT = 0.98
 
