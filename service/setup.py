@@ -19,7 +19,7 @@ log = logging.getLogger("espalier.setup")
 
 def is_done(settings: Settings, engine: Engine) -> bool:
     """Whether nothing is left for `prepare` to do; looks, builds nothing, loads no torch."""
-    if database.current_revision(engine) != database.newest_revision():
+    if not database.is_usable(engine):
         return False
     if not default_backbone.is_decided(settings, engine):
         return False

@@ -141,17 +141,69 @@ class Changes:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to this release's. Safe to call from several processes at once."""
+    """Bring the schema to this release's. Safe to call from several processes at once.
+
+    A newer release's tables are left as they are, where that release says that this one may use them (docs/adr/0023).
+    Raises NotReady where it does not.
+    """
     if current_revision(engine) == newest_revision():
         return
+    with _migrating(engine) as (connection, config):
+        if not _is_newer(connection):
+            _alembic().upgrade(config, "head")
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Bring the schema back to an earlier release's, all of whose rows are kept; nothing newer may run meanwhile.
+
+    Raises InvalidInput for a revision that this release does not know, NotReady where the tables are newer than that.
+    """
+    if revision not in known_revisions():
+        known = ", ".join(known_revisions())
+        raise InvalidInput(
+            f"there is no revision {revision[:100]!r} of the tables; there are {known}", item=revision[:100]
+        )
+    with _migrating(engine) as (connection, config):
+        if (there := _revision(connection)) not in known_revisions():
+            raise NotReady(f"the tables are those of a newer release ({there}): use its own `espalier migrate --to`")
+        _alembic().downgrade(config, revision)
+
+
+def _alembic() -> Any:
+    """Alembic's commands, which a process that finds its tables there does not pay for."""
     from alembic import command
 
+    return command
+
+
+@contextlib.contextmanager
+def _migrating(engine: Engine) -> Iterator[tuple[sa.Connection, Any]]:
+    """A transaction in which nobody else migrates, and Alembic's configuration for it."""
     config = _alembic_config()
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":  # one migrates, the others wait
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION})"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        yield connection, config
+
+
+def is_usable(engine: Engine) -> bool:
+    """Whether the tables are this release's, or a newer one's that it may use. Raises NotReady if it may not."""
+    if current_revision(engine) == newest_revision():
+        return True
+    with reading(engine) as connection:
+        return _is_newer(connection)
+
+
+def _is_newer(connection: sa.Connection) -> bool:
+    """Raises NotReady where the tables are newer and this release cannot use them any more."""
+    there = _revision(connection)
+    if there is None or there in known_revisions():
+        return False
+    oldest = connection.execute(sa.text("SELECT oldest FROM compatibility")).scalar()
+    if oldest is None or str(oldest) > newest_revision():
+        raise NotReady(f"the tables are those of a newer release ({there}), which this one cannot use: run that one")
+    return True
 
 
 def require_newest(engine: Engine) -> None:
@@ -170,21 +222,30 @@ def _alembic_config() -> Any:
     return config
 
 
-def newest_revision() -> str:
-    """The revision this release needs: the last migration file by name."""
+def known_revisions() -> list[str]:
+    """The revisions that this release knows, the oldest first: its migration files by name."""
     files = (resources.files("adapters.store") / "migrations" / "versions").iterdir()
-    return max(f.name.removesuffix(".py") for f in files if f.name.endswith(".py") and f.name[0].isdigit())
+    return sorted(f.name.removesuffix(".py") for f in files if f.name.endswith(".py") and f.name[0].isdigit())
+
+
+def newest_revision() -> str:
+    """The revision that this release makes."""
+    return known_revisions()[-1]
 
 
 def current_revision(engine: Engine) -> str | None:
     """The revision the database has; None for an empty one."""
     try:
         with reading(engine) as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+            return _revision(connection)
     except OperationalError as error:
         raise NotReady("the database does not answer; it is asked again") from error
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 class clock(FunctionElement[float]):

@@ -210,3 +210,21 @@ capabilities = Table(
     Column("name", String(63), primary_key=True),
     Column("schema", JSON, nullable=False),
 )  # fmt: skip
+
+# Serving processes that live (`adapters.store.replicas`). Moments are seconds since 1970 by the database's clock.
+replicas = Table(
+    "replicas", metadata,
+    Column("id", String(32), primary_key=True),
+    Column("release", String(32), nullable=False),
+    Column("generation", Integer, nullable=False),  # that it serves …
+    Column("behind", JSON, nullable=False),  # … but of these heads, whose newest version it could not load
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)  # fmt: skip
+
+# One row: the oldest revision whose code may use these tables. A migration that takes something away raises it.
+compatibility = Table(
+    "compatibility", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("oldest", String(64), nullable=False),
+)  # fmt: skip

@@ -9,3 +9,7 @@ down_revision = "0001_first"
 
 def upgrade() -> None:
     op.add_column("changes", sa.Column("created_at", sa.DateTime(timezone=True), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("changes", "created_at")

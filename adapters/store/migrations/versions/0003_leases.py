@@ -46,6 +46,16 @@ def upgrade() -> None:
     _keep_numbers(op.get_bind())
 
 
+def downgrade() -> None:
+    """Numbers of deleted heads are forgotten but for those that jobs still tell of."""
+    op.drop_table("deleted_heads")
+    op.drop_table("counters")
+    op.drop_index("ix_jobs_settled_sequence", "jobs")
+    for name in ("settled", "due_at", "trouble", "failures", "deaths", "attempts", "lease_until", "lease_token",
+                 "worker", "sequence"):  # fmt: skip
+        op.drop_column("jobs", name)
+
+
 def _keep_numbers(connection: sa.Connection) -> None:
     """Of heads that were deleted so far, as far as jobs still tell of them."""
     gone = (

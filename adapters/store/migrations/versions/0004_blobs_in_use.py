@@ -41,6 +41,12 @@ def upgrade() -> None:
     _fill()
 
 
+def downgrade() -> None:
+    """What was held or waited to be deleted is found by the sweep of the release before, as leftovers."""
+    for table in ("tombstones", "blob_holds", "version_blobs"):
+        op.drop_table(table)
+
+
 def _fill() -> None:
     connection = op.get_bind()
     versions = sa.table(
