@@ -17,6 +17,7 @@ from adapters import errors
 from adapters.problems import listed
 from adapters.store.heads import AliasMoved
 from service import telemetry
+from service.access.refusals import Forbidden, Unauthorized
 
 log = logging.getLogger("espalier.http")
 
@@ -44,6 +45,8 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.IdempotencyConflict: (422, "The Idempotency-Key came with another body"),
     AliasMoved: (409, "The alias moved meanwhile"),
     errors.Conflict: (409, "The request clashes with the present state"),
+    Unauthorized: (401, "A key or a token is needed"),
+    Forbidden: (403, "Not with this key"),
     errors.Cancelled: (409, "The job was cancelled"),
     errors.Overloaded: (429, "Too much work is waiting"),
     errors.DeadlineExceeded: (504, "Not answered in time"),
@@ -91,7 +94,7 @@ async def respond(request: Request, error: Exception) -> JSONResponse:
     return await next(_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS)(request, error)
 
 
-async def _espalier(_: Request, error: Exception) -> JSONResponse:
+async def _espalier(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.EspalierError)
     status, title = status_of(error)
     if status >= 500 and not isinstance(error, EXPECTED):
@@ -100,7 +103,16 @@ async def _espalier(_: Request, error: Exception) -> JSONResponse:
     mending = MENDING if isinstance(error, errors.CorruptArtifact) else None
     retry_after = getattr(error, "retry_after", mending)
     more = {"item": error.item, "retry_after": retry_after} | listed(error)
-    return problem(status, title, error.message, error.code, **more)
+    response = problem(status, title, error.message, error.code, **more)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = _challenge(request)
+    return response
+
+
+def _challenge(request: Request) -> str:
+    """A browser asks its user for a password where it is asked for Basic; the key is the password."""
+    basic = 'Basic realm="Espalier: the key is the password", charset="UTF-8"'
+    return basic if "text/html" in request.headers.get("accept", "") else 'Bearer realm="Espalier"'
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:

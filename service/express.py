@@ -1,4 +1,5 @@
-"""The way in: what a page of another site asks is refused, and hot routes go straight to their functions.
+"""The way in: what a page of another site asks is refused, who may ask is settled, and hot routes go straight to their
+functions.
 
 No request reaches BentoML's own routes: they know no limits and no problem+json, and one fetches URLs. It starts the
 process and its parts (the ASGI lifespan); what its clients ask for is answered by `service.api.bento` and `health`.
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 from service import liveness
+from service.access.gate import Gate
+from service.access.principal import calling
 from service.access.same_site import READS, SameSite, refused, unframed
 
 if TYPE_CHECKING:
@@ -29,11 +32,13 @@ Endpoint = Callable[..., Awaitable["Response"]]  # (request, ctx)
 class Express:
     """The ASGI application. `app` is BentoML's, `http()` makes FastAPI's when it is first needed.
 
-    `names` are those by which the service may be asked: see `service.access.same_site`.
+    `names` are those by which the service may be asked: see `service.access.same_site`. `gate` says who may ask what.
     """
 
-    def __init__(self, app: App, http: Callable[[], "FastAPI"], names: Iterable[str] = ()) -> None:
-        self._app, self._http, self._same_site = app, http, SameSite(names)
+    def __init__(
+        self, app: App, http: Callable[[], "FastAPI"], names: Iterable[str] = (), gate: Gate | None = None
+    ) -> None:
+        self._app, self._http, self._same_site, self._gate = app, http, SameSite(names), gate or Gate()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -50,6 +55,15 @@ class Express:
             return
         if scope["method"] in READS:
             send = unframed(send)
+        try:
+            call = await self._gate.admit(scope)
+        except Exception as error:
+            await (await _refusal(scope, receive, error))(scope, receive, send)
+            return
+        with calling(call):
+            await self._answered(scope, receive, send)
+
+    async def _answered(self, scope: Scope, receive: Any, send: Any) -> None:
         endpoint = self._routes.get((scope["method"], scope["path"]))
         if endpoint is None:
             await self._http()(scope, receive, send)
@@ -63,6 +77,12 @@ class Express:
         from service.api import predict
 
         return {("POST", "/predict"): predict.predict}
+
+
+async def _refusal(scope: Scope, receive: Any, error: Exception) -> "Response":
+    from service import errors
+
+    return await errors.respond(Request(scope, receive), error)
 
 
 async def _answer(endpoint: Endpoint, request: Request) -> "Response":

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from adapters import errors as tree
 from service import errors
+from service.access.refusals import Forbidden, Unauthorized
 from service.errors import RETRYABLE, TABLE, problem, status_of
 
 
@@ -40,6 +41,7 @@ def test_the_callers_errors_are_4xx_and_ours_are_5xx():
     for kind in kinds():
         mine = issubclass(kind, tree.InvalidInput | tree.NotFound | tree.Conflict | tree.Overloaded)
         mine = mine or issubclass(kind, tree.IdempotencyConflict | tree.Cancelled | tree.StaleReplica)
+        mine = mine or issubclass(kind, Unauthorized | Forbidden)
         assert (status_of(kind("x"))[0] < 500) == mine, kind
 
 

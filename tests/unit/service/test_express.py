@@ -8,6 +8,8 @@ from starlette.testclient import TestClient
 
 from adapters.errors import HeadNotFound, Overloaded
 from service import errors
+from service.access.gate import Gate
+from service.access.rules import ANY, Rules
 from service.api import Ctx
 from service.express import Express
 
@@ -33,6 +35,9 @@ class Short(Express):
     _routes = {("POST", "/short"): ask}  # noqa: RUF012 -- in place of a property
 
 
+RULES = Rules(tuple((path, {"POST": ANY, "PUT": ANY}) for path in ("/short", "/long")))
+
+
 @pytest.fixture
 def client():
     app = FastAPI()
@@ -40,7 +45,7 @@ def client():
     for path in ("/short", "/long"):
         app.add_api_route(path, ask, methods=["POST", "PUT"], response_model=None)
     app.state.context = "open"
-    return TestClient(Short(app, http=lambda: app), raise_server_exceptions=False)
+    return TestClient(Short(app, http=lambda: app, gate=Gate(rules=RULES)), raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("body", ["hello", *RAISED])

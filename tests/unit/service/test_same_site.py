@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from service.access.gate import Gate
+from service.access.rules import ANY, Rules
 from service.access.same_site import SameSite
 from service.express import Express
 
 OURS = "127.0.0.1:3000"
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "MADE-UP")
+EVERYTHING = Gate(rules=Rules((("/heads/{head}", dict.fromkeys(METHODS, ANY)),)))
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -28,7 +32,7 @@ def ask(method: str = "POST", allowed: str = "", kind: bytes = b"text/html", **h
     given = {"host": OURS} | headers
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in given.items()]
     scope = {"type": "http", "method": method, "path": "/heads/x", "headers": pairs, "kind": kind}
-    asyncio.run(Express(app, lambda: app, allowed.split(","))(scope, None, send))
+    asyncio.run(Express(app, lambda: app, allowed.split(","), EVERYTHING)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 

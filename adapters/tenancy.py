@@ -1,0 +1,35 @@
+"""Whose a head is: its name is kept as `tenant/name`, and as `name` alone where it is the default tenant's.
+
+So one tenant's heads cannot even be named by another, and homes from before there were tenants are the default one's.
+Nothing but this file knows how the two are put together (docs/adr/0018-heads-are-named-by-tenant.md).
+"""
+
+import re
+from typing import Final
+
+DEFAULT: Final = ""  # the tenant of whoever needs no key
+SEPARATOR: Final = "/"  # in no head's name
+MOST: Final = 40  # characters of a tenant's name
+NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+
+
+def qualified(tenant: str, name: str) -> str:
+    """The name under which a tenant's head is kept; one that no head can have where `name` is none of a head's."""
+    if SEPARATOR in name:
+        name = f"{SEPARATOR}{name}"  # else the default tenant could name another's
+    return f"{tenant}{SEPARATOR}{name}" if tenant else name
+
+
+def shown(name: str) -> str:
+    """The name as its owner knows it: `acme/cats` → `cats`."""
+    return name.rpartition(SEPARATOR)[2]
+
+
+def tenant_of(name: str) -> str:
+    """`acme/cats` → `acme`; DEFAULT for a name alone."""
+    return name.rpartition(SEPARATOR)[0]
+
+
+def is_tenant(name: str) -> bool:
+    """Whether a tenant may be called so: letters a–z, digits and hyphens, or nothing for the default one."""
+    return not name or NAME.fullmatch(name) is not None

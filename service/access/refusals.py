@@ -1,0 +1,15 @@
+"""How a caller is refused: by who it is, or by what it may."""
+
+from adapters.errors import EspalierError
+
+
+class Unauthorized(EspalierError):
+    """There is no key or token in the request, or it is not a valid one; `WWW-Authenticate` says how to send one."""
+
+    code = "unauthorized"
+
+
+class Forbidden(EspalierError):
+    """The key or token is valid, and has not the scope that `item` names."""
+
+    code = "forbidden"

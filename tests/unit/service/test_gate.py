@@ -1,0 +1,83 @@
+"""Default deny: a route is let through by its row of the table, and by nothing else."""
+
+import asyncio
+
+import pytest
+from starlette.exceptions import HTTPException
+
+from service import api
+from service.access.gate import Gate
+from service.access.principal import Principal
+from service.access.refusals import Forbidden, Unauthorized
+from service.access.rules import OPEN, TABLE, Rules
+
+APP = api.build()
+PATHS = {(path, method.upper()) for path, methods in APP.openapi()["paths"].items() for method in methods}
+UNDOCUMENTED = {"/docs", "/docs/oauth2-redirect", "/openapi.json", "/schema.json", "/docs.json", "/healthz"}
+OURS = {("/livez", "GET"), ("/healthz", "GET"), ("/readyz", "GET")}
+
+
+def admit(method, path, *scopes, known=True):
+    async def authenticate(scope):
+        if not known:
+            raise Unauthorized("no key")
+        return Principal("acme", "key", scopes)
+
+    return asyncio.run(Gate(authenticate).admit({"method": method, "path": path}))
+
+
+def test_every_route_has_a_row_and_every_row_a_route():
+    """A route without a row would answer 404 to everybody; a row without a route would let its successor through."""
+    rows = {(path, method) for path, methods in TABLE for method in methods}
+    static = {("/static-offline-docs/{file}", "GET"), ("/static-offline-docs/{file}", "HEAD")}
+    assert rows - PATHS - static == {(path, "GET") for path in UNDOCUMENTED}
+    assert rows >= PATHS
+
+
+def test_every_row_finds_itself():
+    """No row lies behind another whose pattern fits, too, with other verbs."""
+    for path, methods in TABLE:
+        asked = path.replace("{", "").replace("}", "")
+        assert Rules().find(asked).methods == methods, path
+
+
+def test_all_that_is_open_is_what_an_orchestrator_asks_for():
+    assert {(path, method) for path, methods in TABLE for method, verb in methods.items() if verb == OPEN} == OURS
+
+
+@pytest.mark.parametrize(("path", "method"), sorted((p, m) for p, ms in TABLE for m in ms))
+def test_without_a_key_nothing_else_answers(path, method):
+    asked = path.replace("{", "").replace("}", "")
+    if (path, method) in OURS:
+        admit(method, asked, known=False)
+    else:
+        with pytest.raises(Unauthorized):
+            admit(method, asked, known=False)
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/heads/x/y/z/w", "/bento/predict2", "//", "/heads/", "/predict/"])
+def test_what_has_no_row_is_not_there_and_strangers_do_not_learn_that(path):
+    with pytest.raises(Unauthorized):
+        admit("GET", path, known=False)
+    with pytest.raises(HTTPException) as refusal:
+        admit("GET", path, "admin")
+    assert refusal.value.status_code == 404
+
+
+def test_a_method_without_a_verb_is_refused_even_if_a_route_has_it():
+    with pytest.raises(HTTPException) as refusal:
+        admit("PATCH", "/heads/x", "admin")
+    assert (refusal.value.status_code, refusal.value.headers) == (405, {"Allow": "DELETE, GET"})
+
+
+@pytest.mark.parametrize(("path", "method", "verb"), sorted((p, m, v) for p, ms in TABLE for m, v in ms.items()))
+def test_another_verb_does_not_do(path, method, verb):
+    others = [v for v in ("predict", "read", "teach", "manage", "metrics") if v != verb]
+    asked = path.replace("{", "").replace("}", "")
+    if verb in ("any", OPEN):
+        assert admit(method, asked, *others).verb is None
+        return
+    with pytest.raises(Forbidden) as refusal:
+        admit(method, asked, *others)
+    assert refusal.value.item == verb
+    assert admit(method, asked, verb).verb == verb
