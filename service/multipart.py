@@ -261,10 +261,11 @@ def _storage_error(error: OSError) -> Exception:
 
 
 def _decoded(raw: bytes, charset: str) -> str:
+    """What is not of that charset is shown by its bytes, as in `caf%E9.jpg`: nothing is guessed."""
     try:
         return raw.decode(charset if charset in CHARSETS else "utf-8")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)
 
 
 def _printable(name: str) -> str:
