@@ -131,7 +131,8 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         settings = Settings()
         limits = watch.Limits.of(settings, processes.here().part(settings.max_connections))
         connections.install(limits, lambda: http().state.context.following.leave())
-        return Express(super().to_asgi(is_main), http, settings.allowed_hosts.split(","))
+        names = settings.allowed_hosts.split(",")
+        return Express(super().to_asgi(is_main), http, names, drain=settings.drain_seconds)
 
 
 Espalier.__class__ = _Served  # type: ignore[method-assign]

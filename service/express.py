@@ -19,6 +19,7 @@ from service import liveness
 from service.access.gate import Gate
 from service.access.principal import calling
 from service.access.same_site import READS, SameSite, refused, unframed
+from service.lifecycle import draining
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,16 +34,24 @@ class Express:
     """The ASGI application. `app` is BentoML's, `http()` makes FastAPI's when it is first needed.
 
     `names` are those by which the service may be asked: see `service.access.same_site`. `gate` says who may ask what.
+    `drain` is for how many seconds it answers on when it is told to stop.
     """
 
     def __init__(
-        self, app: App, http: Callable[[], "FastAPI"], names: Iterable[str] = (), gate: Gate | None = None
+        self,
+        app: App,
+        http: Callable[[], "FastAPI"],
+        names: Iterable[str] = (),
+        gate: Gate | None = None,
+        drain: float = 0.0,
     ) -> None:
         self._app, self._http, self._same_site, self._gate = app, http, SameSite(names), gate or Gate()
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             liveness.beat_on(asyncio.get_running_loop())
+            draining.HERE.await_signal(asyncio.get_running_loop(), self._drain)
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await self._request(scope, receive, send)

@@ -85,6 +85,19 @@ class Settings(BaseSettings):
     max_header_bytes: int = Field(
         32 * 1024, ge=1024, description="Largest address and headers of a request together, bytes; beyond, 414 or 431."
     )
+    keep_alive_seconds: float = Field(
+        75.0,
+        gt=0,
+        description="Longest that a connection may be idle between two requests, seconds. A proxy must end it sooner "
+        "(most do, after 60), or one of its requests may meet the end.",
+    )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        description="Seconds that a serving process goes on taking requests after SIGTERM, with `/readyz` at 503 and "
+        "each connection ended by its answer, before it ends: as long as whoever spreads requests takes to notice.",
+    )
     min_body_rate: int = Field(
         500,
         ge=0,

@@ -32,6 +32,7 @@ class Child:
     name: str
     command: list[str]
     process: subprocess.Popen[bytes] | None = None
+    grace: float = GRACE  # seconds to end in order
     deaths: int = 0
     started: float = 0.0
     due: float = field(default=0.0)  # when it may be started again
@@ -69,9 +70,9 @@ class Child:
             return
         _signal_group(self.process.pid, signal.SIGTERM)
         try:
-            self.process.wait(GRACE)
+            self.process.wait(self.grace)
         except subprocess.TimeoutExpired:
-            log.warning("%s did not end in %.0f s", self.name, GRACE)
+            log.warning("%s did not end in %.0f s", self.name, self.grace)
         _signal_group(self.process.pid, signal.SIGKILL)
         self.process.wait()
 

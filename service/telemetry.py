@@ -31,7 +31,7 @@ def _counter(name: str, about: str) -> Counter:
     return Counter(f"espalier_{name}", about, registry=REGISTRY)
 
 
-def _gauge(name: str, about: str, of_several: Literal["sum", "min", "mostrecent"] = "sum") -> Gauge:
+def _gauge(name: str, about: str, of_several: Literal["sum", "min", "max", "mostrecent"] = "sum") -> Gauge:
     return Gauge(f"espalier_{name}", about, registry=REGISTRY, multiprocess_mode=of_several)
 
 
@@ -46,6 +46,9 @@ SECONDS = _histogram("predict_seconds", "From the first byte of a /predict body 
 
 WAITING = _gauge(
     "images_waiting", "Images that were admitted and are not answered: they wait for a lane or are in one."
+)
+WAITING_SECONDS = _gauge(
+    "waiting_seconds", "How long the images that wait will take, estimated: what a new one waits at most.", "max"
 )
 WAITING_BYTES = _gauge("waiting_bytes", "Bytes of the bodies that bring images and are not answered.")
 REJECTED = _counter("requests_rejected", "Requests with images refused with 429 because too much waits.")
@@ -131,7 +134,7 @@ def _count_jobs(ctx: "Context") -> None:
 
 
 def _look(ctx: "Context") -> None:
-    live, admission = ctx.predictor.live, ctx.predictor.traffic.admission
+    live, admission, lanes = ctx.predictor.live, ctx.predictor.traffic.admission, ctx.predictor.traffic.lanes
     count, size = live.loaded()
     from service.limits.connections import Connection  # which counts here, too
 
@@ -139,6 +142,7 @@ def _look(ctx: "Context") -> None:
     UPLOAD_BYTES.set(ctx.uploads.bytes)
     TEMPORARY_BYTES.set(ctx.uploads.temporary)
     WAITING.set(admission.images)
+    WAITING_SECONDS.set(lanes.seconds(admission.images))
     WAITING_BYTES.set(admission.bytes)
     CACHE_BYTES.set(ctx.predictor.memory.bytes)
     GENERATION.set(live.generation)

@@ -6,6 +6,7 @@ from adapters.errors import NotReady
 from service import __version__, telemetry
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
+from service.lifecycle import draining
 
 router = new_router(tags=["operations"])
 
@@ -29,8 +30,11 @@ router.add_api_route("/healthz", livez, methods=["GET"], include_in_schema=False
 async def readyz(ctx: Ctx) -> Response:
     """200 once the default backbone is loaded and warm: heads in memory are answered from then on, else 503.
 
-    It does not ask the database: without it, heads in memory are answered still, and what needs it gets 503.
+    It does not ask the database: without it, heads in memory are answered still, and what needs it gets 503. Nor is
+    a process ready that was told to stop: what it is sent it still answers, for ESPALIER_DRAIN_SECONDS.
     """
+    if draining.HERE.began:
+        raise NotReady("the server is stopping")
     if not ctx.ready:
         raise NotReady("the default backbone is not loaded yet")
     return Response("\n", media_type="text/plain")

@@ -51,7 +51,9 @@ def serve(host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     click.echo(f"Espalier {__version__}: http://{host}:{port} (API at /docs), data in {settings.home.absolute()}")
-    children = [supervisor.Child(name, command) for name, command in supervisor.commands(host, port).items()]
+    grace = supervisor.GRACE + settings.drain_seconds
+    commands = supervisor.commands(host, port).items()
+    children = [supervisor.Child(name, command, grace=grace) for name, command in commands]
     supervisor.run(children, stop, settings.hang_seconds)
 
 
@@ -59,9 +61,11 @@ def serve(host: str, port: int) -> None:
 @readable
 def worker() -> None:
     """Run a training worker: as many as you like on Postgres, one on SQLite."""
+    from adapters.runtime import processor
+
     # Before torch loads its OpenMP, whose idle threads spin: beside a busy server one race took 28 s, with one thread
-    # 1.6. So torch gets half of the cores; the other half is the server's.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
+    # 1.6. So torch gets half of the cores, of the container where that may use fewer; the other half is the server's.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processor.cores() // 2)))
     from service import worker as process
     from service.settings import Settings
 

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service import telemetry
 from service.errors import problem
+from service.lifecycle import draining
 from service.limits.lag import HEARTBEAT
 from service.limits.watch import Limits, Watch
 
@@ -34,6 +35,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.timeout_keep_alive = self.watch.limits.keep_alive  # type: ignore[assignment]
         self._served = self.app
         self._stage, self._since = HEAD, self.loop.time()
         self._size = 0  # bytes of the head, or of the body since then
@@ -129,7 +131,7 @@ class Connection(HttpToolsProtocol):
         self._stage, self._since, self._size = BODY, self.loop.time(), 0
         self.app = self._app(size)
         super().on_headers_complete()
-        if self._surplus:
+        if self._surplus or draining.HERE.began:
             self.cycle.keep_alive = False
 
     def _app(self, head_bytes: int) -> Any:
@@ -172,10 +174,16 @@ class Connection(HttpToolsProtocol):
         """End the connection if its client makes us wait."""
         if self.flow.write_paused or self.transport.is_closing():
             self._look_at_reading(now)
-        elif self._stage == HEAD and not self._left and now - self._since > self.watch.limits.head_seconds:
+        elif self._stage == HEAD and not self._left and now - self._since > self._patience:
             self._give_up_on_head()
         elif self._stage == BODY:
             self._look_at_body(now)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for a head to come: many where nothing is due between two requests."""
+        limits = self.watch.limits
+        return limits.keep_alive if self.cycle is not None and not self._size else limits.head_seconds
 
     def _give_up_on_head(self) -> None:
         if not self._size:

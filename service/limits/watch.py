@@ -22,6 +22,7 @@ class Limits:
     connections: int = 1000
     head_bytes: int = 32 << 10
     head_seconds: float = 10.0
+    keep_alive: float = 75.0  # seconds between two requests
     rate: int = 500  # bytes a second that a client must send of a body, or read of an answer, …
     window: float = 10.0  # … on average over so many seconds
 
@@ -31,6 +32,7 @@ class Limits:
         return cls(
             connections=min(part, _files(part + OTHER_FILES) - OTHER_FILES),
             head_bytes=settings.max_header_bytes, head_seconds=settings.header_seconds,
+            keep_alive=settings.keep_alive_seconds,
             rate=settings.min_body_rate, window=settings.body_seconds,
         )  # fmt: skip
 

@@ -70,6 +70,18 @@ def test_a_connection_that_asks_nothing_is_ended(narrow):
         assert raw.ends(opened)
 
 
+def test_a_connection_may_rest_between_two_requests_for_longer(narrow):
+    """A proxy keeps its connections, and must be the one that ends them."""
+    with raw.connection(narrow.port) as resting, raw.connection(narrow.port) as silent:
+        resting.sendall(raw.get("/livez"))
+        assert raw.answer(resting).status == 200
+        assert raw.ends(silent)  # its time was up, which began before the other's
+        with raw.connection(narrow.port) as next_one:
+            assert raw.ends(next_one)
+        resting.sendall(raw.get("/livez"))
+        assert raw.answer(resting).status == 200
+
+
 @pytest.mark.parametrize("lines", [["X: " + "a" * 9000], [f"X-{n}: a" for n in range(1000)], ["X: " + "a" * 2**20]])
 def test_headers_over_the_bound_are_refused(narrow, lines):
     answer = raw.exchange(narrow.port, raw.get("/heads", *lines))

@@ -9,7 +9,7 @@ from adapters.runtime.meters import UNSEEN, Meters
 from service import telemetry
 
 ROOT = Path(__file__).resolve().parents[3]
-DASHBOARD = json.loads((ROOT / "deploy" / "grafana.json").read_text())
+DASHBOARD = json.loads((ROOT / "deploy" / "monitoring" / "grafana.json").read_text())
 
 
 def series() -> set[str]:

@@ -1,0 +1,1 @@
+"""The last moments of a serving process: requests answered to the end."""
