@@ -3,16 +3,14 @@
 No test measures time: each bound is many times what it takes, and a small part of the half minute that it took.
 """
 
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from support.databases import locked
 from support.fault_proxy import FaultProxy
 from support.own_postgres import running
 from support.pictures import shape, shapes
@@ -24,18 +22,6 @@ READS = ("/heads", "/heads/pets", "/heads/pets/versions/1", "/heads/pets/report"
          "/jobs/job_none", "/jobs/job_none/events", "/backbones", "/methods")  # fmt: skip
 WRITES = (("PUT", "/heads/pets/aliases/x"), ("DELETE", "/heads/pets"), ("DELETE", "/heads/pets/versions/1"),
           ("DELETE", "/heads/pets/aliases/x"))  # fmt: skip
-
-
-@contextmanager
-def locked(service: Service) -> Iterator[None]:
-    """As a backup or an administrator's shell does it."""
-    connection = sqlite3.connect(service.home / "espalier.sqlite", isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 def teach(service: Service) -> None:
@@ -64,7 +50,7 @@ def test_reads_do_not_wait_for_a_writer_and_writers_are_told_to_come_back(own_se
     service = own_server(database_seconds=1)
     teach(service)
     assert predict(service).status_code == 200
-    with locked(service), ThreadPoolExecutor(60) as pool:
+    with locked(service.home), ThreadPoolExecutor(60) as pool:
         began = time.monotonic()
         writes = [pool.submit(ask, service, "PUT", "/heads/pets/aliases/x", json=PUT) for _ in range(60)]
         for path in ("/heads", "/heads/pets", "/jobs", "/livez", "/readyz", "/metrics"):
