@@ -190,8 +190,8 @@ async def _admit(
     In the place of one that cannot be loaded for a reason of ours is that reason.
     """
     live = predictor.live
-    if min_generation > live.generation:
-        await asyncio.to_thread(live.require, min_generation)
+    if min_generation:
+        await live.catch_up(min_generation, {ref.name for ref in refs})
     generation = live.generation
     found = [live.peek(ref) for ref in refs]
     cold = [ref for ref, head in zip(refs, found, strict=True) if head is None]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -64,7 +64,7 @@ class Client:
         head: str,
         images: Sequence[LabeledImage],
         *,
-        wait: float = 0,
+        wait: float | Literal["all"] = 0,
         idempotency_key: str | None = None,
         **options: Any,
     ) -> Json:
@@ -169,9 +169,16 @@ class Client:
         """The head.onnx of a version."""
         return self._request("GET", f"/heads/{name}/versions/{version}/head.onnx").content
 
-    def set_alias(self, name: str, alias: str, version: int, *, expected: int | None = None) -> Json:
-        """Point an alias at a version."""
-        return self._json("PUT", f"/heads/{name}/aliases/{alias}", json={"version": version, "expected": expected})
+    def set_alias(
+        self, name: str, alias: str, version: int, *, expected: int | None = None, everywhere: bool = False
+    ) -> Json:
+        """Point an alias at a version; `everywhere`: return once all replicas serve it, or after a minute."""
+        body, params = {"version": version, "expected": expected}, {"wait": "all"} if everywhere else {}
+        return self._json("PUT", f"/heads/{name}/aliases/{alias}", json=body, params=params)
+
+    def replicas(self) -> Json:
+        """The serving processes that live."""
+        return self._json("GET", "/replicas")
 
     def delete_head(self, name: str) -> None:
         """Delete a head."""

@@ -24,6 +24,7 @@ from service.courtesy import Courtesy
 from service.jobs import Following
 from service.limits.space import MEMORY_BYTES, Space
 from service.processes import Place
+from service.replicas.heartbeat import Heartbeat
 from service.settings import Settings
 from service.threads import Threads
 
@@ -43,6 +44,7 @@ class Context:
     default_backbone: str  # name
     courtesy: Courtesy
     following: Following
+    heartbeat: Heartbeat
     uploads: Space = field(default_factory=Space)
     ready: bool = False  # the default backbone is loaded and warm
 
@@ -75,9 +77,11 @@ class Context:
         predictor = Predictor(live, loaded, _traffic(settings, place, decoding), settings.max_pixels, memory)
         courtesy = Courtesy(lambda: predictor.traffic.admission.images > 0)
         live.start()
+        heartbeat = Heartbeat(engine, live)
+        heartbeat.start()
         name = default_backbone.name(settings, engine)
         space = Space(place.part(settings.max_upload_bytes), place.part(MEMORY_BYTES))
-        return cls(settings, engine, artifacts, predictor, name, courtesy, Following(engine), space)
+        return cls(settings, engine, artifacts, predictor, name, courtesy, Following(engine), heartbeat, space)
 
     def warm(self) -> None:
         """Load the default backbone and run it once. Raises NotReady while it is not built, or cannot be read."""
@@ -95,6 +99,7 @@ class Context:
     def close(self) -> None:
         """Let running requests end and let go of everything."""
         self.predictor.close()
+        self.heartbeat.stop()
         self.engine.dispose()
 
 

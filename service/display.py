@@ -352,3 +352,14 @@ def _code(code: str) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def replicas(found: Json) -> None:
+    """Serving processes that live."""
+    table = Table("id", "release", "generation", "behind with", "known for", "last heard of")
+    for row in found["replicas"]:
+        since = [f"{row[key]:.0f} s" for key in ("known_for_seconds", "silent_for_seconds")]
+        late = "" if row["generation"] >= found["generation"] else f" of {found['generation']}"
+        heads = f"{row['behind']} heads" if row["behind"] else ""
+        table.add_row(row["id"], row["release"], f"{row['generation']}{late}", heads, *since)
+    out.print(table)

@@ -57,6 +57,11 @@ class Following:
         self._fresh = False  # somebody waits for a job that was not looked at yet
         self._leaving = False
 
+    @property
+    def leaving(self) -> bool:
+        """Whether this process was told to stop."""
+        return self._leaving
+
     def leave(self) -> None:
         """Nobody waits any more: the process was told to stop, and the job goes on without it."""
         self._leaving = True

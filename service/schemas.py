@@ -10,6 +10,7 @@ from adapters.predict import Predictions
 from adapters.store.heads import HeadSummary
 from adapters.suggest import Suggestions
 from adapters.types import Backbone, HeadVersion, Job
+from service.replicas.views import ReplicasView
 
 HEAD_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 ALIAS_NAME = r"^[a-z][a-z0-9._-]{0,62}$"
@@ -247,6 +248,7 @@ class JobView(Wire):
     updated_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    replicas: ReplicasView | None = Field(None, description="With `wait=all`: how many serve its version.")
 
     @classmethod
     def of(cls, job: Job) -> "JobView":
@@ -386,6 +388,7 @@ class AliasView(Wire):
     alias: str
     version: int
     generation: int = Field(description="Send it as `min_generation` to be answered by no older state.")
+    replicas: ReplicasView | None = Field(None, description="With `wait=all`: how many serve it.")
 
 
 class BackboneView(Wire):

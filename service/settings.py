@@ -149,7 +149,9 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes of embeddings that serving remembers, so that images sent again skip the backbone; 0: off.",
     )
-    poll_seconds: float = Field(1.0, gt=0, description="How often a replica looks for new versions, seconds.")
+    poll_seconds: float = Field(
+        0.5, gt=0, description="How often a replica looks for new versions that no notice told it of, seconds."
+    )
     keep_days: float = Field(
         30.0, gt=0, le=36_500, description="Days that ended jobs, their events and their idempotency keys are kept."
     )

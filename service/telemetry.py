@@ -65,6 +65,10 @@ CACHE_HITS = _counter("embedding_cache_hits", "Images whose embedding serving re
 CACHE_MISSES = _counter("embedding_cache_misses", "Images whose embedding it did not remember.")
 CACHE_BYTES = _gauge("embedding_cache_bytes", "Bytes of remembered embeddings.")
 
+REPLICAS = _gauge("replicas", "Serving processes that live, on all machines.", "mostrecent")
+REPLICAS_BEHIND = _gauge(
+    "replicas_behind", "Those of them that serve an older state of the heads than the newest.", "mostrecent"
+)
 GENERATION = _gauge("generation", "Changes to what is served that every serving process has seen.", "min")
 HEADS_LOADED = _gauge("heads_loaded", "Heads in memory.")
 HEAD_BYTES = _gauge("head_bytes", "Memory that they take, bytes, estimated.")
@@ -145,6 +149,8 @@ def _look(ctx: "Context") -> None:
     WAITING_SECONDS.set(lanes.seconds(admission.images))
     WAITING_BYTES.set(admission.bytes)
     CACHE_BYTES.set(ctx.predictor.memory.bytes)
+    REPLICAS.set(ctx.heartbeat.living)
+    REPLICAS_BEHIND.set(ctx.heartbeat.behind)
     GENERATION.set(live.generation)
     HEADS_LOADED.set(count)
     HEAD_BYTES.set(size)

@@ -16,15 +16,17 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import trust
-from adapters.errors import EspalierError, NotFound, StaleReplica
+from adapters.errors import EspalierError, NotFound, NotReady, StaleReplica
+from adapters.runtime.catch_up import CatchUp
 from adapters.runtime.head import Head
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store import heads
 from adapters.store.artifacts import Artifacts
+from adapters.store.replicas import notices
 from adapters.types import Floats, HeadRef, HeadVersion
 
 log = logging.getLogger("espalier.live")
-POLL = 1.0  # seconds between looks at the generation
+POLL = 0.5  # seconds between looks at the generation where no notice comes
 LOADERS = 4  # threads that load cold heads; one that waits for a slow store does not hold up the others
 
 
@@ -67,7 +69,10 @@ class LiveHeads:
         self._heads: OrderedDict[str, LiveHead] = OrderedDict()  # by digest, least recently used first
         self._bytes = 0
         self._looks = 0  # at the database, for what changed
-        self._behind: set[str] = set()  # heads whose newest version failed to load: tried again at every poll
+        self._behind: dict[str, EspalierError] = {}  # heads whose newest version failed to load, tried again, and why
+        self._refreshing = threading.Lock()  # a look after the other, or one could undo what another has found
+        self._catch_up = CatchUp(self)
+        self.changed = threading.Event()  # what is served, for who tells others of it
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}  # by digest
         self._fetching: dict[HeadRef, Future[LiveHead]] = {}
@@ -87,6 +92,7 @@ class LiveHeads:
         """Stop following, and leave no thread behind."""
         self._stop.set()
         self._loaders.shutdown(wait=True, cancel_futures=True)
+        self._catch_up.close()
         if self._follower is not None:
             self._follower.join()
 
@@ -123,21 +129,40 @@ class LiveHeads:
                 loading.add_done_callback(lambda _: self._fetching.pop(ref, None))
         return await asyncio.shield(asyncio.wrap_future(loading))  # who leaves does not take it from the others
 
-    def require(self, generation: int) -> None:
-        """Catch up with a generation that the caller has seen. Raises StaleReplica when it does not exist yet."""
+    def missing(self, generation: int, heads: Collection[str]) -> EspalierError | None:
+        """Why these heads are not answered for with that generation yet; None where they are."""
         if self.generation < generation:
-            self.refresh()
-        if self.generation < generation:
-            raise StaleReplica(f"the newest generation is {self.generation}, not yet {generation}")
+            return StaleReplica(f"the newest generation is {self.generation}, not yet {generation}")
+        return next((self._behind[name] for name in heads if name in self._behind), None)
+
+    async def catch_up(self, generation: int, heads: Collection[str]) -> None:
+        """Wait until these heads are answered for with a generation that the caller has seen.
+
+        Raises StaleReplica when nothing has reached it, HeadDamaged, SQLAlchemyError.
+        """
+        if self.missing(generation, heads) is not None:
+            await self._catch_up.wait(generation, heads)
 
     def refresh(self) -> None:
-        """Look once: load what changed, then show it."""
+        """Look once: load what changed, then show it. Raises SQLAlchemyError."""
+        with self._refreshing:
+            before = self.state()
+            self._refresh()
+            if self.state() != before:
+                self.changed.set()
+
+    def state(self) -> tuple[int, frozenset[str]]:
+        """The generation that is served, and the heads whose newest version could not be loaded."""
+        return self.generation, frozenset(self._behind)
+
+    def _refresh(self) -> None:
         generation, changed = heads.changed_since(self._engine, self.generation)
         with self._lock:
             self._looks += 1
         known = {ref.name for ref in list(self._routes)}
-        stale = (known if changed is None else changed) | self._behind
-        self._behind = {name for name in sorted(stale) if not self._update(name)}
+        stale = (known if changed is None else changed) | self._behind.keys()
+        failed = {name: self._update(name) for name in sorted(stale)}
+        self._behind = {name: error for name, error in failed.items() if error is not None}
         if stale:
             self._let_go()
         self.generation = generation
@@ -149,13 +174,16 @@ class LiveHeads:
 
     def _follow(self) -> None:
         self._load_pinned()
-        while not self._stop.wait(self._poll):
+        told = notices.of(self._engine)
+        while not self._stop.is_set():
+            told.wait(self._poll, self._stop)
             try:
                 self.refresh()
             except SQLAlchemyError:  # at every look until it answers: one line is enough
                 log.warning("the database does not answer; serving what is loaded")
             except Exception:
                 log.exception("could not look for new versions; serving what is loaded")
+        told.close()
 
     def _load_pinned(self) -> None:
         for ref in self._pinned:
@@ -168,25 +196,30 @@ class LiveHeads:
             except Exception as error:
                 log.error("could not load %s, which is pinned: %s", ref, error)
 
-    def _update(self, name: str) -> bool:
-        """Bring every cached reference to a head up to date; False keeps the old ones and asks for another try."""
-        for ref in [r for r in list(self._routes) if r.name == name]:
-            try:
-                version = heads.resolve(self._engine, ref)
-                if version != self._routes.get(ref):
-                    self._load(version)
-                    with self._lock:
-                        self._route(ref, version)
-            except NotFound:
-                with self._lock:
-                    self._route(ref, None)
-            except EspalierError as error:
-                log.error("could not load the new version of %s, the old one keeps serving: %s", ref, error)
-                return False
-            except Exception:
-                log.exception("could not load the new version of %s, the old one keeps serving", ref)
-                return False
-        return True
+    def _update(self, name: str) -> EspalierError | None:
+        """Bring every cached reference to a head up to date; what is in the way of it keeps the old ones."""
+        try:
+            for ref in [r for r in list(self._routes) if r.name == name]:
+                self._update_route(ref)
+        except EspalierError as error:
+            log.error("could not load the new version of %s, the old one keeps serving: %s", name, error)
+            return error
+        except Exception:
+            log.exception("could not load the new version of %s, the old one keeps serving", name)
+            return NotReady(f"the newest version of {name!r} could not be loaded yet", item=name)
+        return None
+
+    def _update_route(self, ref: HeadRef) -> None:
+        try:
+            version = heads.resolve(self._engine, ref)
+            if version != self._routes.get(ref):
+                self._load(version)
+        except NotFound:
+            with self._lock:
+                self._route(ref, None)
+            return
+        with self._lock:
+            self._route(ref, version)
 
     def _let_go(self) -> None:
         """Forget what no reference leads to any more: versions that others took the place of, and deleted heads."""

@@ -15,6 +15,7 @@ from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import aware, now, reading
+from adapters.store.replicas import notices
 from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
 from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest
 
@@ -147,6 +148,7 @@ def _bump(connection: sa.Connection, head: str) -> int:
     connection.execute(generation.update().values(value=generation.c.value + 1))
     value = int(connection.execute(sa.select(generation.c.value)).scalar_one())
     connection.execute(changes.insert().values(generation=value, head=head, created_at=now()))
+    notices.send(connection, value)
     return value
 
 

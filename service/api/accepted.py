@@ -1,16 +1,27 @@
 """How every route answers that accepts a job: 202 with the job and where it is, or 200 once it has ended."""
 
-from typing import Annotated
+import time
+from typing import Annotated, Literal
 
 from fastapi import Header, Query
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from adapters.types import Job
 from service.api import PROBLEMS, Context
+from service.replicas.everywhere import LONGEST, served
+from service.replicas.views import ReplicasView
 from service.schemas import JobView
 from service.submissions import MAX_KEY
 
-Wait = Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the end of the job.")]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST)]
+Wait = Annotated[
+    Seconds | Literal["all"],
+    Query(
+        description="Seconds to wait for the end of the job; `all`: up to 60, and until every serving process answers "
+        "with the version that it made."
+    ),
+]
 Key = Annotated[
     str | None,
     Header(
@@ -18,11 +29,19 @@ Key = Annotated[
         description="The same key and body give the same job.",
     ),
 ]  # fmt: skip
-RESPONSES = PROBLEMS | {200: {"model": JobView, "description": "Ended within `wait`."}}
+RESPONSES = PROBLEMS | {
+    200: {"model": JobView, "description": "Ended within `wait`, and with `wait=all` served everywhere."}
+}
 
 
-async def answer(ctx: Context, job: Job, wait: float) -> JSONResponse:
-    """The job as it is now, or at its end if that comes in time."""
-    job, ended = await ctx.following.wait(job, wait)
-    body = JobView.of(job).model_dump(mode="json")
-    return JSONResponse(body, 200 if ended and wait else 202, headers={"Location": f"/jobs/{job.id}"})
+async def answer(ctx: Context, job: Job, wait: float | Literal["all"]) -> JSONResponse:
+    """The job as it is now, or at its end if that comes in time; with `all`, once it is served everywhere."""
+    began, seconds = time.monotonic(), LONGEST if wait == "all" else wait
+    job, done = await ctx.following.wait(job, seconds)
+    view = JobView.of(job)
+    if done and wait == "all" and (generation := (job.report or {}).get("generation")):
+        found = await served(ctx, job.request.head, generation, seconds - (time.monotonic() - began))
+        view.replicas, done = ReplicasView.of(found), found is not None and found.all
+    return JSONResponse(
+        view.model_dump(mode="json"), 200 if done and wait else 202, headers={"Location": f"/jobs/{job.id}"}
+    )

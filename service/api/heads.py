@@ -11,11 +11,20 @@ from adapters.store import heads as store
 from adapters.types import HeadRef
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
+from service.replicas.everywhere import served
+from service.replicas.views import ReplicasView
 from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView, ReportView, Text
+from service.threads import WRITING
 
 router = new_router(prefix="/heads", tags=["heads"])
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Alias = Annotated[str, Path(pattern=ALIAS_NAME)]
+Everywhere = Annotated[
+    Literal["all"] | None, Query(description="`all`: answer once every serving process does so, or after 60 seconds.")
+]
+NOT_YET: dict[int | str, dict[str, object]] = {
+    202: {"model": AliasView, "description": "It is moved, and with `wait=all` not served everywhere yet."}
+}
 PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
@@ -91,11 +100,18 @@ def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
     return Response(store.stored(ctx.artifacts, found), media_type="application/octet-stream", headers=headers)
 
 
-@router.put("/{head}/aliases/{alias}", responses=PROBLEMS)
-def put_alias(ctx: Ctx, head: str, alias: Alias, body: AliasRequest) -> AliasView:
+@router.put("/{head}/aliases/{alias}", responses=PROBLEMS | NOT_YET)
+async def put_alias(
+    ctx: Ctx, response: Response, head: str, alias: Alias, body: AliasRequest, wait: Everywhere = None
+) -> AliasView:
     """Point an alias at a version: promote it to `live`, or roll back. With `expected` only if nobody has moved it."""
-    generation = store.set_alias(ctx.engine, head, alias, body.version, body.expected)
-    return AliasView(head=head, alias=alias, version=body.version, generation=generation)
+    generation = await WRITING.run(store.set_alias, ctx.engine, head, alias, body.version, body.expected)
+    moved = AliasView(head=head, alias=alias, version=body.version, generation=generation)
+    if wait == "all":
+        found = await served(ctx, head, generation)
+        moved.replicas = ReplicasView.of(found)
+        response.status_code = 200 if found is not None and found.all else 202
+    return moved
 
 
 @router.delete("/{head}/aliases/{alias}", status_code=204, responses=PROBLEMS)

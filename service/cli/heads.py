@@ -1,6 +1,7 @@
 """`espalier heads`: what heads there are, their versions and figures."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,15 +55,19 @@ def heads_report(head: str, version: int | None, html: Path | None, server: str,
 @click.argument("head")
 @click.argument("version", type=int)
 @click.option("--alias", default="live", show_default=True)
+@click.option("--everywhere", is_flag=True, help="Return once every serving process answers with it.")
 @remote
-def heads_promote(head: str, version: int, alias: str, server: str, raw: bool) -> None:
+def heads_promote(head: str, version: int, alias: str, everywhere: bool, server: str, raw: bool) -> None:
     """Point an alias of HEAD at VERSION: promote it, or roll back."""
     with connect(server) as client:
-        show(
-            client.set_alias(head, alias, version),
-            raw,
-            lambda a: click.echo(f"{head}@{alias} is version {a['version']}"),
-        )
+        moved = client.set_alias(head, alias, version, everywhere=everywhere)
+    show(moved, raw, lambda a: click.echo(f"{head}@{alias} is version {a['version']}{_where(a)}"))
+
+
+def _where(moved: dict[str, Any]) -> str:
+    """On how many serving processes, where that was asked."""
+    told = moved.get("replicas")
+    return f" on {told['serving']} of {told['living']} serving processes" if told else ""
 
 
 @heads.command("delete")

@@ -173,10 +173,38 @@ def test_a_generation_that_was_asked_for_is_caught_up_with_or_refused(shelf):
     live = shelf.live()
     live.get(HeadRef("cats"))
     shelf.publish("cats")
-    live.require(2)
+    asyncio.run(live.catch_up(2, ["cats"]))
     assert live.peek(HeadRef("cats")).version.number == 2
     with pytest.raises(StaleReplica, match="generation is 2, not yet 3"):
-        live.require(3)
+        asyncio.run(live.catch_up(3, ["cats"]))
+    live.stop()
+
+
+def test_no_older_version_answers_who_has_seen_the_newest(shelf):
+    """It could not be loaded when it was published: whoever asks for it waits, and others get the old one."""
+    shelf.publish("cats")
+    shelf.publish("dogs")
+    live = shelf.live()
+    live.get(HeadRef("cats"))
+    digest = shelf.publish("cats")
+    sound = shelf.path(digest).read_bytes()
+    shelf.path(digest).unlink()
+    live.refresh()
+    assert live.state() == (3, {"cats"}) and live.peek(HeadRef("cats")).version.number == 1
+
+    async def main() -> None:
+        await live.catch_up(3, ["dogs"])
+        shelf.path(digest).write_bytes(b"damaged")
+        with pytest.raises(CorruptArtifact):
+            await live.catch_up(3, ["cats"])
+        shelf.path(digest).unlink()
+        away = asyncio.create_task(live.catch_up(3, ["cats"]))
+        shelf.path(digest).write_bytes(sound)
+        await away
+
+    asyncio.run(main())
+    assert live.state() == (3, frozenset()) and live.peek(HeadRef("cats")).version.number == 2
+    live.stop()
 
 
 def test_what_is_evicted_leaves_nothing_behind_and_is_looked_up_anew(shelf):
