@@ -149,8 +149,10 @@ def _is_full(error: Exception) -> bool:
 async def _validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    # A key of the body may be in it: of any length, and with halves of surrogate pairs, which no answer can carry.
-    where = ".".join(str(part) for part in first["loc"][1:])[:200].encode("utf-8", "replace").decode()
+    # An option has one name; behind it pydantic says which of several types it tried. A key of the body may be in it:
+    # of any length, and with halves of surrogate pairs, which no answer can carry.
+    parts = first["loc"][1:] if first["loc"][0] == "body" else first["loc"][1:2]
+    where = ".".join(str(part) for part in parts)[:200].encode("utf-8", "replace").decode()
     return problem(422, "The request cannot be used", f"{where}: {first['msg']}", "invalid_input", item=where)
 
 

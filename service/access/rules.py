@@ -19,6 +19,7 @@ TABLE: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("/healthz", {"GET": OPEN}),
     ("/readyz", {"GET": OPEN}),
     ("/metrics", {"GET": "metrics"}),
+    ("/replicas", {"GET": "metrics"}),
     ("/", {"GET": ANY}),
     ("/docs", {"GET": ANY}),
     ("/docs/oauth2-redirect", {"GET": ANY}),

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from support import topology
 from support.pictures import shape, shapes
-from support.services import Service, espalier, eventually, kill
-from support.topology import Cluster
+from support.services import espalier, eventually
+from support.topology import Cluster, Replica
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(600)]
 IMAGE = shape("circle", 77)
 
 
@@ -36,7 +36,7 @@ def head(cluster: Cluster) -> str:
     return "seen"
 
 
-def version(replica: Service, **options: object) -> int:
+def version(replica: Replica, **options: object) -> int:
     return int(replica.client.predict(["seen"], [IMAGE], **options)["predictions"][0]["version"])
 
 
@@ -66,8 +66,11 @@ def test_a_state_that_nobody_has_reached_is_refused_and_not_waited_for(cluster, 
 
 
 def test_replicas_are_listed_and_counted(cluster, head):
-    listed = cluster.replicas[0].client.replicas()
-    assert [r["generation"] for r in listed["replicas"]] == [listed["generation"]] * 2
+    def settled() -> dict | None:
+        found = cluster.replicas[0].client.replicas()
+        return found if {r["generation"] for r in found["replicas"]} == {found["generation"]} else None
+
+    listed = eventually(settled)
     assert sum(r["answering"] for r in listed["replicas"]) == 1
     assert len({r["id"] for r in listed["replicas"]}) == 2 and "127.0.0.1" not in str(listed)
     told = espalier("replicas", "--server", cluster.replicas[1].url, home=cluster.folder)
@@ -79,7 +82,7 @@ def test_replicas_are_listed_and_counted(cluster, head):
 @pytest.mark.parametrize("wait", ["everybody", "-1", "61", "nan"])
 def test_a_wait_that_is_none_names_the_option(cluster, head, wait):
     answer = cluster.replicas[0].http.post(f"/heads/{head}/labels?wait={wait}", json={"rename": {"circle": "disc"}})
-    assert answer.status_code == 422 and answer.json()["item"] == "wait"
+    assert (answer.status_code, answer.json()["item"]) == (422, "wait"), answer.text
 
 
 def test_jobs_are_shared_by_the_workers_and_those_of_a_dead_one_go_on(cluster, head):
@@ -94,8 +97,7 @@ def test_jobs_are_shared_by_the_workers_and_those_of_a_dead_one_go_on(cluster, h
 def test_a_replica_that_vanishes_is_forgotten_and_one_that_is_begun_anew_is_waited_for(cluster, head):
     """Killed, it is waited for until it counts as gone; ended in order, it is forgotten at once."""
     first, second = cluster.replicas
-    for pid in [*second.pids("bentoml"), second.process.pid]:
-        kill(pid)
+    second.kill()
     moved = first.client.set_alias(head, "live", 2, everywhere=True)
     assert moved["replicas"] == {"living": 1, "serving": 1}
     second.again()

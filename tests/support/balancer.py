@@ -1,7 +1,7 @@
 """A load balancer as small as can be: each request goes to one of the replicas that say that they are ready, in turn.
 
-It asks every replica's /readyz each `LOOK` seconds. A request that finds no answer (nobody listens, a connection that is
-cut), or a 502, 503 or 504, is sent once more to another replica that is ready, as nginx does with
+It asks every replica's /readyz each `LOOK` seconds. A request that finds no answer (nobody listens, a connection that
+is cut), or a 502, 503 or 504, is sent once more to another replica that is ready, as nginx does with
 `proxy_next_upstream error http_502 http_503 http_504` and Envoy with `retry_on: connect-failure,reset,gateway-error`:
 a prediction changes nothing, so it may be asked twice. What changes something is not repeated.
 """
@@ -30,6 +30,7 @@ class Balancer(httpx.BaseTransport):
         self._inner = httpx.HTTPTransport(limits=httpx.Limits(max_connections=200, max_keepalive_connections=50))
         self._looker: threading.Thread | None = None
         self.client = Client("http://balancer", timeout=timeout)
+        self.client._http.close()
         self.client._http = httpx.Client(base_url="http://127.0.0.1", transport=self, timeout=timeout)
         self.again = 0  # requests that were sent once more
 

@@ -162,6 +162,8 @@ class Cluster:
         self.balancer.close()
         for member in self.members:
             member.stop()
+        for replica in self.replicas:
+            replica.client.close()
 
 
 @contextlib.contextmanager
