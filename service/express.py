@@ -18,7 +18,8 @@ from starlette.requests import Request
 from service import liveness
 from service.access.gate import Gate
 from service.access.principal import calling
-from service.access.same_site import READS, SameSite, refused, unframed
+from service.access.response_headers import protecting
+from service.access.same_site import SameSite, refused
 from service.lifecycle import draining
 
 if TYPE_CHECKING:
@@ -58,12 +59,11 @@ class Express:
         # else nothing here speaks it, and the server says so
 
     async def _request(self, scope: Scope, receive: Any, send: Any) -> None:
+        send = protecting(send)
         refusal = self._same_site.refusal(scope)
         if refusal is not None:
             await refused(*refusal)(scope, receive, send)
             return
-        if scope["method"] in READS:
-            send = unframed(send)
         try:
             call = await self._gate.admit(scope)
         except Exception as error:

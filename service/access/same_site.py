@@ -8,7 +8,7 @@ Two ways are closed, for every route, BentoML's included:
   with `Sec-Fetch-Site: cross-site`. Browsers send these and let no page alter them (Fetch Metadata, W3C); programs that
   are no browsers send neither.
 
-No page of another site may show ours in a frame, either: a click there would be a click here.
+No page of another site may show ours in a frame, either: see `response_headers`.
 """
 
 import ipaddress
@@ -21,7 +21,6 @@ Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-UNFRAMED = ((b"content-security-policy", b"frame-ancestors 'none'"), (b"x-frame-options", b"DENY"))
 
 
 class SameSite:
@@ -93,16 +92,3 @@ def refused(code: str, detail: str, item: str) -> App:
     from service.errors import problem
 
     return problem(403, "Not from there", detail, code, item=item)
-
-
-def unframed(send: Any) -> Any:
-    """The same way out, on which pages are told not to be framed."""
-
-    async def sent(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            headers = message.get("headers", [])
-            if any(name.lower() == b"content-type" and value.startswith(b"text/html") for name, value in headers):
-                message["headers"] = [*headers, *UNFRAMED]
-        await send(message)
-
-    return sent

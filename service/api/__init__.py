@@ -61,6 +61,7 @@ def build() -> FastAPI:
         backbones,
         bento,
         changes,
+        docs,
         embed,
         examples,
         finetune,
@@ -72,9 +73,9 @@ def build() -> FastAPI:
         suggest,
     )  # fmt: skip
 
-    # FastAPI's own /docs loads its scripts from a public CDN: blank where a self-hosted service has no way out.
     about = "Teach a frozen backbone a new task over HTTP."
-    app = FastAPIOffline(title="Espalier", version=__version__, description=about, redoc_url=None)
+    app = FastAPIOffline(title="Espalier", version=__version__, description=about, docs_url=None, redoc_url=None)
+    docs.install(app)
     errors.install(app)
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != app.openapi_url]
     app.router.add_api_route(str(app.openapi_url), _document(app), include_in_schema=False)

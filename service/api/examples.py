@@ -71,7 +71,7 @@ def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     found = store.find(ctx.engine, head, sha256)
     data = store.stored(ctx.artifacts, found)
     # Somebody else's bytes under our address: shown as the image they are, never run as a page or a script.
-    safe = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+    safe = {"Content-Security-Policy": "default-src 'none'; sandbox"}
     headers = safe | {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache", "Content-Disposition": "inline"}
     return Response(data, media_type=image.media_type(data), headers=headers)
 

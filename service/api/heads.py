@@ -25,7 +25,6 @@ Everywhere = Annotated[
 NOT_YET: dict[int | str, dict[str, object]] = {
     202: {"model": AliasView, "description": "It is moved, and with `wait=all` not served everywhere yet."}
 }
-PAGE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 
 
 @router.get("", responses=PROBLEMS, response_model=HeadPage)
@@ -73,7 +72,7 @@ def get_report(
     from service import pages  # a serving process that shows nobody a page does not pay for the template engine
 
     page = pages.render(view.model_dump(mode="json", exclude_none=True), ctx.artifacts.get, ctx.settings.max_pixels)
-    headers = {"Content-Security-Policy": pages.policy(), "Vary": "Accept"} | PAGE_HEADERS
+    headers = {"Content-Security-Policy": pages.policy(), "Vary": "Accept", "Cache-Control": "no-cache"}
     return HTMLResponse(page, headers=headers)
 
 

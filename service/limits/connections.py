@@ -16,6 +16,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service import telemetry
+from service.access.response_headers import protected, protecting
 from service.errors import problem
 from service.lifecycle import draining
 from service.limits.lag import HEARTBEAT
@@ -240,7 +241,7 @@ class Connection(HttpToolsProtocol):
         if not began and not self.pipeline:
             response = problem(status, title, detail, code)
             head = [STATUS_LINE[status], b"connection: close\r\n"]
-            head += [name + b": " + value + b"\r\n" for name, value in response.raw_headers]
+            head += [name + b": " + value + b"\r\n" for name, value in protected(response.raw_headers)]
             self.transport.write(b"".join([*head, b"\r\n", response.body]))
         self._stage = REFUSED
         self._leave()
@@ -295,7 +296,11 @@ def _answer(status: int, title: str, detail: str, code: str) -> Any:
     """An ASGI application that says only this, and ends the connection."""
     response = problem(status, title, detail, code)
     response.headers["Connection"] = "close"
-    return response
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await response(scope, receive, protecting(send))
+
+    return answer
 
 
 def install(limits: Limits, leave: Callable[[], None]) -> None:
