@@ -28,6 +28,7 @@ from adapters.store import backbones, blobs, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
+from adapters.tenancy import embedded_by
 from adapters.training import (
     champion,
     dataset,
@@ -79,9 +80,9 @@ class Workshop:
         jobs.release(self.engine, job_id)
         blobs.sweep(self.engine, self.artifacts)
 
-    def embedder(self, backbone: Backbone) -> Embedder:
-        """The way from images to embeddings of a backbone."""
-        cache = EmbeddingCache(self.engine, backbone.digest)
+    def embedder(self, backbone: Backbone, head: str) -> Embedder:
+        """The way from images to embeddings of a backbone, for a head."""
+        cache = EmbeddingCache(self.engine, embedded_by(head, backbone.digest))
         return Embedder(self.backbones.get(backbone.digest), self.artifacts, cache, self.lanes, self.max_pixels)
 
 
@@ -145,7 +146,7 @@ def embed(shop: Workshop, job_id: str) -> dict[str, Any]:
     narrator.enter("embedding")
     job = jobs.get(shop.engine, job_id)
     began = time.perf_counter()
-    embedder = shop.embedder(shop.backbone(job))
+    embedder = shop.embedder(shop.backbone(job), job.request.head)
     examples = dataset.assemble(shop.engine, job).examples
     counts = embedder.embed(examples, narrator.progress, views.names(compared(job, len(examples))))
     return counts | {"seconds": round(time.perf_counter() - began, 3)}
@@ -168,7 +169,7 @@ def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
     targets = task.targets(labels, classes)
     backbone = shop.backbone(job)
     lengths = parts.lengths(job.request.reads, backbone, len(labels))
-    cache = EmbeddingCache(shop.engine, backbone.digest)
+    cache = EmbeddingCache(shop.engine, embedded_by(job.request.head, backbone.digest))
     embeddings, fingerprints = cache.get(data.sha256s, max(lengths.values()))
     choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
     pooled = embeddings[:, : backbone.dimension]
@@ -207,7 +208,7 @@ def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
         program, draft.reads, draft.classes, manifest.metadata(job, backbone, draft) | draft.metadata
     )
     narrator.enter("verifying")
-    cache = EmbeddingCache(shop.engine, backbone.digest)
+    cache = EmbeddingCache(shop.engine, embedded_by(job.request.head, backbone.digest))
     embeddings, _ = cache.get([a.sha256 for a in draft.assignments[: verify.LARGEST_BATCH]])
     task = tasks.get(job.request.task)
     parity = verify.verify(graph, program, embeddings, verify.LARGEST_BATCH, task, draft.schema)
@@ -223,7 +224,8 @@ def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, An
     draft = drafts.load(shop.artifacts, draft_digest)
     while True:
         live = heads.find_live(shop.engine, job.request.head)
-        verdict = champion.compare(draft, job.request.task, live, shop.artifacts, shop.embedder, shop.engine)
+        embedder = partial(shop.embedder, head=job.request.head)
+        verdict = champion.compare(draft, job.request.task, live, shop.artifacts, embedder, shop.engine)
         lost = not verdict["passed"] and job.request.deploy == "auto"
         scratch = shop.scratch(job_id)
         retired = unlearning.holders(shop.engine, shop.artifacts, job)
@@ -242,7 +244,8 @@ def finish(shop: Workshop, job_id: str, draft_digest: str) -> None:
     """The version is out and the job has ended: measure what nobody should wait for, and let go of what it held."""
     try:
         job, draft = jobs.get(shop.engine, job_id), drafts.load(shop.artifacts, draft_digest)
-        cache, shas = EmbeddingCache(shop.engine, shop.backbone(job).digest), [e.sha256 for e in draft.examples]
+        digest = embedded_by(job.request.head, shop.backbone(job).digest)
+        cache, shas = EmbeddingCache(shop.engine, digest), [e.sha256 for e in draft.examples]
         embeddings, _ = cache.get(shas, draft.reads)
         further = views.cached(cache, views.wanted(image, draft.views, len(shas)), shas, embeddings)[draft.views]
         report = surveyed(draft, embeddings, further, tasks.get(job.request.task), job.request.seed, shop.artifacts)

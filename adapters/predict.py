@@ -25,6 +25,7 @@ from adapters.runtime.lanes import clock
 from adapters.runtime.live import LiveHead, LiveHeads
 from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
+from adapters.tenancy import qualified
 from adapters.trust import Terms
 from adapters.types import Embeddings, HeadRef, Schema
 
@@ -168,7 +169,7 @@ async def embed(
 
 def _embed_one(predictor: Predictor, batcher: Batcher, item: Item) -> None:
     """In a lane: one image → f32 [E], unless it is remembered. Raises InvalidImage, ImageTooLarge."""
-    asker = predictor.memory.asked(item.backbone, item.data, item)
+    asker = predictor.memory.asked(qualified(item.tenant, item.backbone), item.data, item)
     if asker is None:
         return
     began = clock()

@@ -21,6 +21,7 @@ from adapters.predict import ItemError, OnError, Predictor
 from adapters.runtime.live import LiveHead
 from adapters.store import examples
 from adapters.store.embeddings import EmbeddingCache
+from adapters.tenancy import embedded_by
 from adapters.types import Embeddings, Floats, HeadRef, Indices, Schema
 
 Strategy = Literal["typical", "uncertain"]
@@ -89,7 +90,7 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages,
 def _labeled(engine: Engine, loaded: LiveHead) -> Embeddings:
     """Embeddings f32 [M, E] of the head's examples, as far as they are cached."""
     shas = list(examples.labels_of_head(engine, loaded.version.head))[:MOST_LABELED]
-    cache = EmbeddingCache(engine, loaded.backbone_digest)
+    cache = EmbeddingCache(engine, embedded_by(loaded.version.head, loaded.backbone_digest))
     missing = set(cache.missing(shas))
     known = [sha for sha in shas if sha not in missing]
     return cache.get(known)[0] if known else np.zeros((0, 0), np.float32)

@@ -20,6 +20,11 @@ def qualified(tenant: str, name: str) -> str:
     return f"{tenant}{SEPARATOR}{name}" if tenant else name
 
 
+def embedded_by(head: str, digest: str) -> str:
+    """A backbone's digest as embeddings for a head's tenant are kept: what it has had embedded, no other learns of."""
+    return qualified(tenant_of(head), digest)
+
+
 def shown(name: str) -> str:
     """The name as its owner knows it: `acme/cats` → `cats`."""
     return name.rpartition(SEPARATOR)[2]

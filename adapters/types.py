@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.tenancy import shown
+
 Pixels: TypeAlias = NDArray[np.uint8]  # [N, H, W, 3] RGB, or [H, W, 3] for one image
 Embeddings: TypeAlias = NDArray[np.float32]  # [N, E]: a backbone's `pooled` [N, D], and its taps where it has any
 Floats: TypeAlias = NDArray[np.float32]
@@ -264,7 +266,7 @@ class HeadRef:
     alias: str = "live"
 
     def __str__(self) -> str:
-        return f"{self.name}@{self.version if self.version is not None else self.alias}"
+        return f"{shown(self.name)}@{self.version if self.version is not None else self.alias}"
 
 
 STATUSES = (

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import (
+    access,
     adaptation,
     allocators,
     beside,
@@ -47,6 +48,7 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
+    "access": access,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

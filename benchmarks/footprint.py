@@ -88,7 +88,17 @@ def _heads_loaded(url: str) -> float:
 def _serving(home: Path, **settings: str) -> Iterator[tuple[str, str]]:
     """The server alone, not waited for: the mark of its processes and its URL."""
     port = server.free_port()
-    command = [sys.executable, "-m", "bentoml", "serve", "service.app:Espalier", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "service.app:Espalier",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     # A second start has Python's compiled files, where nobody forbids them.
     allowed = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     ours = {"ESPALIER_HOME": str(home), "ESPALIER_LOG_LEVEL": "warning", "ESPALIER_BENCH": str(port)}

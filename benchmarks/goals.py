@@ -33,6 +33,7 @@ GOALS = (
     Goal("finetuning", "cached_s", "Seconds for 1,000 known photos of 10 classes", "≤"),
     Goal("training", "wide_race_s", "Seconds for a race of 72 candidates", "≤"),
     Goal("many_examples-fp32", "together_peak_mib", "MiB at most of a job of 100,000 examples, all processes", "≤"),
+    Goal("access", "key_us", "Microseconds until it is known who asks: one of 10,000 keys", "≤"),
     Goal("footprint", "ready_s", "Seconds from start to ready", "≤"),
     Goal("footprint", "resident_mib", "MiB of a server that has 100 heads", "≤"),
     Goal("taps_cost-fp32", "pass_kept", "Pace of a pass that tells taps, fp32, of one without", "≥"),

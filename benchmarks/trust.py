@@ -127,7 +127,7 @@ class Embedding:
             example = Example(self.shop.artifacts.put(data), label, name)
             found.setdefault(example.sha256, example)
         examples = sorted(found.values(), key=lambda e: e.sha256)
-        self.shop.embedder(self.backbone).embed(examples, lambda done, of: None)
+        self.shop.embedder(self.backbone, "").embed(examples, lambda done, of: None)
         cache = EmbeddingCache(self.shop.engine, self.backbone.digest)
         return Photos(examples, *cache.get([e.sha256 for e in examples]), self.backbone.dimension)
 

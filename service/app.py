@@ -19,10 +19,13 @@ import bentoml  # noqa: E402
 from bentoml.validators import ContentType  # noqa: E402
 
 from service import processes  # noqa: E402
+from service.access import exposure  # noqa: E402
 from service.express import Express  # noqa: E402
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from service.access.principal import Principal
 
 log = logging.getLogger("espalier.service")
 # Seconds that a thread at work in Python keeps others waiting, instead of 5 ms: a request changes threads half a dozen
@@ -79,6 +82,10 @@ class Espalier:
     def prepare() -> None:
         """BentoML makes it a static method and calls it in its arbiter, before any process serves."""
         processes.prepare()
+        if not exposure.is_local(host := exposure.of_command()):
+            from service.settings import Settings
+
+            exposure.refuse(host, Settings())
 
     def _keep_warming(self) -> None:
         from sqlalchemy.exc import SQLAlchemyError
@@ -118,6 +125,17 @@ def _described(what: Literal["schema", "openapi"]) -> Any:
     return described.schema() if what == "schema" else described.openapi_spec.asdict()
 
 
+async def _authenticate(scope: Any) -> "Principal":
+    """Whose a request is. Raises NotReady until the keys are read."""
+    context = getattr(http().state, "context", None)
+    if context is None:
+        from adapters.errors import NotReady
+
+        raise NotReady("the service is starting")
+    found: Principal = await context.access(scope)
+    return found
+
+
 class _Served(type(Espalier)):  # type: ignore[misc]
     """The service with our own way in, which BentoML has no setting for."""
 
@@ -125,6 +143,7 @@ class _Served(type(Espalier)):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> Express:
         """Our way in before BentoML's, on connections of our own: it starts uvicorn, and sets no limits."""
+        from service.access.gate import Gate
         from service.limits import connections, watch
         from service.settings import Settings
 
@@ -132,7 +151,7 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         limits = watch.Limits.of(settings, processes.here().part(settings.max_connections))
         connections.install(limits, lambda: http().state.context.following.leave())
         names = settings.allowed_hosts.split(",")
-        return Express(super().to_asgi(is_main), http, names, drain=settings.drain_seconds)
+        return Express(super().to_asgi(is_main), http, names, Gate(_authenticate), settings.drain_seconds)
 
 
 Espalier.__class__ = _Served  # type: ignore[method-assign]

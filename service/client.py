@@ -1,11 +1,12 @@
 """The Python client: everything the HTTP API can do, with plain dictionaries as answers.
 
-client = Client("http://127.0.0.1:3000")
+client = Client("http://127.0.0.1:3000")  # key="esp_…" where one is needed
 job = client.finetune("weather", [("rain.jpg", data, "rain"), …], wait=60)
 client.predict(["weather"], [data])
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,8 +47,11 @@ class LabeledImage:
 class Client:
     """A connection to one server. Raises ApiError when it refuses, httpx.TransportError when it does not answer."""
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 600.0) -> None:
-        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=10.0))
+    def __init__(self, url: str = DEFAULT_URL, *, key: str | None = None, timeout: float = 600.0) -> None:
+        """`key`: an API key or a token, for a server that asks for one; by default that of ESPALIER_KEY."""
+        given = os.environ.get("ESPALIER_KEY") if key is None else key
+        headers = {"Authorization": f"Bearer {given}"} if given else {}
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=10.0), headers=headers)
 
     def __enter__(self) -> "Client":
         return self

@@ -15,11 +15,12 @@ from adapters.runtime.live import LiveHeads
 from adapters.runtime.mapped import MappedGraphs
 from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
-from adapters.store import backbones, database
+from adapters.store import backbones, blobs, database
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Backbone, HeadRef
 from service import bundles, default_backbone, forms, telemetry
+from service.access.authenticator import Authenticator
 from service.courtesy import Courtesy
 from service.jobs import Following
 from service.limits.space import MEMORY_BYTES, Space
@@ -45,6 +46,7 @@ class Context:
     courtesy: Courtesy
     following: Following
     heartbeat: Heartbeat
+    access: Authenticator
     uploads: Space = field(default_factory=Space)
     ready: bool = False  # the default backbone is loaded and warm
 
@@ -81,7 +83,8 @@ class Context:
         heartbeat.start()
         name = default_backbone.name(settings, engine)
         space = Space(place.part(settings.max_upload_bytes), place.part(MEMORY_BYTES))
-        return cls(settings, engine, artifacts, predictor, name, courtesy, Following(engine), heartbeat, space)
+        access = Authenticator.open(settings, engine)
+        return cls(settings, engine, artifacts, predictor, name, courtesy, Following(engine), heartbeat, access, space)
 
     def warm(self) -> None:
         """Load the default backbone and run it once. Raises NotReady while it is not built, or cannot be read."""
@@ -96,10 +99,19 @@ class Context:
             raise NotReady(error.message, item=error.item) from error
         self.ready = True
 
+    def sweep(self) -> None:
+        """Delete blobs that nothing needs, now; where there are tenants a worker does it, at its next look.
+
+        How long that takes tells whether others hold them, too, and whoever asked for it waits for it here.
+        """
+        if self.access.is_open:
+            blobs.sweep(self.engine, self.artifacts)
+
     def close(self) -> None:
         """Let running requests end and let go of everything."""
         self.predictor.close()
         self.heartbeat.stop()
+        self.access.close()
         self.engine.dispose()
 
 
@@ -162,4 +174,4 @@ def _artifacts(settings: Settings) -> Artifacts:
 
 def _pinned(settings: Settings) -> list[HeadRef]:
     """Raises InvalidInput."""
-    return [forms.head_ref(text.strip()) for text in settings.pinned_heads.split(",") if text.strip()]
+    return [forms.reference(text.strip()) for text in settings.pinned_heads.split(",") if text.strip()]

@@ -299,6 +299,16 @@ def jobs(rows: Sequence[Json]) -> None:
     out.print(table)
 
 
+def keys(rows: Sequence[Json]) -> None:
+    """One row an API key."""
+    table = Table("key", "tenant", "name", "scopes", "status", "ends", "last used")
+    for row in rows:
+        moments = [(row[name] or "")[:19] for name in ("expires_at", "last_used_at")]
+        told = (row["tenant"] or "default", escape(row["name"]), ", ".join(row["scopes"]), row["status"])
+        table.add_row(row["id"], *told, *moments)
+    out.print(table)
+
+
 def examples(rows: Sequence[Json]) -> None:
     """One row an example."""
     table = Table("sha256", "file", "label", "split", "group")

@@ -18,10 +18,11 @@ from adapters.errors import Conflict, HeadDamaged, InvalidInput, NotEnoughData, 
 from adapters.labels import clean
 from adapters.store import backbones, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
+from adapters.tenancy import shown
 from adapters.types import Edit, Example, HeadVersion, Job, JobRequest
 from service.datasets.manifests import label_text
 from service.settings import Settings
-from service.submissions import MAX_KEY
+from service.submissions import check_key
 
 Prepared = tuple[JobRequest, list[Example]]  # a checked request, and the examples that it names
 
@@ -97,7 +98,10 @@ class EditDesk:
         job_id = examples.job_of_head(self.engine, self.head)
         if job_id is None:
             heads.summary(self.engine, self.head)  # raises HeadNotFound
-            raise Conflict(f"the head {self.head!r} holds no examples; POST /finetune teaches it some", item=self.head)
+            raise Conflict(
+                f"the head {shown(self.head)!r} holds no examples; POST /finetune teaches it some",
+                item=shown(self.head),
+            )
         return replace(jobs.get(self.engine, job_id).request, mode="append", deploy="always", edit=None, received={})
 
     def _held(self) -> dict[str, Example]:
@@ -130,16 +134,17 @@ class EditDesk:
         try:
             tasks.get(recipe.task).check_examples(left)
         except NotEnoughData as error:
-            hint = f'after this change; POST /heads/{self.head}/labels {{"drop": […]}} drops a class'
-            raise NotEnoughData(f"{error.message} ({hint}, DELETE /heads/{self.head} all)", item=error.item) from None
+            hint = f'after this change; POST /heads/{shown(self.head)}/labels {{"drop": […]}} drops a class'
+            raise NotEnoughData(
+                f"{error.message} ({hint}, DELETE /heads/{shown(self.head)} all)", item=error.item
+            ) from None
         return replace(recipe, edit=edit), named
 
     def _once(self, what: str, facts: Any, prepare: Callable[[], Prepared]) -> Job:
         """The job of this key, looked for before all checks: once it has run, they would refuse what it has done."""
-        if self.key is not None and not 1 <= len(self.key) <= MAX_KEY:
-            raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
+        check_key(self.key)
         fingerprint = hashlib.sha256(json.dumps([self.head, what, facts], sort_keys=True).encode()).hexdigest()
-        known = jobs.find_by_key(self.engine, self.key, fingerprint)
+        known = jobs.find_by_key(self.engine, self.head, self.key, fingerprint)
         if known is not None:
             return known
         self._check_room()

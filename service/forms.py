@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from adapters import tenancy
 from adapters.errors import InvalidInput
 from adapters.predict import OnError
 from adapters.types import HeadRef
 from service import strict, uploads
+from service.access.principal import mine
 from service.limits.space import Space
 from service.schemas import ALIAS_NAME, HEAD_NAME
 from service.settings import Settings
@@ -154,9 +156,15 @@ def head_refs(texts: Sequence[str], most: int) -> list[HeadRef]:
 
 
 def head_ref(text: str) -> HeadRef:
-    """One reference. Raises InvalidInput."""
+    """One reference of a caller's, to a head of its tenant. Raises InvalidInput, Forbidden."""
+    check_head_name(text.partition("@")[0])
+    return reference(mine(text))
+
+
+def reference(text: str) -> HeadRef:
+    """One reference by the name under which the head is kept. Raises InvalidInput."""
     name, mark, selector = text.partition("@")
-    check_head_name(name)
+    check_head_name(tenancy.shown(name))
     if not mark:
         return HeadRef(name)
     if re.fullmatch(r"[1-9][0-9]{0,8}", selector):

@@ -6,7 +6,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from adapters import tenancy
 from service import forms, strict
+from service.access.principal import current
 from service.attendance import attended
 from service.context import Context
 
@@ -32,5 +34,7 @@ async def images(
 
 def _flow(request: Request) -> str | None:
     """The head, where it is known before the body is received."""
-    head: str = request.path_params.get("head") or request.query_params.get("head", "")
-    return head.partition("@")[0] or None
+    named: str | None = request.path_params.get("head")
+    if named is None and "head" in request.query_params:
+        named = tenancy.qualified(current().tenant, request.query_params["head"])
+    return (named or "").partition("@")[0] or None

@@ -171,6 +171,12 @@ FINETUNE_FORM = _form(
 )
 
 
+KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the issuer."},
+    "password": {"type": "http", "scheme": "basic", "description": "An API key as the password, for browsers."},
+}
+
+
 def with_problems(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """An OpenAPI document whose errors have the media type that they really have.
 
@@ -182,4 +188,6 @@ def with_problems(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         for status, response in operation["responses"].items():
             if status[0] in "45" and JSON in response.get("content", {}):
                 response["content"] = {PROBLEM: response["content"][JSON]}
+    document["components"]["securitySchemes"] = KEYS
+    document["security"] = [{}, *({name: []} for name in KEYS)]  # nobody needs one until there is one
     return document

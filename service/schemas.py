@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from adapters.predict import Predictions
 from adapters.store.heads import HeadSummary
 from adapters.suggest import Suggestions
+from adapters.tenancy import shown
 from adapters.types import Backbone, HeadVersion, Job
 from service.replicas.views import ReplicasView
 
@@ -116,7 +117,7 @@ class PredictResponse(Wire):
         predictions = [
             {
                 "index": p.index,
-                "head": p.head.version.head,
+                "head": shown(p.head.version.head),
                 "version": p.head.version.number,
                 "digest": p.head.version.digest,
             }
@@ -159,7 +160,7 @@ class SuggestResponse(Wire):
             for index, answer, doubt in zip(found.indices, found.answers, found.doubts, strict=True)
         ]
         return cls(
-            head=found.head.version.head, version=found.head.version.number, strategy=found.strategy,
+            head=shown(found.head.version.head), version=found.head.version.number, strategy=found.strategy,
             explanation=found.explanation, suggestions=rows, expected_corrections=sum(found.doubts),
             expected_of_random=found.random_doubt * len(rows),
             errors=[ItemError(index=e.index, code=e.code, detail=e.detail) for e in found.errors],
@@ -254,7 +255,8 @@ class JobView(Wire):
     def of(cls, job: Job) -> "JobView":
         facts = asdict(job)
         received = facts["request"].pop("received")
-        return cls(head=job.request.head, received=received, **facts)
+        facts["request"]["head"] = shown(job.request.head)
+        return cls(head=shown(job.request.head), received=received, **facts)
 
 
 class JobPage(Wire):
@@ -311,7 +313,7 @@ class HeadView(Wire):
         live = head.aliases.get("live")
         manifest: dict[str, Any] = next((v.manifest for v in head.versions if v.number == live), {})
         return {
-            "name": head.name, "task": head.task, "live": live, "labels": manifest.get("classes", []),
+            "name": shown(head.name), "task": head.task, "live": live, "labels": manifest.get("classes", []),
             "metrics": manifest.get("metrics", {}), "aliases": head.aliases,
             "versions": [VersionView.plain(v, head.aliases) for v in head.versions], "created_at": head.created_at,
         }  # fmt: skip
@@ -354,7 +356,7 @@ class ReportView(Wire):
     def of(cls, version: HeadVersion, report: dict[str, Any]) -> "ReportView":
         manifest, figures = version.manifest, report["figures"]
         return cls(
-            head=version.head, version=version.number, status=version.status, created_at=version.created_at,
+            head=shown(version.head), version=version.number, status=version.status, created_at=version.created_at,
             task=manifest["task"], method=manifest["method"], backbone=manifest["backbone"]["name"],
             backbone_digest=manifest["backbone"]["digest"], digest=version.digest,
             data_digest=manifest["data"]["digest"], labels=manifest["classes"], splits=manifest["data"]["splits"],

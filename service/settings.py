@@ -6,16 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters.backbones.cards import DEFAULT
+from adapters.errors import InvalidInput
 from adapters.modalities.image import MAX_PIXELS
 
 MIB = 2**20
+SHORTEST_SECRET = 32  # characters
 PREFIX = "ESPALIER_"
 # Of the command line, which no process reads; and what the supervisor and BentoML's arbiter tell their children.
-OTHERS = ("ESPALIER_SERVER", "ESPALIER_COUNTS", "ESPALIER_SIGNS_OF_LIFE")
+OTHERS = ("ESPALIER_SERVER", "ESPALIER_KEY", "ESPALIER_COUNTS", "ESPALIER_SIGNS_OF_LIFE")
 ASIDE = ("ESPALIER_TEST_", "ESPALIER_BENCH", "ESPALIER_CLEANLAB_")  # of tests and benchmarks
 
 
@@ -169,6 +171,31 @@ class Settings(BaseSettings):
         description="Names by which the service may be asked beside addresses and localhost, with commas between them; "
         "`*.example.com` allows all below it, `*` any. Web pages of these may change things, too.",
     )
+    access: Literal["auto", "keys", "open"] = Field(
+        "auto",
+        description="Who needs a key. auto: everybody, once there is a key, an admin key or an issuer of tokens; keys: "
+        "everybody; open: nobody.",
+    )
+    insecure: bool = Field(
+        False,
+        description="Answer others than this machine although nobody needs a key: something before the service keeps "
+        "strangers out.",
+    )
+    admin_key: SecretStr | None = Field(
+        None, description="A key of the operator's own that may do everything, of 32 characters or more; kept nowhere."
+    )
+    admin_key_file: Path | None = Field(None, description="A file with that key in it, such as a mounted secret.")
+    key_pepper: SecretStr | None = Field(
+        None,
+        description="Secret under which keys are hashed, the same for all processes; with another one no key is valid.",
+    )
+    oidc_issuer: str = Field(
+        "", description="Issuer of bearer tokens (an https URL), whose keys are found by OpenID Connect discovery."
+    )
+    oidc_audience: str = Field("", description="What tokens must have in `aud`; needed with an issuer.")
+    oidc_rules: Path | None = Field(
+        None, description="TOML file that says which tenant and scopes a token's claims give; needed with an issuer."
+    )
     worker_id: str = Field(
         "",
         description="Stable name of this worker: a restart under it takes up its jobs at once, others do after 15 "
@@ -211,6 +238,19 @@ class Settings(BaseSettings):
         if self.jobs_database_url or not self.database.startswith("sqlite"):
             return self.jobs_database_url or self.database
         return f"sqlite:///{Path(self.database.removeprefix('sqlite:///')).parent / 'jobs.sqlite'}"
+
+    def admin_secret(self) -> str:
+        """The operator's own key, or nothing. Raises InvalidInput for one that could be guessed."""
+        text = self.admin_key.get_secret_value() if self.admin_key is not None else ""
+        if self.admin_key_file is not None:
+            text = self.admin_key_file.read_text(encoding="utf-8").strip()
+        if text and len(text) < SHORTEST_SECRET:
+            raise InvalidInput(f"ESPALIER_ADMIN_KEY needs {SHORTEST_SECRET} characters or more", item="admin_key")
+        return text
+
+    def pepper(self) -> bytes:
+        """What keys are hashed under; empty where that is not set."""
+        return self.key_pepper.get_secret_value().encode() if self.key_pepper is not None else b""
 
     @cached_property
     def sqlite_files(self) -> list[Path]:

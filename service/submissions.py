@@ -20,8 +20,10 @@ from adapters.problems import Problems
 from adapters.store import backbones, blobs, capabilities, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
+from adapters.tenancy import embedded_by, shown
 from adapters.types import Example, Floats, Job, JobRequest
 from service import default_backbone, strict, training_rooms
+from service.access.principal import LOCAL, current, mine
 from service.courtesy import NOBODY, Courtesy
 from service.datasets import names, probing, screening, sources
 from service.datasets.items import Item
@@ -45,6 +47,12 @@ MAX_KEY = 255  # characters of an Idempotency-Key
 Remembered = Callable[[str, Iterable[str]], dict[str, Floats]]  # (backbone digest, SHA-256s) → vectors f32 [D]
 
 
+def check_key(key: str | None) -> None:
+    """Raises InvalidInput for an Idempotency-Key that cannot be kept."""
+    if key is not None and not (1 <= len(key) <= MAX_KEY and jobs.OF_TENANT not in key):
+        raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
+
+
 def _nothing(backbone: str, sha256s: Iterable[str]) -> dict[str, Floats]:
     return {}
 
@@ -61,13 +69,12 @@ class Desk:
 
     def submit(self, upload: Upload, idempotency_key: str | None) -> Job:
         """Check everything, store the examples, accept the job. Raises InvalidInput of every kind, Overloaded."""
-        if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_KEY:
-            raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
+        check_key(idempotency_key)
         request = self._request(upload)
         received = self._received(upload, request)
         items, notes = screening.labeled(received.items, request.task)
         fingerprint = fingerprint_of(_facts(request, upload), items)
-        known = jobs.find_by_key(self.engine, idempotency_key, fingerprint)
+        known = jobs.find_by_key(self.engine, request.head, idempotency_key, fingerprint)
         if known is not None:
             return known
         self._check_room()
@@ -79,14 +86,15 @@ class Desk:
         """Bytes first, on the disk and held, then the row that refers to them: `202` survives a loss of power."""
         sent = [item.example for item in items]
         with blobs.holding(self.engine, self.artifacts, (example.sha256 for example in sent)) as holder:
-            self.artifacts.put_all(((i.example.sha256, i.data) for i in items), self.courtesy.turn)
+            blobs_sent = ((i.example.sha256, i.data) for i in items)
+            self.artifacts.put_all(blobs_sent, self.courtesy.turn, look=current() == LOCAL)
             self._offer(request, sent)
             return jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key, holder=holder)
 
     def _request(self, upload: Upload) -> JobRequest:
         strict.check(upload.names, FIELDS)
         request = JobRequest(
-            head=check_head_name(upload.field("head") or ""),
+            head=mine(check_head_name(upload.field("head") or "")),
             task=upload.field("task") or "",
             method=upload.field("method", AUTO) or "",
             hyperparameters=_hyperparameters(upload.field("hyperparameters", AUTO) or AUTO),
@@ -112,7 +120,7 @@ class Desk:
         tasks.get(chosen)
         if request.mode == "append" and own not in (None, chosen):
             raise InvalidInput(
-                f"the head {request.head!r} does {own}, its examples have other labels than {chosen} needs; "
+                f"the head {shown(request.head)!r} does {own}, its examples have other labels than {chosen} needs; "
                 "use mode=replace to make it another head, or another name",
                 item="task",
             )
@@ -216,7 +224,7 @@ class Desk:
 
     def _offer(self, request: JobRequest, sent: list[Example]) -> None:
         """Embeddings that serving remembers need not be made again."""
-        digest = backbones.find(self.engine, str(request.backbone)).digest
+        digest = embedded_by(request.head, backbones.find(self.engine, str(request.backbone)).digest)
         vectors = self.remembered(digest, [example.sha256 for example in sent])
         if vectors:
             EmbeddingCache(self.engine, digest).offer(vectors)

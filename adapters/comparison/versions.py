@@ -19,6 +19,7 @@ from adapters.store import heads
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tasks import Task
+from adapters.tenancy import embedded_by, shown
 from adapters.types import Example, Floats, HeadVersion, Schema
 
 
@@ -50,7 +51,7 @@ def compare(a: HeadVersion, b: HeadVersion, engine: Engine, artifacts: Artifacts
     answers = [_among(task, v, [t.answers[e.sha256] for e in fair], fair, shared) for v, t in ((a, of_a), (b, of_b))]
     figures = paired.figures(answers[0].merits, answers[1].merits, task.MERIT)
     changed = _changed(fair, task, *answers)
-    facts = {"head": a.head, "a": a.number, "b": b.number, "skipped": skipped, "classes": shared}
+    facts = {"head": shown(a.head), "a": a.number, "b": b.number, "skipped": skipped, "classes": shared}
     return facts | figures | {"changed_count": len(changed), "changed": changed[:limit]}
 
 
@@ -59,7 +60,7 @@ def _testimony(version: HeadVersion, held: Sequence[Example], engine: Engine, ar
     said = honest.remembered(version, artifacts)
     closed = honest.learned(version, artifacts) | said.keys()
     fresh = [e.sha256 for e in held if e.sha256 not in closed]
-    cache = EmbeddingCache(engine, version.manifest["backbone"]["digest"])
+    cache = EmbeddingCache(engine, embedded_by(version.head, version.manifest["backbone"]["digest"]))
     silent = set(cache.missing(fresh))
     asked = [sha256 for sha256 in fresh if sha256 not in silent]
     if asked:

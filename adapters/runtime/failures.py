@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from adapters.errors import BackboneNotFound, CorruptArtifact, EspalierError, StorageError
 from adapters.runtime.live import LiveHead
+from adapters.tenancy import shown
 from adapters.types import HeadRef
 
 T = TypeVar("T")
@@ -43,4 +44,4 @@ def working(refs: Iterable[HeadRef], found: Sequence[LiveHead | EspalierError]) 
 
 def told(failed: Failed) -> list[HeadError]:
     """For the answer."""
-    return [HeadError(name, error.code, error.message) for name, error in failed]
+    return [HeadError(shown(name), error.code, error.message) for name, error in failed]

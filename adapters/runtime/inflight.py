@@ -12,10 +12,12 @@ import numpy as np
 from adapters.errors import InvalidInput
 from adapters.runtime.lanes import Lanes, clock, settle, tell
 from adapters.runtime.meters import Meters
+from adapters.tenancy import tenant_of
 from adapters.types import Floats
 
 Bytes: TypeAlias = bytes | memoryview
 Answer: TypeAlias = Floats | Exception  # f32 [D], or what went wrong
+Key: TypeAlias = tuple[str, int, str]  # backbone, length, tenant: nobody may learn by the clock what others ask
 Future: TypeAlias = "asyncio.Future[Floats | InvalidInput]"
 
 
@@ -24,7 +26,7 @@ class Item:
 
     __slots__ = ("_askers", "_embed", "_flights", "_loop", "_since", "data", "key")
 
-    def __init__(self, flights: "InFlight", key: tuple[str, int], data: Bytes, embed: Callable[["Item"], None]) -> None:
+    def __init__(self, flights: "InFlight", key: Key, data: Bytes, embed: Callable[["Item"], None]) -> None:
         self.key, self.data = key, data
         self._flights, self._embed = flights, embed
         self._loop = asyncio.get_running_loop()
@@ -35,6 +37,11 @@ class Item:
     def backbone(self) -> str:
         """The digest of the backbone that it is for."""
         return self.key[0]
+
+    @property
+    def tenant(self) -> str:
+        """Whose request it is of."""
+        return self.key[2]
 
     def join(self) -> Future:
         """One more who waits. The error of a bad image is an answer, so that it fails alone."""
@@ -94,11 +101,11 @@ class InFlight:
     def __init__(self, lanes: Lanes, meters: Meters) -> None:
         self.lanes, self.meters = lanes, meters
         # By length, then byte by byte: that is the same as by SHA-256, and costs nothing while lengths differ.
-        self._items: dict[tuple[str, int], list[Item]] = {}
+        self._items: dict[Key, list[Item]] = {}
 
     def board(self, flow: str, backbone: str, data: Bytes, embed: Callable[[Item], None]) -> tuple[Item, Future]:
         """The item of these bytes, joined where one is under way, else on its way from now on."""
-        key = (backbone, len(data))
+        key = (backbone, len(data), tenant_of(flow))
         items = self._items.setdefault(key, [])
         for item in items:
             if item.joinable(data):

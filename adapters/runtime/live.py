@@ -23,6 +23,7 @@ from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store import heads
 from adapters.store.artifacts import Artifacts
 from adapters.store.replicas import notices
+from adapters.tenancy import shown
 from adapters.types import Floats, HeadRef, HeadVersion
 
 log = logging.getLogger("espalier.live")
@@ -45,7 +46,7 @@ class LiveHead:
         """What a request asks of this version. Raises NotEnoughHeldOut, InvalidInput."""
         if coverage is None and accuracy is None:
             return trust.Terms()
-        name = f"head {self.version.head!r}, version {self.version.number}"
+        name = f"head {shown(self.version.head)!r}, version {self.version.number}"
         return trust.terms(name, self.of_truth, self.version.manifest.get("trust", {}), coverage, accuracy)
 
 
@@ -192,9 +193,9 @@ class LiveHeads:
             try:
                 self.get(ref)
             except NotFound:  # not taught yet
-                log.debug("nothing is pinned as %s yet", ref)
+                log.debug("nothing is pinned as %s yet", ref.name)
             except Exception as error:
-                log.error("could not load %s, which is pinned: %s", ref, error)
+                log.error("could not load %s, which is pinned: %s", ref.name, error)
 
     def _update(self, name: str) -> EspalierError | None:
         """Bring every cached reference to a head up to date; what is in the way of it keeps the old ones."""
@@ -206,7 +207,7 @@ class LiveHeads:
             return error
         except Exception:
             log.exception("could not load the new version of %s, the old one keeps serving", name)
-            return NotReady(f"the newest version of {name!r} could not be loaded yet", item=name)
+            return NotReady(f"the newest version of {shown(name)!r} could not be loaded yet", item=shown(name))
         return None
 
     def _update_route(self, ref: HeadRef) -> None:

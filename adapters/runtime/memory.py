@@ -18,8 +18,8 @@ from adapters.runtime.inflight import Bytes
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.types import Floats
 
-Key = tuple[str, str]
-Stored = Callable[[str, str], Floats | None]  # (backbone digest, SHA-256) → f32 [E], where it is kept elsewhere
+Key = tuple[str, str]  # (backbone digest with the tenant's name before it, SHA-256)
+Stored = Callable[[str, str], Floats | None]  # the same → f32 [E], where it is kept elsewhere
 OVERHEAD = 330  # bytes of an entry beside its numbers: key, array object, place in the order
 
 

@@ -46,15 +46,22 @@ class Artifacts:
         self._sync([digest])
         return digest
 
-    def put_all(self, blobs: Iterable[Put], turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+    def put_all(
+        self,
+        blobs: Iterable[Put],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        look: bool = True,
+    ) -> None:
         """`put` for many, side by side, each in a `turn`; all are durable at the end.
 
+        Without a `look` they are written whether they are there or not: how long that takes tells the sender nothing of
+        what others have stored (docs/adr/0019-nothing-tells-what-others-hold.md).
         Raises StorageFull, StorageError, and what a way to bytes raises.
         """
 
         def store(blob: Put) -> str:
             with turn():
-                self._write(*blob)
+                self._write(*blob, look=look)
             return blob[0]
 
         with ThreadPoolExecutor(WRITERS) as pool:
@@ -101,8 +108,8 @@ class Artifacts:
                 raise
             raise CorruptArtifact(f"the disk cannot read the blob {digest} any more", item=digest) from error
 
-    def _write(self, digest: str, read: Callable[[], bytes | memoryview]) -> None:
-        if not self.is_sound(digest):
+    def _write(self, digest: str, read: Callable[[], bytes | memoryview], look: bool = True) -> None:
+        if not look or not self.is_sound(digest):
             data = read()
             with _translated("store", digest):
                 self.place.write(_path(digest), data)

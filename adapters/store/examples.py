@@ -10,7 +10,9 @@ from adapters.errors import CorruptArtifact, ExampleDamaged, ExampleNotFound
 from adapters.store import blobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import reading
-from adapters.store.schema import embeddings, examples, job_examples
+from adapters.store.schema import embeddings, examples, job_examples, jobs
+from adapters.store.whose import Whose
+from adapters.tenancy import shown, tenant_of
 from adapters.types import Assignment, Example, JobRequest
 
 _CHUNK = 500  # keys a query
@@ -85,8 +87,8 @@ def stored(artifacts: Artifacts, example: Example) -> bytes:
 
 def missing(head: str, sha256: str) -> ExampleNotFound:
     """The error for an example that a head does not hold."""
-    where = f"GET /heads/{head}/examples lists what it holds"
-    return ExampleNotFound(f"the head {head!r} holds no example {sha256}; {where}", item=sha256)
+    where = f"GET /heads/{shown(head)}/examples lists what it holds"
+    return ExampleNotFound(f"the head {shown(head)!r} holds no example {sha256}; {where}", item=sha256)
 
 
 def job_of_head(engine: Engine, head: str) -> str | None:
@@ -137,6 +139,7 @@ def drop_head(connection: sa.Connection, head: str) -> list[str]:
     """Forget a head's examples; returns the SHA-256 of those that nothing else uses (their embeddings go too)."""
     keys = list(connection.execute(sa.select(examples.c.sha256).where(examples.c.head == head)).scalars())
     connection.execute(examples.delete().where(examples.c.head == head))
+    _forget_embeddings(connection, tenant_of(head), keys)
     return forget_unused(connection, keys)
 
 
@@ -144,6 +147,8 @@ def drop_job(connection: sa.Connection, job_id: str) -> list[str]:
     """Forget what came with a job; returns the SHA-256 of those that nothing else uses."""
     keys = list(connection.execute(sa.select(job_examples.c.sha256).where(job_examples.c.job_id == job_id)).scalars())
     connection.execute(job_examples.delete().where(job_examples.c.job_id == job_id))
+    request = connection.execute(sa.select(jobs.c.request).where(jobs.c.id == job_id)).scalar()
+    _forget_embeddings(connection, tenant_of(request["head"]) if request else "", keys)
     return forget_unused(connection, keys)
 
 
@@ -153,6 +158,20 @@ def forget_unused(connection: sa.Connection, keys: Iterable[str]) -> list[str]:
     for chunk in _chunks(unused):
         connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(chunk)))
     return unused
+
+
+def _forget_embeddings(connection: sa.Connection, tenant: str, keys: Sequence[str]) -> None:
+    """Those of images that no head and no job of a tenant holds, though others may: what it forgot was never there."""
+    whose = Whose(tenant)
+    for chunk in _chunks(keys):
+        of_job = sa.select(job_examples.c.sha256).join(jobs, jobs.c.id == job_examples.c.job_id)
+        held = (
+            sa.select(examples.c.sha256).where(examples.c.sha256.in_(chunk), *whose.of(examples.c.head)),
+            of_job.where(job_examples.c.sha256.in_(chunk), *whose.of(jobs.c.head)),
+        )
+        still = {sha256 for query in held for sha256 in connection.execute(query).scalars()}
+        gone = [sha256 for sha256 in chunk if sha256 not in still]
+        connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(gone), *whose.of(embeddings.c.backbone)))
 
 
 def _columns(example: Example) -> dict[str, str | None]:

@@ -17,6 +17,8 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.database import aware, now, reading
 from adapters.store.replicas import notices
 from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
+from adapters.store.whose import ANYBODYS, Whose
+from adapters.tenancy import shown
 from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest
 
 LIVE = "live"
@@ -102,7 +104,7 @@ def _insert_version(connection: sa.Connection, publication: Publication) -> int:
     connection.execute(
         heads.update().where(heads.c.name == name).values(next_version=number + 1, task=publication.request.task)
     )
-    manifest = publication.manifest | {"head": name, "version": number}
+    manifest = publication.manifest | {"head": shown(name), "version": number}
     status = "rejected" if publication.rejected else "published"
     connection.execute(
         versions.insert().values(
@@ -136,12 +138,12 @@ def _swap(connection: sa.Connection, head: str, alias: str, number: int, expecte
     values = {"number": number, "updated_at": now()}
     if expected is None:
         if connection.execute(sa.select(aliases.c.number).where(*where)).scalar() is not None:
-            raise AliasMoved(f"{head}@{alias} appeared meanwhile", item=head)
+            raise AliasMoved(f"{shown(head)}@{alias} appeared meanwhile", item=shown(head))
         connection.execute(aliases.insert().values(head=head, alias=alias, **values))
         return
     moved = connection.execute(aliases.update().where(*where, aliases.c.number == expected).values(**values))
     if moved.rowcount != 1:
-        raise AliasMoved(f"{head}@{alias} no longer is version {expected}", item=head)
+        raise AliasMoved(f"{shown(head)}@{alias} no longer is version {expected}", item=shown(head))
 
 
 def _bump(connection: sa.Connection, head: str) -> int:
@@ -173,7 +175,7 @@ def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
     """The version that a reference means now. Raises HeadNotFound, VersionNotFound."""
     with reading(engine) as connection:
         if connection.execute(sa.select(heads.c.name).where(heads.c.name == ref.name)).scalar() is None:
-            raise HeadNotFound(f"no head is called {ref.name!r}; GET /heads lists them", item=ref.name)
+            raise HeadNotFound(f"no head is called {shown(ref.name)!r}; GET /heads lists them", item=shown(ref.name))
         query = sa.select(versions).where(versions.c.head == ref.name)
         if ref.version is not None:
             query = query.where(versions.c.number == ref.version)
@@ -184,17 +186,17 @@ def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
     if row is None:
         what = f"version {ref.version}" if ref.version is not None else f"version under the alias {ref.alias!r}"
         raise VersionNotFound(
-            f"the head {ref.name!r} has no {what}; GET /heads/{ref.name} lists what it has", item=str(ref)
+            f"the head {shown(ref.name)!r} has no {what}; GET /heads/{shown(ref.name)} lists what it has", item=str(ref)
         )
     return _version(row)
 
 
 def damaged(version: HeadVersion) -> HeadDamaged:
     """The error for a version of which something stored is not as it was stored."""
-    name, where = f"{version.head}@{version.number}", f"/heads/{version.head}"
+    name, where = f"{shown(version.head)}@{version.number}", f"/heads/{shown(version.head)}"
     return HeadDamaged(
-        f"version {version.number} of the head {version.head!r} is damaged in the store; point its alias at another "
-        f"version (PUT {where}/aliases/live) or train it anew (POST {where}/rebuild)",
+        f"version {version.number} of the head {shown(version.head)!r} is damaged in the store; point its alias at "
+        f"another version (PUT {where}/aliases/live) or train it anew (POST {where}/rebuild)",
         item=name,
     )
 
@@ -231,7 +233,7 @@ def summary(engine: Engine, name: str) -> HeadSummary:
     with reading(engine) as connection:
         head = connection.execute(sa.select(heads).where(heads.c.name == name)).mappings().first()
         if head is None:
-            raise HeadNotFound(f"no head is called {name!r}; GET /heads lists them", item=name)
+            raise HeadNotFound(f"no head is called {shown(name)!r}; GET /heads lists them", item=shown(name))
         query = sa.select(versions).where(versions.c.head == name).order_by(versions.c.number.desc())
         rows = connection.execute(query).mappings().all()
         named = connection.execute(sa.select(aliases.c.alias, aliases.c.number).where(aliases.c.head == name)).all()
@@ -249,13 +251,14 @@ def find_task(engine: Engine, name: str) -> str | None:
 SHOWN = ("method", "classes", "metrics")  # of a manifest, where heads are listed; and the backbone's name
 
 
-def page(engine: Engine, *, limit: int, after: str = "") -> list[HeadSummary]:
+def page(engine: Engine, *, limit: int, after: str = "", whose: Whose = ANYBODYS) -> list[HeadSummary]:
     """Heads in alphabetical order, a page at a time; of the manifests of their versions only what lists show.
 
     One query, however many heads and versions: the database picks those parts out of the manifests, as text, since
     Python takes longer to read a thousand manifests than for all the rest.
     """
-    names = sa.select(heads).where(heads.c.name > after).order_by(heads.c.name).limit(limit).subquery()
+    mine = whose.of(heads.c.name)
+    names = sa.select(heads).where(heads.c.name > after, *mine).order_by(heads.c.name).limit(limit).subquery()
     paths: list[Any] = [*SHOWN, ("backbone", "name")]
     parts = [sa.cast(versions.c.manifest[path], sa.Text).label(f"part_{n}") for n, path in enumerate(paths)]
     plain = (versions.c.number, versions.c.digest, versions.c.status, versions.c.created_at.label("made"))
@@ -295,12 +298,16 @@ def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int 
     with engine.begin() as connection:
         wanted = sa.select(versions.c.number).where(versions.c.head == name, versions.c.number == number)
         if connection.execute(wanted.with_for_update()).scalar() is None:
-            raise VersionNotFound(f"version {number} of {name!r} was deleted just now", item=f"{name}@{number}")
+            raise VersionNotFound(
+                f"version {number} of {shown(name)!r} was deleted just now", item=f"{shown(name)}@{number}"
+            )
         where = (aliases.c.head == name, aliases.c.alias == alias)
         present = connection.execute(sa.select(aliases.c.number).where(*where).with_for_update()).scalar()
         if expected is not None and (present or 0) != expected:
             there = f"at version {present}" if present else "nowhere"
-            raise AliasMoved(f"{name}@{alias} points {there}, not at {expected or 'none'}", item=f"{name}@{alias}")
+            raise AliasMoved(
+                f"{shown(name)}@{alias} points {there}, not at {expected or 'none'}", item=f"{shown(name)}@{alias}"
+            )
         values = {"number": number, "updated_at": now()}
         if connection.execute(aliases.update().where(*where).values(**values)).rowcount == 0:
             _insert_alias(connection, name, alias, values)
@@ -311,7 +318,7 @@ def _insert_alias(connection: sa.Connection, name: str, alias: str, values: dict
     try:
         connection.execute(aliases.insert().values(head=name, alias=alias, **values))
     except sa.exc.IntegrityError as error:  # on Postgres, another at the same moment
-        raise AliasMoved(f"{name}@{alias} appeared meanwhile", item=f"{name}@{alias}") from error
+        raise AliasMoved(f"{shown(name)}@{alias} appeared meanwhile", item=f"{shown(name)}@{alias}") from error
 
 
 def delete_alias(engine: Engine, name: str, alias: str) -> None:
@@ -319,7 +326,7 @@ def delete_alias(engine: Engine, name: str, alias: str) -> None:
     with engine.begin() as connection:
         gone = connection.execute(aliases.delete().where(aliases.c.head == name, aliases.c.alias == alias)).rowcount
         if not gone:
-            raise VersionNotFound(f"the head {name!r} has no alias {alias!r}", item=f"{name}@{alias}")
+            raise VersionNotFound(f"the head {shown(name)!r} has no alias {alias!r}", item=f"{shown(name)}@{alias}")
         _bump(connection, name)
 
 
@@ -335,7 +342,7 @@ def delete_version(engine: Engine, name: str, number: int) -> list[str]:
         if names:
             raise Conflict(
                 f"version {number} is served as {', '.join(names)}; move the alias first",
-                item=f"{name}@{number}",
+                item=f"{shown(name)}@{number}",
             )
         connection.execute(versions.delete().where(versions.c.head == name, versions.c.number == number))
         _bump(connection, name)
@@ -349,10 +356,10 @@ def delete(engine: Engine, name: str) -> list[str]:
     """
     with blobs.alone(engine) as connection:
         if connection.execute(sa.select(heads.c.name).where(heads.c.name == name).with_for_update()).scalar() is None:
-            raise HeadNotFound(f"no head is called {name!r}; GET /heads lists them", item=name)
+            raise HeadNotFound(f"no head is called {shown(name)!r}; GET /heads lists them", item=shown(name))
         running = job_store.unfinished(connection, name)
         if running:
-            raise Conflict(f"the job {running[0]} is at work on {name!r}; cancel it first", item=name)
+            raise Conflict(f"the job {running[0]} is at work on {shown(name)!r}; cancel it first", item=shown(name))
         digests = blobs.of_head(connection, name)
         connection.execute(aliases.delete().where(aliases.c.head == name))
         connection.execute(versions.delete().where(versions.c.head == name))

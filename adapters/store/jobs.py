@@ -1,5 +1,6 @@
 """Jobs: the truth that the API reads. A row is the promise that `202` makes; `leases` are how workers find work."""
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,14 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
+from adapters import tenancy
 from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
 from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store.database import aware, now, reading
 from adapters.store.schema import counters, job_events, jobs
+from adapters.store.whose import ANYBODYS, Whose
 from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 
 ENDED = _TERMINAL = sorted(TERMINAL)
+OF_TENANT = "\x1f"  # in no key of a caller's: headers have no control characters
 DELETED = ""  # in place of the head's name: it was deleted while a job of it still let go of what it held
 TOGETHER = 200  # jobs whose events are asked for in one query
 
@@ -39,7 +43,7 @@ def create(
     moment = now()
     row = {
         "id": job_id, "head": request.head, "request": asdict(request), "status": "queued", "progress": {},
-        "cancel_requested": False, "idempotency_key": idempotency_key, "fingerprint": fingerprint,
+        "cancel_requested": False, "idempotency_key": _own(request.head, idempotency_key), "fingerprint": fingerprint,
         "created_at": moment, "updated_at": moment,
     }  # fmt: skip
     try:
@@ -51,7 +55,7 @@ def create(
             add_event(connection, job_id, "status", {"status": "queued"})
             _number(connection, job_id)  # last: others that accept wait for it until this commits
     except IntegrityError:
-        existing = find_by_key(engine, idempotency_key, fingerprint)
+        existing = find_by_key(engine, request.head, idempotency_key, fingerprint)
         if existing is None:
             raise
         return existing
@@ -65,12 +69,16 @@ def _number(connection: sa.Connection, job_id: str) -> None:
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(sequence=number))
 
 
-def find_by_key(engine: Engine, key: str | None, fingerprint: str) -> Job | None:
-    """The job that an Idempotency-Key stands for, if any. Raises IdempotencyConflict when the body differs."""
+def find_by_key(engine: Engine, head: str, key: str | None, fingerprint: str) -> Job | None:
+    """The job that an Idempotency-Key stands for among those of the head's tenant, if any.
+
+    Raises IdempotencyConflict when the body differs.
+    """
     if key is None:
         return None
     with reading(engine) as connection:
-        row = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == key)).mappings().first()
+        own = jobs.c.idempotency_key == _own(head, key)
+        row = connection.execute(sa.select(jobs).where(own)).mappings().first()
     if row is None:
         return None
     if row["fingerprint"] != fingerprint:
@@ -78,13 +86,30 @@ def find_by_key(engine: Engine, key: str | None, fingerprint: str) -> Job | None
     return _job(row)
 
 
+def _own(head: str, key: str | None) -> str | None:
+    """A key as it is kept: two tenants may choose the same, and neither meets the other's."""
+    tenant = tenancy.tenant_of(head)
+    if key is None or not tenant:
+        return key
+    return f"{tenant}{OF_TENANT}{hashlib.sha256(key.encode()).hexdigest()}"
+
+
 def get(engine: Engine, job_id: str) -> Job:
     """One job. Raises JobNotFound."""
     with reading(engine) as connection:
         row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().first()
     if row is None:
-        raise _missing(job_id)
+        raise missing(job_id)
     return _job(row)
+
+
+def head_of(engine: Engine, job_id: str) -> str:
+    """The name under which the head of a job is kept, also once that is deleted. Raises JobNotFound."""
+    with reading(engine) as connection:
+        request = connection.execute(sa.select(jobs.c.request).where(jobs.c.id == job_id)).scalar()
+    if request is None:
+        raise missing(job_id)
+    return str(request["head"])
 
 
 def list_page(
@@ -94,9 +119,10 @@ def list_page(
     head: str | None = None,
     status: str | None = None,
     before: int | None = None,
+    whose: Whose = ANYBODYS,
 ) -> list[Job]:
     """Jobs, the last accepted first, a page at a time: those before a sequence number."""
-    query = sa.select(jobs).order_by(jobs.c.sequence.desc()).limit(limit)
+    query = sa.select(jobs).where(*whose.of(jobs.c.head)).order_by(jobs.c.sequence.desc()).limit(limit)
     if head is not None:
         query = query.where(jobs.c.head == head)
     if status is not None:
@@ -265,11 +291,12 @@ def _locked(connection: sa.Connection, job_id: str) -> sa.RowMapping:
     """Raises JobNotFound: its head may have been deleted meanwhile."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).mappings().first()
     if row is None:
-        raise _missing(job_id)
+        raise missing(job_id)
     return row
 
 
-def _missing(job_id: str) -> JobNotFound:
+def missing(job_id: str) -> JobNotFound:
+    """The error for a job that is not there, or not the caller's."""
     return JobNotFound(f"no job has the id {job_id!r}; GET /jobs lists them", item=job_id)
 
 

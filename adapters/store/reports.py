@@ -10,6 +10,7 @@ from adapters.errors import CorruptArtifact, ReportNotFound, VersionNotFound
 from adapters.store import blobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.schema import versions
+from adapters.tenancy import shown
 from adapters.types import HeadVersion
 
 
@@ -17,13 +18,15 @@ def load(artifacts: Artifacts, version: HeadVersion) -> dict[str, Any]:
     """The report of a version. Raises ReportNotFound for one that was made before there were reports."""
     digest = version.manifest["data"].get("report")
     if digest is None:
-        name = f"{version.head}@{version.number}"
+        name = f"{shown(version.head)}@{version.number}"
         raise ReportNotFound(f"{name} was made before reports were kept; teach the head again to get one", item=name)
     try:
         found: dict[str, Any] = json.loads(artifacts.get(digest))
     except CorruptArtifact as error:
-        name = f"{version.head}@{version.number}"
-        message = f"the report of {name} is damaged in the store; POST /heads/{version.head}/rebuild makes a new one"
+        name = f"{shown(version.head)}@{version.number}"
+        message = (
+            f"the report of {name} is damaged in the store; POST /heads/{shown(version.head)}/rebuild makes a new one"
+        )
         raise CorruptArtifact(message, item=name) from error
     return found
 

@@ -19,9 +19,11 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.database import now, reading
 from adapters.store.heads import ANY
 from adapters.store.schema import changes, embeddings, examples, job_examples, jobs
+from adapters.tenancy import SEPARATOR
 
 BATCH = 200  # jobs, or images, a transaction
 STUCK = timedelta(days=1)  # after its end a job holds nothing any more, unless what ran it has gone for good
+DIGEST = 64  # characters of a SHA-256
 SEEN = timedelta(hours=1)  # replicas look every second; one that was away for longer looks at all that it has
 
 
@@ -97,3 +99,16 @@ def _drop_stray_embeddings(engine: Engine) -> None:
     for start in range(0, len(stray), BATCH):
         with blobs.alone(engine) as connection:
             example_store.forget_unused(connection, stray[start : start + BATCH])
+    _drop_those_of_tenants(engine)
+
+
+def _drop_those_of_tenants(engine: Engine) -> None:
+    """Embeddings that a tenant has of images which only others hold by now."""
+    backbone = embeddings.c.backbone
+    whose = sa.func.substr(backbone, 1, sa.func.length(backbone) - DIGEST).concat("%")  # `acme/…` → `acme/%`
+    of_job = sa.exists().where(
+        job_examples.c.sha256 == embeddings.c.sha256, jobs.c.id == job_examples.c.job_id, jobs.c.head.like(whose)
+    )
+    held = sa.exists().where(examples.c.sha256 == embeddings.c.sha256, examples.c.head.like(whose)) | of_job
+    with blobs.alone(engine) as connection:
+        connection.execute(embeddings.delete().where(backbone.like(f"%{SEPARATOR}%"), ~held))

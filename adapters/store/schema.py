@@ -28,6 +28,11 @@ metadata = MetaData(
     }
 )
 
+# A head's name with its tenant's before it (`adapters.tenancy`). SQLite looks at no length, and could change one only
+# by copying the table.
+HEAD = String(63).with_variant(String(128), "postgresql")
+EMBEDDED_BY = String(64).with_variant(String(128), "postgresql")  # a backbone's digest, likewise
+
 backbones = Table(
     "backbones", metadata,
     Column("name", String(128), primary_key=True),
@@ -38,7 +43,7 @@ backbones = Table(
 
 heads = Table(
     "heads", metadata,
-    Column("name", String(63), primary_key=True),
+    Column("name", HEAD, primary_key=True),
     Column("task", String(32), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("next_version", Integer, nullable=False),  # numbers are never used twice, also after a delete
@@ -54,7 +59,7 @@ deleted_heads = Table(
 
 versions = Table(
     "versions", metadata,
-    Column("head", String(63), ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("head", HEAD, ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(64), nullable=False),
     Column("status", String(16), nullable=False),
@@ -65,7 +70,7 @@ versions = Table(
 
 aliases = Table(
     "aliases", metadata,
-    Column("head", String(63), primary_key=True),
+    Column("head", HEAD, primary_key=True),
     Column("alias", String(63), primary_key=True),
     Column("number", Integer, nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
@@ -74,7 +79,7 @@ aliases = Table(
 
 examples = Table(
     "examples", metadata,
-    Column("head", String(63), ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("head", HEAD, ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
     Column("sha256", String(64), primary_key=True),
     Column("label", Text, nullable=False),
     Column("file_name", Text, nullable=False),
@@ -88,7 +93,7 @@ examples = Table(
 jobs = Table(
     "jobs", metadata,
     Column("id", String(40), primary_key=True),
-    Column("head", String(63), nullable=False, index=True),
+    Column("head", HEAD, nullable=False, index=True),
     Column("request", JSON, nullable=False),
     Column("status", String(16), nullable=False, index=True),
     Column("progress", JSON, nullable=False),
@@ -148,7 +153,7 @@ job_blobs = Table(
 # What a version keeps in the artifact store: its graph, and what its manifest names. See `adapters.store.blobs`.
 version_blobs = Table(
     "version_blobs", metadata,
-    Column("head", String(63), primary_key=True),
+    Column("head", HEAD, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(64), primary_key=True),
     ForeignKeyConstraint(["head", "number"], ["versions.head", "versions.number"], ondelete="CASCADE"),
@@ -183,7 +188,7 @@ job_events = Table(
 embeddings = Table(
     "embeddings", metadata,
     Column("sha256", String(64), primary_key=True),
-    Column("backbone", String(64), primary_key=True),  # digest
+    Column("backbone", EMBEDDED_BY, primary_key=True),  # digest, with the tenant's name before it
     Column("view", String(16), primary_key=True),  # "centre" is what serving computes
     Column("vector", LargeBinary, nullable=False),  # f32 little-endian [D]
     Column("fingerprint", LargeBinary, nullable=False),  # u8 [256], a 16×16 grey thumbnail
@@ -199,7 +204,7 @@ generation = Table(
 changes = Table(
     "changes", metadata,
     Column("generation", Integer, primary_key=True, autoincrement=False),
-    Column("head", String(63), nullable=False),
+    Column("head", HEAD, nullable=False),
     Column("created_at", DateTime(timezone=True)),
 )  # fmt: skip
 
@@ -227,4 +232,20 @@ compatibility = Table(
     "compatibility", metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("oldest", String(64), nullable=False),
+)  # fmt: skip
+
+# API keys (`adapters.store.access.keys`). `changed` counts the changes that everybody who knows a key must follow.
+api_keys = Table(
+    "api_keys", metadata,
+    Column("id", String(16), primary_key=True),
+    Column("tenant", String(40), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),
+    Column("replaces", String(16)),
+    Column("changed", Integer, nullable=False),
 )  # fmt: skip

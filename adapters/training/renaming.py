@@ -16,6 +16,7 @@ from adapters.store import examples, heads
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
 from adapters.store.heads import Publication
+from adapters.tenancy import shown
 from adapters.types import Edit, HeadVersion, Job
 
 PROBES = 64  # rows of noise on which the two graphs must agree to the last bit
@@ -74,7 +75,9 @@ def _newest(engine: Engine, head: str) -> HeadVersion:
     """The newest version that was not rejected: nothing is live, but the names may change all the same."""
     found = [v for v in heads.summary(engine, head).versions if v.status == "published"]
     if not found:
-        raise Conflict(f"the head {head!r} has no version to rename the classes of; teach it first", item=head)
+        raise Conflict(
+            f"the head {shown(head)!r} has no version to rename the classes of; teach it first", item=shown(head)
+        )
     return found[0]
 
 

@@ -87,8 +87,8 @@ def settings() -> str:
         "",
         SEVERAL,
         "",
-        "`ESPALIER_SERVER` is the command line's own: the default of `--server`. A variable that begins like these and "
-        "is none of them is named in the log when a process starts.",
+        "`ESPALIER_SERVER` and `ESPALIER_KEY` are the command line's own: the defaults of `--server` and `--key`. A "
+        "variable that begins like these and is none of them is named in the log when a process starts.",
         "",
     ]
     return "\n".join(lines)

@@ -79,16 +79,25 @@ def calling(call: Call) -> Iterator[None]:
         _CALL.reset(token)
 
 
-def mine(name: str) -> str:
+def mine(reference: str) -> str:
     """THE way of a head's name into the house: checked against the caller's scopes, and made its tenant's.
 
-    Raises Forbidden. A name that comes from a caller and does not pass here is the default tenant's.
+    `cats` → `acme/cats`, `cats@3` → `acme/cats@3`. Raises Forbidden. Of parts of an address that are called `head` each
+    of our routes does it by itself (`service.api.routing`).
     """
     call = _CALL.get()
-    who = call.principal
+    who, name = call.principal, reference.partition("@")[0]
     if call.verb is not None and not who.allows(call.verb, name):
         raise refused(call.verb, name)
-    return tenancy.qualified(who.tenant, name)
+    return tenancy.qualified(who.tenant, reference)
+
+
+def may_see(head: str) -> bool:
+    """Whether a head, by the name under which it is kept, is the caller's tenant's and within its scopes."""
+    call = _CALL.get()
+    if tenancy.tenant_of(head) != call.principal.tenant:
+        return False
+    return call.verb is None or call.principal.allows(call.verb, tenancy.shown(head))
 
 
 def refused(verb: str, head: str | None = None) -> Forbidden:

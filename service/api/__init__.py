@@ -68,6 +68,7 @@ def build() -> FastAPI:
         heads,
         health,
         jobs,
+        keys,
         predict,
         replicas,
         suggest,
@@ -79,7 +80,9 @@ def build() -> FastAPI:
     errors.install(app)
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != app.openapi_url]
     app.router.add_api_route(str(app.openapi_url), _document(app), include_in_schema=False)
-    modules = (predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, bento, replicas, health)
+    modules = (
+        predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, keys, bento, replicas, health,
+    )  # fmt: skip
     for module in modules:
         app.include_router(module.router)
     # FastAPI would say "Not Found" with no word of help.

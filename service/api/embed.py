@@ -4,8 +4,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from adapters import predict as pipeline
+from adapters import tenancy
 from adapters.store import backbones
 from service import intake
+from service.access.principal import current
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.openapi import EMBED_FORM
@@ -25,8 +27,9 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
         name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
         taps = form.flag("taps")
         backbone = await READING.run(backbones.find, ctx.engine, name)
-        async with ctx.predictor.traffic.admitted(len(form.images), "", form.seconds("timeout", seconds)):
-            result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error())
+        flow = tenancy.qualified(current().tenant, "")  # a turn of its own for each tenant
+        async with ctx.predictor.traffic.admitted(len(form.images), flow, form.seconds("timeout", seconds)):
+            result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error(), flow)
     errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]
     answer = EmbedResponse(
         backbone=backbone.name, digest=backbone.digest, dimension=backbone.dimension,

@@ -6,9 +6,13 @@ from fastapi import Header, Path, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic_core import to_json
 
-from adapters.store import blobs, reports
+from adapters import tenancy
 from adapters.store import heads as store
+from adapters.store import reports
+from adapters.store.whose import Whose
+from adapters.tenancy import shown
 from adapters.types import HeadRef
+from service.access.principal import current
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.replicas.everywhere import served
@@ -30,8 +34,10 @@ NOT_YET: dict[int | str, dict[str, object]] = {
 @router.get("", responses=PROBLEMS, response_model=HeadPage)
 def list_heads(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: Text = "") -> Response:
     """Heads by name."""
-    page = store.page(ctx.engine, limit=limit, after=after)
-    last = page[-1].name if len(page) == limit else None
+    who = current()
+    whose = Whose(who.tenant, who.patterns("read"))
+    page = store.page(ctx.engine, limit=limit, after=tenancy.qualified(who.tenant, after), whose=whose)
+    last = shown(page[-1].name) if len(page) == limit else None
     body = to_json({"heads": [HeadView.plain(head) for head in page], "next": last})
     return Response(body, media_type="application/json")
 
@@ -46,7 +52,7 @@ def get_head(ctx: Ctx, head: str) -> HeadView:
 def delete_head(ctx: Ctx, head: str) -> None:
     """Delete a head, its versions, and its examples that no other head holds."""
     store.delete(ctx.engine, head)
-    blobs.sweep(ctx.engine, ctx.artifacts)
+    ctx.sweep()
 
 
 @router.get(
@@ -87,14 +93,14 @@ def get_manifest(ctx: Ctx, head: str, version: Version) -> dict[str, Any]:
 def delete_version(ctx: Ctx, head: str, version: Version) -> None:
     """Delete a version that no alias points at."""
     store.delete_version(ctx.engine, head, version)
-    blobs.sweep(ctx.engine, ctx.artifacts)
+    ctx.sweep()
 
 
 @router.get("/{head}/versions/{version}/head.onnx", responses=PROBLEMS, response_class=Response)
 def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
     """The graph of a version: `embedding` f32 [N, R] in, `probabilities` f32 [N, K] out; labels in its metadata."""
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
-    name = f"{head}-{version}.onnx"
+    name = f"{shown(head)}-{version}.onnx"
     headers = {"ETag": f'"{found.digest}"', "Content-Disposition": f'attachment; filename="{name}"'}
     return Response(store.stored(ctx.artifacts, found), media_type="application/octet-stream", headers=headers)
 
@@ -105,7 +111,7 @@ async def put_alias(
 ) -> AliasView:
     """Point an alias at a version: promote it to `live`, or roll back. With `expected` only if nobody has moved it."""
     generation = await WRITING.run(store.set_alias, ctx.engine, head, alias, body.version, body.expected)
-    moved = AliasView(head=head, alias=alias, version=body.version, generation=generation)
+    moved = AliasView(head=shown(head), alias=alias, version=body.version, generation=generation)
     if wait == "all":
         found = await served(ctx, head, generation)
         moved.replicas = ReplicasView.of(found)

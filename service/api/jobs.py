@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from fastapi import Header, Query
 from fastapi.responses import StreamingResponse
 
-from adapters.store import blobs
 from adapters.store import jobs as store
+from adapters.store.whose import Whose
+from service.access.principal import current, mine
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.schemas import JobPage, JobView, Text
@@ -27,7 +28,10 @@ def list_jobs(
     before: Annotated[int | None, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = None,
 ) -> JobPage:
     """Jobs, the last accepted first."""
-    page = store.list_page(ctx.engine, limit=limit, head=head, status=status, before=before)
+    who = current()
+    whose = Whose(who.tenant, who.patterns("read"))
+    named = None if head is None else mine(head)
+    page = store.list_page(ctx.engine, limit=limit, head=named, status=status, before=before, whose=whose)
     last = str(page[-1].sequence) if len(page) == limit else None
     return JobPage(jobs=[JobView.of(job) for job in page], next=last)
 
@@ -53,5 +57,5 @@ async def job_events(
 def cancel_job(ctx: Ctx, job_id: str) -> JobView:
     """End a job as cancelled, at once, whether it waits or runs. Ended jobs stay as they are."""
     job, _ = store.request_cancel(ctx.engine, job_id)
-    blobs.sweep(ctx.engine, ctx.artifacts)
+    ctx.sweep()
     return JobView.of(job)

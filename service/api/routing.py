@@ -17,7 +17,9 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from adapters.store import jobs
 from service import strict
+from service.access.principal import may_see, mine
 from service.access.same_site import READS
 from service.limits import json_bodies
 from service.threads import READING, WRITING, Threads
@@ -57,9 +59,26 @@ class Route(APIRoute):
 
         async def checked(request: Request) -> Response:
             strict.check(request.query_params, known, "option")
+            await _own(request)
             return await handle(request)
 
         return checked
+
+
+async def _own(request: Request) -> None:
+    """What an address names becomes the caller's tenant's, by rule: heads by name, jobs by the head that they are of.
+
+    Raises Forbidden for a head beyond the caller's scopes; JobNotFound for a job beyond them or of another tenant, as
+    for one that is not there.
+    """
+    named = request.path_params
+    if "head" in named:
+        named["head"] = mine(named["head"])
+    context = getattr(request.app.state, "context", None)
+    if "job_id" in named and context is not None:
+        head = await READING.run(jobs.head_of, context.engine, named["job_id"])
+        if not may_see(head):
+            raise jobs.missing(named["job_id"])
 
 
 def router(**options: Any) -> APIRouter:

@@ -22,6 +22,6 @@ async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
     async with intake.images(request, ctx, SUGGEST_FORM) as form:
         count, seconds = form.integer("count", 10, 1, MAX_COUNT), form.seconds("timeout", ctx.settings.predict_seconds)
         found = await pipeline.suggest(
-            ctx.predictor, ctx.engine, form.images, forms.head_ref(head), count, form.on_error(), seconds
+            ctx.predictor, ctx.engine, form.images, forms.reference(head), count, form.on_error(), seconds
         )
     return SuggestResponse.of(found)

@@ -6,7 +6,7 @@ Imports of the heavy parts stay inside the commands: `espalier predict` must not
 import click
 
 from service import __version__
-from service.cli import backbones, changes, check, heads, jobs, machine, migrate, replicas, teach
+from service.cli import backbones, changes, check, heads, jobs, keys, machine, migrate, replicas, teach
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,5 +21,5 @@ for command in (machine.init, machine.serve, machine.worker, migrate.migrate, ch
     main.add_command(command)
 for command in (teach.finetune, teach.suggest, teach.predict):
     main.add_command(command)
-for group in (heads.heads, jobs.jobs, backbones.backbones):
+for group in (heads.heads, jobs.jobs, backbones.backbones, keys.keys):
     main.add_command(group)

@@ -33,14 +33,19 @@ def init() -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", default=3000, show_default=True)
+@click.option("--insecure", is_flag=True, help="Listen there although nobody needs a key.")
 @readable
-def serve(host: str, port: int) -> None:
+def serve(host: str, port: int, insecure: bool) -> None:
     """Run the service and a training worker, and restart either when it dies. Ctrl-C ends both."""
     from adapters.runtime import devices
     from service import setup, supervisor, telemetry
+    from service.access import exposure
 
+    if insecure:
+        os.environ["ESPALIER_INSECURE"] = "true"  # for the processes that it starts, too
     settings, engine, _ = parts()
     telemetry.configure_logging(settings.log_level)
+    exposure.refuse(host, settings)
     devices.resolve(settings.device)  # else each process that is started would say that it is not there, for ever
     if not setup.is_done(settings, engine):
         made = subprocess.run([sys.executable, "-m", "service.cli", "init"])  # which says what is wrong

@@ -1,6 +1,7 @@
 """What commands share: options, errors as sentences, an answer as tables or as JSON."""
 
 import json
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,15 @@ def remote(command: Command) -> Command:
     """Options of every command that asks a server."""
     from service.client import DEFAULT_URL
 
+    @wraps(command)
+    def run(*arguments: Any, key: str | None, **options: Any) -> Any:
+        if key:
+            os.environ["ESPALIER_KEY"] = key  # where the client looks for one
+        return command(*arguments, **options)
+
     url = click.option("--server", metavar="URL", default=DEFAULT_URL, envvar="ESPALIER_SERVER", show_default=True)
-    return url(as_json(readable(command)))
+    secret = click.option("--key", metavar="KEY", envvar="ESPALIER_KEY", help="API key, where the server asks for one.")
+    return url(secret(as_json(readable(run))))
 
 
 def as_json(command: Command) -> Command:

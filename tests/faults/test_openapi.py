@@ -18,7 +18,7 @@ TIMEOUT = 280  # seconds; `max-time` of the configuration and what starting take
 def service(request, own_server) -> Service:
     """A service with heads, versions, examples and jobs."""
     settings = {"database_url": request.getfixturevalue("empty_postgres")} if request.param == "postgres" else {}
-    running = own_server(**settings)
+    running = own_server(access="open", **settings)  # it makes keys, too, which would shut it out
     for head in HEADS:
         job = running.client.finetune(head, shapes(), method="prototype", wait=60)
         assert running.client.wait(job["id"])["status"] == "succeeded"

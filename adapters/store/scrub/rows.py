@@ -10,6 +10,7 @@ from adapters.store import backbones, blobs
 from adapters.store.database import reading
 from adapters.store.schema import changes, embeddings, generation, heads, version_blobs, versions
 from adapters.store.scrub.findings import Finding
+from adapters.tenancy import shown
 from adapters.types import Backbone
 
 _BATCH = 500
@@ -94,9 +95,10 @@ def _embeddings(engine: Engine) -> Iterator[Finding]:
     query = sa.select(embeddings.c.backbone, sa.func.length(embeddings.c.vector), sa.func.count())
     with reading(engine) as connection:
         rows = connection.execute(query.group_by(embeddings.c.backbone, sa.func.length(embeddings.c.vector))).all()
-    for digest, size, count in rows:
+    for kept, size, count in rows:
+        digest = shown(kept)  # without the tenant's name
         if not _fits(known.get(digest), size):
-            where = (embeddings.c.backbone == digest, sa.func.length(embeddings.c.vector) == size)
+            where = (embeddings.c.backbone == kept, sa.func.length(embeddings.c.vector) == size)
             mend = partial(_execute, engine, embeddings.delete().where(*where))
             reason = "are not as long as it has them" if digest in known else "are of a backbone that is not there"
             detail = f"{count} cached embeddings {reason}"

@@ -1,8 +1,11 @@
 """Default deny: a route is let through by its row of the table, and by nothing else."""
 
 import asyncio
+import importlib
+import pkgutil
 
 import pytest
+from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
 from service import api
@@ -10,6 +13,7 @@ from service.access.gate import Gate
 from service.access.principal import Principal
 from service.access.refusals import Forbidden, Unauthorized
 from service.access.rules import OPEN, TABLE, Rules
+from service.api.routing import Route
 
 APP = api.build()
 PATHS = {(path, method.upper()) for path, methods in APP.openapi()["paths"].items() for method in methods}
@@ -32,6 +36,15 @@ def test_every_route_has_a_row_and_every_row_a_route():
     static = {("/static-offline-docs/{file}", "GET"), ("/static-offline-docs/{file}", "HEAD")}
     assert rows - PATHS - static == {(path, "GET") for path in UNDOCUMENTED}
     assert rows >= PATHS
+
+
+def test_every_route_is_of_the_kind_that_makes_names_the_callers_own():
+    """`head` and `job_id` in an address are the caller's tenant's by rule: in routes of `routing.router` alone."""
+    files = [importlib.import_module(f"service.api.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
+    routes = [route for file in files if isinstance(router := vars(file).get("router"), APIRouter)
+              for route in router.routes]  # fmt: skip
+    assert {(route.path_format, method) for route in routes for method in route.methods} >= PATHS
+    assert all(isinstance(route, Route) for route in routes)
 
 
 def test_every_row_finds_itself():

@@ -1,0 +1,1 @@
+"""Who may: rows of API keys. Secrets are in none of them."""

@@ -1,0 +1,131 @@
+"""API keys as they are kept: an id, a keyed hash of the secret, and what it may. A row is never deleted here, since
+"there are keys" must not become false when the last one is revoked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters.errors import Conflict, NotFound
+from adapters.store.database import aware, now, reading
+from adapters.store.schema import api_keys
+
+Stamp = tuple[int, int]  # (keys, changes of keys): differs after every change, whoever commits when
+
+
+class KeyNotFound(NotFound):
+    """No API key of this tenant has that id."""
+
+    code = "key_not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One API key. Moments are UTC."""
+
+    id: str
+    tenant: str
+    name: str  # for people
+    digest: str  # keyed hash of the whole key, hexadecimal
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None  # to about a minute
+    replaces: str | None = None  # the key that was rotated into this one
+
+    def is_good(self, moment: datetime) -> bool:
+        """Whether it opens anything at a moment."""
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
+
+
+def add(engine: Engine, key: Key) -> Key:
+    """Keep a new key."""
+    with engine.begin() as connection:
+        connection.execute(api_keys.insert().values(**row(key)))
+    return key
+
+
+def find(engine: Engine, key_id: str, tenant: str | None = None) -> Key:
+    """A key by its id, and of one tenant unless that is None. Raises KeyNotFound."""
+    with reading(engine) as connection:
+        row = connection.execute(_of(tenant).where(api_keys.c.id == key_id)).mappings().first()
+    if row is None:
+        raise KeyNotFound(f"no key has the id {key_id[:40]!r}; GET /keys lists them", item=key_id[:40])
+    return _key(row)
+
+
+def list_all(engine: Engine, tenant: str | None = None) -> list[Key]:
+    """The keys of a tenant, or of all, the oldest first."""
+    with reading(engine) as connection:
+        rows = connection.execute(_of(tenant).order_by(api_keys.c.created_at, api_keys.c.id)).mappings()
+        return [_key(row) for row in rows]
+
+
+def stamp(engine: Engine) -> Stamp:
+    """What is another after any change of any key, and costs next to nothing to ask."""
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(api_keys.c.changed), 0))
+    with reading(engine) as connection:
+        count, changes = connection.execute(query).one()
+    return int(count), int(changes)
+
+
+def revoke(engine: Engine, key_id: str, tenant: str | None = None) -> Key:
+    """End a key now; twice is as once. Raises KeyNotFound."""
+    key = find(engine, key_id, tenant)
+    if key.revoked_at is None:
+        _change(engine, key_id, api_keys.c.revoked_at.is_(None), revoked_at=now())
+    return find(engine, key_id)
+
+
+def replace(engine: Engine, old: Key, new: Key, overlap: timedelta) -> Key:
+    """Keep a key in the place of another, which ends after an overlap. Raises Conflict where that has ended already."""
+    end = now() + overlap
+    with engine.begin() as connection:
+        good = sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now())
+        where = (api_keys.c.id == old.id, api_keys.c.revoked_at.is_(None), good)
+        if connection.execute(sa.select(api_keys.c.id).where(*where).with_for_update()).first() is None:
+            raise Conflict(f"the key {old.id} has ended; make a new one", item=old.id)
+        if old.expires_at is None or old.expires_at > end:
+            values = {"expires_at": end, "changed": api_keys.c.changed + 1}
+            connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(**values))
+        connection.execute(api_keys.insert().values(**row(new)))
+    return new
+
+
+def note_used(engine: Engine, used: Mapping[str, datetime]) -> None:
+    """When keys were used last; no change that anybody must follow."""
+    with engine.begin() as connection:
+        for key_id, moment in sorted(used.items()):  # in one order, so that two replicas never wait for each other
+            later = sa.or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < moment)
+            connection.execute(
+                api_keys.update().where(api_keys.c.id == key_id, later).values(last_used_at=moment)
+            )  # fmt: skip
+
+
+def _change(engine: Engine, key_id: str, *where: sa.ColumnElement[bool], **values: Any) -> None:
+    with engine.begin() as connection:
+        changed = api_keys.update().where(api_keys.c.id == key_id, *where)
+        connection.execute(changed.values(changed=api_keys.c.changed + 1, **values))
+
+
+def _of(tenant: str | None) -> sa.Select[Any]:
+    query = sa.select(api_keys)
+    return query if tenant is None else query.where(api_keys.c.tenant == tenant)
+
+
+def row(key: Key) -> dict[str, Any]:
+    """A new key as it is kept."""
+    names: Sequence[str] = ("id", "tenant", "name", "digest", "created_at", "expires_at", "revoked_at", "replaces")
+    return {name: getattr(key, name) for name in names} | {"scopes": list(key.scopes), "changed": 1}
+
+
+def _key(row: sa.RowMapping) -> Key:
+    moments = ("created_at", "expires_at", "revoked_at", "last_used_at")
+    facts = {name: row[name] for name in ("id", "tenant", "name", "digest", "replaces")}
+    times: dict[str, Any] = {name: row[name] and aware(row[name]) for name in moments}
+    return Key(scopes=tuple(row["scopes"]), **facts, **times)

@@ -1,0 +1,100 @@
+"""What it costs a request to be let in: the gate alone, with nobody's key, one of ten thousand, and a proven token.
+
+In process, without sockets: the microseconds are those that every request pays before its route is looked for.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from adapters.store import database
+from adapters.store.access import keys
+from adapters.store.database import now
+from adapters.store.schema import api_keys
+from benchmarks import record
+from service.access import claims, minting
+from service.access.authenticator import Authenticator
+from service.access.gate import Gate
+from service.access.issuer import Issuer
+from service.access.keyring import KeyRing
+from service.access.principal import calling
+from service.access.tokens import Tokens
+from service.settings import Settings
+
+KEYS, REQUESTS, REPETITIONS = 10_000, 5_000, 15
+LIMIT = 50.0  # microseconds
+SCOPES = ("predict:door-*", "read", "teach")
+
+
+def main(quick: bool = False) -> dict[str, Any]:
+    """Measure and print; returns the results, microseconds a request."""
+    count, requests, repetitions = (50, 50, 3) if quick else (KEYS, REQUESTS, REPETITIONS)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = database.connect(f"sqlite:///{Path(folder) / 'espalier.sqlite'}")
+        database.migrate(engine)
+        nobody = Gate(Authenticator(Settings(access="open"), KeyRing(engine)))
+        text = _filled(engine, count)
+        ring = KeyRing(engine)
+        asked = {
+            "no_key_needed_us": (nobody, None),
+            "key_us": (Gate(Authenticator(Settings(access="keys"), ring)), text),
+            "token_us": (Gate(Authenticator(Settings(access="keys"), ring, _tokens())), _token()),
+        }
+        results = {
+            name: record.spread([_us(gate, given, requests) for _ in range(repetitions)]) | {"limit": LIMIT}
+            for name, (gate, given) in asked.items()
+        }
+        results["look_for_changes_us"] = record.spread([_once(ring.refresh) for _ in range(repetitions)])
+        results["keys"] = count
+        engine.dispose()
+    record.show(results)
+    return results
+
+
+def _us(gate: Gate, given: str | None, requests: int) -> float:
+    """Microseconds a request, of so many one after the other on an event loop."""
+    headers = [(b"host", b"127.0.0.1:3000"), (b"content-type", b"image/jpeg"), (b"user-agent", b"python-httpx/0.28")]
+    if given is not None:
+        headers.append((b"authorization", f"Bearer {given}".encode()))
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "server": ("127.0.0.1", 3000)}
+
+    async def run() -> float:
+        began = time.perf_counter()
+        for _ in range(requests):
+            with calling(await gate.admit(scope)):
+                pass
+        return time.perf_counter() - began
+
+    return asyncio.run(run()) / requests * 1e6
+
+
+def _once(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1e6
+
+
+def _filled(engine: Any, count: int) -> str:
+    """Puts so many keys into the database, and gives the text of one of them."""
+    minted = [minting.mint() for _ in range(count)]
+    rows = [
+        keys.row(keys.Key(key_id, f"tenant-{number % 100}", "bench", minting.digest(text), SCOPES, now()))
+        for number, (key_id, text) in enumerate(minted)
+    ]
+    with engine.begin() as connection:
+        connection.execute(api_keys.insert(), rows)
+    return minted[-1][1]
+
+
+def _tokens() -> Tokens:
+    """Tokens that prove the one below, as an issuer's keys would: only the first time that it comes."""
+    tokens = Tokens(Issuer("https://issuer.example"), "espalier", [claims.ClaimRule({}, "acme", SCOPES)])
+    tokens._proven = lambda text: {"sub": "bench", "exp": time.time() + 3600}  # type: ignore[method-assign]
+    return tokens
+
+
+def _token() -> str:
+    return f"{'a' * 120}.{'b' * 600}.{'c' * 342}"
