@@ -16,6 +16,7 @@ from benchmarks import (
     beside,
     calibration,
     cells,
+    chaos,
     decode,
     finetuning,
     footprint,
@@ -49,6 +50,7 @@ LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "access": access,
+    "chaos": chaos,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

@@ -29,6 +29,8 @@ GOALS = (
     Goal("beside", "p99_ratio", "p99 beside a job that trains, of p99 without", "≤"),
     Goal("swaps", "failed", "Requests that fail while versions are swapped", "≤"),
     Goal("swaps", "p99_ratio", "p99 while versions are swapped, of p99 without", "≤"),
+    Goal("chaos", "availability", "Share of predictions answered while parts are killed and cut off", "≥"),
+    Goal("chaos", "violations_of_history", "Things lost by that", "≤"),
     Goal("finetuning", "new_ratio", "1,000 new photos to a live version, of decoding and embedding alone", "≤"),
     Goal("finetuning", "cached_s", "Seconds for 1,000 known photos of 10 classes", "≤"),
     Goal("training", "wide_race_s", "Seconds for a race of 72 candidates", "≤"),
