@@ -1,6 +1,6 @@
 # The recipes that people and CI share. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults check bench clean
+.PHONY: help setup demo serve test faults check release-check bench clean
 
 PYTHON ?= python3
 # onnxruntime and onnxruntime-gpu exclude each other, so one of the two extras: EXTRA=cpu or EXTRA=gpu.
@@ -14,7 +14,7 @@ BIN := .venv/bin
 STAMP := $(if $(shell test -L .venv && echo link),,.venv/.installed-$(EXTRA))
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Make .venv with everything in it (first time: about 6 GB and some minutes)
 
@@ -37,6 +37,9 @@ check: $(STAMP) ## Lint, formatting, types, and which layer may import which
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+release-check: ## Say what is in the way of a release of this commit; see docs/releasing.md
+	@$(PYTHON) .ci/release_check.py
 
 bench: $(STAMP) ## Measure speed and memory; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -17,6 +17,7 @@ from benchmarks import (
     calibration,
     cells,
     chaos,
+    crowd,
     decode,
     finetuning,
     footprint,
@@ -27,6 +28,7 @@ from benchmarks import (
     matrix,
     overload,
     precision,
+    propagation,
     record,
     report,
     serving,
@@ -51,6 +53,7 @@ LONG: dict[str, Any] = {
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "access": access,
     "chaos": chaos,
+    "chaos": chaos, "crowd": crowd, "propagation": propagation,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

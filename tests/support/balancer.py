@@ -64,7 +64,9 @@ class Balancer(httpx.BaseTransport):
         headers = [(k, v) for k, v in request.headers.multi_items() if k.lower() != "host"]
         sent = httpx.Request(request.method, url, headers=headers, content=request.content,
                              extensions=request.extensions)  # fmt: skip
-        return self._inner.handle_request(sent)
+        answer = self._inner.handle_request(sent)
+        answer.extensions["port"] = port  # which replica it was
+        return answer
 
     def _in_turn(self) -> list[int]:
         """Ready ones, the one whose turn it is first; all of them where none says so."""

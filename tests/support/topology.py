@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,9 @@ from support import object_store, own_postgres
 from support.balancer import Balancer
 from support.fault_proxy import FaultProxy
 from support.own_postgres import OwnPostgres
-from support.services import HOOKS, PATIENCE, ROOT, command_line, descendants, environment, espalier, free_port, kill
+from support.services import HOOKS, PATIENCE, ROOT, command_line, descendants, environment, free_port, kill
+
+BACK_OFF = 1.0  # seconds until what has died is started again, as an orchestrator does
 
 
 @dataclass(slots=True)
@@ -167,14 +170,14 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def services(folder: Path, **settings: object) -> Iterator[Cluster]:
-    """A Postgres and a bucket behind proxies, tables and backbone made, and nothing of ours running yet."""
+def services(folder: Path, checkout: Path = ROOT, **settings: object) -> Iterator[Cluster]:
+    """A Postgres and a bucket behind proxies, what a release makes in them, and nothing of ours running yet."""
     with own_postgres.running() as postgres, object_store.running(_made(folder / "bucket")) as store:
         with FaultProxy(postgres.port) as database, FaultProxy(store.port) as bucket:
             ours = {"artifacts_url": store.url("cluster")} | settings
             direct = ours | {"database_url": postgres.url()}
             with _environment(store.environment()):
-                espalier("init", home=folder / "home", **direct)
+                _initialise(folder / "home", checkout, direct)
             with _environment(store.environment(bucket.port)):
                 through = ours | {"database_url": postgres.url(database.port)}
                 cluster = Cluster(folder, through, direct, postgres, database, bucket)
@@ -197,6 +200,33 @@ def running(
         for replica in cluster.replicas:
             replica.ready()
         yield cluster
+
+
+@contextlib.contextmanager
+def restarting(cluster: Cluster) -> Iterator[None]:
+    """Whatever of ours dies meanwhile is started again."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(BACK_OFF):
+            for member in cluster.members:
+                if not member.is_running:
+                    member.start()
+
+    watcher = threading.Thread(target=look, name="restarting")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _initialise(home: Path, checkout: Path, settings: dict[str, object]) -> None:
+    env = environment(home, **settings) | {"PYTHONPATH": str(checkout)}
+    command = [sys.executable, "-m", "service.cli", "init"]
+    done = subprocess.run(command, env=env, cwd=checkout, capture_output=True, text=True, timeout=2 * PATIENCE)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def _made(folder: Path) -> Path:
