@@ -1,8 +1,8 @@
 """How soon a change is served by a replica that was not told of it by its caller: two replicas on Postgres and S3.
 
 An alias is moved to and fro on one replica. From its answer on, the other is asked again and again until it answers
-with the version that was meant: an answer of its own is part of the time, and the graph that it loads. Then the same with
-`wait=all`, where the next answer of the other must be the right one.
+with the version that was meant: an answer of its own is part of the time, and the graph that it loads. Then the same
+with `wait=all`, where the next answer of the other must be the right one.
 
 Limits: a second at the most; no wrong answer after `wait=all`.
 """
