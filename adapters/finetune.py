@@ -29,6 +29,7 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tenancy import embedded_by
+from adapters.store.scale_out.shards import Shard
 from adapters.training import (
     champion,
     dataset,
@@ -37,6 +38,7 @@ from adapters.training import (
     manifest,
     programs,
     renaming,
+    sharded,
     trust,
     unlearning,
     verify,
@@ -66,6 +68,7 @@ class Workshop:
     lanes: int  # threads that decode and embed
     max_pixels: int
     memory: Callable[[], int] = resident.available  # bytes that training may take
+    shard: int = sharded.SIZE  # images of a job that are embedded together, by this worker or another
 
     def backbone(self, job: Job) -> Backbone:
         """The backbone that a job trains on. Raises BackboneNotFound."""
@@ -148,8 +151,15 @@ def embed(shop: Workshop, job_id: str) -> dict[str, Any]:
     began = time.perf_counter()
     embedder = shop.embedder(shop.backbone(job), job.request.head)
     examples = dataset.assemble(shop.engine, job).examples
-    counts = embedder.embed(examples, narrator.progress, views.names(compared(job, len(examples))))
+    looks = views.names(compared(job, len(examples)))
+    counts = sharded.embed(embedder, shop.engine, job_id, examples, narrator.progress, looks, shop.shard)
     return counts | {"seconds": round(time.perf_counter() - began, 3)}
+
+
+def help_out(shop: Workshop, shard: Shard) -> None:
+    """Embed a part of another worker's job, which was taken up."""
+    job = jobs.get(shop.engine, shard.job_id)
+    sharded.work_at(shop.embedder(shop.backbone(job)), shop.engine, shard)
 
 
 def compared(job: Job, examples: int) -> views.Names:

@@ -24,6 +24,7 @@ from adapters.runtime.backbone import Backbones
 from adapters.store import blobs, database, jobs, leases
 from adapters.store.artifacts import Artifacts
 from adapters.store.leases import Lease, LeaseLost
+from adapters.store.scale_out import shards
 from service import failures, liveness, setup, telemetry, training_rooms
 from service.context import backbone_loader, lanes
 from service.failures import Failure
@@ -56,6 +57,7 @@ class Worker:
         )
         self.workflows = Workflows(settings.jobs_database)
         self._lease: Lease | None = None  # of the job at work
+        self._shard: shards.Shard | None = None  # of another's job
 
     @property
     def name(self) -> str:
@@ -115,8 +117,13 @@ class Worker:
                 stop.wait(PATIENCE)
 
     def work_off(self, stop: threading.Event) -> None:
-        """Work at one job after the other, until none is free or told to stop."""
-        while not stop.is_set() and (lease := leases.claim(self.engine, self.name)) is not None:
+        """Work at one job after the other, then at parts of others' jobs, until none is free or told to stop."""
+        while not stop.is_set():
+            lease = leases.claim(self.engine, self.name)
+            if lease is None:
+                if not self._help_out():
+                    return
+                continue
             self._lease = lease
             try:
                 found = self._attempt(lease)
@@ -124,6 +131,22 @@ class Worker:
             finally:
                 self._lease = None
                 resident.give_back()
+
+    def _help_out(self) -> bool:
+        """Work at a part of another worker's job, if there is one. What fails is tried again there, or here."""
+        shard = self._shard = shards.claim(self.engine)
+        if shard is None:
+            return False
+        try:
+            pipeline.help_out(self.workshop, shard)
+        except Exception:
+            with contextlib.suppress(shards.ShardLost):  # its job has ended, and the images went with it
+                shards.give_back(self.engine, shard)
+                raise
+        finally:
+            self._shard = None
+            resident.give_back()
+        return True
 
     def _attempt(self, lease: Lease) -> str | Failure:
         """Work at a job; returns its end, or why it has none."""
@@ -183,7 +206,10 @@ class Worker:
         leaving.join(LEAVE)
 
     def _give_back(self) -> None:
-        lease = self._lease
+        lease, shard = self._lease, self._shard
+        if shard is not None:
+            with contextlib.suppress(shards.ShardLost, *AWAY):
+                shards.give_back(self.engine, shard)
         if lease is None:
             return
         try:

@@ -17,6 +17,7 @@ from adapters.store import examples as example_store
 from adapters.store.database import aware, now, reading
 from adapters.store.schema import counters, job_events, jobs
 from adapters.store.whose import ANYBODYS, Whose
+from adapters.store.schema import counters, job_events, job_shards, jobs
 from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 
 ENDED = _TERMINAL = sorted(TERMINAL)
@@ -284,6 +285,7 @@ def let_go(connection: sa.Connection, job_id: str) -> list[str]:
     """Forget what a job holds; returns digests of blobs that nothing else uses."""
     values: dict[str, Any] = {"settled": True, "worker": None, "lease_token": None, "lease_until": None}
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values))
+    connection.execute(job_shards.delete().where(job_shards.c.job_id == job_id))
     return example_store.drop_job(connection, job_id) + blobs.drop_job(connection, job_id)
 
 

@@ -248,4 +248,16 @@ api_keys = Table(
     Column("last_used_at", DateTime(timezone=True)),
     Column("replaces", String(16)),
     Column("changed", Integer, nullable=False),
+# Parts of a large job's images, which several workers embed; `adapters.store.scale_out.shards`.
+job_shards = Table(
+    "job_shards", metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("images", JSON, nullable=False),  # [SHA-256, file name] of each
+    Column("views", JSON, nullable=False),
+    Column("done", Integer, nullable=False),  # images
+    Column("ended", Boolean, nullable=False, server_default=text("false")),
+    Column("problems", JSON),  # of images that cannot be used
+    Column("token", String(36)),  # of who is at work on it
+    Column("lease_until", Float),  # seconds since 1970 by the database's clock
 )  # fmt: skip

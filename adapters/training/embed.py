@@ -20,7 +20,7 @@ from adapters.types import Example, Floats, Pixels
 
 CHUNK = 64  # views between looks at the clock, the owner's wish to cancel, and writes to the cache
 
-_Work = tuple[Example, list[str]]  # with the views that it lacks
+Work = tuple[Example, list[str]]  # with the views that it lacks
 _Done = dict[str, Embedded]  # by view
 
 
@@ -44,10 +44,30 @@ class Embedder:
         Raises InvalidImage naming every file that cannot be read, when the others are done. They stay cached, as does
         what was embedded before a crash.
         """
+        work = self.lacking(examples, views)
+        counts = self.counts(examples, work)
+        bad = self.embed_usable(work, report, views)
+        bad.raise_any(f"{bad.count} of {len(work)} images cannot be used")
+        return counts
+
+    def lacking(self, examples: Sequence[Example], views: Sequence[str] = ()) -> list[Work]:
+        """Each image that is not cached yet in all views, with those that it lacks."""
         named = {example.sha256: example for example in examples}
         missing = self._missing(list(named), (CENTRE, *views))
-        work = [(named[sha256], looks) for sha256, looks in missing.items()]
-        offered = self.cache.offered([sha256 for sha256, looks in missing.items() if CENTRE in looks])
+        return [(named[sha256], looks) for sha256, looks in missing.items()]
+
+    def counts(self, examples: Sequence[Example], work: Sequence[Work]) -> dict[str, int]:
+        """{"new", "cached", "views"} of such work, before it is done."""
+        centres = sum(CENTRE in looks for _, looks in work)
+        new = centres - len(self._offered(work))
+        cached = len({example.sha256 for example in examples}) - new
+        return {"new": new, "cached": cached, "views": sum(len(looks) for _, looks in work) - centres}
+
+    def embed_usable(
+        self, work: Sequence[Work], report: Callable[[int, int], None], views: Sequence[str] = ()
+    ) -> Problems:
+        """Do such work, and say what is wrong with images that cannot be used."""
+        offered = self._offered(work)
         report(0, len(work))
         batcher, bad = Batcher(self.session), Problems()
         with ThreadPoolExecutor(self.lanes, thread_name_prefix="embed") as pool:
@@ -60,10 +80,10 @@ class Embedder:
                         bad.add(error)
                 done += len(chunk)
                 report(done, len(work))
-        bad.raise_any(f"{bad.count} of {len(work)} images cannot be used")
-        centres = sum(CENTRE in looks for _, looks in work)
-        new = centres - len(offered)
-        return {"new": new, "cached": len(named) - new, "views": sum(len(looks) for _, looks in work) - centres}
+        return bad
+
+    def _offered(self, work: Sequence[Work]) -> set[str]:
+        return self.cache.offered([example.sha256 for example, looks in work if CENTRE in looks])
 
     def _missing(self, sha256s: list[str], views: Sequence[str]) -> dict[str, list[str]]:
         """The views that each image lacks; images that lack none are left out."""
@@ -77,7 +97,7 @@ class Embedder:
         self,
         pool: ThreadPoolExecutor,
         one: Callable[[Example, list[str]], _Done | InvalidInput],
-        work: list[_Work],
+        work: Sequence[Work],
         size: int,
     ) -> Iterator[list[_Done | InvalidInput]]:
         """Chunks in order; the next is at work while the caller stores the last."""
