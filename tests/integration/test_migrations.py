@@ -51,6 +51,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "version_blobs": [{"head": "cats", "number": 2, "digest": A}],
     "blob_holds": [{"holder": "h", "digest": B, "since": AT}],
     "tombstones": [{"digest": B, "since": AT}],
+    "job_shards": [{"job_id": "job_4", "position": 0, "images": [[A, "a.png"]], "views": ["mirror"], "done": 0,
+                    "ended": False, "problems": None, "token": None, "lease_until": None}],
     "replicas": [{"id": "r", "release": "0", "generation": 2, "behind": [], "started_at": 1.0, "seen_at": 2.0}],
 }  # fmt: skip
 Rows = dict[str, list[dict[str, Any]]]
