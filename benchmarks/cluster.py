@@ -16,10 +16,10 @@ from support.topology import Cluster, restarting
 
 
 @contextlib.contextmanager
-def running(replicas: int = 2, workers: int = 2, **settings: object) -> Iterator[Cluster]:
-    """So many of each, ready, in a folder that goes with them."""
+def running(replicas: int = 2, workers: int = 2, proxied: bool = True, **settings: object) -> Iterator[Cluster]:
+    """So many of each, ready, in a folder that goes with them; `proxied`: their services can be cut off."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
-        with topology.running(Path(folder) / "cluster", replicas, workers, **settings) as cluster:
+        with topology.running(Path(folder) / "cluster", replicas, workers, proxied=proxied, **settings) as cluster:
             yield cluster
 
 

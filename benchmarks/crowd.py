@@ -7,13 +7,15 @@ by default.
 Limits: all jobs end well; p99 of /predict beside them is at most twice that without.
 """
 
+import multiprocessing
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,7 @@ QUICK = Plan(30, 8, 4.0)
 def main(quick: bool = False) -> dict[str, Any]:
     """Measure and print; returns the results."""
     plan = QUICK if quick else FULL
-    with running(worker_niceness=10) as cluster:
+    with running(proxied=False, worker_niceness=10) as cluster:
         recorder = Recorder(cluster)
         recorder.taught(KNOWN)
         names = [f"tenant{n % 3}.head-{n}" for n in range(plan.heads)]
@@ -53,34 +55,41 @@ def main(quick: bool = False) -> dict[str, Any]:
         synthetic.publish(store, synthetic.copies(store, KNOWN, names))
         _ask(cluster, names, plan.seconds / 4)  # warms up
         calm = _ask(cluster, names, plan.seconds)
-        with _jobs(recorder, names, plan.jobs) as ended:
+        done = cluster.folder / "done"
+        with _jobs(recorder, names, plan.jobs, done) as ended:
             began = time.monotonic()
-            busy = _ask(cluster, names, PATIENCE, lambda: not ended)
+            busy = _ask(cluster, names, PATIENCE, done)
             taken = time.monotonic() - began
     results = _figures(calm, busy, Counter(ended), taken)
     record.show(results)
     return results
 
 
-def _ask(cluster: Cluster, names: Sequence[str], seconds: float, going_on: Any = lambda: True) -> list[Load]:
-    """Each replica at half the pace, of heads at random."""
+def _ask(cluster: Cluster, names: Sequence[str], seconds: float, until: Path | None = None) -> list[Load]:
+    """Each replica at half the pace, by a client in a process of its own: what sends jobs would hold it up.
+
+    For so long, or until there is a file.
+    """
+    ports = [replica.port for replica in cluster.replicas]
+    with ProcessPoolExecutor(len(ports), multiprocessing.get_context("spawn")) as pool:
+        started = [pool.submit(_load, port, names, RATE / len(ports), seconds, until) for port in ports]
+        return [one.result() for one in started]
+
+
+def _load(port: int, names: Sequence[str], rate: float, seconds: float, until: Path | None) -> Load:
+    """One replica, asked for heads at random."""
     pictures = [data for data, _ in photos.crops(64)]
-
-    def ask(port: int) -> Load:
-        chosen = np.random.default_rng(port).choice(names, 4096)
-        requests = [
-            load.request(f"/predict?head={head}", pictures[n % len(pictures)], "image/jpeg", port)
-            for n, head in enumerate(chosen)
-        ]
-        return load.paced(requests, port, RATE / len(cluster.replicas), seconds, going_on=going_on)
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(ask, [replica.port for replica in cluster.replicas]))
+    chosen = np.random.default_rng(port).choice(names, 4096)
+    requests = [
+        load.request(f"/predict?head={head}", pictures[n % len(pictures)], "image/jpeg", port)
+        for n, head in enumerate(chosen)
+    ]
+    return load.paced(requests, port, rate, seconds, going_on=lambda: until is None or not until.exists())
 
 
 @contextmanager
-def _jobs(recorder: Recorder, names: Sequence[str], count: int) -> Iterator[list[str]]:
-    """So many at once, each of another head; how they ended once all have."""
+def _jobs(recorder: Recorder, names: Sequence[str], count: int, done: Path) -> Iterator[list[str]]:
+    """So many at once, each of another head; how they ended, and a file, once all have."""
     ended: list[str] = []
 
     def teach() -> None:
@@ -89,6 +98,7 @@ def _jobs(recorder: Recorder, names: Sequence[str], count: int) -> Iterator[list
             sent = list(pool.map(lambda head: recorder.teach(head, deploy="manual"), heads))
         found = [recorder.service.client.wait(job, PATIENCE)["status"] for job in sent]
         ended.extend(found)
+        done.touch()
 
     thread = threading.Thread(target=teach)
     thread.start()

@@ -32,7 +32,7 @@ FULL, QUICK = Plan(200, 50), Plan(6, 3)
 def main(quick: bool = False) -> dict[str, Any]:
     """Measure and print; returns the results."""
     plan = QUICK if quick else FULL
-    with running(workers=0, head_cache_bytes=1) as cluster:
+    with running(workers=0, proxied=False) as cluster:
         store = synthetic.Store.of(cluster.home, **cluster.direct)
         for number in (1, 2):
             synthetic.swap(store, swaps.version(store.backbone, number))

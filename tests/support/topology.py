@@ -170,7 +170,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def services(folder: Path, checkout: Path = ROOT, **settings: object) -> Iterator[Cluster]:
+def services(folder: Path, checkout: Path = ROOT, proxied: bool = True, **settings: object) -> Iterator[Cluster]:
     """A Postgres and a bucket behind proxies, what a release makes in them, and nothing of ours running yet."""
     with own_postgres.running() as postgres, object_store.running(_made(folder / "bucket")) as store:
         with FaultProxy(postgres.port) as database, FaultProxy(store.port) as bucket:
@@ -178,8 +178,8 @@ def services(folder: Path, checkout: Path = ROOT, **settings: object) -> Iterato
             direct = ours | {"database_url": postgres.url()}
             with _environment(store.environment()):
                 _initialise(folder / "home", checkout, direct)
-            with _environment(store.environment(bucket.port)):
-                through = ours | {"database_url": postgres.url(database.port)}
+            with _environment(store.environment(bucket.port if proxied else None)):
+                through = ours | {"database_url": postgres.url(database.port if proxied else None)}
                 cluster = Cluster(folder, through, direct, postgres, database, bucket)
                 try:
                     yield cluster
@@ -189,10 +189,15 @@ def services(folder: Path, checkout: Path = ROOT, **settings: object) -> Iterato
 
 @contextlib.contextmanager
 def running(
-    folder: Path, replicas: int = 2, workers: int = 2, plan: Path | None = None, **settings: object
+    folder: Path,
+    replicas: int = 2,
+    workers: int = 2,
+    plan: Path | None = None,
+    proxied: bool = True,
+    **settings: object,
 ) -> Iterator[Cluster]:
     """The same with so many replicas, ready, and workers, started."""
-    with services(folder, **settings) as cluster:
+    with services(folder, proxied=proxied, **settings) as cluster:
         for _ in range(workers):
             cluster.worker(plan=plan).start()
         for _ in range(replicas):
