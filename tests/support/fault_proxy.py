@@ -99,7 +99,7 @@ class FaultProxy:
                 return
             beyond = await asyncio.open_connection("127.0.0.1", self.target)
             await self._both_ways((reader, writer), beyond)
-        except OSError:  # the other end went first, or is not there
+        except (OSError, asyncio.CancelledError):  # the other end went first or is not there, or the proxy ends
             self._abort(writer)
         finally:
             self._writers.discard(writer)
