@@ -28,8 +28,8 @@ from adapters.store import backbones, blobs, heads, jobs, reports
 from adapters.store.artifacts import Artifacts
 from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
-from adapters.tenancy import embedded_by
 from adapters.store.scale_out.shards import Shard
+from adapters.tenancy import embedded_by
 from adapters.training import (
     champion,
     dataset,
@@ -159,7 +159,7 @@ def embed(shop: Workshop, job_id: str) -> dict[str, Any]:
 def help_out(shop: Workshop, shard: Shard) -> None:
     """Embed a part of another worker's job, which was taken up."""
     job = jobs.get(shop.engine, shard.job_id)
-    sharded.work_at(shop.embedder(shop.backbone(job)), shop.engine, shard)
+    sharded.work_at(shop.embedder(shop.backbone(job), job.request.head), shop.engine, shard)
 
 
 def compared(job: Job, examples: int) -> views.Names:

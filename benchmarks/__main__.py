@@ -51,9 +51,7 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
-    "access": access,
-    "chaos": chaos,
-    "chaos": chaos, "crowd": crowd, "propagation": propagation,
+    "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

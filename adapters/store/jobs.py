@@ -15,9 +15,8 @@ from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
 from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store.database import aware, now, reading
-from adapters.store.schema import counters, job_events, jobs
-from adapters.store.whose import ANYBODYS, Whose
 from adapters.store.schema import counters, job_events, job_shards, jobs
+from adapters.store.whose import ANYBODYS, Whose
 from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 
 ENDED = _TERMINAL = sorted(TERMINAL)

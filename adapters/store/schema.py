@@ -248,6 +248,8 @@ api_keys = Table(
     Column("last_used_at", DateTime(timezone=True)),
     Column("replaces", String(16)),
     Column("changed", Integer, nullable=False),
+)  # fmt: skip
+
 # Parts of a large job's images, which several workers embed; `adapters.store.scale_out.shards`.
 job_shards = Table(
     "job_shards", metadata,

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_job_shards"
-down_revision = "0005_replicas"
+revision = "0007_job_shards"
+down_revision = "0006_api_keys"
 
 
 def upgrade() -> None:
