@@ -31,6 +31,7 @@ from benchmarks import (
     propagation,
     record,
     report,
+    scale_out,
     serving,
     soak,
     suggesting,
@@ -52,6 +53,7 @@ LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation,
+    "scale_out": scale_out,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.services import ROOT
 
-from benchmarks import beside, crowd, heads, many_examples, matrix, overload, propagation, soak, swaps
+from benchmarks import beside, crowd, heads, many_examples, matrix, overload, propagation, scale_out, soak, swaps
 from benchmarks.peers import measure as peers
 
 
@@ -57,11 +57,11 @@ def test_swaps_are_seen_and_never_mixed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [crowd, propagation], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [crowd, propagation, scale_out], ids=lambda m: m.__name__)
 def test_a_benchmark_of_several_replicas_runs(module):
     results = module.main(quick=True)
     assert set(results["limits"]) <= set(figures(results))
-    for name in ("jobs_that_did_not_end_well", "predictions_failed", "wrong_after_wait_all"):
+    for name in ("jobs_that_did_not_end_well", "predictions_failed", "wrong_after_wait_all", "embeddings_that_differ"):
         assert results.get(name, {"median": 0})["median"] == 0, name
 
 
