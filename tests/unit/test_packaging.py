@@ -98,8 +98,8 @@ def test_python_is_the_same_everywhere() -> None:
 def test_the_readme_names_recipes_that_exist() -> None:
     """`make X` in the README or a guide is a target of the Makefile."""
     texts = [ROOT / "README.md", *(ROOT / "docs" / "guides").glob("*.md")]
-    named = {name for text in texts for name in re.findall(r"`?make ([a-z]+)\b", _code(text.read_text()))}
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for text in texts for name in re.findall(r"`?make ([a-z-]+)\b", _code(text.read_text()))}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
     assert {"demo", "serve", "test", "check", "bench"} <= targets
 
@@ -107,7 +107,7 @@ def test_the_readme_names_recipes_that_exist() -> None:
 def test_make_help_lists_every_recipe() -> None:
     """`make` alone says what there is."""
     listed = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {line.split()[0] for line in listed.stdout.splitlines()} == targets
 
 
