@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.requests import Request
 
 from adapters import tenancy
-from service import forms, strict
+from service import forms
 from service.access.principal import current
 from service.attendance import attended
 from service.context import Context
@@ -15,16 +14,16 @@ from service.context import Context
 
 @asynccontextmanager
 async def images(
-    request: Request, ctx: Context, described: dict[str, Any], field: str = "images"
+    request: Request, ctx: Context, known: frozenset[str], field: str = "images"
 ) -> AsyncIterator[forms.ImageForm]:
     """The images and options of a request, for as long as it takes to answer and the client is there.
 
-    `described` is what the route's part of the OpenAPI document says of its form, in which the images are `field`.
+    `known` are the fields of the route's form (`strict.of_form`), in which the images are `field`.
     Raises Overloaded, before the body is received where that is known, TooLarge, InvalidInput, starlette's
     ClientDisconnect.
     """
     with ctx.predictor.traffic.admission.holding_bytes(_flow(request)) as take:
-        form = await forms.receive(request, ctx.settings, take, ctx.uploads, strict.of_form(described), field)
+        form = await forms.receive(request, ctx.settings, take, ctx.uploads, known, field)
         try:
             async with attended(request):
                 yield form

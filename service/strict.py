@@ -15,9 +15,9 @@ FORM = "multipart/form-data"
 
 def check(sent: Iterable[str], known: Collection[str], what: str = "field") -> None:
     """Raises InvalidInput for the first name, by the alphabet, that is not known."""
-    unknown = sorted(set(sent).difference(known))
+    unknown = set(sent).difference(known)
     if unknown:
-        name = unknown[0][:SHOWN]
+        name = min(unknown)[:SHOWN]
         raise InvalidInput(f"unknown {what} {name!r}; {_hint(name, known)}", item=name)
 
 

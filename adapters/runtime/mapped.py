@@ -89,24 +89,29 @@ class MappedGraphs:
 
 
 class Witness:
-    """Whether the files of a mapped graph were written to since they were checked. Of a graph in memory: never."""
+    """Whether the weights of a mapped graph were written to since they were checked. Of a graph in memory: never.
+
+    The graph beside them is read once.
+    """
 
     def __init__(self, graph: bytes | str) -> None:
-        paths = [Path(graph).with_name(name) for name in (GRAPH, WEIGHTS)] if isinstance(graph, str) else []
-        # Held open: by their names other files may be found by now.
-        self._files = [os.open(path, os.O_RDONLY) for path in paths]
+        # Held open: by its name another file may be found by now.
+        self._file = os.open(Path(graph).with_name(WEIGHTS), os.O_RDONLY) if isinstance(graph, str) else None
         self._seen = self._look()
 
     def has_changed(self) -> bool:
         """A microsecond: it is asked after every pass."""
         return self._look() != self._seen
 
-    def _look(self) -> list[tuple[int, int]]:
-        return [(facts.st_mtime_ns, facts.st_size) for facts in map(os.fstat, self._files)]
+    def _look(self) -> tuple[int, int]:
+        if self._file is None:
+            return 0, 0
+        facts = os.fstat(self._file)
+        return facts.st_mtime_ns, facts.st_size
 
     def __del__(self) -> None:
-        for file in self._files:
-            os.close(file)
+        if self._file is not None:
+            os.close(self._file)
 
 
 def _surroundings() -> str:

@@ -14,13 +14,14 @@ from fastapi.responses import JSONResponse, Response
 
 from adapters import predict as pipeline
 from adapters.errors import InvalidInput, NotReady
-from service import forms, intake, telemetry
+from service import forms, intake, strict, telemetry
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.openapi import BENTO_FORM, MAX_TOP_K
 from service.schemas import PredictResponse
 
 router = new_router(tags=["BentoML"])
+FIELDS = strict.of_form(BENTO_FORM)
 MOST = 10_000  # characters of an option that are looked at as JSON
 
 
@@ -28,7 +29,7 @@ MOST = 10_000  # characters of an option that are looked at as JSON
 async def bento_predict(request: Request, ctx: Ctx) -> JSONResponse:
     """One image, one head, for `bentoml.SyncHTTPClient` and other Bento services."""
     began = time.perf_counter()
-    async with intake.images(request, ctx, BENTO_FORM, field="image") as form:
+    async with intake.images(request, ctx, FIELDS, field="image") as form:
         form.options = {name: [_plain(value) for value in values] for name, values in form.options.items()}
         refs = forms.head_refs(form.many("head"), 1)
         if len(form.images) > 1:

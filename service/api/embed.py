@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from adapters import predict as pipeline
 from adapters import tenancy
 from adapters.store import backbones
-from service import intake
+from service import intake, strict
 from service.access.principal import current
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
@@ -15,6 +15,7 @@ from service.schemas import EmbedResponse, ItemError, Tap
 from service.threads import READING
 
 router = new_router(tags=["predict"])
+FIELDS = strict.of_form(EMBED_FORM)
 
 
 @router.post("/embed", response_model=EmbedResponse, responses=PROBLEMS, openapi_extra=EMBED_FORM)
@@ -23,7 +24,7 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
 
     With `taps=true` those of earlier blocks follow it, which `taps` of the answer names; heads may read them, too.
     """
-    async with intake.images(request, ctx, EMBED_FORM) as form:
+    async with intake.images(request, ctx, FIELDS) as form:
         name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
         taps = form.flag("taps")
         backbone = await READING.run(backbones.find, ctx.engine, name)

@@ -6,13 +6,14 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from adapters import predict as pipeline
-from service import forms, intake, telemetry
+from service import forms, intake, strict, telemetry
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.openapi import IMAGE_FORM, MAX_GENERATION, MAX_TOP_K
 from service.schemas import PredictResponse
 
 router = new_router(tags=["predict"])
+FIELDS = strict.of_form(IMAGE_FORM)
 
 
 @router.post("/predict", response_model=PredictResponse, responses=PROBLEMS, openapi_extra=IMAGE_FORM)
@@ -25,7 +26,7 @@ async def predict(request: Request, ctx: Ctx) -> JSONResponse:
     times in ten) and `abstain` (0.95: whether to leave the answer be, so that 95 % of the others are right).
     """
     began = time.perf_counter()
-    async with intake.images(request, ctx, IMAGE_FORM) as form:
+    async with intake.images(request, ctx, FIELDS) as form:
         refs = forms.head_refs(form.many("head"), ctx.settings.max_predict_heads)
         result = await pipeline.predict(
             ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),

@@ -3,13 +3,14 @@
 from fastapi import Request
 
 from adapters import suggest as pipeline
-from service import forms, intake
+from service import forms, intake, strict
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.openapi import MAX_COUNT, SUGGEST_FORM
 from service.schemas import SuggestResponse
 
 router = new_router(tags=["heads"])
+FIELDS = strict.of_form(SUGGEST_FORM)
 
 
 @router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM)
@@ -19,7 +20,7 @@ async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
     Send multipart `images` (repeated). Options: `count` (10), `on_error` (`fail` or `skip`). `head` may be a version
     or an alias, as in /predict.
     """
-    async with intake.images(request, ctx, SUGGEST_FORM) as form:
+    async with intake.images(request, ctx, FIELDS) as form:
         count, seconds = form.integer("count", 10, 1, MAX_COUNT), form.seconds("timeout", ctx.settings.predict_seconds)
         found = await pipeline.suggest(
             ctx.predictor, ctx.engine, form.images, forms.reference(head), count, form.on_error(), seconds

@@ -82,16 +82,28 @@ class Connection(HttpToolsProtocol):
         self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        """A slice now, the rest at a later turn; at once where the rest is of one body, which costs next to nothing."""
+        """At once what costs next to nothing: a small piece, or a part of one body. Else in slices."""
+        if self.transport.is_closing():
+            return
+        if len(data) > max(self._plain, SLICE):
+            self._parse_in_slices(memoryview(data))
+        else:
+            self._parse_slice(data)
+
+    def _parse_slice(self, piece: bytes | memoryview) -> None:
+        was_head = self._stage == HEAD
+        super().data_received(piece)  # type: ignore[arg-type] # the parser takes any buffer
+        if was_head:  # else what came belongs to the body before
+            self._weigh(len(piece))
+
+    def _parse_in_slices(self, data: memoryview) -> None:
+        """A slice now, the rest at a later turn; at once where the rest is of one body."""
         while data and self._stage != REFUSED and not self.transport.is_closing():
             size = max(self._plain, SLICE)
             piece, data = data[:size], data[size:]
-            was_head = self._stage == HEAD
-            super().data_received(piece)
-            if was_head:  # else what came belongs to the body before
-                self._weigh(len(piece))
+            self._parse_slice(piece)
             if data and self._plain < SLICE and not self.transport.is_closing() and self._stage != REFUSED:
-                self._left = data
+                self._left = bytes(data)
                 self._flow.hold()
                 self.loop.call_soon(self._go_on)
                 return

@@ -10,7 +10,7 @@ of it; `raster` drives Pillow; `memory` bounds what decodes take; `views` cuts o
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from PIL import Image
@@ -97,12 +97,10 @@ def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXE
 def _picture(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Iterator[Image.Image]:
     """Upright RGB with as many pixels as views need; its memory is held as long."""
     kind = recognise(data)
-    found = jpeg.size(data) if kind == "JPEG" else None
-    if found is not None:
+    if kind == "JPEG" and (found := (head := jpeg.header(data)).size) is not None:
         raster.check_size(*found, max_pixels)
         # Twice the size we resize to: libjpeg's scaled decode then costs no detail that the resize would keep.
         need = round(2 * preprocessing.size / preprocessing.crop_pct)
-        head = jpeg.header(data)
         with _held_for_jpeg(head, need, found, max_pixels):
             if (image := jpeg.fast(data, head, need)) is not None:
                 yield from raster.then_freed(_upright(image, data, head))
@@ -115,12 +113,12 @@ def _upright(image: Image.Image, data: bytes | memoryview, head: jpeg.Header) ->
     return raster.turned(image, raster.orientation(data, "JPEG")) if head.turns else image
 
 
-@contextmanager
-def _held_for_jpeg(head: jpeg.Header, need: int, size: tuple[int, int], max_pixels: int) -> Iterator[None]:
+def _held_for_jpeg(
+    head: jpeg.Header, need: int, size: tuple[int, int], max_pixels: int
+) -> AbstractContextManager[None]:
     jpeg.refuse_many_scans(head)
     cost = head.coefficients + _PLAIN_JPEG * jpeg.scaled_pixels(*size, need)
-    with memory.held(cost, max_pixels, size, "JPEG"):
-        yield
+    return memory.held(cost, max_pixels, size, "JPEG")
 
 
 @contextmanager

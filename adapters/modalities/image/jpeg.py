@@ -42,18 +42,24 @@ class Header:
     frame: int = 0  # the SOF marker
     components: int = 3
     scan: int = 0  # where the first scan's marker is; 0: not found
-    pixels: int = 0
+    width: int = 0  # pixels; 0: not found
+    height: int = 0
     scans: int = 0  # there are several, at most so many: libjpeg then holds all coefficients
 
     @property
     def coefficients(self) -> int:
         """Bytes that libjpeg takes to hold all coefficients of a file of several scans: 2 each."""
-        return self.pixels * self.components * 2 if self.scans else 0
+        return self.width * self.height * self.components * 2 if self.scans else 0
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height), unless it does not say."""
+        return (self.width, self.height) if self.width and self.height else None
 
 
 def header(data: bytes | memoryview) -> Header:
     """Of each segment the first bytes are read: a few µs."""
-    at, turns, frame = len(MAGIC) - 1, False, (0, 3, 0)
+    at, turns, frame = len(MAGIC) - 1, False, (0, 3, 0, 0)
     while at + 4 <= len(data) and data[at] == 0xFF and (marker := data[at + 1]) != _SOS:
         if marker == 0xFF:  # fill
             at += 1
@@ -62,13 +68,14 @@ def header(data: bytes | memoryview) -> Header:
         if marker == _APP1:
             turns = turns or _may_turn(data, at + 4, at + 2 + length)
         elif marker in _FRAMES and at + 10 <= len(data):
-            frame = marker, data[at + 9], int.from_bytes(data[at + 5 : at + 7]) * int.from_bytes(data[at + 7 : at + 9])
+            height, width = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8]
+            frame = marker, data[at + 9], width, height
         at += 2 + length
-    kind, components, pixels = frame
+    kind, components, width, height = frame
     if at + 5 > len(data) or data[at] != 0xFF:
-        return Header(True, kind, components, 0, pixels, 1)  # odd: let Pillow look
+        return Header(True, kind, components, 0, width, height, 1)  # odd: let Pillow look
     several = kind not in _SEQUENTIAL or data[at + 4] < components
-    return Header(turns, kind, components, at, pixels, bytes(data[at:]).count(_SCAN) if several else 0)
+    return Header(turns, kind, components, at, width, height, bytes(data[at:]).count(_SCAN) if several else 0)
 
 
 def refuse_many_scans(head: Header) -> None:

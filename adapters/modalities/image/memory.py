@@ -8,7 +8,7 @@ read up to fewer pixels. Large decodes wait for each other, so that it is also w
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from adapters.errors import ImageTooLarge
 
@@ -48,16 +48,15 @@ def _trim() -> Callable[[int], object]:
         return lambda _: None
 
 
+_FREE = nullcontext()
 _BUDGET = Budget()
 _TRIM = _trim()
 
 
-@contextmanager
-def held(cost: int, max_pixels: int, size: tuple[int, int], name: str) -> Iterator[None]:
+def held(cost: int, max_pixels: int, size: tuple[int, int], name: str) -> AbstractContextManager[None]:
     """For the time of a decode that takes so many bytes. Raises ImageTooLarge for more than the budget ever allows."""
     if cost <= SMALL:
-        yield
-        return
+        return _FREE
     most = max(BYTES_PER_PIXEL * max_pixels, SMALL)
     if cost > most:
         width, height = size
@@ -65,6 +64,11 @@ def held(cost: int, max_pixels: int, size: tuple[int, int], name: str) -> Iterat
             f"too large: {width}×{height} pixels of this kind of {name} take {cost // 1_000_000:,} MB to decode, over"
             f" the {most // 1_000_000:,} MB that {max_pixels:,} pixels may take; downscale it"
         )
+    return _held(cost, most)
+
+
+@contextmanager
+def _held(cost: int, most: int) -> Iterator[None]:
     with _BUDGET.hold(cost, most):
         try:
             yield
