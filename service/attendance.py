@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-PATIENCE = 0.05  # seconds before we listen: most requests are answered by then, and a task would be a waste on them
+PATIENCE = 0.25  # seconds before we listen: most requests are answered by then, and a task would be a waste on them
 
 
 @asynccontextmanager

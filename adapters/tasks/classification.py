@@ -86,8 +86,9 @@ def decide(outputs: Floats, targets: Indices, classes: Sequence[str]) -> dict[st
 def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
     """Probabilities f32 [K] → {"label", "score", "top": [{"label", "score"}, …]}, best first, ties in class order."""
     count = max(1, min(top_k, len(output)))
-    order = np.argsort(-output, kind="stable")[:count]
-    top = [{"label": schema.classes[k], "score": float(output[k])} for k in order]
+    order = (-output).argsort(kind="stable")[:count]
+    named = zip(order.tolist(), output[order].tolist(), strict=True)
+    top = [{"label": schema.classes[k], "score": score} for k, score in named]
     return {**top[0], "top": top}
 
 
@@ -123,7 +124,7 @@ def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> di
     """
     found: dict[str, Any] = {}
     if terms.coverage is not None:
-        order = np.argsort(-output, kind="stable")
+        order = (-output).argsort(kind="stable")
         found |= {"set": [schema.classes[k] for k in order if output[k] >= terms.least], "coverage": terms.coverage}
     if terms.confidence is not None:
         found["abstain"] = bool(output.max() < terms.confidence or novelty > NOVEL)

@@ -3,7 +3,8 @@
 import time
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
+from pydantic_core import to_json
 
 from adapters import predict as pipeline
 from service import forms, intake, strict, telemetry
@@ -17,7 +18,7 @@ FIELDS = strict.of_form(IMAGE_FORM)
 
 
 @router.post("/predict", response_model=PredictResponse, responses=PROBLEMS, openapi_extra=IMAGE_FORM)
-async def predict(request: Request, ctx: Ctx) -> JSONResponse:
+async def predict(request: Request, ctx: Ctx) -> Response:
     """Ask one or more heads about one or more images; all heads share one pass through the backbone.
 
     Send multipart `images` (repeated) with `head` (repeated: `name`, `name@3`, `name@canary`), or one raw image as the
@@ -34,4 +35,5 @@ async def predict(request: Request, ctx: Ctx) -> JSONResponse:
             abstain=form.share("abstain"), timeout=form.seconds("timeout", ctx.settings.predict_seconds),
         )  # fmt: skip
         telemetry.predicted(len(form.images), len(refs), time.perf_counter() - began)
-        return JSONResponse(PredictResponse.plain(result))
+        # A fifth of the time of json.dumps, which is on every prediction's way.
+        return Response(to_json(PredictResponse.plain(result)), media_type="application/json")
