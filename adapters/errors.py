@@ -101,6 +101,12 @@ class NotFound(EspalierError):
     code = "not_found"
 
 
+class KeyNotFound(NotFound):
+    """No API key of this tenant has that id."""
+
+    code = "key_not_found"
+
+
 class HeadNotFound(NotFound):
     """No head has that name."""
 

@@ -34,6 +34,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.NotEnoughHeldOut: (422, "Too few held-out examples for that promise"),
     errors.InvalidHyperparameter: (422, "Not a usable hyperparameter"),
     errors.InvalidInput: (422, "The request cannot be used"),
+    errors.KeyNotFound: (404, "No such key"),
     errors.HeadNotFound: (404, "No such head"),
     errors.VersionNotFound: (404, "No such version"),
     errors.ExampleNotFound: (404, "No such example"),

@@ -10,17 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import Conflict, NotFound
+from adapters.errors import Conflict, KeyNotFound
 from adapters.store.database import aware, now, reading
 from adapters.store.schema import api_keys
 
 Stamp = tuple[int, int]  # (keys, changes of keys): differs after every change, whoever commits when
-
-
-class KeyNotFound(NotFound):
-    """No API key of this tenant has that id."""
-
-    code = "key_not_found"
 
 
 @dataclass(frozen=True, slots=True)

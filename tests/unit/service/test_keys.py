@@ -8,10 +8,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from adapters.errors import Conflict, InvalidInput
+from adapters.errors import Conflict, InvalidInput, KeyNotFound
 from adapters.store import database
 from adapters.store.access import keys as store
-from adapters.store.access.keys import KeyNotFound
 from adapters.store.database import now
 from adapters.store.schema import api_keys
 from service.access import administration, exposure, minting
