@@ -66,6 +66,20 @@ class Patient(psycopg.Connection[Any]):
             return end.value
 
 
+class Bounded(psycopg.Connection[Any]):
+    """A connection that nobody waits for longer than `SECONDS`, unless he says for how long: for `LISTEN`.
+
+    Whoever follows the database by it would else follow it no more, where a pooler between the two keeps the connection
+    and the server behind it is gone.
+    """
+
+    SECONDS: ClassVar[float] = 2.0
+
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        """psycopg's, with a bound. Raises psycopg.Error when it is reached."""
+        return super().wait(gen, *arguments, **({"timeout": self.SECONDS} | options))
+
+
 def listen(engine: Engine, seconds: float) -> None:
     """Have an engine make such connections, and ask the server to give up in time as well."""
     kind: Any = type("PatientConnection", (Patient,), {"seconds": seconds, "silence": Silence()})

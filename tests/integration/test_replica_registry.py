@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from support import own_postgres
+from support.fault_proxy import FaultProxy
 from support.services import eventually
 
 from adapters.store import heads
@@ -144,6 +146,22 @@ def test_a_connection_that_listens_and_is_cut_is_done_without_and_made_again(pos
     eventually(lambda: not woken.is_alive(), SOON)
     told.close()
     engine.dispose()
+
+
+@pytest.mark.postgres
+def test_a_server_that_takes_connections_and_says_nothing_holds_up_no_wait():
+    """As a pooler does whose server is gone: who follows the database looks by itself all the while."""
+    with own_postgres.running() as server, FaultProxy(server.port) as proxy:
+        engine = sa.create_engine(server.url(proxy.port))
+        told, stop = notices.of(engine), threading.Event()
+        for fault in ("swallow", "ok", "swallow", "ok"):
+            proxy.set(fault)
+            waiting = threading.Thread(target=lambda: [told.wait(0.2, stop) for _ in range(5)])
+            waiting.start()
+            waiting.join(SOON)
+            assert not waiting.is_alive(), fault
+        told.close()
+        engine.dispose()
 
 
 def _notified(engine: Engine) -> None:

@@ -102,9 +102,13 @@ class _Notified:
         return False
 
     def _listen(self) -> Any:
-        import psycopg
+        from adapters.store.postgres import Bounded
 
         positional, named = self._arguments
-        connection = psycopg.connect(*positional, **(ALIVE | dict(named)), autocommit=True)
-        connection.execute(f"LISTEN {CHANNEL}")
+        connection = Bounded.connect(*positional, **(ALIVE | dict(named)), autocommit=True)
+        try:
+            connection.execute(f"LISTEN {CHANNEL}")
+        except Exception:
+            connection.close()
+            raise
         return connection
