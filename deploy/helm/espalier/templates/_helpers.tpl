@@ -1,0 +1,128 @@
+{{- define "espalier.selector" -}}
+app.kubernetes.io/name: espalier
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "espalier.labels" -}}
+{{ include "espalier.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: espalier
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* (list . "espalier-serve") → registry/espalier-serve:tag, or @sha256:… */}}
+{{- define "espalier.image" -}}
+{{- $root := index . 0 -}}
+{{- $tag := $root.Values.image.tag | default $root.Chart.AppVersion -}}
+{{- with $root.Values.image.registry }}{{ . }}/{{ end }}{{ index . 1 }}{{ hasPrefix "sha256:" $tag | ternary "@" ":" }}{{ $tag }}
+{{- end }}
+
+{{- define "espalier.settings" -}}
+{{- $namespace := .Release.Namespace -}}
+{{- $names := printf "%s,*.%s,*.%s.svc,*.svc.cluster.local" .Release.Name $namespace $namespace -}}
+{{- $settings := merge (deepCopy .Values.settings) (dict "ESPALIER_ALLOWED_HOSTS" $names) -}}
+{{- if eq .Values.mode "single-node" -}}
+{{- $settings = omit $settings "ESPALIER_ARTIFACTS_URL" "AWS_REGION" -}}
+{{- end -}}
+{{- range $name, $value := $settings }}
+{{- if not (kindIs "invalid" $value) }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Of everything that runs: nothing of it is root or writes beside its volumes (PodSecurity: restricted). */}}
+{{- define "espalier.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{- define "espalier.container" -}}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end }}
+
+{{- define "espalier.database" -}}
+- name: ESPALIER_DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.secret }}
+      key: database-url
+{{- end }}
+
+{{- define "espalier.secrets" -}}
+{{ include "espalier.database" . }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.secret }}
+      key: aws-access-key-id
+      optional: true
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.secret }}
+      key: aws-secret-access-key
+      optional: true
+{{- end }}
+
+{{- define "espalier.worker.liveness" -}}
+livenessProbe:
+  exec:
+    command: [sh, -c, 'test -n "$(find /tmp -maxdepth 1 -type f -name "[0-9]*-[0-9]*" -mmin -1)"']
+  initialDelaySeconds: 60
+  periodSeconds: 30
+  timeoutSeconds: 5
+  failureThreshold: 3
+{{- end }}
+
+{{/* (list . component) */}}
+{{- define "espalier.spread" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "espalier.selector" $root | nindent 8 }}
+        app.kubernetes.io/component: {{ $component }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+
+{{- define "espalier.egress" -}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+  ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+- ports:
+    {{- range .Values.networkPolicy.egressPorts }}
+    - port: {{ . }}
+    {{- end }}
+{{- end }}

@@ -1,0 +1,79 @@
+"""The chart makes what kustomize makes, and refuses values that would be mistakes."""
+
+import subprocess
+
+import pytest
+from support.kubernetes import rendering
+from support.kubernetes.rendering import DEPLOY, OVERLAYS
+from support.services import PATIENCE
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_chart_renders_what_the_overlay_does(overlay):
+    chart = rendering.comparable(rendering.helm(*rendering.example(overlay)))
+    overlays = rendering.comparable(rendering.kustomize(overlay))
+    assert chart.keys() == overlays.keys()
+    for name, made in chart.items():
+        assert made == overlays[name], name
+
+
+def test_with_its_defaults_it_needs_nothing_but_kubernetes():
+    """No custom resource, and no autoscaler that somebody else must answer."""
+    objects = rendering.helm()
+    assert {found["apiVersion"] for found in objects} <= {
+        "v1", "apps/v1", "batch/v1", "policy/v1", "networking.k8s.io/v1",
+    }  # fmt: skip
+    assert rendering.one(objects, "Deployment")["spec"]["replicas"] == 2
+
+
+def test_two_releases_in_one_namespace_share_nothing():
+    one, other = (rendering.helm(release=release) for release in ("espalier", "another"))
+    names = [{(o["kind"], o["metadata"]["name"]) for o in objects} for objects in (one, other)]
+    assert not names[0] & names[1]
+    selectors = [rendering.one(objects, "Service", name)["spec"]["selector"]
+                 for objects, name in ((one, "espalier"), (other, "another"))]  # fmt: skip
+    assert selectors[0] != selectors[1]
+
+
+def test_a_changed_setting_replaces_the_pods():
+    before, after = (
+        rendering.one(rendering.helm("--set-string", f"settings.ESPALIER_THREADS={n}"), "Deployment") for n in (2, 4)
+    )
+    assert before["spec"]["template"]["metadata"] != after["spec"]["template"]["metadata"]
+
+
+def test_an_image_is_named_by_registry_and_digest():
+    digest = "sha256:" + "a" * 64
+    objects = rendering.helm("--set", f"image.registry=registry.example.com/team,image.tag={digest}")
+    assert rendering.one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"] == (
+        f"registry.example.com/team/espalier-serve@{digest}"
+    )
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "settings.ESPALIER_DATABASE_URL=postgresql://u:p@host/db",  # a secret, which would lie in a ConfigMap
+        "settings.AWS_SECRET_ACCESS_KEY=x",
+        "mode=cloud",
+        "autoscaling.kind=vpa",
+        "serve.replicaCount=3",  # a word of other charts, which would have no effect
+    ],
+)
+def test_a_value_that_would_be_a_mistake_is_refused(option):
+    command = [
+        rendering.tool("helm"),
+        "template",
+        "espalier",
+        str(DEPLOY / "helm" / "espalier"),
+        "--set-string",
+        option,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode != 0 and "schema" in done.stderr
+
+
+def test_helm_lint_finds_nothing():
+    command = [rendering.tool("helm"), "lint", "--strict", str(DEPLOY / "helm" / "espalier")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr

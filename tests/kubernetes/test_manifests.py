@@ -1,0 +1,221 @@
+"""What kustomize makes of deploy/kubernetes: valid, restricted, and about things that Espalier has."""
+
+import re
+import tomllib
+
+import kubernetes_validate
+import pytest
+import yaml
+from support.kubernetes import rendering
+from support.kubernetes.rendering import OVERLAYS, VERSIONS, Object
+from support.services import MIB, ROOT
+
+from service.settings import OTHERS, Settings
+
+UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject"}  # kinds that Kubernetes itself does not know
+CHOOSERS = {"Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment", "StatefulSet"}
+OWN = {"app.kubernetes.io/name": "espalier", "app.kubernetes.io/instance": "espalier"}
+IDLE = {"cpu": 221, "gpu": 2048, "single-node": 221}  # MiB; docs/benchmarks/footprint.md, and what CUDA takes of a host
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def overlay(request) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def objects(overlay: str) -> list[Object]:
+    return rendering.kustomize(overlay)
+
+
+def size(quantity: str) -> int:
+    """Bytes."""
+    number, unit = re.fullmatch(r"(\d+)(\w*)", quantity).groups()
+    return int(number) * UNITS.get(unit, 1)
+
+
+def test_every_object_is_valid_in_every_version_that_is_supported(objects):
+    for found in objects:
+        if found["kind"] not in CUSTOM:
+            for version in VERSIONS:
+                kubernetes_validate.validate(found, version, strict=True)
+
+
+def test_a_field_that_is_none_is_not_valid(objects):
+    """That the test above can fail."""
+    deployment = rendering.one(objects, "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["livenessprobe"] = {}
+    try:
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(deployment, VERSIONS[0], strict=True)
+    finally:
+        del deployment["spec"]["template"]["spec"]["containers"][0]["livenessprobe"]
+
+
+def test_every_setting_exists(objects):
+    """But for ESPALIER_SIGNS_OF_LIFE, by which a supervisor, and here the kubelet, sees that a worker lives."""
+    known = {f"ESPALIER_{name.upper()}" for name in Settings.model_fields} | {"ESPALIER_SIGNS_OF_LIFE"}
+    assert "ESPALIER_SIGNS_OF_LIFE" in OTHERS
+    named = {variable["name"] for container in rendering.containers(objects) for variable in container.get("env", [])}
+    ours = {name for name in named | set(rendering.settings(objects)) if name.startswith("ESPALIER_")}
+    assert ours and ours - known == set()
+
+
+def test_the_settings_are_taken(objects, monkeypatch):
+    """Their values, too: Settings refuses a number that is none or is out of bounds."""
+    for container in rendering.containers(objects):
+        for name, value in rendering.environment(objects, container).items():
+            monkeypatch.setenv(name, value)
+        assert Settings().threads > 0 or container["name"] == "migrate"
+
+
+def test_everything_is_as_restricted_as_it_can_be(objects):
+    """PodSecurity `restricted`, and beyond it: nothing writes beside its volumes, and nothing gets a token."""
+    labels = rendering.one(objects, "Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    for pod in rendering.pods(objects).values():
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] and security["runAsUser"] == security["fsGroup"] == 10001
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        assert all(v.keys() <= {"name", "emptyDir", "persistentVolumeClaim", "secret"} for v in pod["volumes"])
+        assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
+    for container in rendering.containers(objects):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_the_user_is_the_images_own(objects):
+    assert re.search(r"\b10001\b", (ROOT / "Dockerfile").read_text() + _scripts())
+
+
+def _scripts() -> str:
+    return "".join(path.read_text() for path in (ROOT / "deploy").rglob("*.sh"))
+
+
+def test_no_secret_has_a_value(objects):
+    """Neither as an object nor in a setting or a variable."""
+    assert rendering.of_kind(objects, "Secret") == []
+    secret = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|DATABASE_URL")
+    assert [name for name in rendering.settings(objects) if secret.search(name)] == []
+    for container in rendering.containers(objects):
+        for variable in container.get("env", []):
+            if secret.search(variable["name"]) and not variable["name"].endswith("_FILE"):
+                assert variable.keys() == {"name", "valueFrom"}, variable["name"]
+
+
+def test_images_are_of_this_release(objects):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert {container["image"].partition(":")[2] for container in rendering.containers(objects)} == {version}
+    chart = yaml.safe_load((ROOT / "deploy" / "helm" / "espalier" / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == version
+    for job in rendering.of_kind(objects, "Job"):
+        assert job["metadata"]["name"].endswith("-" + version.replace(".", "-"))
+
+
+def test_a_server_has_the_time_that_it_may_need_to_end(objects, overlay):
+    """What precedes SIGTERM, what it answers on for, and the longest answer."""
+    pod = rendering.pods(objects)["Deployment/espalier-serve"]
+    server = pod["containers"][0]
+    settings = Settings(**_given(rendering.environment(objects, server)))
+    sleep = server["lifecycle"]["preStop"]["sleep"]["seconds"] if overlay != "single-node" else 0
+    assert sleep + settings.drain_seconds + settings.predict_seconds < pod["terminationGracePeriodSeconds"]
+
+
+def test_a_servers_memory_is_the_sum_of_what_it_may_hold(objects, overlay):
+    server = rendering.pods(objects)["Deployment/espalier-serve"]["containers"][0]
+    settings = Settings(**_given(rendering.environment(objects, server)))
+    decoding = settings.threads * settings.max_pixels * 8
+    most = IDLE[overlay] * MIB + settings.head_cache_bytes + settings.max_waiting_bytes + decoding
+    assert most < size(server["resources"]["limits"]["memory"])
+
+
+def test_uploads_have_the_room_that_they_may_take(objects):
+    pod = rendering.pods(objects)["Deployment/espalier-serve"]
+    uploads = int(rendering.settings(objects)["ESPALIER_MAX_UPLOAD_BYTES"])
+    (room,) = [size(v["emptyDir"]["sizeLimit"]) for v in pod["volumes"] if v["name"] == "tmp"]
+    assert uploads < room < size(pod["containers"][0]["resources"]["limits"]["ephemeral-storage"])
+
+
+def _given(environment: dict[str, str]) -> dict[str, str]:
+    return {n.removeprefix("ESPALIER_").lower(): v for n, v in environment.items() if n.startswith("ESPALIER_")}
+
+
+def test_probes_ask_what_they_mean(objects):
+    """Restarted for a loop that does not turn, taken out for what is not ready; neither route asks the database."""
+    server = rendering.pods(objects)["Deployment/espalier-serve"]["containers"][0]
+    asked = {name: server[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    assert asked == {"startup": "/livez", "readiness": "/readyz", "liveness": "/livez"}
+    ports = {port["name"] for port in server["ports"]}
+    assert {server[f"{name}Probe"]["httpGet"]["port"] for name in asked} <= ports
+
+
+def test_nothing_is_selected_that_is_not_there(objects):
+    """Services, budgets, policies and spreads choose pods by labels that those have."""
+    labelled = {
+        name: o["spec"]["template"]["metadata"]["labels"]
+        for o in objects
+        if "template" in o.get("spec", {})
+        for name in [f"{o['kind']}/{o['metadata']['name']}"]
+    }
+    for found in objects:
+        spec = found.get("spec", {})
+        chosen = {
+            "Service": spec.get("selector"),
+            "PodDisruptionBudget": spec.get("selector", {}).get("matchLabels"),
+            "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
+            "Deployment": spec.get("selector", {}).get("matchLabels"),
+            "StatefulSet": spec.get("selector", {}).get("matchLabels"),
+        }.get(found["kind"])
+        if found["kind"] in CHOOSERS:
+            name = found["metadata"]["name"]
+            assert chosen and OWN.items() <= chosen.items(), f"{name} must choose none of another application's pods"
+            assert any(chosen.items() <= labels.items() for labels in labelled.values()), name
+
+
+def test_autoscalers_name_what_is_there_and_leave_replicas_alone(objects, overlay):
+    names = {f"{o['kind']}/{o['metadata']['name']}": o for o in objects}
+    scalers = rendering.of_kind(objects, "HorizontalPodAutoscaler") + rendering.of_kind(objects, "ScaledObject")
+    assert bool(scalers) == (overlay != "single-node")
+    for scaler in scalers:
+        target = scaler["spec"]["scaleTargetRef"]
+        found = names[f"{target.get('kind', 'Deployment')}/{target['name']}"]
+        assert "replicas" not in found["spec"]
+
+
+def test_a_rollout_never_has_fewer_servers_than_before(objects, overlay):
+    strategy = rendering.one(objects, "Deployment")["spec"]["strategy"]
+    if overlay == "single-node":
+        assert strategy == {"type": "Recreate"}  # SQLite's volume is one pod's
+    else:
+        assert strategy["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_the_volume_of_sqlite_is_one_pods(objects, overlay):
+    if overlay == "single-node":
+        assert rendering.one(objects, "Deployment")["spec"]["replicas"] == 1
+        assert rendering.one(objects, "PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOnce"]
+    else:
+        names = {v["name"] for c in rendering.containers(objects) for v in c.get("env", [])}
+        assert "ESPALIER_DATABASE_URL" in names
+
+
+def test_the_guides_example_renders(tmp_path):
+    """Images by digest from a registry of one's own, and settings of one's own, on top of an overlay."""
+    guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    digest = "sha256:" + "a" * 64
+    own = tmp_path / "own"
+    own.mkdir()
+    (tmp_path / "espalier").symlink_to(ROOT)
+    (own / "kustomization.yaml").write_text(example.replace("sha256:…", digest))
+    objects = rendering.kustomization(own)
+    images = {container["image"] for container in rendering.containers(objects)}
+    assert images == {f"registry.example.com/espalier-{name}@{digest}" for name in ("serve", "train")}
+    settings = rendering.settings(objects)
+    assert settings["AWS_REGION"] == "eu-central-1" and settings["ESPALIER_THREADS"] == "2"

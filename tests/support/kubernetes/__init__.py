@@ -1,0 +1,1 @@
+"""Manifests as they would be applied, and pods of them that run here."""
