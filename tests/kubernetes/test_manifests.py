@@ -1,6 +1,10 @@
 """What kustomize makes of deploy/kubernetes: valid, restricted, and about things that Espalier has."""
 
+import os
 import re
+import subprocess
+import sys
+import time
 import tomllib
 
 import kubernetes_validate
@@ -8,7 +12,7 @@ import pytest
 import yaml
 from support.kubernetes import rendering
 from support.kubernetes.rendering import OVERLAYS, VERSIONS, Object
-from support.services import MIB, ROOT
+from support.services import MIB, ROOT, eventually
 
 from service.settings import OTHERS, Settings
 
@@ -109,6 +113,15 @@ def test_no_secret_has_a_value(objects):
                 assert variable.keys() == {"name", "valueFrom"}, variable["name"]
 
 
+def test_nobody_is_answered_without_a_key(objects):
+    assert rendering.settings(objects)["ESPALIER_ACCESS"] == "keys"
+    server = rendering.pods(objects)["Deployment/espalier-serve"]["containers"][0]
+    (key,) = [variable for variable in server["env"] if variable["name"] == "ESPALIER_ADMIN_KEY"]
+    assert not key["valueFrom"]["secretKeyRef"].get("optional")
+    for monitor in rendering.of_kind(objects, "ServiceMonitor"):
+        assert all(endpoint["authorization"]["credentials"] for endpoint in monitor["spec"]["endpoints"])
+
+
 def test_images_are_of_this_release(objects):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert {container["image"].partition(":")[2] for container in rendering.containers(objects)} == {version}
@@ -153,6 +166,27 @@ def test_probes_ask_what_they_mean(objects):
     assert asked == {"startup": "/livez", "readiness": "/readyz", "liveness": "/livez"}
     ports = {port["name"] for port in server["ports"]}
     assert {server[f"{name}Probe"]["httpGet"]["port"] for name in asked} <= ports
+
+
+def test_a_workers_probe_sees_that_it_lives(objects, tmp_path):
+    """The command of the manifest, about a process that gives its signs in another folder than /tmp."""
+    (worker,) = [c for c in rendering.containers(objects) if c["name"] == "worker"]
+    assert rendering.environment(objects, worker)["ESPALIER_SIGNS_OF_LIFE"] == "/tmp"
+    *shell, script = worker["livenessProbe"]["exec"]["command"]
+    probe = [*shell, script.replace("/tmp", str(tmp_path))]
+    (tmp_path / "torch_123-4_another.lock").touch()
+    assert subprocess.run(probe).returncode != 0
+    beat = "from service import liveness; import time; liveness.beat_in_thread(); time.sleep(300)"
+    given = os.environ | {"ESPALIER_SIGNS_OF_LIFE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", beat], env=given)
+    try:
+        eventually(lambda: subprocess.run(probe).returncode == 0)
+    finally:
+        process.kill()
+        process.wait()
+    for sign in tmp_path.glob("[0-9]*"):
+        os.utime(sign, (0, time.time() - 180))
+    assert subprocess.run(probe).returncode != 0
 
 
 def test_nothing_is_selected_that_is_not_there(objects):

@@ -85,6 +85,20 @@ securityContext:
       optional: true
 {{- end }}
 
+{{- define "espalier.keys" -}}
+- name: ESPALIER_ADMIN_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.secret }}
+      key: admin-key
+- name: ESPALIER_KEY_PEPPER
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.secret }}
+      key: key-pepper
+      optional: true
+{{- end }}
+
 {{- define "espalier.worker.liveness" -}}
 livenessProbe:
   exec:
