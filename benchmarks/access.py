@@ -15,13 +15,14 @@ from adapters.store.access import keys
 from adapters.store.database import now
 from adapters.store.schema import api_keys
 from benchmarks import record
-from service.access import claims, minting
 from service.access.authenticator import Authenticator
 from service.access.gate import Gate
-from service.access.issuer import Issuer
-from service.access.keyring import KeyRing
+from service.access.keys import minting
+from service.access.keys.keyring import KeyRing
+from service.access.oidc import claims
+from service.access.oidc.issuer import Issuer
+from service.access.oidc.tokens import Tokens
 from service.access.principal import calling
-from service.access.tokens import Tokens
 from service.settings import Settings
 
 KEYS, REQUESTS, REPETITIONS = 10_000, 5_000, 15

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import Engine
 
 from service.access import credentials
-from service.access.keyring import KeyRing
+from service.access.keys.keyring import KeyRing
 from service.access.principal import LOCAL, Principal
 from service.access.refusals import Forbidden, Unauthorized
 from service.settings import Settings
 from service.threads import READING
 
 if TYPE_CHECKING:
-    from service.access.tokens import Tokens
+    from service.access.oidc.tokens import Tokens
 
 ADMIN = Principal("", "admin", ("admin",))  # whoever has ESPALIER_ADMIN_KEY
 MISSING = "this needs a key: send it as `Authorization: Bearer esp_…` (a browser asks for it as the password)"
@@ -37,7 +37,7 @@ class Authenticator:
         """With all keys read, and followed from now on. Raises InvalidInput where a setting cannot be meant."""
         tokens = None
         if settings.oidc_issuer:
-            from service.access.tokens import Tokens  # needs a library that others do without
+            from service.access.oidc.tokens import Tokens  # needs a library that others do without
 
             tokens = Tokens.of(settings)
         ring = KeyRing(engine, settings.pepper(), settings.poll_seconds)
@@ -104,6 +104,7 @@ REMOTE = (
 def is_loopback(address: str) -> bool:
     """Whether an address is this machine's own; a name or a socket in the file system counts as that."""
     try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return True
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback

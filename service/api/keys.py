@@ -3,10 +3,10 @@
 from fastapi import Response
 
 from adapters.store.access import keys as store
-from service.access import administration
+from service.access.keys import administration
+from service.access.keys.schemas import KeyList, KeyRequest, KeyView, NewKey, RotateRequest
 from service.access.principal import current
 from service.access.refusals import Forbidden
-from service.access.schemas import KeyList, KeyRequest, KeyView, NewKey, RotateRequest
 from service.api import PROBLEMS, Context, Ctx
 from service.api.routing import router as new_router
 

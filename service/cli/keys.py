@@ -25,7 +25,7 @@ def keys_list(tenant: str | None, raw: bool) -> None:
     """All keys, without their secrets."""
     from adapters.store.access import keys as store
     from service import display
-    from service.access.schemas import KeyView
+    from service.access.keys.schemas import KeyView
 
     _, engine = _opened()
     found = [KeyView.of(key).model_dump(mode="json") for key in store.list_all(engine, tenant)]
@@ -48,7 +48,7 @@ def keys_list(tenant: str | None, raw: bool) -> None:
 @readable
 def keys_create(name: str, tenant: str, scopes: tuple[str, ...], days: float | None, raw: bool) -> None:  # fmt: skip
     """Make a key and print it: once, it is kept nowhere."""
-    from service.access import administration
+    from service.access.keys import administration
 
     settings, engine = _opened()
     made = administration.create(
@@ -65,7 +65,7 @@ def keys_create(name: str, tenant: str, scopes: tuple[str, ...], days: float | N
 def keys_rotate(key_id: str, overlap: float, raw: bool) -> None:
     """Make another key in the place of KEY_ID and print it."""
     from adapters.store.access import keys as store
-    from service.access import administration
+    from service.access.keys import administration
 
     settings, engine = _opened()
     _show_new(administration.rotate(engine, settings.pepper(), store.find(engine, key_id), overlap), raw)
@@ -78,7 +78,7 @@ def keys_rotate(key_id: str, overlap: float, raw: bool) -> None:
 def keys_revoke(key_id: str, raw: bool) -> None:
     """End KEY_ID: running services refuse it within ESPALIER_POLL_SECONDS."""
     from adapters.store.access import keys as store
-    from service.access.schemas import KeyView
+    from service.access.keys.schemas import KeyView
 
     _, engine = _opened()
     ended = KeyView.of(store.revoke(engine, key_id)).model_dump(mode="json")
@@ -86,7 +86,7 @@ def keys_revoke(key_id: str, raw: bool) -> None:
 
 
 def _show_new(made: tuple[Any, str], raw: bool) -> None:
-    from service.access.schemas import NewKey
+    from service.access.keys.schemas import NewKey
 
     key, text = made
     answer = NewKey.made(key, text).model_dump(mode="json")

@@ -46,6 +46,10 @@ def serve(host: str, port: int, insecure: bool) -> None:
     settings, engine, _ = parts()
     telemetry.configure_logging(settings.log_level)
     exposure.refuse(host, settings)
+    if settings.oidc_issuer:  # said wrong, each process would say so and be started again, for ever
+        from service.access.oidc.tokens import Tokens
+
+        Tokens.of(settings)
     devices.resolve(settings.device)  # else each process that is started would say that it is not there, for ever
     if not setup.is_done(settings, engine):
         made = subprocess.run([sys.executable, "-m", "service.cli", "init"])  # which says what is wrong

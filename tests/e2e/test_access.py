@@ -6,6 +6,7 @@ import sys
 
 import httpx
 import pytest
+from support.oidc_server import AUDIENCE, OidcServer
 from support.services import Service, environment, espalier, eventually, free_port
 
 from service.client import ApiError, Client
@@ -116,3 +117,41 @@ def test_it_listens_for_strangers_only_with_keys_or_a_word(home):
     command = [sys.executable, "-m", "bentoml", "serve", "service.app:Espalier", "--port", str(free_port())]
     bento = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120)
     assert bento.returncode != 0 and "ESPALIER_INSECURE" in bento.stderr + bento.stdout
+
+
+RULES = """
+[[rule]]
+when = { groups = "vision" }
+tenant = "{org}"
+scopes = ["predict", "read"]
+"""
+
+
+def test_a_token_of_the_issuer_is_as_good_as_a_key(own_server, home, tmp_path):
+    """By discovery of a real issuer: its tenant and scopes, until it ends, is another's or gives nothing."""
+    issuer, rules = OidcServer().start(), tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    try:
+        service = own_server(oidc_issuer=issuer.url, oidc_audience=AUDIENCE, oidc_rules=rules)
+        assert ask(service, None).status_code == 401, "an issuer alone makes everybody need something"
+        acme = {"groups": ["vision"], "org": "acme"}
+        assert ask(service, issuer.token(**acme)).json() == {"heads": [], "next": None}
+        lacking = ask(service, issuer.token(**acme), "POST", "/finetune")
+        assert (lacking.status_code, lacking.json()["item"]) == (403, "teach")
+        assert ask(service, issuer.token(org="acme")).status_code == 403, "no rule fits"
+        for bad in (issuer.token(exp=1, **acme), issuer.token(aud="other", **acme), issuer.token(**acme)[:-4] + "AAAA"):
+            refused = ask(service, bad)
+            assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+        token = issuer.token(**acme)
+        with Client(service.url, key=token) as client:
+            assert client.heads() == []
+        espalier("keys", "create", "--scope", "read", home=home)  # both ways at once
+        assert ask(service, token).status_code == 200
+        assert token.rpartition(".")[2] not in service.log.read_text()
+    finally:
+        issuer.stop()
+
+
+def test_an_issuer_that_is_half_set_is_refused_at_the_start(home):
+    refused = espalier("serve", "--port", str(free_port()), home=home, check=False, oidc_issuer="http://example.com")
+    assert refused.returncode == 1 and "OIDC" in refused.stderr and "Traceback" not in refused.stderr

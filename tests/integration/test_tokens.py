@@ -11,10 +11,10 @@ from joserfc.jwk import OctKey, RSAKey
 from support.oidc_server import AUDIENCE, OidcServer
 
 from adapters.errors import InvalidInput, NotReady
-from service.access import claims
-from service.access.issuer import Issuer
+from service.access.oidc import claims
+from service.access.oidc.issuer import Issuer
+from service.access.oidc.tokens import Tokens
 from service.access.refusals import Forbidden
-from service.access.tokens import Tokens
 from service.settings import Settings
 
 RULES = """

@@ -13,9 +13,10 @@ from adapters.store import database
 from adapters.store.access import keys as store
 from adapters.store.database import now
 from adapters.store.schema import api_keys
-from service.access import administration, exposure, minting
+from service.access import exposure
 from service.access.authenticator import Authenticator
-from service.access.keyring import KeyRing
+from service.access.keys import administration, minting
+from service.access.keys.keyring import KeyRing
 from service.access.principal import LOCAL
 from service.access.refusals import Forbidden, Unauthorized
 from service.settings import Settings
@@ -146,6 +147,7 @@ def test_last_use_is_noted_when_the_ring_stops(engine):
 def test_nobody_needs_a_key_until_there_is_one_and_everybody_from_then_on(engine):
     ring, settings = KeyRing(engine), Settings()
     assert ask(settings, ring) == LOCAL == ask(settings, ring, "anything")
+    assert ask(settings, ring, server="::1") == ask(settings, ring, server="::ffff:127.0.0.1") == LOCAL
     one, text = make(engine, "read")
     store.revoke(engine, one.id)
     ring.refresh()
@@ -172,6 +174,9 @@ def test_a_new_key_is_found_at_once_but_strangers_do_not_make_us_look(engine):
     assert ask(settings, ring, text).tenant == "acme"
     _, unseen = make(engine)
     assert not ring.may_be_new(unseen), "somebody has looked a moment ago"
+    ring._looked = 0.0
+    assert [ring.may_be_new(unseen) for _ in range(3)] == [True, False, False], "of many at once one looks"
+    assert not ring.may_be_new("no key of ours")
 
 
 def test_a_browser_sends_the_key_as_the_password(engine):
@@ -194,7 +199,7 @@ def test_two_authorizations_are_none(engine):
         asyncio.run(Authenticator(Settings(access="keys"), KeyRing(engine))(scope))
 
 
-@pytest.mark.parametrize("server", ["10.0.0.7", "fe80::1", "8.8.8.8", "0.0.0.1"])
+@pytest.mark.parametrize("server", ["10.0.0.7", "fe80::1", "8.8.8.8", "0.0.0.1", "::ffff:10.0.0.7"])
 def test_without_keys_only_this_machine_is_answered(engine, server):
     ring = KeyRing(engine)
     with pytest.raises(Forbidden):

@@ -16,8 +16,8 @@ from joserfc.errors import JoseError
 from joserfc.util import urlsafe_b64decode
 
 from adapters.errors import InvalidInput
-from service.access import claims as rules
-from service.access.issuer import Issuer
+from service.access.oidc import claims as rules
+from service.access.oidc.issuer import Issuer
 from service.access.principal import Principal
 from service.settings import Settings
 

@@ -10,7 +10,7 @@ from adapters.errors import InvalidInput
 from adapters.store.access import keys
 from adapters.store.access.keys import Key
 from adapters.store.database import now
-from service.access import minting
+from service.access.keys import minting
 from service.access.principal import checked_scopes
 
 MOST_NAME = 200  # characters

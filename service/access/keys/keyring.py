@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.store.access import keys
-from service.access import minting
+from service.access.keys import minting
 from service.access.principal import Principal
 
 log = logging.getLogger("espalier.access")
@@ -76,9 +76,15 @@ class KeyRing:
         return known.principal
 
     def may_be_new(self, text: str) -> bool:
-        """Whether to look for a key in the database: it looks like one, and nobody has looked a moment ago."""
-        key_id = minting.id_of(text)
-        return key_id is not None and key_id not in self._known and time.monotonic() - self._looked > SELDOM
+        """Whether to look for a key in the database: it looks like one, and nobody has looked a moment ago.
+
+        Who is told so has the turn: of many at once one looks.
+        """
+        key_id, now = minting.id_of(text), time.monotonic()
+        if key_id is None or key_id in self._known or now - self._looked <= SELDOM:
+            return False
+        self._looked = now
+        return True
 
     def refresh(self) -> None:
         """Look once, and read what is there if anything changed."""

@@ -1,0 +1,1 @@
+"""API keys: made and ended (`administration`), proven (`keyring`), and what their text is (`minting`)."""
