@@ -243,7 +243,7 @@ class Settings(BaseSettings):
         """The operator's own key, or nothing. Raises InvalidInput for one that could be guessed."""
         text = self.admin_key.get_secret_value() if self.admin_key is not None else ""
         if self.admin_key_file is not None:
-            text = self.admin_key_file.read_text(encoding="utf-8").strip()
+            text = _secret_in(self.admin_key_file)
         if text and len(text) < SHORTEST_SECRET:
             raise InvalidInput(f"ESPALIER_ADMIN_KEY needs {SHORTEST_SECRET} characters or more", item="admin_key")
         return text
@@ -257,6 +257,13 @@ class Settings(BaseSettings):
         """The files of SQLite; none with Postgres."""
         urls = dict.fromkeys((self.database, self.jobs_database))
         return [Path(url.removeprefix("sqlite:///")) for url in urls if url.startswith("sqlite")]
+
+
+def _secret_in(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(f"ESPALIER_ADMIN_KEY_FILE cannot be read: {file}", item="admin_key_file") from None
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:

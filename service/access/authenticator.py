@@ -35,13 +35,8 @@ class Authenticator:
     @classmethod
     def open(cls, settings: Settings, engine: Engine) -> "Authenticator":
         """With all keys read, and followed from now on. Raises InvalidInput where a setting cannot be meant."""
-        tokens = None
-        if settings.oidc_issuer:
-            from service.access.oidc.tokens import Tokens  # needs a library that others do without
-
-            tokens = Tokens.of(settings)
         ring = KeyRing(engine, settings.pepper(), settings.poll_seconds)
-        found = cls(settings, ring, tokens)
+        found = cls(settings, ring, _tokens(settings))
         ring.start()
         return found
 
@@ -93,6 +88,20 @@ class Authenticator:
             if not local:
                 raise Forbidden(REMOTE, item="Host")
         return LOCAL
+
+
+def check(settings: Settings) -> None:
+    """Raises InvalidInput where a setting cannot be meant."""
+    settings.admin_secret()
+    _tokens(settings)
+
+
+def _tokens(settings: Settings) -> "Tokens | None":
+    if not settings.oidc_issuer:
+        return None
+    from service.access.oidc.tokens import Tokens  # needs a library that others do without
+
+    return Tokens.of(settings)
 
 
 REMOTE = (

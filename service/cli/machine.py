@@ -39,17 +39,14 @@ def serve(host: str, port: int, insecure: bool) -> None:
     """Run the service and a training worker, and restart either when it dies. Ctrl-C ends both."""
     from adapters.runtime import devices
     from service import setup, supervisor, telemetry
-    from service.access import exposure
+    from service.access import authenticator, exposure
 
     if insecure:
         os.environ["ESPALIER_INSECURE"] = "true"  # for the processes that it starts, too
     settings, engine, _ = parts()
     telemetry.configure_logging(settings.log_level)
     exposure.refuse(host, settings)
-    if settings.oidc_issuer:  # said wrong, each process would say so and be started again, for ever
-        from service.access.oidc.tokens import Tokens
-
-        Tokens.of(settings)
+    authenticator.check(settings)  # else each process that is started would say what is wrong with it, for ever
     devices.resolve(settings.device)  # else each process that is started would say that it is not there, for ever
     if not setup.is_done(settings, engine):
         made = subprocess.run([sys.executable, "-m", "service.cli", "init"])  # which says what is wrong

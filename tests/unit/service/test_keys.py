@@ -13,7 +13,7 @@ from adapters.store import database
 from adapters.store.access import keys as store
 from adapters.store.database import now
 from adapters.store.schema import api_keys
-from service.access import exposure
+from service.access import authenticator, exposure
 from service.access.authenticator import Authenticator
 from service.access.keys import administration, minting
 from service.access.keys.keyring import KeyRing
@@ -157,13 +157,16 @@ def test_nobody_needs_a_key_until_there_is_one_and_everybody_from_then_on(engine
     assert ask(Settings(access="open"), ring) == LOCAL
 
 
-def test_the_operators_own_key_is_good_and_makes_all_others_needed(engine):
+def test_the_operators_own_key_is_good_and_makes_all_others_needed(engine, tmp_path):
     ring, settings = KeyRing(engine), Settings(admin_key=ADMIN)
     assert ask(settings, ring, ADMIN).is_operator
     with pytest.raises(Unauthorized):
         ask(settings, ring)
-    with pytest.raises(InvalidInput):
-        Authenticator(Settings(admin_key="short"), ring)
+    for wrong in ({"admin_key": "short"}, {"admin_key_file": tmp_path / "none"}, {"oidc_issuer": "https://x.example"}):
+        with pytest.raises(InvalidInput):
+            authenticator.check(Settings(**wrong))
+    (tmp_path / "secret").write_text(f"{ADMIN}\n")
+    assert ask(Settings(admin_key_file=tmp_path / "secret"), ring, ADMIN).is_operator
     assert ADMIN not in repr(settings) + str(settings.model_dump())
 
 
