@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         text = self.admin_key.get_secret_value() if self.admin_key is not None else ""
         if self.admin_key_file is not None:
             text = _secret_in(self.admin_key_file)
-        if text and len(text) < SHORTEST_SECRET:
+        if (text or self.admin_key_file is not None) and len(text) < SHORTEST_SECRET:
             raise InvalidInput(f"ESPALIER_ADMIN_KEY needs {SHORTEST_SECRET} characters or more", item="admin_key")
         return text
 

@@ -162,7 +162,13 @@ def test_the_operators_own_key_is_good_and_makes_all_others_needed(engine, tmp_p
     assert ask(settings, ring, ADMIN).is_operator
     with pytest.raises(Unauthorized):
         ask(settings, ring)
-    for wrong in ({"admin_key": "short"}, {"admin_key_file": tmp_path / "none"}, {"oidc_issuer": "https://x.example"}):
+    (tmp_path / "empty").write_text("\n")
+    for wrong in (
+        {"admin_key": "short"},
+        {"admin_key_file": tmp_path / "empty"},
+        {"admin_key_file": tmp_path / "none"},
+        {"oidc_issuer": "https://x.example"},
+    ):
         with pytest.raises(InvalidInput):
             authenticator.check(Settings(**wrong))
     (tmp_path / "secret").write_text(f"{ADMIN}\n")
