@@ -110,5 +110,11 @@ def _drop_those_of_tenants(engine: Engine) -> None:
         job_examples.c.sha256 == embeddings.c.sha256, jobs.c.id == job_examples.c.job_id, jobs.c.head.like(whose)
     )
     held = sa.exists().where(examples.c.sha256 == embeddings.c.sha256, examples.c.head.like(whose)) | of_job
-    with blobs.alone(engine) as connection:
-        connection.execute(embeddings.delete().where(backbone.like(f"%{SEPARATOR}%"), ~held))
+    stray = (backbone.like(f"%{SEPARATOR}%"), ~held)
+    query = sa.select(embeddings.c.sha256).where(*stray).distinct()  # answered from the index, while nobody waits
+    with reading(engine) as connection:
+        found = list(connection.execute(query).scalars())
+    for start in range(0, len(found), BATCH):
+        some = embeddings.c.sha256.in_(found[start : start + BATCH])
+        with blobs.alone(engine) as connection:
+            connection.execute(embeddings.delete().where(some, *stray))
