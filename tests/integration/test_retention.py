@@ -20,7 +20,7 @@ from adapters.store.schema import jobs as jobs_table
 from adapters.types import HeadRef
 
 LONG = Keep(days=30, jobs=10_000)
-KEPT = {"counters", "deleted_heads", "generation", "alembic_version"}  # of a head that is gone
+KEPT = {"counters", "deleted_heads", "generation", "alembic_version", "compatibility"}  # of a head that is gone
 
 
 @pytest.fixture
