@@ -27,6 +27,7 @@ __all__ += ["decode", "decode_views", "media_type", "probe", "recognise", "thumb
 
 MAX_PIXELS = 64_000_000  # a 61 MP photo passes; what a decode of it may take is in memory.py
 _PLAIN_JPEG = 8  # bytes for a pixel that comes out: libjpeg's (3) and Pillow's (4), then Pillow's and those turned
+_SMALL_JPEG = memory.SMALL // _PLAIN_JPEG  # pixels
 
 
 def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
@@ -69,6 +70,8 @@ def decode(data: bytes | memoryview, preprocessing: Preprocessing, *, max_pixels
 
     Raises InvalidImage, ImageTooLarge.
     """
+    if (plain := _plain_jpeg(data, preprocessing, max_pixels)) is not None:
+        return views.centre(plain, preprocessing)
     with _picture(data, preprocessing, max_pixels) as image:
         return views.centre(image, preprocessing)
 
@@ -93,14 +96,33 @@ def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXE
     return out.getvalue()
 
 
+def _plain_jpeg(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Image.Image | None:
+    """What `_picture` gives of an upright JPEG so small that nobody waits for its memory; None for any other.
+
+    Most photos are such, and beside the backbone in other threads each step in Python takes several times as long.
+    """
+    if data[:3] != jpeg.MAGIC:
+        return None
+    head = jpeg.header(data)
+    pixels = head.width * head.height
+    if head.turns or head.scans or not 0 < pixels <= min(_SMALL_JPEG, max_pixels):
+        return None
+    raster.check_size(head.width, head.height, max_pixels)
+    return jpeg.fast(data, head, _enough(preprocessing))
+
+
+def _enough(preprocessing: Preprocessing) -> int:
+    """Pixels a side: twice what we resize to, so that libjpeg's scaled decode costs no detail that the resize keeps."""
+    return round(2 * preprocessing.size / preprocessing.crop_pct)
+
+
 @contextmanager
 def _picture(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Iterator[Image.Image]:
     """Upright RGB with as many pixels as views need; its memory is held as long."""
     kind = recognise(data)
     if kind == "JPEG" and (found := (head := jpeg.header(data)).size) is not None:
         raster.check_size(*found, max_pixels)
-        # Twice the size we resize to: libjpeg's scaled decode then costs no detail that the resize would keep.
-        need = round(2 * preprocessing.size / preprocessing.crop_pct)
+        need = _enough(preprocessing)
         with _held_for_jpeg(head, need, found, max_pixels):
             if (image := jpeg.fast(data, head, need)) is not None:
                 yield from raster.then_freed(_upright(image, data, head))

@@ -122,7 +122,7 @@ def test_a_decode_takes_no_more_than_is_charged(
     held = memory.held
     monkeypatch.setattr(memory, "held", lambda cost, *rest: charged.append(cost) or held(cost, *rest))
     modality.decode((folder / f"{name}-{SIDE}").read_bytes(), PREPROCESSING)
-    assert taken[name] <= max(charged) + SLACK
+    assert taken[name] <= max(charged, default=memory.SMALL) + SLACK  # nobody is asked for a small one
 
 
 def test_a_plain_jpeg_takes_little_because_it_is_scaled_while_it_is_decoded(taken: dict[str, int]) -> None:
