@@ -149,6 +149,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class RolloutNotFound(NotFound):
+    """The head has, or had, no roll-out."""
+
+    code = "rollout_not_found"
+
+
 class Conflict(EspalierError):
     """The request clashes with the present state."""
 
@@ -187,6 +193,12 @@ class StaleReplica(EspalierError):
     """The generation that the request asked for has not been reached: so much has not changed yet."""
 
     code = "stale_replica"
+
+
+class CandidateFailed(EspalierError):
+    """The candidate of a roll-out could not answer; live does in its place."""
+
+    code = "candidate_failed"
 
 
 class Cancelled(EspalierError):

@@ -16,13 +16,17 @@ import numpy as np
 from adapters import tasks
 from adapters.errors import EspalierError
 from adapters.modalities import image
+from adapters.monitoring import arms
+from adapters.monitoring.monitor import Monitor
+from adapters.rollout import turns
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.batcher import Batcher
 from adapters.runtime.failures import Failed, HeadError, or_reason, told, working
 from adapters.runtime.head import HeadAnswers
 from adapters.runtime.inflight import Item
 from adapters.runtime.lanes import clock
-from adapters.runtime.live import LiveHead, LiveHeads
+from adapters.runtime.live import LiveHeads
+from adapters.runtime.loaded import LiveHead
 from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
 from adapters.tenancy import qualified
@@ -47,6 +51,7 @@ class Predictor:
     max_pixels: int = image.MAX_PIXELS
     memory: EmbeddingMemory = field(default_factory=lambda: EmbeddingMemory(0))
     batchers: dict[str, Batcher] = field(default_factory=dict)  # by backbone digest
+    monitor: Monitor | None = None  # who counts what was answered, for roll-outs
 
     def batcher(self, digest: str) -> Batcher:
         """The batcher of a backbone, which is loaded when first asked for."""
@@ -61,6 +66,8 @@ class Predictor:
         for batcher in self.batchers.values():
             batcher.close()
         self.live.stop()
+        if self.monitor is not None:
+            self.monitor.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +109,43 @@ async def predict(
     coverage: float | None = None,
     abstain: float | None = None,
     timeout: float | None = None,
+    sticky: str | None = None,
 ) -> Predictions:
     """Answer for every image and head, within `timeout` seconds.
 
     With a `coverage` answers carry a set of labels that holds the truth that often; with `abstain` they say whether to
     leave them be, so that the accuracy of the others is that or better. A head that is damaged, or whose backbone is,
-    fails its own answers only; the error is raised where no other is asked.
+    fails its own answers only; the error is raised where no other is asked. Of a head that is being rolled out, the
+    same version answers requests with the same `sticky`, and without one those with the same images.
     Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded, DeadlineExceeded, NotEnoughHeldOut when a version
     cannot promise that; InvalidImage or ImageTooLarge, naming the image, unless `on_error` is "skip".
     """
     flow = refs[0].name  # heads take turns
     async with predictor.traffic.admitted(len(images), flow, timeout):
         generation, found = await _admit(predictor, refs, min_generation)
+        found = await arms.directed(
+            predictor.live, refs, found, lambda: turns.key(sticky, images), lambda head: head.terms(coverage, abstain)
+        )
         heads, failed = working(refs, found)
         terms = [head.terms(coverage, abstain) for head in heads]
         digests = list(dict.fromkeys(head.backbone_digest for head in heads))
         embedded = {d: await or_reason(embed(predictor, images, d, on_error, flow)) for d in digests}
         outputs = await _answer(predictor, heads, embedded)
-        return _decode(heads, terms, embedded, outputs, top_k, generation, failed)
+        asked, heads = heads, arms.stand_ins(heads, outputs)
+        if heads is not asked:
+            terms = [head.terms(coverage, abstain) for head in heads]
+            for digest in {head.backbone_digest for head in heads} - embedded.keys():
+                embedded[digest] = await or_reason(embed(predictor, images, digest, on_error, flow))
+            outputs = await _answer(predictor, heads, embedded)
+        answered = _decode(heads, terms, embedded, outputs, top_k, generation, failed)
+        if predictor.monitor is not None:
+            predictor.monitor.saw(heads, outputs, answered.predictions, partial(_rows, embedded))
+        return answered
+
+
+def _rows(embedded: dict[str, "EmbeddedImages | EspalierError"]) -> dict[str, Embeddings]:
+    """f32 [M, E] of each backbone that could be asked."""
+    return {digest: found.embeddings for digest, found in embedded.items() if isinstance(found, EmbeddedImages)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +256,7 @@ def _ask(
         assert isinstance(failed, EspalierError)
         return failed
     rows = read[head.head.reads]
-    return head.head.answer(rows) if len(rows) else HeadAnswers(np.zeros((0, len(head.classes)), np.float32), None)
+    return arms.ask(head, rows) if len(rows) else HeadAnswers(np.zeros((0, len(head.classes)), np.float32), None)
 
 
 def _decode(

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 from adapters import predict as pipeline
 from adapters import tasks
 from adapters.predict import ItemError, OnError, Predictor
-from adapters.runtime.live import LiveHead
+from adapters.runtime.loaded import LiveHead
 from adapters.store import examples
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tenancy import embedded_by

@@ -90,7 +90,7 @@ class Client:
         return job
 
     def predict(self, heads: Sequence[str], images: Iterable[bytes | Path], **options: Any) -> Json:
-        """Ask heads about images: bytes or paths. Options: top_k, on_error, timeout, min_generation, …"""
+        """Ask heads about images: bytes or paths. Options: top_k, on_error, timeout, sticky, min_generation, …"""
         fields = {"head": list(heads)} | {k: _text(v) for k, v in options.items() if v is not None}
         return self._json("POST", "/predict", data=fields, files=[_file(image) for image in images])
 
@@ -183,6 +183,18 @@ class Client:
     def replicas(self) -> Json:
         """The serving processes that live."""
         return self._json("GET", "/replicas")
+
+    def start_rollout(self, name: str, version: int, **options: Any) -> Json:
+        """Try a version on live requests. Options: mode, weight, promote_when, roll_back_when, confidence."""
+        return self._json("PUT", f"/heads/{name}/rollout", json={"version": version} | options)
+
+    def rollout(self, name: str) -> Json:
+        """The last roll-out of a head: counts, evidence, events."""
+        return self._json("GET", f"/heads/{name}/rollout")
+
+    def stop_rollout(self, name: str) -> None:
+        """End the roll-out of a head."""
+        self._request("DELETE", f"/heads/{name}/rollout")
 
     def delete_head(self, name: str) -> None:
         """Delete a head."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.engine import Engine
 
 from adapters.errors import BackboneNotFound, CorruptArtifact, NotReady, StorageError
+from adapters.monitoring.monitor import Monitor
 from adapters.predict import Predictor
 from adapters.runtime import devices, processor
 from adapters.runtime.backbone import Backbones
@@ -76,11 +77,14 @@ class Context:
             telemetry.METERS,
             lambda digest, sha: EmbeddingCache(engine, digest).find(sha),
         )
-        predictor = Predictor(live, loaded, _traffic(settings, place, decoding), settings.max_pixels, memory)
+        monitor = Monitor(engine, telemetry.METERS)
+        traffic = _traffic(settings, place, decoding)
+        predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory, monitor=monitor)
         courtesy = Courtesy(lambda: predictor.traffic.admission.images > 0)
         live.start()
         heartbeat = Heartbeat(engine, live)
         heartbeat.start()
+        monitor.start()
         name = default_backbone.name(settings, engine)
         space = Space(place.part(settings.max_upload_bytes), place.part(MEMORY_BYTES))
         access = Authenticator.open(settings, engine)

@@ -20,6 +20,7 @@ from service.settings import Settings
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens
 MOST_DIGITS = 400  # characters of a number: any float in full
+MOST_KEY = 256  # characters of the key that requests are told apart by in a roll-out
 OPTIONS = 100  # fields of a form beside its images and heads
 
 
@@ -72,6 +73,13 @@ class ImageForm:
             hint = f"{name!r} must be a number of seconds, at least {LEAST_SECONDS}, not {text[:50]!r}"
             raise InvalidInput(hint, item=name)
         return min(seconds, most)
+
+    def key(self, name: str, header: str | None) -> str | None:
+        """An option that is a short text, or a header in its place; None where neither was sent."""
+        text = self.one(name, "") if name in self.options else header
+        if text is not None and not 1 <= len(text) <= MOST_KEY:
+            raise InvalidInput(f"{name!r} must have 1 to {MOST_KEY} characters, not {len(text)}", item=name)
+        return text
 
     def flag(self, name: str) -> bool:
         """An option that is true or false, which counts where it was not sent."""

@@ -7,7 +7,7 @@ from adapters import modalities, tasks
 from adapters.backbones import parts
 from adapters.modalities import image
 from adapters.trust import ACCURACIES
-from service.forms import LEAST_SECONDS
+from service.forms import LEAST_SECONDS, MOST_KEY
 from service.schemas import HEAD_REFERENCE
 
 MAX_TOP_K, MAX_COUNT, MAX_GENERATION = 10_000, 1000, 2**53  # of options of forms
@@ -60,6 +60,13 @@ _TIMEOUT = {
     "description": "Seconds for the answer once the request is complete; then 504. The server's own limit is the most.",
 }
 
+_STICKY = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MOST_KEY,
+    "description": "Requests with the same key are answered by the same version of a head that is rolled out.",
+}
+
 _PREDICT_QUERY = [
     {"name": "head", "in": "query", "required": False, "schema": _HEADS,
      "description": "For a raw image body: `name`, `name@3` or `name@canary`; may be repeated."},
@@ -68,6 +75,8 @@ _PREDICT_QUERY = [
     {"name": "timeout", "in": "query", "required": False, "schema": _TIMEOUT},
     {"name": "coverage", "in": "query", "required": False, "schema": _COVERAGE},
     {"name": "abstain", "in": "query", "required": False, "schema": _ABSTAIN},
+    {"name": "sticky", "in": "query", "required": False, "schema": _STICKY},
+    {"name": "X-Request-Key", "in": "header", "required": False, "schema": _STICKY},
 ]  # fmt: skip
 
 IMAGE_FORM = _form(
@@ -80,6 +89,7 @@ IMAGE_FORM = _form(
         "timeout": _TIMEOUT,
         "coverage": _COVERAGE,
         "abstain": _ABSTAIN,
+        "sticky": _STICKY,
     },
     ["images", "head"],
     raw=True,

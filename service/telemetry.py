@@ -94,12 +94,43 @@ LAG = _histogram(
 DATABASE_AWAY = _counter("database_unavailable", "Requests that ended with 503 because the database did not answer.")
 JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run.", "mostrecent")
 
+ROLLOUT_REQUESTS = Counter(
+    "espalier_rollout_requests",
+    "Requests of heads that are rolled out, by who answered: live, candidate, failed (live for the candidate).",
+    ["arm"],
+    registry=REGISTRY,
+)
+COMPARISONS = Counter(
+    "espalier_rollout_comparisons",
+    "Inputs that both versions of a roll-out were asked, by outcome: agreed, disagreed, dropped (too many at once).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+ROLLOUTS_ENDED = Counter(
+    "espalier_rollouts_ended",
+    "Roll-outs that ended by their rules: promoted, rolled_back, stopped (live was moved).",
+    ["status"],
+    registry=REGISTRY,
+)
+for _metric, _values in (
+    (ROLLOUT_REQUESTS, ("live", "candidate", "failed")),
+    (COMPARISONS, ("agreed", "disagreed", "dropped")),
+    (ROLLOUTS_ENDED, ("promoted", "rolled_back", "stopped")),
+):
+    for _value in _values:
+        _metric.labels(_value)
+ROLLOUTS = _gauge("rollouts_running", "Roll-outs under way, of heads that this replica was asked for.", "mostrecent")
+
 METERS = Meters(
     queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,
     backbone_seconds=BACKBONE_SECONDS.observe, batch_images=BATCH_IMAGES.observe, head_seconds=HEAD_SECONDS.observe,
     rejected=REJECTED.inc, expired=EXPIRED.inc, dropped=DROPPED.inc, shared=SHARED.inc,
     cache_hit=CACHE_HITS.inc, cache_miss=CACHE_MISSES.inc,
     head_loaded=HEAD_LOADS.inc, head_evicted=HEAD_EVICTIONS.inc,
+    rollout_request=lambda arm: ROLLOUT_REQUESTS.labels(arm).inc(),
+    compared=lambda disagreed: COMPARISONS.labels("disagreed" if disagreed else "agreed").inc(),
+    comparison_dropped=COMPARISONS.labels("dropped").inc,
+    rollout_ended=lambda status: ROLLOUTS_ENDED.labels(status).inc(),
 )  # fmt: skip
 
 
@@ -152,6 +183,7 @@ def _look(ctx: "Context") -> None:
     REPLICAS.set(ctx.heartbeat.living)
     REPLICAS_BEHIND.set(ctx.heartbeat.behind)
     GENERATION.set(live.generation)
+    ROLLOUTS.set(len(live.rollouts.running))
     HEADS_LOADED.set(count)
     HEAD_BYTES.set(size)
 

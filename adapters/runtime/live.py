@@ -10,44 +10,26 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import trust
 from adapters.errors import EspalierError, NotFound, NotReady, StaleReplica
+from adapters.runtime.candidates import Candidates
 from adapters.runtime.catch_up import CatchUp
 from adapters.runtime.head import Head
+from adapters.runtime.loaded import LiveHead
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store import heads
 from adapters.store.artifacts import Artifacts
 from adapters.store.replicas import notices
 from adapters.tenancy import shown
-from adapters.types import Floats, HeadRef, HeadVersion
+from adapters.types import HeadRef, HeadVersion
 
 log = logging.getLogger("espalier.live")
 POLL = 0.5  # seconds between looks at the generation where no notice comes
 LOADERS = 4  # threads that load cold heads; one that waits for a slow store does not hold up the others
-
-
-@dataclass(frozen=True, slots=True)
-class LiveHead:
-    """One version, loaded."""
-
-    version: HeadVersion
-    head: Head
-    backbone_digest: str
-    classes: tuple[str, ...]
-    task: str
-    of_truth: Floats  # [M] ascending, what held-out answers gave the truth: sets are made from it
-
-    def terms(self, coverage: float | None, accuracy: float | None) -> trust.Terms:
-        """What a request asks of this version. Raises NotEnoughHeldOut, InvalidInput."""
-        if coverage is None and accuracy is None:
-            return trust.Terms()
-        name = f"head {shown(self.version.head)!r}, version {self.version.number}"
-        return trust.terms(name, self.of_truth, self.version.manifest.get("trust", {}), coverage, accuracy)
 
 
 class LiveHeads:
@@ -73,6 +55,7 @@ class LiveHeads:
         self._behind: dict[str, EspalierError] = {}  # heads whose newest version failed to load, tried again, and why
         self._refreshing = threading.Lock()  # a look after the other, or one could undo what another has found
         self._catch_up = CatchUp(self)
+        self.rollouts = Candidates(engine)
         self.changed = threading.Event()  # what is served, for who tells others of it
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}  # by digest
@@ -112,13 +95,19 @@ class LiveHeads:
         """The head of a reference, loaded now if need be. Raises HeadNotFound, VersionNotFound, HeadDamaged."""
         while (found := self.peek(ref)) is None:
             looks = self._looks
-            version = self._routes.get(ref) or heads.resolve(self._engine, ref)
+            version, rollout = self._routes.get(ref), self.rollouts.running.get(ref.name)
+            if version is None:
+                version, rollout = heads.resolve(self._engine, ref), self.rollouts.find(ref.name)
             found = self._load(version)
             with self._lock:
                 # What changed since we asked was not brought up to date for a reference that nobody knew of.
-                if looks == self._looks:
-                    self._route(ref, version)
-                    return found
+                if looks != self._looks:
+                    continue
+                self._route(ref, version)
+                self.rollouts.note(ref.name, rollout)
+            if rollout is not None and ref.version is None:
+                self.rollouts.load(rollout, self.get)
+            return found
         return found
 
     async def fetch(self, ref: HeadRef) -> LiveHead:
@@ -161,7 +150,7 @@ class LiveHeads:
         with self._lock:
             self._looks += 1
         known = {ref.name for ref in list(self._routes)}
-        stale = (known if changed is None else changed) | self._behind.keys()
+        stale = (known if changed is None else changed) | self._behind.keys() | self.rollouts.unloadable
         failed = {name: self._update(name) for name in sorted(stale)}
         self._behind = {name: error for name, error in failed.items() if error is not None}
         if stale:
@@ -202,6 +191,7 @@ class LiveHeads:
         try:
             for ref in [r for r in list(self._routes) if r.name == name]:
                 self._update_route(ref)
+            self.rollouts.update(name, self.get)
         except EspalierError as error:
             log.error("could not load the new version of %s, the old one keeps serving: %s", name, error)
             return error

@@ -8,6 +8,10 @@ def _unseen(_: float = 1) -> None:
     pass
 
 
+def _untold(_: str | bool) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Meters:
     """One function for each thing that is measured or counted. Called from any thread."""
@@ -25,6 +29,10 @@ class Meters:
     cache_miss: Callable[[], None] = _unseen
     head_loaded: Callable[[], None] = _unseen
     head_evicted: Callable[[], None] = _unseen
+    rollout_request: Callable[[str], None] = _untold  # one of a head that is rolled out, by who answered
+    compared: Callable[[bool], None] = _untold  # two versions of a head, by whether they disagreed
+    comparison_dropped: Callable[[], None] = _unseen
+    rollout_ended: Callable[[str], None] = _untold  # by its rules, as what
 
 
 UNSEEN = Meters()

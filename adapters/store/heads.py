@@ -16,6 +16,7 @@ from adapters.store import jobs as job_store
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import aware, now, reading
 from adapters.store.replicas import notices
+from adapters.store.rollouts import changes as rollout_changes
 from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
 from adapters.store.whose import ANYBODYS, Whose
 from adapters.tenancy import shown
@@ -70,9 +71,10 @@ def publish(engine: Engine, publication: Publication) -> int:
         if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
             example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
         if publication.moves_live:
-            _swap(connection, publication.request.head, LIVE, number, publication.expected_live)
+            swap(connection, publication.request.head, LIVE, number, publication.expected_live)
+            rollout_changes.live_moved(connection, publication.request.head, number, "by a job that made it")
         report = publication.report | _retire(connection, publication, number)
-        state = _bump(connection, publication.request.head)
+        state = bump(connection, publication.request.head)
         status = "rejected" if publication.rejected else "succeeded"
         job_store.finish(
             connection,
@@ -133,7 +135,8 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _swap(connection: sa.Connection, head: str, alias: str, number: int, expected: int | None) -> None:
+def swap(connection: sa.Connection, head: str, alias: str, number: int, expected: int | None) -> None:
+    """Point an alias at a version if it points at the expected one, None being nowhere. Raises AliasMoved."""
     where = (aliases.c.head == head, aliases.c.alias == alias)
     values = {"number": number, "updated_at": now()}
     if expected is None:
@@ -146,7 +149,8 @@ def _swap(connection: sa.Connection, head: str, alias: str, number: int, expecte
         raise AliasMoved(f"{shown(head)}@{alias} no longer is version {expected}", item=shown(head))
 
 
-def _bump(connection: sa.Connection, head: str) -> int:
+def bump(connection: sa.Connection, head: str) -> int:
+    """One change more to what is served of a head; returns the generation. The last thing that a transaction locks."""
     connection.execute(generation.update().values(value=generation.c.value + 1))
     value = int(connection.execute(sa.select(generation.c.value)).scalar_one())
     connection.execute(changes.insert().values(generation=value, head=head, created_at=now()))
@@ -188,7 +192,7 @@ def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
         raise VersionNotFound(
             f"the head {shown(ref.name)!r} has no {what}; GET /heads/{shown(ref.name)} lists what it has", item=str(ref)
         )
-    return _version(row)
+    return version_of(row)
 
 
 def damaged(version: HeadVersion) -> HeadDamaged:
@@ -238,7 +242,7 @@ def summary(engine: Engine, name: str) -> HeadSummary:
         rows = connection.execute(query).mappings().all()
         named = connection.execute(sa.select(aliases.c.alias, aliases.c.number).where(aliases.c.head == name)).all()
     moments = aware(head["created_at"])
-    return HeadSummary(name, head["task"], moments, {a: n for a, n in named}, [_version(row) for row in rows])
+    return HeadSummary(name, head["task"], moments, {a: n for a, n in named}, [version_of(row) for row in rows])
 
 
 def find_task(engine: Engine, name: str) -> str | None:
@@ -311,7 +315,9 @@ def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int 
         values = {"number": number, "updated_at": now()}
         if connection.execute(aliases.update().where(*where).values(**values)).rowcount == 0:
             _insert_alias(connection, name, alias, values)
-        return _bump(connection, name)
+        if alias == LIVE:
+            rollout_changes.live_moved(connection, name, number)
+        return bump(connection, name)
 
 
 def _insert_alias(connection: sa.Connection, name: str, alias: str, values: dict[str, Any]) -> None:
@@ -327,7 +333,9 @@ def delete_alias(engine: Engine, name: str, alias: str) -> None:
         gone = connection.execute(aliases.delete().where(aliases.c.head == name, aliases.c.alias == alias)).rowcount
         if not gone:
             raise VersionNotFound(f"the head {shown(name)!r} has no alias {alias!r}", item=f"{shown(name)}@{alias}")
-        _bump(connection, name)
+        if alias == LIVE:
+            rollout_changes.live_removed(connection, name)
+        bump(connection, name)
 
 
 def delete_version(engine: Engine, name: str, number: int) -> list[str]:
@@ -344,8 +352,9 @@ def delete_version(engine: Engine, name: str, number: int) -> list[str]:
                 f"version {number} is served as {', '.join(names)}; move the alias first",
                 item=f"{shown(name)}@{number}",
             )
+        rollout_changes.refuse_deletion(connection, name, number)
         connection.execute(versions.delete().where(versions.c.head == name, versions.c.number == number))
-        _bump(connection, name)
+        bump(connection, name)
         return blobs.bury(connection, blobs.of_version(version.digest, version.manifest))
 
 
@@ -367,10 +376,11 @@ def delete(engine: Engine, name: str) -> list[str]:
         job_store.drop_head(connection, name)
         _keep_number(connection, name)
         connection.execute(heads.delete().where(heads.c.name == name))
-        _bump(connection, name)
+        bump(connection, name)
         return blobs.bury(connection, digests) + freed
 
 
-def _version(row: Any) -> HeadVersion:
+def version_of(row: Any) -> HeadVersion:
+    """What a row of `versions` says."""
     made = aware(row["created_at"])
     return HeadVersion(row["head"], row["number"], row["digest"], row["status"], row["manifest"], made)

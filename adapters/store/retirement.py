@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from adapters.store import blobs
 from adapters.store.database import now
+from adapters.store.rollouts import changes as rollout_changes
 from adapters.store.schema import aliases, jobs, versions
 
 RETIRED = "the version was deleted; it may have known examples that were taken back"  # what is left of a report
@@ -22,6 +23,7 @@ def retire(connection: sa.Connection, head: str, numbers: Sequence[int], success
     query = sa.select(versions).where(*chosen).order_by(versions.c.number).with_for_update()
     rows = connection.execute(query).all()
     moved = _follow(connection, head, numbers, successor)
+    rollout_changes.versions_retired(connection, head, numbers)
     connection.execute(versions.delete().where(*chosen))
     _empty_reports(connection, head, job_id)
     blobs.note(connection, job_id, [digest for row in rows for digest in blobs.of_version(row.digest, row.manifest)])

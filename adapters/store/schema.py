@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -75,6 +76,42 @@ aliases = Table(
     Column("number", Integer, nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     ForeignKeyConstraint(["head", "number"], ["versions.head", "versions.number"]),
+)  # fmt: skip
+
+# The last roll-out of each head, running or ended, with what was counted of it; adapters/store/rollouts.
+rollouts = Table(
+    "rollouts", metadata,
+    Column("head", HEAD, ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("id", String(40), nullable=False),
+    Column("version", Integer, nullable=False),  # the candidate
+    Column("base", Integer, nullable=False),  # what was live when it began
+    Column("mode", String(16), nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("rules", JSON, nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("reason", Text),
+    Column("live_asked", BigInteger, nullable=False),
+    Column("live_errors", BigInteger, nullable=False),
+    Column("live_novel", BigInteger, nullable=False),
+    Column("candidate_asked", BigInteger, nullable=False),
+    Column("candidate_errors", BigInteger, nullable=False),
+    Column("candidate_novel", BigInteger, nullable=False),
+    Column("compared", BigInteger, nullable=False),
+    Column("disagreed", BigInteger, nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    ForeignKeyConstraint(["head", "version"], ["versions.head", "versions.number"], ondelete="CASCADE"),
+)  # fmt: skip
+
+# What became of the roll-outs of a head, and on what evidence; the newest are kept.
+rollout_events = Table(
+    "rollout_events", metadata,
+    Column("head", HEAD, ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("type", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
 )  # fmt: skip
 
 examples = Table(

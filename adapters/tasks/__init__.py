@@ -71,6 +71,9 @@ class Task(Protocol):
     def hesitation(self, outputs: Floats) -> Floats:
         """How near each answer was to being another one: f32 [N, K] → f32 [N], 1 where two are as likely."""
 
+    def agree(self, one: Any, other: Any, schema: Schema) -> bool:
+        """Whether two answers ("label") of two versions to one input come to the same; the schema is of the first."""
+
     # Evidence
     def metrics(self, outputs: Floats, targets: Targets, schema: Schema) -> dict[str, Any]:
         """Answers f32 [M, K] against targets → plain numbers, ready for JSON."""

@@ -139,6 +139,11 @@ def hesitation(outputs: Floats) -> Floats:
     return found
 
 
+def agree(one: Sequence[str], other: Sequence[str], schema: Schema) -> bool:
+    """They are the same labels."""
+    return set(one) == set(other)
+
+
 def metrics(probabilities: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:
     """Probabilities f32 [M, K], targets f32 [M, K] → plain floats, ready for JSON.
 

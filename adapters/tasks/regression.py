@@ -23,6 +23,7 @@ ONLY = "value"  # the name of the target where labels are plain numbers
 MOST_TARGETS = 100
 LARGEST = 1e9  # magnitude of a target: float32 has seven digits
 MIN_EXAMPLES = 10  # distinct ones: with fewer no interval and no error means anything
+ALIKE = 0.25  # of a target's spread: answers of two versions that are no farther apart agree
 BINS = 10  # of a split's strata, by the first target
 
 
@@ -131,6 +132,15 @@ def doubt(outputs: Floats) -> Floats:
 def hesitation(outputs: Floats) -> Floats:
     """The same for all, f32 [N]: then those far from one another are asked for."""
     return np.ones(len(outputs), np.float32)
+
+
+def agree(one: Any, other: Any, schema: Schema) -> bool:
+    """No target differs by more than a quarter of the standard deviation of what was taught."""
+    pairs = [answer if isinstance(answer, dict) else {ONLY: answer} for answer in (one, other)]
+    if pairs[0].keys() != pairs[1].keys():
+        return False
+    spread = schema.decision.get("spread", {})
+    return all(abs(value - pairs[1][name]) <= ALIKE * spread.get(name, 1.0) for name, value in pairs[0].items())
 
 
 def metrics(values: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def build() -> FastAPI:
         keys,
         predict,
         replicas,
+        rollout,
         suggest,
     )  # fmt: skip
 
@@ -81,7 +82,8 @@ def build() -> FastAPI:
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != app.openapi_url]
     app.router.add_api_route(str(app.openapi_url), _document(app), include_in_schema=False)
     modules = (
-        predict, finetune, jobs, heads, examples, changes, suggest, backbones, embed, keys, bento, replicas, health,
+        predict, finetune, jobs, heads, rollout, examples, changes, suggest, backbones, embed, keys, bento, replicas,
+        health,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

@@ -24,7 +24,8 @@ async def predict(request: Request, ctx: Ctx) -> Response:
     Send multipart `images` (repeated) with `head` (repeated: `name`, `name@3`, `name@canary`), or one raw image as the
     body with `?head=`. Options: `top_k` (5), `on_error` (`fail` or `skip`), `min_generation`; `timeout` (seconds for
     the answer once the request is complete, then 504); `coverage` (0.9: a set of labels that holds the truth nine
-    times in ten) and `abstain` (0.95: whether to leave the answer be, so that 95 % of the others are right).
+    times in ten) and `abstain` (0.95: whether to leave the answer be, so that 95 % of the others are right); `sticky`,
+    or the header `X-Request-Key`: of a head that is rolled out, the same version answers requests with the same key.
     """
     began = time.perf_counter()
     async with intake.images(request, ctx, FIELDS) as form:
@@ -33,6 +34,7 @@ async def predict(request: Request, ctx: Ctx) -> Response:
             ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),
             min_generation=form.integer("min_generation", 0, 0, MAX_GENERATION), coverage=form.share("coverage"),
             abstain=form.share("abstain"), timeout=form.seconds("timeout", ctx.settings.predict_seconds),
+            sticky=form.key("sticky", request.headers.get("x-request-key")),
         )  # fmt: skip
         telemetry.predicted(len(form.images), len(refs), time.perf_counter() - began)
         # A fifth of the time of json.dumps, which is on every prediction's way.

@@ -6,7 +6,7 @@ Imports of the heavy parts stay inside the commands: `espalier predict` must not
 import click
 
 from service import __version__
-from service.cli import backbones, changes, check, heads, jobs, keys, machine, migrate, replicas, teach
+from service.cli import backbones, changes, check, heads, jobs, keys, machine, migrate, replicas, rollout, teach
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -17,6 +17,7 @@ def main() -> None:
 
 for command in (changes.relabel, changes.forget, changes.rename, changes.merge, changes.drop, changes.rebuild):
     heads.heads.add_command(command)
+heads.heads.add_command(rollout.rollout)
 for command in (machine.init, machine.serve, machine.worker, migrate.migrate, check.check, replicas.replicas):
     main.add_command(command)
 for command in (teach.finetune, teach.suggest, teach.predict):

@@ -1,0 +1,105 @@
+"""Asking a second version what the first one was asked, once the answer is out: a thread, a bound, and a rate.
+
+A comparison runs one head on one embedding, some tens of µs. Whether one is left out depends on how many there are, not
+on what is asked, so that those made are a fair sample of all.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from adapters import tasks
+from adapters.rollout.facts import Asked, Counts
+from adapters.runtime.loaded import LiveHead
+from adapters.trust import NOVEL
+from adapters.types import Floats, Schema
+
+log = logging.getLogger("espalier.rollout")
+MOST_WAITING = 64
+MOST_A_SECOND = 100  # of a process: at most a hundredth of a core
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One input that one version has answered, and the other shall be asked."""
+
+    answered: LiveHead  # with its trial, whose `other` is asked
+    answer: dict[str, Any]
+    embedding: Floats  # [E]
+
+
+class Comparer:
+    """The thread that asks. `count` is told of (head, roll-out, counts)."""
+
+    def __init__(self, count: Callable[[str, str, Counts], None]) -> None:
+        self._count = count
+        self._waiting: queue.SimpleQueue[Comparison | None] = queue.SimpleQueue()
+        self._second, self._made = 0, 0  # this second of the clock, and how many were taken on in it
+        self._thread = threading.Thread(target=self._run, name="rollout-compare", daemon=True)
+        self._thread.start()
+
+    def offer(self, comparison: Comparison) -> bool:
+        """Never waits; False where there are too many. Called from one thread."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._made = second, 0
+        if self._made >= MOST_A_SECOND or self._waiting.qsize() >= MOST_WAITING:
+            return False
+        self._made += 1
+        self._waiting.put(comparison)
+        return True
+
+    def close(self) -> None:
+        """End after those that wait."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (comparison := self._waiting.get()) is not None:
+            trial = comparison.answered.trial
+            assert trial is not None
+            try:
+                self._count(trial.rollout.head, trial.rollout.id, compared(comparison))
+            except Exception:
+                log.exception("a comparison of versions of %s failed", trial.rollout.head)
+
+
+def compared(comparison: Comparison) -> Counts:
+    """Ask the other version, and see whether the two agree.
+
+    In the shadow this is all that is asked of the candidate, and what live said counts beside it. In a canary both
+    versions count what they answered themselves.
+    """
+    answered, trial = comparison.answered, comparison.answered.trial
+    assert trial is not None and trial.other is not None
+    shadow = trial.rollout.mode == "shadow"
+    try:
+        said = _said(trial.other, comparison.embedding)
+    except Exception as error:  # whatever its graph raises
+        log.warning("version %d of %s failed: %s", trial.other.version.number, trial.rollout.head, type(error).__name__)
+        return Counts(live=_asked(comparison.answer), candidate=Asked(1, errors=1)) if shadow else Counts()
+    schema = Schema(answered.classes, answered.version.manifest.get("decision", {}))
+    agree = tasks.get(answered.task).agree(comparison.answer["label"], said["label"], schema)
+    arms = (_asked(comparison.answer), _asked(said)) if shadow else (Asked(), Asked())
+    return Counts(*arms, compared=1, disagreed=int(not agree))
+
+
+def _said(head: LiveHead, embedding: Floats) -> dict[str, Any]:
+    answers = head.head.answer(embedding[None])
+    schema = Schema(head.classes, head.version.manifest.get("decision", {}))
+    novelty = None if answers.novelty is None else float(answers.novelty[0])
+    return tasks.get(head.task).decode(answers.output[0], schema, 1) | {"novelty": novelty}
+
+
+def _asked(answer: dict[str, Any]) -> Asked:
+    return Asked(1, novel=int(is_novel(answer)))
+
+
+def is_novel(answer: dict[str, Any]) -> bool:
+    """Whether it says that its input is like nothing it was taught."""
+    novelty = answer["novelty"]
+    return novelty is not None and novelty > NOVEL

@@ -1,0 +1,39 @@
+"""A version in memory, as requests hold it."""
+
+from dataclasses import dataclass
+
+from adapters import trust
+from adapters.rollout.facts import Arm, Rollout
+from adapters.runtime.head import Head
+from adapters.tenancy import shown
+from adapters.types import Floats, HeadVersion
+
+
+@dataclass(frozen=True, slots=True)
+class LiveHead:
+    """One version, loaded."""
+
+    version: HeadVersion
+    head: Head
+    backbone_digest: str
+    classes: tuple[str, ...]
+    task: str
+    of_truth: Floats  # [M] ascending, what held-out answers gave the truth: sets are made from it
+    trial: "Trial | None" = None  # of a request that asked for `live` while a roll-out is under way
+
+    def terms(self, coverage: float | None, accuracy: float | None) -> trust.Terms:
+        """What a request asks of this version. Raises NotEnoughHeldOut, InvalidInput."""
+        if coverage is None and accuracy is None:
+            return trust.Terms()
+        name = f"head {shown(self.version.head)!r}, version {self.version.number}"
+        return trust.terms(name, self.of_truth, self.version.manifest.get("trust", {}), coverage, accuracy)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A request's part in a roll-out."""
+
+    rollout: Rollout
+    arm: Arm  # who answers
+    other: LiveHead | None  # the version that does not, where it is at hand
+    compare: bool = False  # ask the other one, too, once the answer is out

@@ -1,0 +1,1 @@
+"""Roll-outs on the wire and in the terminal."""
