@@ -33,6 +33,7 @@ from benchmarks import (
     report,
     scale_out,
     serving,
+    small_requests,
     soak,
     suggesting,
     swaps,
@@ -52,6 +53,7 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
+    "small_requests": small_requests,
     "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation,
     "scale_out": scale_out,
 }  # fmt: skip

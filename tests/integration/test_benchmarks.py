@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 from support.services import ROOT
 
-from benchmarks import beside, crowd, heads, many_examples, matrix, overload, propagation, scale_out, soak, swaps
+from benchmarks import (
+    beside,
+    crowd,
+    heads,
+    many_examples,
+    matrix,
+    overload,
+    propagation,
+    scale_out,
+    small_requests,
+    soak,
+    swaps,
+)
 from benchmarks.peers import measure as peers
 
 
@@ -20,7 +32,7 @@ def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [heads, matrix, beside, overload], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [heads, matrix, beside, overload, small_requests], ids=lambda m: m.__name__)
 def test_a_benchmark_runs(module):
     results = module.main(quick=True)
     assert set(results["limits"]) <= set(figures(results))

@@ -1,0 +1,103 @@
+"""How long a request of a megabyte or two holds up the others: one client asks /livez over and over meanwhile.
+
+What is told is the slowest answer that this client got, in milliseconds, for each request of `costly_requests`.
+Limit: 50 ms.
+"""
+
+import re
+import socket
+import threading
+import time
+from typing import Any
+
+from benchmarks import costly_requests, record, server
+
+REPETITIONS = 3
+MAX_HELD_MS = 50.0
+PAUSE = 0.0005  # seconds between two looks
+ASKED = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+class Pinger:
+    """Asks while it is entered; `slowest` is in milliseconds."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._stop, self._seconds = port, threading.Event(), [0.0]
+
+    def __enter__(self) -> "Pinger":
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+        time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(0.05)
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def slowest(self) -> float:
+        """Of all answers so far."""
+        return max(self._seconds) * 1e3
+
+    def _ask(self) -> None:
+        with socket.create_connection(("127.0.0.1", self._port)) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while not self._stop.wait(PAUSE):
+                began = time.perf_counter()
+                sock.sendall(ASKED)
+                sock.recv(65_536)
+                self._seconds.append(time.perf_counter() - began)
+
+
+def main(quick: bool = False) -> dict[str, Any]:
+    """Measure and print; returns the results."""
+    made = {name: make() for name, make in costly_requests.REQUESTS.items()}
+    with server.running() as running:
+        for request in made.values():  # what is imported or made at the first time
+            _send(running.port, request)
+        held = {name: _held(running.port, request, 1 if quick else REPETITIONS) for name, request in made.items()}
+    results: dict[str, Any] = {name: record.spread(each) for name, each in held.items()}
+    results["limits"] = {name: MAX_HELD_MS for name in held}
+    record.show(results)
+    return results
+
+
+def _held(port: int, request: bytes, times: int) -> list[float]:
+    found = []
+    for _ in range(times):
+        with Pinger(port) as pinger:
+            _send(port, request)
+        found.append(pinger.slowest)
+    return found
+
+
+def _send(port: int, request: bytes) -> None:
+    """And wait for the first answer; a server that stops reading is no error."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+        try:
+            sock.sendall(request)
+        except OSError:
+            pass
+        try:
+            _receive(sock)
+        except OSError:
+            pass
+
+
+def _receive(sock: socket.socket) -> None:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = sock.recv(65_536)
+        if not piece:
+            return
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    found = re.search(rb"content-length: (\d+)", head.lower())
+    left = int(found[1]) - len(body) if found else 0
+    while left > 0 and (piece := sock.recv(65_536)):
+        left -= len(piece)
+
+
+if __name__ == "__main__":
+    record.save("small_requests", main())
