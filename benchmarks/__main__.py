@@ -19,6 +19,7 @@ from benchmarks import (
     chaos,
     crowd,
     decode,
+    durability,
     finetuning,
     footprint,
     grouping,
@@ -53,7 +54,7 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
-    "small_requests": small_requests,
+    "small_requests": small_requests, "durability": durability,
     "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation,
     "scale_out": scale_out,
 }  # fmt: skip
