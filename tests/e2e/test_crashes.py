@@ -74,7 +74,7 @@ def test_a_worker_killed_while_it_unlearns_is_followed_by_one_that_leaves_no_tra
     assert ended["status"] == "succeeded" and ended["report"]["retired"]["versions"] == [1]
     assert [v["version"] for v in hooked.client.head(head)["versions"]] == [2]
     assert len(list(hooked.client.examples(head))) == 23
-    eventually(lambda: gone not in hooked.blobs(), seconds=20)
+    eventually(lambda: gone not in hooked.blobs())
     for table in ("examples", "job_examples", "embeddings"):
         assert not hooked.rows(table, "sha256=?", gone)
 
@@ -149,7 +149,7 @@ def test_a_running_job_ends_when_it_is_cancelled(hooked, plan, phase):
     assert _final_events(hooked, job["id"]) == 1
     assert not hooked.rows("versions", "head=?", head) and not hooked.rows("job_examples", "job_id=?", job["id"])
     hooked.http.delete(f"/heads/after-{head}").raise_for_status()
-    eventually(lambda: hooked.blobs() <= before, seconds=20)
+    eventually(lambda: hooked.blobs() <= before)
 
 
 @pytest.mark.parametrize("victim", moments("both", "bentoml serve", "_bentoml_impl", always="both"))
@@ -179,7 +179,7 @@ def test_a_killed_server_comes_back_by_itself_and_no_head_is_lost(hooked, victim
     assert not outcomes["wrong"], outcomes
     eventually(lambda: hooked.client.is_ready() and not set(victims) & set(hooked.pids("service.app")))
     if victim != "_bentoml_impl":  # whose parent lives on and starts another
-        eventually(lambda: not [p for p in family if "service.app" in command_line(p)], seconds=20)
+        eventually(lambda: not [p for p in family if "service.app" in command_line(p)])
     assert eventually(lambda: hooked.client.predict([head], [image]))["predictions"] == wanted
     assert hooked.client.heads() == heads
     job = hooked.client.finetune(f"after-{victim.split()[0].strip('_')}", shapes(), method="prototype", wait=60)

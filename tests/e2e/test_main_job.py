@@ -210,7 +210,7 @@ def test_replace_forgets_the_old_examples_and_their_bytes(server):
     assert gone in server.blobs()
     job = finetune(server, head, shapes(("cross", "bar")), mode="replace")
     assert sorted(job["report"]["data"]["classes"]) == ["bar", "cross"]
-    eventually(lambda: gone not in server.blobs(), seconds=20)
+    eventually(lambda: gone not in server.blobs())
     assert not server.rows("embeddings", "sha256=?", gone)
 
 
@@ -536,7 +536,7 @@ def test_a_deleted_version_leaves_nothing_and_its_number_is_not_used_again(serve
     digest = server.client.head(head)["versions"][0]["digest"]
     assert digest in server.blobs()
     server.client.delete_version(head, 2)
-    eventually(lambda: digest not in server.blobs(), seconds=20)
+    eventually(lambda: digest not in server.blobs())
     with pytest.raises(ApiError) as gone:
         server.client.manifest(head, 2)
     assert gone.value.code == "version_not_found"
@@ -553,7 +553,7 @@ def test_a_deleted_head_leaves_nothing_behind(server):
     server.client.predict([head], [shape("circle", 0)])
     server.client.delete_head(head)
     others = {hashlib.sha256(i.data()).hexdigest() for i in shapes()}
-    eventually(lambda: server.blobs() - before <= others, seconds=20)
+    eventually(lambda: server.blobs() - before <= others)
     for table in ("versions", "aliases", "examples"):
         assert not server.rows(table, "head=?", head)
     assert not server.rows("heads", "name=?", head)
