@@ -11,7 +11,9 @@ from benchmarks.record import ROOT
 sys.path.append(str(ROOT / "tests"))
 from support import topology
 from support.balancer import Balancer
+from support.pictures import shapes
 from support.recorder import Recorder
+from support.services import espalier, eventually
 from support.topology import Cluster, restarting
 
 
@@ -23,4 +25,4 @@ def running(replicas: int = 2, workers: int = 2, proxied: bool = True, **setting
             yield cluster
 
 
-__all__ = ["Balancer", "Cluster", "Recorder", "restarting", "running"]
+__all__ = ["Balancer", "Cluster", "Recorder", "espalier", "eventually", "restarting", "running", "shapes"]
