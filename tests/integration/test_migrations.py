@@ -53,6 +53,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "tombstones": [{"digest": B, "since": AT}],
     "job_shards": [{"job_id": "job_4", "position": 0, "images": [[A, "a.png"]], "views": ["mirror"], "done": 0,
                     "ended": False, "problems": None, "token": None, "lease_until": None}],
+    "api_keys": [{"id": "k", "tenant": "acme", "name": "n", "digest": A, "scopes": ["read"], "created_at": AT,
+                  "expires_at": None, "revoked_at": None, "last_used_at": AT, "replaces": None, "changed": 1}],
     "replicas": [{"id": "r", "release": "0", "generation": 2, "behind": [], "started_at": 1.0, "seen_at": 2.0}],
 }  # fmt: skip
 Rows = dict[str, list[dict[str, Any]]]
