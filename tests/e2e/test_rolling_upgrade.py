@@ -6,7 +6,6 @@ The release before is taken out of the repository's history: the last commit of 
 import subprocess
 import tarfile
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -50,11 +49,11 @@ def cluster(before: Path, tmp_path: Path) -> Iterator[Cluster]:
 
 
 class Asking:
-    """Somebody asks all the time, each time another replica; `seen` has status by replica's port."""
+    """Somebody asks all the time, each time another replica; `seen` has each answer's port and version."""
 
     def __init__(self, cluster: Cluster, head: str) -> None:
         self.cluster, self.head = cluster, head
-        self.seen: Counter[tuple[int, int]] = Counter()
+        self.seen: list[tuple[int, int]] = []
         self.failed: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -76,7 +75,7 @@ class Asking:
                 self.failed.append(repr(error))
                 continue
             if answer.status_code == 200:
-                self.seen[answer.extensions["port"], answer.json()["predictions"][0]["version"]] += 1
+                self.seen.append((answer.extensions["port"], answer.json()["predictions"][0]["version"]))
             else:
                 self.failed.append(answer.text)
 
@@ -109,14 +108,14 @@ def test_the_release_before_and_this_one_serve_and_teach_side_by_side(cluster, t
                 said = replica.client.predict(["kept"], [shape("circle", 6)], **asked)["predictions"]
                 assert said[0]["version"] == number
                 recorder.answers += said
-        eventually(lambda: {port for port, _ in asking.seen} == {old.port, new.port})
-        asked = asking.seen.total()
-        eventually(lambda: asking.seen.total() > asked + 200)
+        eventually(lambda: {port for port, _ in list(asking.seen)} == {old.port, new.port})
+        asked = len(asking.seen)
+        eventually(lambda: len(asking.seen) > asked + 200)
         cluster.replicas.remove(old)  # the balancer sends it nothing any more …
-        eventually(lambda: asking.seen.total() > asked + 400)
+        eventually(lambda: len(asking.seen) > asked + 400)
         old.stop()  # … when it ends
         old.client.close()
-    assert asking.failed == [] and asking.seen.total() > 400
+    assert asking.failed == [] and len(asking.seen) > 400
     assert recorder.taught("kept")["status"] == "succeeded"
     recorder.check()
 
