@@ -107,6 +107,8 @@ def paced(
                 lines.send(lines.fresh(idle), requests[sent % len(requests)], due)
                 sent += 1
             total = total if going_on() else sent
+            if sent == total and not lines.busy:  # there is nothing to wait for
+                break
             wait = PATIENCE if sent == total else max(0.0, began + sent / rate - time.perf_counter())
             idle += lines.answered(wait, patient=sent < total)
         return Load(lines.latencies, time.perf_counter() - began, lines.statuses)
