@@ -132,7 +132,7 @@ def test_the_way_back_keeps_what_was_taught_meanwhile(before, tmp_path):
             member.stop()
         told = espalier("migrate", "--to", OLDEST, home=cluster.home, **cluster.direct).stdout
         assert f"→ {OLDEST}" in told
-        cluster.replicas.clear()
+        cluster.replicas.pop().client.close()
         for member in (cluster.worker(before), cluster.replica(before)):
             member.start()
         cluster.replicas[0].ready()
