@@ -66,9 +66,9 @@ class Asked:
         return len(self.seconds) / max(1, len(self.seconds) + self.failed.total())
 
 
-def main(quick: bool = False, seed: int = SEED) -> dict[str, Any]:
+def main(quick: bool = False, seed: int = SEED, plan: Plan = FULL) -> dict[str, Any]:
     """Measure and print; returns the results."""
-    plan = QUICK if quick else FULL
+    plan = QUICK if quick else plan
     with running() as cluster, restarting(cluster):
         recorder = Recorder(cluster)
         for head in HEADS:
@@ -83,7 +83,7 @@ def main(quick: bool = False, seed: int = SEED) -> dict[str, Any]:
         again = cluster.balancer.again
     for sentence in violations:
         print(f"  violated: {sentence}", flush=True)
-    results = _figures(asked, faults, ended, len(violations), again)
+    results = _figures(asked, faults, ended, len(violations), again) | {"seconds": record.spread([plan.seconds])}
     record.show(results)
     return results
 
