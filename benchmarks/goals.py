@@ -32,7 +32,6 @@ GOALS = (
     Goal("chaos", "availability", "Share of predictions answered while parts are killed and cut off", "≥"),
     Goal("chaos", "violations_of_history", "Things lost by that", "≤"),
     Goal("propagation", "slowest_s", "Seconds until another replica serves a change, at the most", "≤"),
-    Goal("scale_out", "times_as_fast", "Times as fast as one worker of one core two are, 20,000 tiny images", "≥"),
     Goal("crowd", "p99_ratio", "p99 on two replicas beside 200 jobs of two workers, of p99 without", "≤"),
     Goal("finetuning", "new_ratio", "1,000 new photos to a live version, of decoding and embedding alone", "≤"),
     Goal("finetuning", "cached_s", "Seconds for 1,000 known photos of 10 classes", "≤"),

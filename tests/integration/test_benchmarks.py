@@ -16,7 +16,6 @@ from benchmarks import (
     matrix,
     overload,
     propagation,
-    scale_out,
     small_requests,
     soak,
     swaps,
@@ -69,11 +68,12 @@ def test_swaps_are_seen_and_never_mixed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [crowd, propagation, scale_out], ids=lambda m: m.__name__)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("module", [crowd, propagation], ids=lambda m: m.__name__)
 def test_a_benchmark_of_several_replicas_runs(module):
     results = module.main(quick=True)
     assert set(results["limits"]) <= set(figures(results))
-    for name in ("jobs_that_did_not_end_well", "predictions_failed", "wrong_after_wait_all", "embeddings_that_differ"):
+    for name in ("jobs_that_did_not_end_well", "predictions_failed", "wrong_after_wait_all"):
         assert results.get(name, {"median": 0})["median"] == 0, name
 
 
