@@ -184,9 +184,9 @@ def test_of_cross_validated_versions_the_answers_from_the_folds_count(shop):
     wrong = np.eye(3, dtype="<f4")[[(LABELS.index(p.example.label) + 1) % 3 for p in sent]]
     told = {"data": live.manifest["data"] | {"answers": artifacts.put(wrong.tobytes())}}
     liar = replace(live, manifest=live.manifest | told)
-    verdict = champion.compare(draft, "classification", liar, artifacts, shop.shop.embedder, shop.shop.engine)
+    verdict = champion.compare(draft, "classification", liar, artifacts, shop.embedder, shop.shop.engine)
     assert verdict["examples"] == 45 and verdict["live_accuracy"] <= 15 / 45 and verdict["against"] == 1
-    verdict = champion.compare(draft, "classification", live, artifacts, shop.shop.embedder, shop.shop.engine)
+    verdict = champion.compare(draft, "classification", live, artifacts, shop.embedder, shop.shop.engine)
     assert verdict["examples"] == 45 and verdict["live_accuracy"] > 15 / 45
     compared = versions.compare(liar, live, shop.shop.engine, artifacts, 100)
     assert compared["examples"] == 30 and compared["merit_a"] == 0 < compared["merit_b"]
@@ -232,7 +232,7 @@ def test_what_a_version_left_out_of_training_it_may_be_asked_about(shop):
     assert shop.part("left out", None) == shas(copies) and live.manifest["data"]["splits"]["left out"] == 12
     moved = [replace(p, example=replace(p.example, split="test")) for p in copies]
     draft = shop.draft("left out", some(24, start=600, split="train") + moved, mode="replace")
-    verdict = champion.compare(draft, "classification", live, shop.shop.artifacts, shop.shop.embedder, shop.shop.engine)
+    verdict = champion.compare(draft, "classification", live, shop.shop.artifacts, shop.embedder, shop.shop.engine)
     assert verdict["examples"] == 12
 
 

@@ -16,7 +16,8 @@ from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, database, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.training import drafts
-from adapters.types import Assignment, Example, HeadRef, HeadVersion, Job, JobRequest, SplitName
+from adapters.training.embed import Embedder
+from adapters.types import Assignment, Backbone, Example, HeadRef, HeadVersion, Job, JobRequest, SplitName
 from support.graphs import TINY, tiny
 
 SIDE = 16  # pixels, as many as near-duplicates are found by
@@ -75,6 +76,10 @@ class Bench:
         pipeline.finetune(done.id, self.shop)
         number = jobs.get(self.shop.engine, done.id).version
         return heads.resolve(self.shop.engine, HeadRef(head, version=number))
+
+    def embedder(self, backbone: Backbone) -> Embedder:
+        """The way to embeddings, for a head of the tenant that all heads here are of."""
+        return self.shop.embedder(backbone, head="any")
 
     def draft(self, head: str, pictures: Sequence[Picture], **request: object) -> drafts.Draft:
         """What a job has trained before it is proven."""
