@@ -77,7 +77,7 @@ def test_the_count_says_how_many_are_late(engine):
     registry.tell(engine, "a", "1", 0, [])
     assert registry.count(engine) == (1, 0)
     with engine.begin() as connection:
-        heads._bump(connection, "cats")
+        heads.bump(connection, "cats")
     registry.tell(engine, "b", "1", 1, [])
     assert registry.count(engine) == (2, 1)
 
@@ -107,7 +107,7 @@ def test_a_notice_ends_a_wait_once_the_change_is_committed(engine):
 
     waiting = threading.Thread(target=wait)
     with engine.begin() as connection:
-        heads._bump(connection, "cats")
+        heads.bump(connection, "cats")
         waiting.start()
         assert not woken.wait(0.5)
     assert woken.wait(SOON)
