@@ -22,6 +22,7 @@ ALWAYS = {
     "cross-origin-resource-policy": "same-site",
 }
 ASKED = [(method, path) for path, methods in TABLE for method in methods]
+ABSENT = ("job_id", "key_id", "compare", "rollout")  # of which there is none
 SHA = hashlib.sha256(shape("circle", 0)).hexdigest()
 
 
@@ -60,7 +61,7 @@ def test_every_route_says_it_of_what_is_there(server, head, path):
     known = {"head": head, "version": "1", "file": "swagger-ui.css", "sha256": SHA}
     answer = server.http.get(filled(path, **known), headers={"Accept": "text/html"})
     check(answer.headers)
-    assert answer.status_code in (200, 404, 422), answer.text  # no such job, no roll-out, nothing to compare with
+    assert answer.status_code == 200 or any(word in path for word in ABSENT), answer.text
 
 
 @pytest.mark.parametrize(
