@@ -1,12 +1,13 @@
 # The recipes that people and CI share. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults check release-check bench clean
+.PHONY: help setup demo serve test faults check release-check bench images clean
 
 PYTHON ?= python3
 # onnxruntime and onnxruntime-gpu exclude each other, so one of the two extras: EXTRA=cpu or EXTRA=gpu.
 EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo gpu || echo cpu)
 # Passed on to pytest, the demo, the server or the benchmarks: make test ARGS='-m slow', make serve ARGS='--port 3001'
 ARGS ?=
+IMAGES ?= serve train
 
 BIN := .venv/bin
 # The stamp makes `.venv` stale when what it was installed from changes, and only then.
@@ -43,6 +44,9 @@ release-check: ## Say what is in the way of a release of this commit; see docs/r
 
 bench: $(STAMP) ## Measure speed and memory; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+images: ## Build the images espalier:serve and espalier:train with docker or podman (IMAGES=serve: that one)
+	@deploy/images/build.sh $(IMAGES)
 
 clean: ## Remove caches and .venv; what the service has learned (.espalier) stays
 	@rm -rf .venv build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

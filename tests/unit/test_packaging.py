@@ -80,6 +80,38 @@ def test_every_requirement_is_pinned_within_its_bounds() -> None:
     assert {str(r) for r in wanted if found[canonicalize_name(r.name)] not in r.specifier} == set()
 
 
+def test_nothing_is_installed_that_has_no_pin() -> None:
+    """Also what our requirements ask for, and what that asks for: no build takes what came out this morning."""
+    found, seen = pins(), set()
+    waiting = [*DEPENDENCIES, *(r for name, extra in EXTRAS.items() if name != "gpu" for r in extra)]
+    while waiting:
+        wanted = waiting.pop()
+        extras = tuple(sorted(wanted.extras))
+        if (key := (canonicalize_name(wanted.name), extras)) in seen:
+            continue
+        seen.add(key)
+        asked = [Requirement(line) for line in metadata.requires(wanted.name) or []]
+        waiting += [r for r in asked if r.marker is None or any(r.marker.evaluate({"extra": e}) for e in ("", *extras))]
+    assert len(seen) > 100 and {name for name, _ in seen if name not in found} == set()
+
+
+@pytest.mark.parametrize("path", ["deploy/images/tools.txt", ".ci/audit.txt"])
+def test_tools_that_are_installed_elsewhere_are_pinned_too(path: str) -> None:
+    """Every line is name==version: they are installed with --no-deps."""
+    lines = [line for line in (ROOT / path).read_text().splitlines() if not line.startswith("#")]
+    assert lines and all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+
+
+def test_images_install_with_the_pins_alone() -> None:
+    """Whatever calls pip there goes through one script, with constraints or a complete list."""
+    folder = ROOT / "deploy" / "images"
+    lines = [line for path in [ROOT / "Dockerfile", *folder.glob("*.sh")] for line in path.read_text().splitlines()]
+    calls = [line for line in lines if not line.startswith("#") and re.search(r"\bpip\b.* install\b", line)]
+    assert len(calls) == 1 and "/mnt/wheels" in calls[0]
+    ours = [line for line in lines if "pip.sh /" in line]
+    assert len(ours) == 3 and all("--no-deps" in line or '".[' in line for line in ours)
+
+
 def test_torch_and_torchvision_are_pinned_as_a_pair() -> None:
     """A torch for CPU beside a torchvision for CUDA does not import: both are exact, and torchvision accepts torch."""
     found = pins()
@@ -153,7 +185,8 @@ def test_the_dockerfile_has_both_targets_and_leaves_root() -> None:
     named = {stage.split(" AS ")[1].split()[0]: stage for stage in stages if " AS " in stage}
     assert {"serve", "train"} <= set(named)
     assert "train," not in named["serve"] and "FROM base" in f"FROM {named['serve']}"
-    assert all("\nUSER espalier\n" in named[target] for target in ("serve", "train"))
+    # By number: Kubernetes cannot tell that a name is not root's.
+    assert all("\nUSER 10001:10001\n" in named[target] for target in ("serve", "train"))
 
 
 def bentofile() -> dict[str, Any]:
