@@ -118,7 +118,7 @@ def test_nothing_is_lost_when_replicas_workers_and_postgres_are_killed_at_random
 
 
 def test_a_minute_of_chaos_loses_nothing_and_is_hardly_noticed():
-    """`python -m benchmarks chaos` takes twenty minutes, and its figure is on the page of benchmarks."""
+    """`python -m benchmarks chaos` does the same for twenty."""
     results = chaos.main(quick=True)
     assert results["violations_of_history"]["median"] == results["jobs_that_did_not_end_well"]["median"] == 0
     assert results["availability"]["median"] >= 0.99  # of 600, on a machine that may be busy
