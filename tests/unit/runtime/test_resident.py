@@ -1,5 +1,7 @@
 """How much memory is left: the tightest of machine and control groups of either version counts."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,28 @@ def test_groups_of_the_first_version_are_read_too(system):
 def test_memory_can_be_given_back_here():
     resident.give_back()
     assert resident.available() > 0
+
+
+ARENAS = """
+import ctypes, sys, threading
+from adapters.runtime import resident
+resident.share_arenas(1) if sys.argv[1] == "shared" else None
+everybody, kept = threading.Barrier(8), []
+def work():
+    everybody.wait()
+    kept.append(bytearray(100_000))  # below the size from which malloc asks the system
+    everybody.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w")))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.parametrize(("how", "few"), [("shared", True), ("apart", False)])
+def test_threads_share_arenas_where_they_are_told_to(how: str, few: bool) -> None:
+    done = subprocess.run([sys.executable, "-c", ARENAS, how], capture_output=True, text=True, check=True)
+    assert (done.stdout.count("<heap nr=") <= 1) is few, done.stdout
