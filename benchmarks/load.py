@@ -103,7 +103,7 @@ def paced(
     with _Lines(port, look) as lines:
         began = time.perf_counter()
         while sent < total or lines.busy:
-            while sent < total and (due := began + sent / rate) <= time.perf_counter():
+            while sent < total and going_on() and (due := began + sent / rate) <= time.perf_counter():
                 lines.send(lines.fresh(idle), requests[sent % len(requests)], due)
                 sent += 1
             total = total if going_on() else sent

@@ -27,11 +27,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """With room for everybody who connects at once, on a busy machine, too: it is 5 by default."""
+
+    request_queue_size = 512
+    daemon_threads = True
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     """A server of its own for each test."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server.server_address[1]
