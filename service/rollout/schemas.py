@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from adapters.rollout import decision
 from adapters.rollout.facts import Limits, Rollout, Rules
@@ -36,7 +36,9 @@ class RolloutRequest(Wire):
         "canary", description="canary: it answers its share; shadow: live answers all, and it is asked beside live."
     )
     weight: Annotated[float, Field(gt=0, le=1), NUMBER] | None = Field(
-        None, description="Its share of requests; default 0.1, in the shadow 1. Of a canary below 1."
+        None,
+        description="Its share of requests; default 0.1, in the shadow 1. A canary of 1 leaves live nothing to be "
+        "compared by: neither errors nor novelty decide then.",
     )
     promote_when: LimitsBody | None = Field(
         None, description="Point live at it once all of these are surely kept. Default: never by itself."
@@ -48,12 +50,6 @@ class RolloutRequest(Wire):
     confidence: Annotated[float, Field(ge=0.5, le=0.9999), NUMBER] = Field(
         0.95, description="That no decision is wrong, however often the counts are looked at."
     )
-
-    @model_validator(mode="after")
-    def _leave_some_to_live(self) -> "RolloutRequest":
-        if self.mode == "canary" and self.weight == 1:
-            raise ValueError("the weight of a canary must be below 1; PUT /heads/{head}/aliases/live gives it all")
-        return self
 
     def rollout(self, head: str) -> Rollout:
         """As it is asked for, without an id and a base yet."""

@@ -174,7 +174,7 @@ def test_the_commands_of_the_guide_run(server, tmp_path):
     [
         ({"version": 1}, 409, "conflict"),
         ({"version": 9}, 404, "version_not_found"),
-        ({"version": 1, "weight": 1}, 422, "invalid_input"),
+        ({"version": 1, "weight": 1.1}, 422, "invalid_input"),
         ({"version": 1, "weight": 0}, 422, "invalid_input"),
         ({"version": 1, "mode": "blue-green"}, 422, "invalid_input"),
         ({"version": 1, "promote_when": {"errors": 0.1}}, 422, "invalid_input"),
