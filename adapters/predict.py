@@ -188,7 +188,7 @@ async def embed(
         raise _named(*next(iter(failed.items())), count=len(failed), total=len(images))
     good = [i for i in range(len(images)) if i not in failed]
     found = [r for r in results if not isinstance(r, EspalierError)]
-    stacked = np.stack(found) if found else np.zeros((0, 0), np.float32)
+    stacked = found[0][np.newaxis] if len(found) == 1 else np.stack(found) if found else np.zeros((0, 0), np.float32)
     errors = [ItemError(i, error.code, error.message) for i, error in failed.items()]
     return EmbeddedImages(stacked, good, errors, batcher.dimension)
 

@@ -69,7 +69,7 @@ class BackboneSession:
         `alone`: no other image wants the cores. It changes no bit of the answer.
         """
         if self.device == "cpu":
-            return self.plain(np.asarray(pixels), alone)
+            return self.plain(_batch(pixels), alone)
         return self.bound.embed(pixels)
 
     def plain(self, pixels: Pixels, alone: bool = False) -> Embeddings:
@@ -159,3 +159,10 @@ class Backbones:
     def loaded(self) -> list[str]:
         """Digests in memory."""
         return sorted(self._sessions)
+
+
+def _batch(pixels: Pixels | Sequence[Pixels]) -> Pixels:
+    """uint8 [N, S, S, 3], without a copy where there is one image, as most requests have."""
+    if isinstance(pixels, np.ndarray):
+        return pixels
+    return pixels[0][np.newaxis] if len(pixels) == 1 else np.stack(pixels)
