@@ -65,6 +65,12 @@ class Patient(psycopg.Connection[Any]):
             cls.silence.broken()
             return end.value
 
+    def __del__(self, *_: Any) -> None:
+        """Without psycopg's warning: one that was given up in the middle of an answer is nobody's to close.
+
+        libpq ends it when its own object goes.
+        """
+
 
 class Bounded(psycopg.Connection[Any]):
     """A connection that nobody waits for longer than `SECONDS`, unless he says for how long: for `LISTEN`.
