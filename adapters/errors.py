@@ -177,6 +177,24 @@ class Overloaded(EspalierError):
         self.retry_after = retry_after
 
 
+class RateLimited(Overloaded):
+    """The caller asks more in a second than it may; `retry_after` says when to come back (seconds)."""
+
+    code = "rate_limited"
+
+
+class QuotaExceeded(EspalierError):
+    """The tenant or the key would have more than it may; the message says of what, how much, and what to do."""
+
+    code = "quota_exceeded"
+
+    def __init__(
+        self, message: str, *, quota: str = "", limit: int = 0, used: int = 0, retry_after: float = 60.0
+    ) -> None:
+        super().__init__(message, item=quota)
+        self.quota, self.limit, self.used, self.retry_after = quota, limit, used, retry_after
+
+
 class DeadlineExceeded(EspalierError):
     """The answer was not there in the time that the request, or this server, allows; the work was dropped."""
 

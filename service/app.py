@@ -136,6 +136,11 @@ async def _authenticate(scope: Any) -> "Principal":
     return found
 
 
+def _opened(part: str) -> Any:
+    """A part of the context, once it is open; else None."""
+    return getattr(getattr(http().state, "context", None), part, None)
+
+
 class _Served(type(Espalier)):  # type: ignore[misc]
     """The service with our own way in, which BentoML has no setting for."""
 
@@ -144,6 +149,8 @@ class _Served(type(Espalier)):  # type: ignore[misc]
     def to_asgi(self, is_main: bool = True) -> Express:
         """Our way in before BentoML's, on connections of our own: it starts uvicorn, and sets no limits."""
         from service.access.gate import Gate
+        from service.audit.address import Proxies
+        from service.audit.trail import Trail
         from service.limits import connections, watch
         from service.settings import Settings
 
@@ -151,7 +158,11 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         limits = watch.Limits.of(settings, processes.here().part(settings.max_connections))
         connections.install(limits, lambda: http().state.context.following.leave())
         names = settings.allowed_hosts.split(",")
-        return Express(super().to_asgi(is_main), http, names, Gate(_authenticate), settings.drain_seconds)
+        trail = Trail(lambda: _opened("engine"), Proxies(settings.trusted_proxies))
+        return Express(
+            super().to_asgi(is_main), http, names, Gate(_authenticate), settings.drain_seconds, trail,
+            lambda: _opened("limiter"),
+        )  # fmt: skip
 
 
 Espalier.__class__ = _Served  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
 from adapters.store import backbones, blobs, database
 from adapters.store.artifacts import Artifacts
+from adapters.store.audit import actor
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Backbone, HeadRef
 from service import bundles, default_backbone, forms, telemetry
@@ -26,6 +28,9 @@ from service.courtesy import Courtesy
 from service.jobs import Following
 from service.limits.space import MEMORY_BYTES, Space
 from service.processes import Place
+from service.quotas import accepting
+from service.quotas.limiter import Limiter
+from service.quotas.sharing import Sharing
 from service.replicas.heartbeat import Heartbeat
 from service.settings import Settings
 from service.threads import Threads
@@ -48,6 +53,7 @@ class Context:
     following: Following
     heartbeat: Heartbeat
     access: Authenticator
+    sharing: Sharing
     uploads: Space = field(default_factory=Space)
     ready: bool = False  # the default backbone is loaded and warm
 
@@ -58,6 +64,7 @@ class Context:
         What is bounded is bounded for all processes behind the port, so each gets its part.
         """
         decoding = lanes(settings)
+        actor.be(actor.Actor(principal="service", address=socket.gethostname()))
         _migrate(settings)
         Threads.seconds = settings.database_seconds
         engine = database.connect(settings.database, settings.database_seconds)
@@ -88,7 +95,17 @@ class Context:
         name = default_backbone.name(settings, engine)
         space = Space(place.part(settings.max_upload_bytes), place.part(MEMORY_BYTES))
         access = Authenticator.open(settings, engine)
-        return cls(settings, engine, artifacts, predictor, name, courtesy, Following(engine), heartbeat, access, space)
+        alone = engine.dialect.name == "sqlite" and place.servers == 1
+        sharing = Sharing(engine, accepting.default(settings), alone)
+        sharing.start()
+        return cls(
+            settings, engine, artifacts, predictor, name, courtesy, Following(engine), heartbeat, access, sharing, space
+        )  # fmt: skip
+
+    @property
+    def limiter(self) -> Limiter:
+        """Rates of this process's callers."""
+        return self.sharing.limiter
 
     def warm(self) -> None:
         """Load the default backbone and run it once. Raises NotReady while it is not built, or cannot be read."""
@@ -116,6 +133,7 @@ class Context:
         self.predictor.close()
         self.heartbeat.stop()
         self.access.close()
+        self.sharing.close()
         self.engine.dispose()
 
 

@@ -50,6 +50,8 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     Unauthorized: (401, "A key or a token is needed"),
     Forbidden: (403, "Not with this key"),
     errors.Cancelled: (409, "The job was cancelled"),
+    errors.RateLimited: (429, "Too many requests"),
+    errors.QuotaExceeded: (429, "More than may be had"),
     errors.Overloaded: (429, "Too much work is waiting"),
     errors.DeadlineExceeded: (504, "Not answered in time"),
     errors.CandidateFailed: (503, "The candidate of a roll-out could not answer"),
@@ -106,6 +108,8 @@ async def _espalier(request: Request, error: Exception) -> JSONResponse:
     mending = MENDING if isinstance(error, errors.CorruptArtifact) else None
     retry_after = getattr(error, "retry_after", mending)
     more = {"item": error.item, "retry_after": retry_after} | listed(error)
+    if isinstance(error, errors.QuotaExceeded):
+        more |= {"limit": error.limit, "used": error.used}
     response = problem(status, title, error.message, error.code, **more)
     if status == 401:
         response.headers["WWW-Authenticate"] = _challenge(request)

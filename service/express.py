@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 from service import liveness
-from service.access.gate import Gate
-from service.access.principal import calling
+from service.access.gate import ANYBODY, Gate
+from service.access.principal import Call, calling
 from service.access.response_headers import protecting
 from service.access.same_site import SameSite, refused
+from service.audit.trail import Trail, acting
 from service.lifecycle import draining
+from service.quotas import headers
+from service.quotas.limiter import Limiter
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,8 +37,9 @@ Endpoint = Callable[..., Awaitable["Response"]]  # (request, ctx)
 class Express:
     """The ASGI application. `app` is BentoML's, `http()` makes FastAPI's when it is first needed.
 
-    `names` are those by which the service may be asked: see `service.access.same_site`. `gate` says who may ask what.
-    `drain` is for how many seconds it answers on when it is told to stop.
+    `names` are those by which the service may be asked: see `service.access.same_site`. `gate` says who may ask what,
+    `limiter` how fast, once there is one, and `trail` records who asks for changes. `drain` are the seconds for which a
+    process that is told to stop still takes requests.
     """
 
     def __init__(
@@ -45,15 +49,17 @@ class Express:
         names: Iterable[str] = (),
         gate: Gate | None = None,
         drain: float = 0.0,
+        trail: Trail | None = None,
+        limiter: Callable[[], Limiter | None] = lambda: None,
     ) -> None:
         self._app, self._http, self._same_site, self._gate = app, http, SameSite(names), gate or Gate()
-        self._drain = drain
+        self._drain, self._trail, self._limiter = drain, trail or Trail(lambda: None), limiter
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             liveness.beat_on(asyncio.get_running_loop())
             draining.HERE.await_signal(asyncio.get_running_loop(), self._drain)
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._trail.ending(send))
         elif scope["type"] == "http":
             await self._request(scope, receive, send)
         # else nothing here speaks it, and the server says so
@@ -62,14 +68,43 @@ class Express:
         send = protecting(send)
         refusal = self._same_site.refusal(scope)
         if refusal is not None:
+            self._trail.refuse(scope, 403)
             await refused(*refusal)(scope, receive, send)
             return
+        call = None
         try:
             call = await self._gate.admit(scope)
+            send = self._told(call, send)
+            self._take(call)
         except Exception as error:
-            await (await _refusal(scope, receive, error))(scope, receive, send)
+            response = await _refusal(scope, receive, error)
+            self._trail.refuse(scope, response.status_code, call)
+            await response(scope, receive, send)
             return
         with calling(call):
+            await self._followed(scope, receive, send, call)
+
+    def _told(self, call: Call, send: Any) -> Any:
+        """Answers to whom rates bound tell what is left of them."""
+        who, limiter = call.principal, self._limiter()
+        if call is ANYBODY or limiter is None or not limiter.caller(who.tenant, who.name).policies:
+            return send
+        return headers.telling(send, limiter, who.tenant, who.name)
+
+    def _take(self, call: Call) -> None:
+        """Raises RateLimited."""
+        limiter = self._limiter()
+        if call is not ANYBODY and limiter is not None:
+            limiter.take(call.principal.tenant, call.principal.name)
+
+    async def _followed(self, scope: Scope, receive: Any, send: Any, call: Call) -> None:
+        """What may change something leaves a row in the audit log."""
+        followed = self._trail.follow(scope, call, send)
+        if followed is None:
+            await self._answered(scope, receive, send)
+            return
+        actor, send = followed
+        with acting(actor):
             await self._answered(scope, receive, send)
 
     async def _answered(self, scope: Scope, receive: Any, send: Any) -> None:

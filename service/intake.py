@@ -19,12 +19,15 @@ async def images(
     """The images and options of a request, for as long as it takes to answer and the client is there.
 
     `known` are the fields of the route's form (`strict.of_form`), in which the images are `field`.
-    Raises Overloaded, before the body is received where that is known, TooLarge, InvalidInput, starlette's
+    Raises RateLimited, Overloaded, before the body is received where that is known, TooLarge, InvalidInput, starlette's
     ClientDisconnect.
     """
+    who = current()
+    ctx.limiter.take(who.tenant, who.name, 0)  # before a body is received that would be refused
     with ctx.predictor.traffic.admission.holding_bytes(_flow(request)) as take:
         form = await forms.receive(request, ctx.settings, take, ctx.uploads, known, field)
         try:
+            ctx.limiter.take(who.tenant, who.name, len(form.images))
             async with attended(request):
                 yield form
         finally:

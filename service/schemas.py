@@ -54,6 +54,8 @@ class Problem(BaseModel):
     item: str | None = None
     errors: list[ItemProblem] | None = Field(None, description="Every bad item where items are at fault; at most 50.")
     error_count: int | None = Field(None, description="How many there are, listed or not.")
+    limit: int | None = Field(None, description="Of `quota_exceeded`: the most there may be of `item`.")
+    used: int | None = Field(None, description="Of `quota_exceeded`: how much there is.")
 
 
 class LabelScore(Wire):

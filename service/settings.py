@@ -196,6 +196,32 @@ class Settings(BaseSettings):
     oidc_rules: Path | None = Field(
         None, description="TOML file that says which tenant and scopes a token's claims give; needed with an issuer."
     )
+    tenant_heads: int = Field(
+        0, ge=0, description="Most heads of a tenant, unless `espalier quotas` says otherwise; 0: any number."
+    )
+    tenant_examples: int = Field(
+        0, ge=0, description="Most examples of a tenant, over all of its heads; 0: any number."
+    )
+    tenant_bytes: int = Field(
+        0,
+        ge=0,
+        description="Most bytes of images that a tenant's heads hold, the same one counted once; 0: any number.",
+    )
+    tenant_jobs: int = Field(0, ge=0, description="Most jobs of a tenant that wait or run; 0: up to ESPALIER_MAX_JOBS.")
+    tenant_requests_per_second: float = Field(
+        0, ge=0, description="Most requests of a tenant a second, over all serving processes; 0: any number."
+    )
+    tenant_images_per_second: float = Field(
+        0, ge=0, description="Most images of a tenant a second in /predict, /embed and alike; 0: any number."
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks of proxies, with commas between them, whose `X-Forwarded-For` says in the "
+        "audit log from where a request comes; of others it is not believed.",
+    )
+    audit_days: float = Field(
+        365.0, ge=0, le=36_500, description="Days that rows of the audit log are kept; 0: for ever."
+    )
     worker_id: str = Field(
         "",
         description="Stable name of this worker: a restart under it takes up its jobs at once, others do after 15 "

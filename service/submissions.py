@@ -32,6 +32,7 @@ from service.datasets.layout import Hints
 from service.datasets.sources import Limits, Received
 from service.forms import check_head_name
 from service.limits import json_text
+from service.quotas import accepting
 from service.settings import Settings
 from service.uploads import Part, Upload
 
@@ -89,7 +90,11 @@ class Desk:
             blobs_sent = ((i.example.sha256, i.data) for i in items)
             self.artifacts.put_all(blobs_sent, self.courtesy.turn, look=current() == LOCAL)
             self._offer(request, sent)
-            return jobs.create(self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key, holder=holder)
+            return jobs.create(
+                self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key, holder=holder,
+                sizes={item.example.sha256: item.size for item in items},
+                guard=accepting.guard(self.settings, accepting.ADDING),
+            )  # fmt: skip
 
     def _request(self, upload: Upload) -> JobRequest:
         strict.check(upload.names, FIELDS)
@@ -221,6 +226,7 @@ class Desk:
         count = jobs.count_unfinished(self.engine)
         if count >= self.settings.max_jobs:
             raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
+        accepting.check_jobs(self.settings, self.engine)
 
     def _offer(self, request: JobRequest, sent: list[Example]) -> None:
         """Embeddings that serving remembers need not be made again."""

@@ -10,6 +10,8 @@ from sqlalchemy.engine import Engine
 
 from adapters.store import compaction, retention
 from adapters.store.artifacts import Artifacts
+from adapters.store.audit import log as audit
+from adapters.store.quotas import measuring
 from adapters.store.retention import Keep
 from service.settings import Settings
 
@@ -44,6 +46,7 @@ class Sweeper:
         """Once: rows, blobs, what DBOS has recorded of jobs that have ended, and then the files of SQLite."""
         self._tell()
         retention.sweep(self._engine, self._artifacts, self._keep)
+        audit.prune(self._engine, self._settings.audit_days)
         forget_workflows(self._engine)
         for path in self._settings.sqlite_files:
             compaction.compact(path)
@@ -55,6 +58,7 @@ class Sweeper:
 
     def _begin(self) -> None:
         self._tell()
+        measuring.measure(self._engine, self._artifacts)
         for path in self._settings.sqlite_files:
             compaction.convert(path)
 

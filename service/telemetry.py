@@ -25,10 +25,15 @@ _LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 1
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STEP_SECONDS = (0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 4)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
+RATES, QUOTAS, OUTCOMES = ("requests", "images"), ("heads", "examples", "bytes", "jobs"), ("done", "refused", "failed")
 
 
-def _counter(name: str, about: str) -> Counter:
-    return Counter(f"espalier_{name}", about, registry=REGISTRY)
+def _counter(name: str, about: str, label: str = "", values: tuple[str, ...] = ()) -> Counter:
+    """With a label, all of its values are there from the start, so that a rate of one is 0 and not nothing."""
+    made = Counter(f"espalier_{name}", about, [label] if label else [], registry=REGISTRY)
+    for value in values:
+        made.labels(value)
+    return made
 
 
 def _gauge(name: str, about: str, of_several: Literal["sum", "min", "max", "mostrecent"] = "sum") -> Gauge:
@@ -120,6 +125,10 @@ for _metric, _values in (
     for _value in _values:
         _metric.labels(_value)
 ROLLOUTS = _gauge("rollouts_running", "Roll-outs under way, of heads that this replica was asked for.", "mostrecent")
+RATE_LIMITED = _counter("rate_limited", "Requests refused with 429 for their rate: requests, images.", "limit", RATES)
+QUOTA_EXCEEDED = _counter("quota_exceeded", "Jobs refused with 429 for a quota.", "quota", QUOTAS)
+AUDITED = _counter("audit_rows", "Rows of the audit log by this service's requests.", "outcome", OUTCOMES)
+AUDIT_OMITTED = _counter("audit_omitted", "Refused changes of which too many came to have rows of their own.")
 
 METERS = Meters(
     queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,

@@ -23,6 +23,7 @@ from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import blobs, database, jobs, leases
 from adapters.store.artifacts import Artifacts
+from adapters.store.audit import actor
 from adapters.store.leases import Lease, LeaseLost
 from adapters.store.scale_out import shards
 from service import failures, liveness, setup, telemetry, training_rooms
@@ -67,6 +68,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; the job that is at work then is given back, and goes on with whoever takes it up."""
+        actor.be(actor.Actor(principal=f"worker:{self.name}", address=socket.gethostname()))
         if not self._start(stop):
             return
         log.info("worker %r is ready", self.name)

@@ -24,6 +24,7 @@ from sqlalchemy.engine import Engine
 from adapters.errors import StorageError
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import locked, now, reading, unchecked
+from adapters.store.quotas.tables import blob_sizes
 from adapters.store.schema import (
     backbones,
     blob_holds,
@@ -216,6 +217,7 @@ def _sweep_some(engine: Engine, artifacts: Artifacts) -> int:
         unused = sorted(set(buried) - in_use(connection, buried))
         artifacts.delete(unused)
         connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(unused)))
+        connection.execute(blob_sizes.delete().where(blob_sizes.c.digest.in_(unused)))
         connection.execute(tombstones.delete().where(tombstones.c.digest.in_(buried)))
     return len(unused)
 

@@ -16,6 +16,8 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from adapters.errors import InvalidInput, NotReady
 from adapters.store import patience
+from adapters.store.audit import recording
+from adapters.store.quotas import tables as _quota_tables  # noqa: F401 (they belong to the schema as well)
 
 LOCKS = {"shared": "pg_advisory_xact_lock_shared", "exclusive": "pg_advisory_xact_lock"}
 MIGRATION, BLOBS = 4918273, 4918274  # numbers of locks in Postgres; any will do
@@ -39,6 +41,7 @@ def connect(url: str, seconds: float = patience.WORKER) -> Engine:
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", lambda connection: _begin(connection, seconds))
     sa.event.listen(engine, "begin", _check)
+    recording.listen(engine, clock())
     return engine
 
 
@@ -50,6 +53,7 @@ def _connect_postgres(url: str, seconds: float) -> Engine:
     sa.event.listen(engine, "begin", _lock)
     sa.event.listen(engine, "begin", _check)
     sa.event.listen(engine, "handle_error", _refuse_nul)
+    recording.listen(engine, clock())
     return engine
 
 

@@ -14,6 +14,7 @@ from adapters.store import blobs, retirement
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
 from adapters.store.artifacts import Artifacts
+from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
 from adapters.store.replicas import notices
 from adapters.store.rollouts import changes as rollout_changes
@@ -76,6 +77,11 @@ def publish(engine: Engine, publication: Publication) -> int:
         report = publication.report | _retire(connection, publication, number)
         state = bump(connection, publication.request.head)
         status = "rejected" if publication.rejected else "succeeded"
+        moved = LIVE if publication.moves_live else None
+        record(
+            connection, "version.publish", head=publication.request.head, version=number, job=publication.job_id,
+            alias=moved, rejected=publication.rejected or None,
+        )  # fmt: skip
         job_store.finish(
             connection,
             publication.job_id,
@@ -315,6 +321,7 @@ def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int 
         values = {"number": number, "updated_at": now()}
         if connection.execute(aliases.update().where(*where).values(**values)).rowcount == 0:
             _insert_alias(connection, name, alias, values)
+        record(connection, "alias.set", head=name, alias=alias, version=number, before=present)
         if alias == LIVE:
             rollout_changes.live_moved(connection, name, number)
         return bump(connection, name)
@@ -333,6 +340,7 @@ def delete_alias(engine: Engine, name: str, alias: str) -> None:
         gone = connection.execute(aliases.delete().where(aliases.c.head == name, aliases.c.alias == alias)).rowcount
         if not gone:
             raise VersionNotFound(f"the head {shown(name)!r} has no alias {alias!r}", item=f"{shown(name)}@{alias}")
+        record(connection, "alias.delete", head=name, alias=alias)
         if alias == LIVE:
             rollout_changes.live_removed(connection, name)
         bump(connection, name)
@@ -354,6 +362,7 @@ def delete_version(engine: Engine, name: str, number: int) -> list[str]:
             )
         rollout_changes.refuse_deletion(connection, name, number)
         connection.execute(versions.delete().where(versions.c.head == name, versions.c.number == number))
+        record(connection, "version.delete", head=name, version=number)
         bump(connection, name)
         return blobs.bury(connection, blobs.of_version(version.digest, version.manifest))
 
@@ -376,6 +385,7 @@ def delete(engine: Engine, name: str) -> list[str]:
         job_store.drop_head(connection, name)
         _keep_number(connection, name)
         connection.execute(heads.delete().where(heads.c.name == name))
+        record(connection, "head.delete", head=name)
         bump(connection, name)
         return blobs.bury(connection, digests) + freed
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,10 @@ from adapters import tenancy
 from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
 from adapters.store import blobs
 from adapters.store import examples as example_store
+from adapters.store.audit import actor as actors
+from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
+from adapters.store.quotas.usage import note_sizes
 from adapters.store.schema import counters, job_events, job_shards, jobs
 from adapters.store.whose import ANYBODYS, Whose
 from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
@@ -25,6 +28,10 @@ DELETED = ""  # in place of the head's name: it was deleted while a job of it st
 TOGETHER = 200  # jobs whose events are asked for in one query
 
 
+def unguarded(_: sa.Connection, job_id: str) -> None:
+    """Whoever asks may have as many as he likes."""
+
+
 def create(
     engine: Engine,
     request: JobRequest,
@@ -33,18 +40,21 @@ def create(
     fingerprint: str,
     idempotency_key: str | None = None,
     holder: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    guard: Callable[[sa.Connection, str], None] = unguarded,
 ) -> Job:
     """Accept a job with its examples, in one transaction. The same key and body give the job there already is.
 
-    `holder` is who holds the examples' blobs until then; None for a job that brings none. Raises IdempotencyConflict
-    when the key came with another body.
+    `holder` is who holds the examples' blobs until then; None for a job that brings none. `sizes` are their bytes by
+    SHA-256. `guard` is called with the job's id when all of it is there, and what it raises takes all back. Raises
+    IdempotencyConflict when the key came with another body.
     """
     job_id = f"job_{secrets.token_hex(12)}"
     moment = now()
     row = {
         "id": job_id, "head": request.head, "request": asdict(request), "status": "queued", "progress": {},
         "cancel_requested": False, "idempotency_key": _own(request.head, idempotency_key), "fingerprint": fingerprint,
-        "created_at": moment, "updated_at": moment,
+        "created_at": moment, "updated_at": moment, "principal": actors.current().principal or None,
     }  # fmt: skip
     try:
         with blobs.together(engine) as connection:
@@ -52,7 +62,10 @@ def create(
             example_store.add_to_job(connection, job_id, items)
             if holder is not None:
                 blobs.settle(connection, holder, [item.sha256 for item in items])
+            note_sizes(connection, sizes or {})
+            guard(connection, job_id)
             add_event(connection, job_id, "status", {"status": "queued"})
+            record(connection, "job.create", head=request.head, job=job_id, examples=len(items), **_kind(request))
             _number(connection, job_id)  # last: others that accept wait for it until this commits
     except IntegrityError:
         existing = find_by_key(engine, request.head, idempotency_key, fingerprint)
@@ -60,6 +73,13 @@ def create(
             raise
         return existing
     return get(engine, job_id)
+
+
+def _kind(request: JobRequest) -> dict[str, Any]:
+    """What a job is for, in a word or two."""
+    if request.edit is None:
+        return {"mode": request.mode}
+    return {"edit": ", ".join(name for name, value in asdict(request.edit).items() if value) or "rebuild"}
 
 
 def _number(connection: sa.Connection, job_id: str) -> None:
@@ -229,8 +249,13 @@ def request_cancel(engine: Engine, job_id: str) -> tuple[Job, list[str]]:
     with blobs.alone(engine) as connection:
         if _locked(connection, job_id)["status"] not in TERMINAL:
             finish(connection, job_id, "cancelled", cancel_requested=True)
+            record(connection, "job.cancel", head=_head_of(connection, job_id), job=job_id)
             freed = let_go(connection, job_id)
     return get(engine, job_id), freed
+
+
+def _head_of(connection: sa.Connection, job_id: str) -> str:
+    return str(connection.execute(sa.select(jobs.c.head).where(jobs.c.id == job_id)).scalar_one())
 
 
 def is_settled(engine: Engine, job_id: str) -> bool:

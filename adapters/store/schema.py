@@ -157,6 +157,7 @@ jobs = Table(
     Column("trouble", JSON),  # what the last of those failed of: {"code", "message", "item"}
     Column("due_at", Float),  # when it may be taken up again
     Column("settled", Boolean, nullable=False, server_default=text("false")),  # ended, and nothing is left to be done
+    Column("principal", String(255)),  # who handed it in: a key's id or a token's subject
     Index("ix_jobs_settled_sequence", "settled", "sequence"),
 )  # fmt: skip
 

@@ -74,6 +74,7 @@ def build() -> FastAPI:
         rollout,
         suggest,
     )  # fmt: skip
+    from service.api.admin import audit, quotas
 
     about = "Teach a frozen backbone a new task over HTTP."
     app = FastAPIOffline(title="Espalier", version=__version__, description=about, docs_url=None, redoc_url=None)
@@ -83,7 +84,7 @@ def build() -> FastAPI:
     app.router.add_api_route(str(app.openapi_url), _document(app), include_in_schema=False)
     modules = (
         predict, finetune, jobs, heads, rollout, examples, changes, suggest, backbones, embed, keys, bento, replicas,
-        health,
+        health, quotas, audit,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

@@ -6,7 +6,21 @@ Imports of the heavy parts stay inside the commands: `espalier predict` must not
 import click
 
 from service import __version__
-from service.cli import backbones, changes, check, heads, jobs, keys, machine, migrate, replicas, rollout, teach
+from service.cli import (
+    audit,
+    backbones,
+    changes,
+    check,
+    heads,
+    jobs,
+    keys,
+    machine,
+    migrate,
+    quotas,
+    replicas,
+    rollout,
+    teach,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -22,5 +36,5 @@ for command in (machine.init, machine.serve, machine.worker, migrate.migrate, ch
     main.add_command(command)
 for command in (teach.finetune, teach.suggest, teach.predict):
     main.add_command(command)
-for group in (heads.heads, jobs.jobs, backbones.backbones, keys.keys):
+for group in (heads.heads, jobs.jobs, backbones.backbones, keys.keys, quotas.quotas, audit.audit):
     main.add_command(group)

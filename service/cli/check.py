@@ -53,12 +53,13 @@ def _of_store(settings: "Settings") -> "Iterator[Finding]":
 
     from adapters.store import database
     from adapters.store.artifacts import Artifacts
-    from adapters.store.scrub import rows, stored
+    from adapters.store.scrub import audit, rows, stored
     from service import setup
 
     engine, artifacts = database.connect(settings.database), Artifacts(settings.artifacts)
     database.require_newest(engine)
     yield from rows.findings(engine)
+    yield from audit.findings(engine)
     yield from stored.findings(engine, artifacts, partial(setup.remake, settings, engine, artifacts))
     engine.dispose()
 

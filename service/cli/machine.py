@@ -93,10 +93,12 @@ def parts() -> "tuple[Settings, Engine, Artifacts]":
     """Settings, database and artifact store of this machine, with the tables in place. Raises DatabaseDamaged."""
     from adapters.store import database
     from adapters.store.artifacts import Artifacts
+    from adapters.store.audit import actor
     from service.settings import Settings
 
     settings = Settings()
     refuse_damaged(settings)
+    actor.be(actor.Actor(principal=actor.OPERATOR, address="local"))
     engine = database.connect(settings.database)
     database.migrate(engine)
     return settings, engine, Artifacts(settings.artifacts)

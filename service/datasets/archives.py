@@ -65,6 +65,7 @@ class Member:
     file_name: str
     sha256: str
     data: Callable[[], bytes]
+    size: int = 0  # bytes
 
 
 class Archive:
@@ -205,7 +206,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Membe
         if number == 0 and (chunk.startswith(_ARCHIVE_MAGIC) or chunk[257:262] == b"ustar"):
             raise _nested(name)
         digest.update(chunk)
-    return Member(name, digest.hexdigest(), lambda: b"".join(_unpacked(archive, info, name)))
+    return Member(name, digest.hexdigest(), lambda: b"".join(_unpacked(archive, info, name)), info.file_size)
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterable[bytes]:

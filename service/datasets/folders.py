@@ -97,8 +97,8 @@ def _listing(folder: Path, listed: dict[Path, dict[str, list[Path]]]) -> dict[st
 def on_disk(name: str, path: Path) -> Member:
     """A file under a name of ours, read once and hashed. Blocking. Raises InvalidInput."""
     with opened(path) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Member(name, digest, path.read_bytes)
+        digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    return Member(name, digest, path.read_bytes, size)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ class Source(Protocol):
     def sha256(self) -> str: ...
     @property
     def data(self) -> Callable[[], bytes | memoryview]: ...
+    @property
+    def size(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,14 @@ class Item:
 
     example: Example
     data: Callable[[], bytes | memoryview]
+    size: int = 0  # bytes
 
 
 def item(
     file: Source, name: str, label: str, split: SplitName | None = None, group: str | None = None
 ) -> Item:  # fmt: skip
     """A file under its name, labeled."""
-    return Item(Example(file.sha256, label, name, split, group), file.data)
+    return Item(Example(file.sha256, label, name, split, group), file.data, file.size)
 
 
 def called(index: int, file_name: str | None) -> str:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service import telemetry
 from service.access.response_headers import protected, protecting
+from service.audit.address import PEER
 from service.errors import problem
 from service.lifecycle import draining
 from service.limits.lag import HEARTBEAT
@@ -128,6 +129,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope[PEER] = self.client[0] if self.client else ""  # type: ignore[literal-required]
         self._stage, self._since, self._size = HEAD, self.loop.time(), 0
 
     def on_header(self, name: bytes, value: bytes) -> None:

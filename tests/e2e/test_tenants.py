@@ -48,6 +48,9 @@ SENT: dict[tuple[str, str], Any] = {
     ("/heads/{head}/examples/{sha256}", "PATCH"): lambda n: {"json": {"label": "square"}},
     ("/keys", "POST"): lambda n: {"json": {"name": "x", "scopes": ["read"], "tenant": n["tenant"]}},
     ("/keys/{key_id}/rotate", "POST"): lambda n: {"json": {}},
+    ("/quotas", "PUT"): lambda n: {"json": {"tenant": n["tenant"], "limits": {"heads": 5}}},
+    # The log grows while it is asked.
+    ("/audit", "GET"): lambda n: {"params": {"tenant": n["tenant"], "since": "2100-01-01T00:00:00Z"}},
 }
 BARE = {("/jobs/{job_id}/cancel", "POST")}  # that take no body
 

@@ -55,6 +55,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
                     "ended": False, "problems": None, "token": None, "lease_until": None}],
     "api_keys": [{"id": "k", "tenant": "acme", "name": "n", "digest": A, "scopes": ["read"], "created_at": AT,
                   "expires_at": None, "revoked_at": None, "last_used_at": AT, "replaces": None, "changed": 1}],
+    "audit": [{"sequence": 1, "at": 5, "tenant": "", "principal": "p", "address": "", "request_id": "", "action": "x",
+               "what": "{}", "outcome": "done", "status": None, "previous": "", "hash": A}],
+    "audit_stubs": [{"through": 0, "hash": "", "count": 0, "at": 1}],
+    "quotas": [{"tenant": "acme", "key": "", "name": "heads", "value": 5.0}],
+    "blob_sizes": [{"digest": A, "bytes": 7}],
+    "rate_shares": [{"tenant": "acme", "key": "", "name": "requests_per_second", "process": "p", "demand": 1.0,
+                     "share": 1.0, "until": 2.0}],
     "replicas": [{"id": "r", "release": "0", "generation": 2, "behind": [], "started_at": 1.0, "seen_at": 2.0}],
 }  # fmt: skip
 Rows = dict[str, list[dict[str, Any]]]

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict, KeyNotFound
+from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
+from adapters.store.quotas import limits
 from adapters.store.schema import api_keys
 
 Stamp = tuple[int, int]  # (keys, changes of keys): differs after every change, whoever commits when
@@ -41,6 +43,7 @@ def add(engine: Engine, key: Key) -> Key:
     """Keep a new key."""
     with engine.begin() as connection:
         connection.execute(api_keys.insert().values(**row(key)))
+        record(connection, "key.create", tenant=key.tenant, key=key.id, scopes=list(key.scopes))
     return key
 
 
@@ -72,7 +75,11 @@ def revoke(engine: Engine, key_id: str, tenant: str | None = None) -> Key:
     """End a key now; twice is as once. Raises KeyNotFound."""
     key = find(engine, key_id, tenant)
     if key.revoked_at is None:
-        _change(engine, key_id, api_keys.c.revoked_at.is_(None), revoked_at=now())
+        with engine.begin() as connection:
+            good = (api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+            values = {"revoked_at": now(), "changed": api_keys.c.changed + 1}
+            if connection.execute(api_keys.update().where(*good).values(**values)).rowcount:
+                record(connection, "key.revoke", tenant=key.tenant, key=key_id)
     return find(engine, key_id)
 
 
@@ -88,6 +95,8 @@ def replace(engine: Engine, old: Key, new: Key, overlap: timedelta) -> Key:
             values = {"expires_at": end, "changed": api_keys.c.changed + 1}
             connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(**values))
         connection.execute(api_keys.insert().values(**row(new)))
+        limits.inherit(connection, old.tenant, old.id, new.id)
+        record(connection, "key.rotate", tenant=old.tenant, key=old.id, into=new.id)
     return new
 
 
@@ -99,12 +108,6 @@ def note_used(engine: Engine, used: Mapping[str, datetime]) -> None:
             connection.execute(
                 api_keys.update().where(api_keys.c.id == key_id, later).values(last_used_at=moment)
             )  # fmt: skip
-
-
-def _change(engine: Engine, key_id: str, *where: sa.ColumnElement[bool], **values: Any) -> None:
-    with engine.begin() as connection:
-        changed = api_keys.update().where(api_keys.c.id == key_id, *where)
-        connection.execute(changed.values(changed=api_keys.c.changed + 1, **values))
 
 
 def _of(tenant: str | None) -> sa.Select[Any]:

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.rollout.decision import weigh
 from adapters.rollout.facts import Asked, Counts, Limits, Rollout, Rules, Status
+from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
 from adapters.store.schema import rollout_events, rollouts
 
@@ -74,6 +75,7 @@ def add_event(connection: sa.Connection, head: str, kind: str, data: dict[str, A
     values = {"head": head, "sequence": number, "type": kind, "data": data, "created_at": now()}
     connection.execute(rollout_events.insert().values(**values))
     connection.execute(rollout_events.delete().where(mine, rollout_events.c.sequence <= number - KEPT))
+    record(connection, f"rollout.{kind}", head=head, version=data.get("version"), mode=data.get("mode"))
 
 
 def columns(counts: Counts) -> dict[str, int]:

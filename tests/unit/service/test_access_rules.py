@@ -40,7 +40,8 @@ def test_every_route_has_a_row_and_every_row_a_route():
 
 def test_every_route_is_of_the_kind_that_makes_names_the_callers_own():
     """`head` and `job_id` in an address are the caller's tenant's by rule: in routes of `routing.router` alone."""
-    files = [importlib.import_module(f"service.api.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
+    walked = pkgutil.walk_packages(api.__path__, "service.api.")
+    files = [importlib.import_module(found.name) for found in walked]
     routes = [route for file in files if isinstance(router := vars(file).get("router"), APIRouter)
               for route in router.routes]  # fmt: skip
     assert {(route.path_format, method) for route in routes for method in route.methods} >= PATHS

@@ -39,7 +39,9 @@ def test_no_two_errors_share_a_code():
 
 def test_the_callers_errors_are_4xx_and_ours_are_5xx():
     for kind in kinds():
-        mine = issubclass(kind, tree.InvalidInput | tree.NotFound | tree.Conflict | tree.Overloaded)
+        mine = issubclass(
+            kind, tree.InvalidInput | tree.NotFound | tree.Conflict | tree.Overloaded | tree.QuotaExceeded
+        )
         mine = mine or issubclass(kind, tree.IdempotencyConflict | tree.Cancelled | tree.StaleReplica)
         mine = mine or issubclass(kind, Unauthorized | Forbidden)
         assert (status_of(kind("x"))[0] < 500) == mine, kind

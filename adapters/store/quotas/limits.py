@@ -1,0 +1,131 @@
+"""What a tenant and a key may have and ask: the settings' defaults, and what an operator has set instead."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters.errors import InvalidInput
+from adapters.store.audit.recording import record
+from adapters.store.database import reading
+from adapters.store.quotas.tables import ALL, quotas
+from adapters.store.schema import counters
+
+VERSION = "quotas"  # of counters: raised by each change, so that a process that looks reads one row
+DEFAULT, UNLIMITED = "default", "unlimited"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Most of each thing; None: no bound."""
+
+    heads: float | None = None
+    examples: float | None = None
+    bytes: float | None = None  # of inputs that heads and unfinished jobs hold, the same one counted once
+    jobs: float | None = None  # that wait or run
+    requests_per_second: float | None = None
+    images_per_second: float | None = None
+
+    def with_(self, found: Mapping[str, float | None]) -> "Limits":
+        """These, but for what was found set."""
+        return Limits(**{f.name: found.get(f.name, getattr(self, f.name)) for f in fields(Limits)})
+
+
+NAMES = tuple(f.name for f in fields(Limits))
+RATES = ("requests_per_second", "images_per_second")
+Overrides = dict[tuple[str, str], dict[str, float | None]]  # (tenant, key or ALL) → name → value; None: unlimited
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """All limits in force."""
+
+    default: Limits = field(default_factory=Limits)  # of each tenant
+    overrides: Overrides = field(default_factory=dict)
+
+    def of_tenant(self, tenant: str) -> Limits:
+        """Those of all of a tenant's keys together."""
+        return self.default.with_(self.overrides.get((tenant, ALL), {}))
+
+    def of_key(self, tenant: str, key: str) -> Limits:
+        """Those of one key, within its tenant's."""
+        return Limits().with_(self.overrides.get((tenant, key), {})) if key else Limits()
+
+
+def read(connection: sa.Connection, tenant: str | None = None) -> Overrides:
+    """What operators have set, of all tenants or of one."""
+    query = sa.select(quotas)
+    if tenant is not None:
+        query = query.where(quotas.c.tenant == tenant)
+    found: Overrides = {}
+    for row in connection.execute(query):
+        if row.name in NAMES:  # else it is of a newer release
+            found.setdefault((row.tenant, row.key), {})[row.name] = row.value
+    return found
+
+
+def version(connection: sa.Connection) -> int:
+    """A number that has changed since it was last asked for if any limit has."""
+    return int(connection.execute(sa.select(counters.c.value).where(counters.c.name == VERSION)).scalar() or 0)
+
+
+def load(engine: Engine, default: Limits) -> Book:
+    """The limits as they are now."""
+    with reading(engine) as connection:
+        return Book(default, read(connection))
+
+
+def put(engine: Engine, tenant: str, key: str, values: Mapping[str, Any]) -> None:
+    """Set limits: a number, "unlimited", or "default" for what the settings say. Raises InvalidInput.
+
+    `key` is a key's id, or ALL for all of the tenant's together.
+    """
+    checked = {name: check(name, value) for name, value in values.items()}
+    with engine.begin() as connection:
+        mine = (quotas.c.tenant == tenant, quotas.c.key == key, quotas.c.name.in_(checked))
+        connection.execute(quotas.delete().where(*mine))
+        rows = [
+            {"tenant": tenant, "key": key, "name": name, "value": value if isinstance(value, float) else None}
+            for name, value in checked.items()
+            if value != DEFAULT
+        ]
+        if rows:
+            connection.execute(quotas.insert(), rows)
+        _raise_version(connection)
+        record(connection, "quotas.set", tenant=tenant, key=key or None, **checked)
+
+
+def inherit(connection: sa.Connection, tenant: str, old: str, new: str) -> None:
+    """A key that takes the place of another has its limits."""
+    there = read(connection, tenant).get((tenant, old))
+    if there:
+        rows = [{"tenant": tenant, "key": new, "name": name, "value": value} for name, value in there.items()]
+        connection.execute(quotas.insert(), rows)
+        _raise_version(connection)
+
+
+def _raise_version(connection: sa.Connection) -> None:
+    raised = counters.update().where(counters.c.name == VERSION).values(value=counters.c.value + 1)
+    if connection.execute(raised).rowcount == 0:
+        connection.execute(counters.insert().values(name=VERSION, value=1))
+
+
+def check(name: str, value: Any) -> float | str:
+    """A limit as it is kept. Raises InvalidInput."""
+    if name not in NAMES:
+        raise InvalidInput(f"there is no quota {name[:50]!r}; there are: {', '.join(NAMES)}", item=name[:50])
+    if value in (DEFAULT, UNLIMITED):
+        return str(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number <= 2**53:
+        words = f"a number from 0 on, {UNLIMITED} or {DEFAULT}"
+        raise InvalidInput(f"{name} must be {words}, not {str(value)[:50]!r}", item=name)
+    if name in RATES and 0 < number < 0.001:
+        raise InvalidInput(f"{name} must be 0, which lets nothing in, or at least 0.001", item=name)
+    return number
