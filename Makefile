@@ -58,6 +58,6 @@ clean: ## Remove caches and .venv; what the service has learned (.espalier) stay
 	@echo "Setting up .venv for $* (the first time this downloads torch, about 6 GB installed, and takes some minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -e $@ || $(BIN)/pip uninstall --quiet --yes onnxruntime onnxruntime-gpu 2> .venv/install.log
-	@$(BIN)/pip install -c constraints.txt -e '.[$*,train,dev,postgres,heic]' > .venv/install.log 2>&1 || \
+	@$(BIN)/pip install -c constraints.txt -e '.[$*,train,dev,postgres,heic,otel]' > .venv/install.log 2>&1 || \
 		{ tail -n 30 .venv/install.log; echo "The installation failed; all of its output is in .venv/install.log"; exit 1; }
 	@rm -f .venv/.installed-* && touch $@

@@ -89,6 +89,12 @@ class InvalidHyperparameter(InvalidInput):
     code = "invalid_hyperparameter"
 
 
+class InvalidBackup(InvalidInput):
+    """The backup is damaged, not complete, or of a newer release than the one that is to restore it."""
+
+    code = "invalid_backup"
+
+
 class TooLarge(InvalidInput):
     """The request is larger than this server accepts."""
 

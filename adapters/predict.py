@@ -29,6 +29,7 @@ from adapters.runtime.live import LiveHeads
 from adapters.runtime.loaded import LiveHead
 from adapters.runtime.memory import EmbeddingMemory
 from adapters.runtime.traffic import Traffic
+from adapters.spans import traced
 from adapters.tenancy import qualified
 from adapters.trust import Terms
 from adapters.types import Embeddings, HeadRef, Schema
@@ -170,6 +171,7 @@ class EmbeddedImages:
         return {length: np.ascontiguousarray(self.embeddings[:, :length]) for length in set(lengths)}
 
 
+@traced("embed")
 async def embed(
     predictor: Predictor,
     images: Sequence[bytes | memoryview],
@@ -200,6 +202,7 @@ def _embed_one(predictor: Predictor, batcher: Batcher, item: Item) -> None:
         return
     began = clock()
     pixels = image.decode(item.data, batcher.preprocessing, max_pixels=predictor.max_pixels)
+    item.decoded()
     predictor.traffic.meters.decode_seconds(clock() - began)
     batcher.put(pixels, asker, predictor.traffic.lanes.alone())
 
@@ -228,6 +231,7 @@ async def _admit(
     return generation, [head for head in found if head is not None]
 
 
+@traced("heads")
 async def _answer(
     predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages | EspalierError]
 ) -> list[HeadAnswers | EspalierError]:

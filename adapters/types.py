@@ -243,6 +243,7 @@ class Job:
     retry: dict[str, Any] | None = (
         None  # of one that failed and is tried again: {"failures", "code", "message", "item"}
     )
+    request_id: str | None = None  # of the request that it was accepted by
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ in the process that serves. So the parts are imported when the service is made: 
 import functools
 import gc
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from service.access.principal import Principal
+    from service.operations.tracing import Traces
+    from service.settings import Settings
 
 log = logging.getLogger("espalier.service")
 # Seconds that a thread at work in Python keeps others waiting, instead of 5 ms: a request changes threads half a dozen
@@ -67,7 +70,7 @@ class Espalier:
 
         sys.setswitchinterval(SWITCH)
         settings = Settings()
-        telemetry.configure_logging(settings.log_level)
+        telemetry.configure_logging(settings.log_level, settings.log_format)
         self.context = http().state.context = Context.open(settings, processes.here())
         try:
             self.context.warm()
@@ -81,6 +84,9 @@ class Espalier:
     @bentoml.on_deployment
     def prepare() -> None:
         """BentoML makes it a static method and calls it in its arbiter, before any process serves."""
+        from service.operations import logs
+
+        logs.configure_arbiter(os.environ)
         processes.prepare()
         if not exposure.is_local(host := exposure.of_command()):
             from service.settings import Settings
@@ -109,6 +115,8 @@ class Espalier:
     def close(self) -> None:
         """Let running requests end."""
         self.context.close()
+        if (traces := _traces(self.context.settings)) is not None:
+            traces.close()
 
     @bentoml.api(route="/bento/predict")
     def predict(self, image: Annotated[Path, ContentType("image/*")], head: str, top_k: int = 5) -> dict[str, Any]:
@@ -117,6 +125,15 @@ class Espalier:
         Answered by `service.api.bento`, to which every request goes.
         """
         raise NotImplementedError
+
+
+def _traces(settings: "Settings") -> "Traces | None":
+    """What traces in this process, where it is to."""
+    if not settings.tracing:
+        return None
+    from service.operations import tracing
+
+    return tracing.begin()
 
 
 def _described(what: Literal["schema", "openapi"]) -> Any:
@@ -161,7 +178,7 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         trail = Trail(lambda: _opened("engine"), Proxies(settings.trusted_proxies))
         return Express(
             super().to_asgi(is_main), http, names, Gate(_authenticate), settings.drain_seconds, trail,
-            lambda: _opened("limiter"),
+            lambda: _opened("limiter"), log=settings.access_log, traces=_traces(settings),
         )  # fmt: skip
 
 

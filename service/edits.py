@@ -21,6 +21,7 @@ from adapters.store.artifacts import Artifacts
 from adapters.tenancy import shown
 from adapters.types import Edit, Example, HeadVersion, Job, JobRequest
 from service.datasets.manifests import label_text
+from service.operations import requests
 from service.quotas import accepting
 from service.settings import Settings
 from service.submissions import check_key
@@ -150,8 +151,10 @@ class EditDesk:
             return known
         self._check_room()
         request, named = prepare()
-        guard = accepting.guard(self.settings)
-        return jobs.create(self.engine, request, named, fingerprint=fingerprint, idempotency_key=self.key, guard=guard)
+        return jobs.create(
+            self.engine, request, named, fingerprint=fingerprint, idempotency_key=self.key,
+            guard=accepting.guard(self.settings), origin=requests.columns(),
+        )  # fmt: skip
 
     def _check_room(self) -> None:
         count = jobs.count_unfinished(self.engine)

@@ -18,6 +18,7 @@ from adapters.problems import listed
 from adapters.store.heads import AliasMoved
 from service import telemetry
 from service.access.refusals import Forbidden, Unauthorized
+from service.operations import requests
 
 log = logging.getLogger("espalier.http")
 
@@ -33,6 +34,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.TooMuchData: (422, "More examples than the worker's memory can be trained on"),
     errors.NotEnoughHeldOut: (422, "Too few held-out examples for that promise"),
     errors.InvalidHyperparameter: (422, "Not a usable hyperparameter"),
+    errors.InvalidBackup: (422, "Not a usable backup"),
     errors.InvalidInput: (422, "The request cannot be used"),
     errors.KeyNotFound: (404, "No such key"),
     errors.HeadNotFound: (404, "No such head"),
@@ -82,7 +84,10 @@ def problem(status: int, title: str, detail: str, code: str, **more: Any) -> JSO
     """An RFC 9457 answer; `code` is stable, `detail` is for people."""
     body = {"type": f"urn:espalier:error:{code}", "title": title, "status": status, "detail": detail, "code": code}
     body |= {key: value for key, value in more.items() if value is not None}
+    origin = requests.current()
+    body["request_id"] = requests.new_id() if origin is None else origin.request_id
     response = JSONResponse(body, status, media_type="application/problem+json")
+    response.headers["X-Request-Id"] = body["request_id"]
     if status in RETRYABLE:
         response.headers["Retry-After"] = str(math.ceil(more.get("retry_after") or RETRYABLE[status]))
     return response

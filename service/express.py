@@ -22,12 +22,17 @@ from service.access.response_headers import protecting
 from service.access.same_site import SameSite, refused
 from service.audit.trail import Trail, acting
 from service.lifecycle import draining
+from service.operations import requests
+from service.operations.access_log import Line
+from service.operations.requests import Origin
 from service.quotas import headers
 from service.quotas.limiter import Limiter
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.responses import Response
+
+    from service.operations.tracing import Traces
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -39,7 +44,7 @@ class Express:
 
     `names` are those by which the service may be asked: see `service.access.same_site`. `gate` says who may ask what,
     `limiter` how fast, once there is one, and `trail` records who asks for changes. `drain` are the seconds for which a
-    process that is told to stop still takes requests.
+    process that is told to stop still takes requests. With `log` each answer is a line in the log, with `traces` a span.
     """
 
     def __init__(
@@ -51,9 +56,12 @@ class Express:
         drain: float = 0.0,
         trail: Trail | None = None,
         limiter: Callable[[], Limiter | None] = lambda: None,
+        log: bool = False,
+        traces: "Traces | None" = None,
     ) -> None:
         self._app, self._http, self._same_site, self._gate = app, http, SameSite(names), gate or Gate()
         self._drain, self._trail, self._limiter = drain, trail or Trail(lambda: None), limiter
+        self._log, self._traces = log, traces
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -61,8 +69,29 @@ class Express:
             draining.HERE.await_signal(asyncio.get_running_loop(), self._drain)
             await self._app(scope, receive, self._trail.ending(send))
         elif scope["type"] == "http":
-            await self._request(scope, receive, send)
+            await self._known(scope, receive, send)
         # else nothing here speaks it, and the server says so
+
+    async def _known(self, scope: Scope, receive: Any, send: Any) -> None:
+        """By its id, which every line and answer of it carries."""
+        origin = requests.of(scope)
+        if self._traces is not None:
+            await self._traced(self._traces, origin, scope, receive, send)
+            return
+        with requests.answering(origin):
+            await self._logged(scope, receive, requests.told(send, origin))
+
+    async def _traced(self, traces: "Traces", origin: Origin, scope: Scope, receive: Any, send: Any) -> None:
+        with traces.request(scope, origin) as span, requests.answering(span.origin):
+            await self._logged(scope, receive, requests.told(send, origin, span.answered))
+
+    async def _logged(self, scope: Scope, receive: Any, send: Any) -> None:
+        if not self._log:
+            await self._request(scope, receive, send)
+            return
+        line = Line(scope, send)
+        await self._request(scope, receive, line.send)
+        line.write()
 
     async def _request(self, scope: Scope, receive: Any, send: Any) -> None:
         send = protecting(send)

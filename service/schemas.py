@@ -56,6 +56,7 @@ class Problem(BaseModel):
     error_count: int | None = Field(None, description="How many there are, listed or not.")
     limit: int | None = Field(None, description="Of `quota_exceeded`: the most there may be of `item`.")
     used: int | None = Field(None, description="Of `quota_exceeded`: how much there is.")
+    request_id: str | None = Field(None, description="As in `X-Request-Id`: what the log lines of the request carry.")
 
 
 class LabelScore(Wire):
@@ -247,6 +248,9 @@ class JobView(Wire):
     error: JobError | None
     retry: JobRetry | None = Field(description="Of a job that waits for another try, or is at one; null otherwise.")
     cancel_requested: bool
+    request_id: str | None = Field(
+        description="Of the request that it was accepted by; its worker's log lines have it."
+    )
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None

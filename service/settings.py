@@ -17,7 +17,10 @@ MIB = 2**20
 SHORTEST_SECRET = 32  # characters
 PREFIX = "ESPALIER_"
 # Of the command line, which no process reads; and what the supervisor and BentoML's arbiter tell their children.
-OTHERS = ("ESPALIER_SERVER", "ESPALIER_KEY", "ESPALIER_COUNTS", "ESPALIER_SIGNS_OF_LIFE")
+OTHERS = (
+    "ESPALIER_SERVER", "ESPALIER_KEY", "ESPALIER_TO_DATABASE_URL", "ESPALIER_TO_ARTIFACTS_URL", "ESPALIER_COUNTS",
+    "ESPALIER_SIGNS_OF_LIFE",
+)  # fmt: skip
 ASIDE = ("ESPALIER_TEST_", "ESPALIER_BENCH", "ESPALIER_CLEANLAB_")  # of tests and benchmarks
 
 
@@ -242,6 +245,15 @@ class Settings(BaseSettings):
         description="Seconds without a sign of life after which `espalier serve` replaces a process; 0: never.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Of log lines: text for people, or json, an object a line, for programs."
+    )
+    tracing: bool = Field(
+        False,
+        description="Whether requests and jobs are traced, to where OTEL_EXPORTER_OTLP_ENDPOINT says: true or false. "
+        "Needs the extra `otel`.",
+    )
+    access_log: bool = Field(False, description="Whether each answered request is logged: true or false.")
 
     @cached_property
     def database(self) -> str:

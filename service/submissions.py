@@ -32,6 +32,7 @@ from service.datasets.layout import Hints
 from service.datasets.sources import Limits, Received
 from service.forms import check_head_name
 from service.limits import json_text
+from service.operations import requests
 from service.quotas import accepting
 from service.settings import Settings
 from service.uploads import Part, Upload
@@ -94,6 +95,7 @@ class Desk:
                 self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key, holder=holder,
                 sizes={item.example.sha256: item.size for item in items},
                 guard=accepting.guard(self.settings, accepting.ADDING),
+                origin=requests.columns(),
             )  # fmt: skip
 
     def _request(self, upload: Upload) -> JobRequest:

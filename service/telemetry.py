@@ -1,8 +1,7 @@
-"""Metric names and log format. No label carries a head's or a path's name: cardinality stays constant."""
+"""Metric names. No label carries a head's or a path's name: cardinality stays constant."""
 
 import logging
 import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters.runtime.meters import Meters
 from adapters.store import jobs
 from service import counting
+from service.operations import logs
 from service.settings import unknown
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 counting.begin()
 REGISTRY = CollectorRegistry()
-CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 GAUGES = 1.0  # seconds between looks at what this process has, where another may be asked for it
 _LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -197,23 +196,8 @@ def _look(ctx: "Context") -> None:
     HEAD_BYTES.set(size)
 
 
-class _OneLine(logging.Formatter):
-    """A message cannot end its line or move a terminal's cursor: names that strangers send are in some."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = record.message.translate(CONTROL)
-        return super().formatMessage(record)
-
-
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, form: str = "text") -> None:
     """One line a record to standard error. The first are of variables that look like settings and are none."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("espalier")
-    root.handlers, root.propagate = [handler], False
-    root.setLevel(level.upper())
-    # Left as it is, uvicorn puts a line together for each request, of which BentoML's level then lets none pass.
-    access = logging.getLogger("uvicorn.access")
-    access.handlers, access.propagate = [], False
+    logs.configure(level, form)
     for sentence in unknown(os.environ):
-        root.warning(sentence)
+        logging.getLogger(logs.OURS).warning(sentence)

@@ -12,13 +12,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import finetune as pipeline
-from adapters.errors import Cancelled, NotReady, StorageError, StorageFull
+from adapters import spans, tenancy
+from adapters.errors import Cancelled, NotFound, NotReady, StorageError, StorageFull
+from adapters.finetune import Durably
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import blobs, database, jobs, leases
@@ -29,10 +33,14 @@ from adapters.store.scale_out import shards
 from service import failures, liveness, setup, telemetry, training_rooms
 from service.context import backbone_loader, lanes
 from service.failures import Failure
+from service.operations import logs
 from service.settings import Settings
 from service.sweeper import Sweeper
 from service.worker_lock import WorkerLock
 from service.workflows import StepFailed, Workflows
+
+if TYPE_CHECKING:
+    from service.operations.tracing import Traces
 
 log = logging.getLogger("espalier.worker")
 POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks for a change: one is nearly free, see Changes
@@ -47,8 +55,8 @@ AWAY = (SQLAlchemyError, NotReady, StorageError, StorageFull)  # what goes by
 class Worker:
     """One training worker."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, traces: "Traces | None" = None) -> None:
+        self.settings, self.traces = settings, traces
         self.engine = database.connect(settings.database)
         self.artifacts = Artifacts(settings.artifacts)
         load = backbone_loader(settings, self.engine, self.artifacts)
@@ -128,11 +136,26 @@ class Worker:
                 continue
             self._lease = lease
             try:
-                found = self._attempt(lease)
-                _persist(stop, lambda lease=lease, found=found: self._settle(lease, found))  # type: ignore[misc]
+                with logs.about(**_facts(lease)):
+                    self._work_at(lease, stop)
             finally:
                 self._lease = None
                 resident.give_back()
+
+    def _work_at(self, lease: Lease, stop: threading.Event) -> None:
+        log.info("took up the job %s, attempt %d", lease.job_id, lease.attempt)
+        with nullcontext() if self.traces is None else self.traces.job(lease):
+            found = self._attempt(lease)
+            _persist(stop, lambda: self._settle(lease, found))
+        said = f"{found.code}: {found.message}" if isinstance(found, Failure) else found
+        with logs.about(version=self._version(lease.job_id)):
+            log.info("left the job %s: %s", lease.job_id, said)
+
+    def _version(self, job_id: str) -> int | None:
+        """That a job has made, for the log."""
+        with contextlib.suppress(NotFound, *AWAY):
+            return jobs.get(self.engine, job_id).version
+        return None
 
     def _help_out(self) -> bool:
         """Work at a part of another worker's job, if there is one. What fails is tried again there, or here."""
@@ -157,7 +180,7 @@ class Worker:
             return Failure("worker_lost", message, final=True)
         shop = replace(self.workshop, engine=leases.fenced(self.engine, lease))
         try:
-            return self.workflows.run(lease, lambda durably: pipeline.finetune(lease.job_id, shop, durably))
+            return self.workflows.run(lease, lambda durably: pipeline.finetune(lease.job_id, shop, _traced(durably)))
         except LeaseLost:
             return "lost"
         except Cancelled:
@@ -223,6 +246,23 @@ class Worker:
             log.warning("could not give back the job %s: %s", lease.job_id, _brief(error))
 
 
+def _facts(lease: Lease) -> dict[str, str | None]:
+    """Of a job, for its lines in the log."""
+    tenant = tenancy.tenant_of(lease.head) or None
+    head = tenancy.shown(lease.head)
+    return {"request_id": lease.request_id, "tenant": tenant, "job_id": lease.job_id, "head": head}
+
+
+def _traced(durably: Durably) -> Durably:
+    """Each step is a span; one that was done in an earlier attempt is a short one."""
+
+    def run(name: str, step: Callable[..., object], *arguments: object) -> object:
+        with spans.span(name):
+            return durably(name, step, *arguments)
+
+    return run
+
+
 def _persist(stop: threading.Event, task: Callable[[], None]) -> bool:
     """Do something, as often as it takes where the database or the store does not answer; False when told to stop."""
     while not stop.is_set():
@@ -250,14 +290,25 @@ def step_aside(niceness: int) -> None:
         Path("/proc/self/autogroup").write_text(str(niceness))
 
 
+def _traces(settings: Settings) -> "Traces | None":
+    if not settings.tracing:
+        return None
+    from service.operations import tracing
+
+    return tracing.begin()
+
+
 def main(settings: Settings) -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C."""
-    telemetry.configure_logging(settings.log_level)
+    telemetry.configure_logging(settings.log_level, settings.log_format)
     liveness.beat_in_thread()
     step_aside(settings.worker_niceness)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    Worker(settings).run(stop)
+    traces = _traces(settings)
+    Worker(settings, traces).run(stop)
+    if traces is not None:
+        traces.close()
     logging.shutdown()
     os._exit(0)  # threads that are in the middle of something: the interpreter would wait for them, or trip over them

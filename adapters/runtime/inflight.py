@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from adapters import spans
 from adapters.errors import InvalidInput
 from adapters.runtime.lanes import Lanes, clock, settle, tell
 from adapters.runtime.meters import Meters
@@ -24,7 +25,7 @@ Future: TypeAlias = "asyncio.Future[Floats | InvalidInput]"
 class Item:
     """One image for one backbone, and all who wait for its embedding."""
 
-    __slots__ = ("_askers", "_embed", "_flights", "_loop", "_since", "data", "key")
+    __slots__ = ("_askers", "_embed", "_flights", "_in_backbone", "_loop", "_since", "_trace", "data", "key")
 
     def __init__(self, flights: "InFlight", key: Key, data: Bytes, embed: Callable[["Item"], None]) -> None:
         self.key, self.data = key, data
@@ -32,6 +33,8 @@ class Item:
         self._loop = asyncio.get_running_loop()
         self._askers: list[Future] = []
         self._since = clock()
+        self._trace = spans.here()  # of the first who asks
+        self._in_backbone = False
 
     @property
     def backbone(self) -> str:
@@ -72,11 +75,22 @@ class Item:
             return
         began = clock()
         self._flights.meters.queue_seconds(began - self._since)
+        self._ended("wait", began)
         try:
             self._embed(self)
         except Exception as error:
             self.settle(error)
         self._flights.lanes.took(clock() - began)
+
+    def decoded(self) -> None:
+        """In a lane: its pixels are there, and the backbone is next."""
+        self._ended("decode", clock())
+        self._in_backbone = True
+
+    def _ended(self, step: str, now: float) -> None:
+        if self._trace is not None:
+            spans.record(self._trace, step, now - self._since)
+            self._since = now
 
     def drop(self, error: Exception) -> None:
         """It will not be run."""
@@ -84,6 +98,8 @@ class Item:
 
     def settle(self, answer: Answer) -> None:
         """Hand the answer to everybody who waits. From any thread."""
+        if self._in_backbone:
+            self._ended("backbone", clock())
         tell(self._loop, self._land, answer)
 
     def _land(self, answer: Answer) -> None:

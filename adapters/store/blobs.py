@@ -13,9 +13,10 @@ could wait for each other: one with the lock for a row, the other with the row f
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +39,9 @@ from adapters.store.schema import (
 
 log = logging.getLogger("espalier.blobs")
 PATIENCE = timedelta(days=1)  # with whoever holds blobs and is not heard of again: longer than any upload
+EVERYTHING = "0" * 64  # in place of a digest: who holds it keeps every blob where it is
+SILENCE = timedelta(minutes=10)  # with whoever holds everything and does not say that it still does
+_OF_JOBS = 2  # of _referring(), the first so many
 _CHUNK = 500  # digests a query, and blobs deleted in one transaction
 _OF_DATA = ("digest", "answers", "report")  # of a manifest's data: the list of it, cross-validated answers, the report
 
@@ -99,6 +103,30 @@ def hold(engine: Engine, holder: str, digests: Iterable[str]) -> None:
     with together(engine) as connection:
         if rows:
             connection.execute(blob_holds.insert(), rows)
+
+
+@contextmanager
+def holding_everything(engine: Engine, artifacts: Artifacts) -> Iterator[Callable[[], None]]:
+    """No blob is deleted until the end, whatever ceases to be needed meanwhile.
+
+    Gives what says that we are still there, to be called more often than SILENCE lasts; it raises StorageError where
+    that came too late.
+    """
+    holder = secrets.token_hex(16)
+    hold(engine, holder, [EVERYTHING])
+    mine = blob_holds.c.holder == holder
+    try:
+        yield partial(_still_here, engine, mine)
+    finally:
+        with together(engine) as connection:
+            connection.execute(blob_holds.delete().where(mine))
+        sweep(engine, artifacts)
+
+
+def _still_here(engine: Engine, mine: sa.ColumnElement[bool]) -> None:
+    with together(engine) as connection:
+        if not connection.execute(blob_holds.update().where(mine).values(since=now())).rowcount:
+            raise StorageError("this took so long without a word that blobs may have been deleted; start it again")
 
 
 def settle(connection: sa.Connection, holder: str, digests: Iterable[str]) -> None:
@@ -172,12 +200,23 @@ def bury(connection: sa.Connection, digests: Iterable[str]) -> list[str]:
 
 
 def in_use(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
-    """Those that somebody holds or that a row refers to; at most _CHUNK. The one list of all that can."""
-    columns: list[Any] = [
-        blob_holds.c.digest, job_blobs.c.digest, version_blobs.c.digest, job_examples.c.sha256, examples.c.sha256,
-        backbones.c.facts["artifact"].as_string(),
-    ]  # fmt: skip
+    """Those that somebody holds or that a row refers to; at most _CHUNK. The one list of all that can is here."""
+    columns = (blob_holds.c.digest, *_referring())
     return {digest for column in columns for digest in _found(connection, column, digests)}
+
+
+def referred(connection: sa.Connection, of_jobs: bool = True) -> set[str]:
+    """All that rows refer to, those of jobs among them or not."""
+    columns = _referring()[0 if of_jobs else _OF_JOBS :]
+    return {digest for column in columns for digest in connection.execute(sa.select(column).distinct()).scalars()}
+
+
+def _referring() -> tuple[Any, ...]:
+    return (
+        job_blobs.c.digest, job_examples.c.sha256,  # _OF_JOBS
+        version_blobs.c.digest, examples.c.sha256,
+        backbones.c.facts["artifact"].as_string(),
+    )  # fmt: skip
 
 
 def sweep(engine: Engine, artifacts: Artifacts) -> int:
@@ -188,7 +227,9 @@ def sweep(engine: Engine, artifacts: Artifacts) -> int:
     engine, count = unchecked(engine), 0
     try:
         while _expire(engine) or _any(engine, tombstones.c.digest.is_not(None)):
-            count += _sweep_some(engine, artifacts)
+            if (some := _sweep_some(engine, artifacts)) is None:
+                break  # a backup is being made: whoever ends it sweeps
+            count += some
     except StorageError as error:
         log.warning("unneeded blobs are kept for now: %s", error.message)
     return count
@@ -201,7 +242,10 @@ def _any(engine: Engine, where: sa.ColumnElement[bool]) -> bool:
 
 def _expire(engine: Engine) -> bool:
     """Holds of those who were not heard of again become tombstones; False where there are none."""
-    old = blob_holds.c.since < now() - PATIENCE
+    if _any(engine, _silent()):
+        with alone(engine) as connection:
+            connection.execute(blob_holds.delete().where(_silent()))
+    old = (blob_holds.c.since < now() - PATIENCE) & (blob_holds.c.digest != EVERYTHING)
     if not _any(engine, old):
         return False
     with alone(engine) as connection:
@@ -211,8 +255,15 @@ def _expire(engine: Engine) -> bool:
     return True
 
 
-def _sweep_some(engine: Engine, artifacts: Artifacts) -> int:
+def _silent() -> sa.ColumnElement[bool]:
+    return (blob_holds.c.digest == EVERYTHING) & (blob_holds.c.since < now() - SILENCE)
+
+
+def _sweep_some(engine: Engine, artifacts: Artifacts) -> int | None:
+    """How many; None where somebody holds everything."""
     with alone(engine) as connection:
+        if _found(connection, blob_holds.c.digest, [EVERYTHING]):
+            return None
         buried = list(connection.execute(sa.select(tombstones.c.digest).limit(_CHUNK)).scalars())
         unused = sorted(set(buried) - in_use(connection, buried))
         artifacts.delete(unused)
@@ -223,7 +274,7 @@ def _sweep_some(engine: Engine, artifacts: Artifacts) -> int:
 
 
 def _found(connection: sa.Connection, column: Any, digests: Sequence[str]) -> Iterable[str]:
-    return connection.execute(sa.select(column).where(column.in_(digests)).distinct()).scalars()
+    return connection.execute(sa.select(column).where(column.in_(digests)).distinct()).scalars().all()
 
 
 def _chunks(digests: Sequence[str]) -> Iterator[Sequence[str]]:

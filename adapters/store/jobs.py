@@ -25,6 +25,7 @@ from adapters.types import TERMINAL, Edit, Example, Job, JobRequest
 ENDED = _TERMINAL = sorted(TERMINAL)
 OF_TENANT = "\x1f"  # in no key of a caller's: headers have no control characters
 DELETED = ""  # in place of the head's name: it was deleted while a job of it still let go of what it held
+NOBODYS: Mapping[str, str | None] = {}  # origin of a job that no request asked for
 TOGETHER = 200  # jobs whose events are asked for in one query
 
 
@@ -42,12 +43,13 @@ def create(
     holder: str | None = None,
     sizes: Mapping[str, int] | None = None,
     guard: Callable[[sa.Connection, str], None] = unguarded,
+    origin: Mapping[str, str | None] = NOBODYS,
 ) -> Job:
     """Accept a job with its examples, in one transaction. The same key and body give the job there already is.
 
     `holder` is who holds the examples' blobs until then; None for a job that brings none. `sizes` are their bytes by
-    SHA-256. `guard` is called with the job's id when all of it is there, and what it raises takes all back. Raises
-    IdempotencyConflict when the key came with another body.
+    SHA-256. `guard` is called with the job's id when all of it is there, and what it raises takes all back. `origin` is
+    what asks for it: {"request_id", "traceparent"}. Raises IdempotencyConflict when the key came with another body.
     """
     job_id = f"job_{secrets.token_hex(12)}"
     moment = now()
@@ -55,7 +57,7 @@ def create(
         "id": job_id, "head": request.head, "request": asdict(request), "status": "queued", "progress": {},
         "cancel_requested": False, "idempotency_key": _own(request.head, idempotency_key), "fingerprint": fingerprint,
         "created_at": moment, "updated_at": moment, "principal": actors.current().principal or None,
-    }  # fmt: skip
+    } | dict(origin)  # fmt: skip
     try:
         with blobs.together(engine) as connection:
             connection.execute(jobs.insert().values(**row))
@@ -336,7 +338,18 @@ def add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str,
 
 
 def _job(row: sa.RowMapping) -> Job:
-    plain = ("id", "sequence", "status", "version", "metrics", "report", "error", "cancel_requested", "progress")
+    plain = (
+        "id",
+        "sequence",
+        "status",
+        "version",
+        "metrics",
+        "report",
+        "error",
+        "cancel_requested",
+        "progress",
+        "request_id",
+    )
     times = ("created_at", "updated_at", "started_at", "finished_at")
     facts: dict[str, Any] = {k: row[k] for k in plain} | {k: row[k] and aware(row[k]) for k in times}
     waits = row["failures"] and row["status"] not in TERMINAL

@@ -38,6 +38,8 @@ class Lease:
     deaths: int  # attempts before this one that nobody gave back: their workers died, or were cut off
     failures: int  # attempts before this one that failed of something else than the caller's data
     trouble: dict[str, Any] | None  # what the last of those failed of
+    request_id: str | None = None  # of the request that asked for it …
+    traceparent: str | None = None  # … and its trace
 
 
 def claim(engine: Engine, worker: str) -> Lease | None:
@@ -57,7 +59,7 @@ def _take(connection: sa.Connection, row: sa.RowMapping, worker: str) -> Lease:
     died = row["lease_token"] is not None
     lease = Lease(
         row["id"], row["head"], secrets.token_hex(16), row["attempts"] + 1, row["deaths"] + died, row["failures"],
-        row["trouble"],
+        row["trouble"], row["request_id"], row["traceparent"],
     )  # fmt: skip
     connection.execute(
         jobs.update().where(jobs.c.id == lease.job_id).values(

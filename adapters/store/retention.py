@@ -8,6 +8,7 @@ Everything here is done in small transactions, so that nobody waits for it, and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -54,23 +55,31 @@ def ended(engine: Engine, job_ids: Sequence[str]) -> set[str]:
 def _forget_jobs(engine: Engine, keep: Keep) -> bool:
     """A batch of ended jobs that are too old or too many; False when there are none left."""
     with blobs.alone(engine) as connection:
-        ids = _due(connection, keep)
+        ids = due(connection, keep)
         for job_id in ids:
             job_store.let_go(connection, job_id)
         connection.execute(jobs.delete().where(jobs.c.id.in_(ids)))  # events go with them
     return bool(ids)
 
 
-def _due(connection: sa.Connection, keep: Keep) -> list[str]:
-    at_rest = sa.or_(jobs.c.settled, jobs.c.finished_at < now() - STUCK)
-    over = (jobs.c.status.in_(job_store.ENDED), at_rest, jobs.c.id.is_distinct_from(_of_head()))
-    old = sa.or_(jobs.c.finished_at < now() - timedelta(days=keep.days), jobs.c.head == job_store.DELETED)
-    query = sa.select(jobs.c.id).where(*over)
-    found = list(connection.execute(query.where(old).limit(BATCH)).scalars())
-    if found:
+def due(connection: sa.Connection, keep: Keep, batch: int | None = BATCH) -> list[str]:
+    """Jobs that are to be forgotten: some of them, or with `batch` None all."""
+    found = list(connection.execute(_old(keep).limit(batch)).scalars())
+    if found and batch is not None:
         return found
-    newest = query.order_by(jobs.c.sequence.desc()).offset(keep.jobs)
-    return list(connection.execute(newest.limit(BATCH)).scalars())
+    newest = _ended().where(jobs.c.id.not_in(_old(keep))).order_by(jobs.c.sequence.desc()).offset(keep.jobs)
+    return found + list(connection.execute(newest.limit(batch)).scalars())
+
+
+def _old(keep: Keep) -> sa.Select[Any]:
+    old = sa.or_(jobs.c.finished_at < now() - timedelta(days=keep.days), jobs.c.head == job_store.DELETED)
+    return _ended().where(old)
+
+
+def _ended() -> sa.Select[Any]:
+    at_rest = sa.or_(jobs.c.settled, jobs.c.finished_at < now() - STUCK)
+    query = sa.select(jobs.c.id)
+    return query.where(jobs.c.status.in_(job_store.ENDED), at_rest, jobs.c.id.is_distinct_from(_of_head()))
 
 
 def _of_head() -> sa.ScalarSelect[str]:
@@ -93,8 +102,8 @@ def _sum_up_changes(engine: Engine) -> None:
 
 def _drop_stray_embeddings(engine: Engine) -> None:
     """Those of images that no head and no job holds: a job that was cancelled while it embedded may leave some."""
+    held = (sa.exists().where(table.c.sha256 == embeddings.c.sha256) for table in (examples, job_examples))
     with reading(engine) as connection:
-        held = (sa.exists().where(table.c.sha256 == embeddings.c.sha256) for table in (examples, job_examples))
         stray = list(connection.execute(sa.select(embeddings.c.sha256).distinct().where(~sa.or_(*held))).scalars())
     for start in range(0, len(stray), BATCH):
         with blobs.alone(engine) as connection:

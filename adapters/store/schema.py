@@ -1,4 +1,7 @@
-"""The tables. Migrations in `migrations/` make them; a test compares the two."""
+"""The tables. Migrations in `migrations/` make them; a test compares the two.
+
+A backup has every table, and every column, but those marked PASSING: what they say is true of one moment and place.
+"""
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +21,8 @@ from sqlalchemy import (
     Text,
     text,
 )
+
+PASSING = {"copied": False}  # of a table: no rows of it go into a backup; of a column: null is there instead
 
 # Named constraints, so that Alembic can alter them on every database.
 metadata = MetaData(
@@ -148,14 +153,16 @@ jobs = Table(
     # Counted in the transaction that accepts a job, so its order is that of acceptance, whatever clocks say.
     Column("sequence", Integer, nullable=False, server_default=text("0")),
     # Who is at work on it; adapters/store/leases.py. Moments are seconds since 1970 by the database's clock.
-    Column("worker", String(255)),
-    Column("lease_token", String(36)),
-    Column("lease_until", Float),
+    Column("worker", String(255), info=PASSING),
+    Column("lease_token", String(36), info=PASSING),
+    Column("lease_until", Float, info=PASSING),
     Column("attempts", Integer, nullable=False, server_default=text("0")),  # times that a worker has taken it up
     Column("deaths", Integer, nullable=False, server_default=text("0")),  # of them, those that nobody gave back
     Column("failures", Integer, nullable=False, server_default=text("0")),  # and those that failed and were tried again
     Column("trouble", JSON),  # what the last of those failed of: {"code", "message", "item"}
     Column("due_at", Float),  # when it may be taken up again
+    Column("request_id", String(128)),  # of the request that it was accepted by …
+    Column("traceparent", String(55)),  # … and its trace (W3C Trace Context)
     Column("settled", Boolean, nullable=False, server_default=text("false")),  # ended, and nothing is left to be done
     Column("principal", String(255)),  # who handed it in: a key's id or a token's subject
     Index("ix_jobs_settled_sequence", "settled", "sequence"),
@@ -186,6 +193,7 @@ job_blobs = Table(
     Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("digest", String(64), primary_key=True),
     Index("ix_job_blobs_digest", "digest"),
+    info=PASSING,  # a job that goes on elsewhere begins anew, and writes what it needs again
 )  # fmt: skip
 
 # What a version keeps in the artifact store: its graph, and what its manifest names. See `adapters.store.blobs`.
@@ -205,6 +213,7 @@ blob_holds = Table(
     Column("digest", String(64), primary_key=True),
     Column("since", DateTime(timezone=True), nullable=False, index=True),
     Index("ix_blob_holds_digest", "digest"),
+    info=PASSING,
 )  # fmt: skip
 
 # Blobs that nobody needed when the row was written, to be deleted if that is still so.
@@ -212,6 +221,7 @@ tombstones = Table(
     "tombstones", metadata,
     Column("digest", String(64), primary_key=True),
     Column("since", DateTime(timezone=True), nullable=False),
+    info=PASSING,
 )  # fmt: skip
 
 job_events = Table(
@@ -263,6 +273,7 @@ replicas = Table(
     Column("behind", JSON, nullable=False),  # … but of these heads, whose newest version it could not load
     Column("started_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),
+    info=PASSING,
 )  # fmt: skip
 
 # One row: the oldest revision whose code may use these tables. A migration that takes something away raises it.
@@ -270,6 +281,7 @@ compatibility = Table(
     "compatibility", metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("oldest", String(64), nullable=False),
+    info=PASSING,
 )  # fmt: skip
 
 # API keys (`adapters.store.access.keys`). `changed` counts the changes that everybody who knows a key must follow.
@@ -300,4 +312,5 @@ job_shards = Table(
     Column("problems", JSON),  # of images that cannot be used
     Column("token", String(36)),  # of who is at work on it
     Column("lease_until", Float),  # seconds since 1970 by the database's clock
+    info=PASSING,
 )  # fmt: skip

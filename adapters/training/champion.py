@@ -11,6 +11,7 @@ from adapters.comparison import gate, honest
 from adapters.comparison.asking import said
 from adapters.errors import HeadDamaged
 from adapters.runtime.head import Head
+from adapters.spans import traced
 from adapters.store import backbones, heads
 from adapters.store.artifacts import Artifacts
 from adapters.training import drafts
@@ -19,6 +20,7 @@ from adapters.training.embed import Embedder
 from adapters.types import Backbone, Example, Floats, HeadVersion, Schema
 
 
+@traced("gate")
 def compare(
     draft: Draft,
     task_name: str,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.race import RaceResult
@@ -21,6 +22,7 @@ class Measured:
     schema: Schema  # how outputs are read
 
 
+@traced("evaluate")
 def evaluate(
     result: RaceResult, task: Task, embeddings: Embeddings, targets: Targets, classes: Sequence[str], split: Split
 ) -> Measured:

@@ -16,6 +16,7 @@ from adapters import methods
 from adapters.backbones.parts import POOLED
 from adapters.methods import Setting
 from adapters.modalities import NONE
+from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs, sample
 from adapters.training.calibrate import correction, spread
@@ -60,6 +61,7 @@ class RaceResult:
         return self.source.views
 
 
+@traced("race")
 def race(
     embeddings: Embeddings,
     targets: Targets,

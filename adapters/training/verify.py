@@ -14,6 +14,7 @@ import torch
 
 from adapters.errors import ParityError
 from adapters.runtime.head import Head, HeadAnswers
+from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.novelty import steepness
@@ -28,6 +29,7 @@ ROUNDING = 1e-5  # of a value: what sums of large numbers that nearly cancel lea
 TIE = 1e-6  # of a probability: decisions this close are equally good
 
 
+@traced("parity")
 def verify(
     onnx_bytes: bytes, program: HeadProgram, embeddings: Embeddings, batch_max: int, task: Task, schema: Schema
 ) -> dict[str, Any]:

@@ -67,8 +67,8 @@ of an embedding); beyond, it takes `pooled`, for memory's sake.
 ERRORS = """# Errors
 
 Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` for people, a stable `code`
-for programs, and `item` where one thing is at fault. 429 and 503 carry `Retry-After`. A job that fails has the same
-`code`, `message` and `item` in its `error`.
+for programs, and `item` where one thing is at fault. 429 and 503 carry `Retry-After`; `request_id`
+is the answer's `X-Request-Id`. A job that fails has the same `code`, `message` and `item` in its `error`.
 
 Where items of a request are at fault (images, labels, lines of a manifest, members of an archive, classes), `errors`
 has every one of them, `{"item", "code", "detail"}`, at most 50, and `error_count` says how many there are.

@@ -9,8 +9,10 @@ from service import __version__
 from service.cli import (
     audit,
     backbones,
+    backup,
     changes,
     check,
+    gc,
     heads,
     jobs,
     keys,
@@ -35,6 +37,8 @@ heads.heads.add_command(rollout.rollout)
 for command in (machine.init, machine.serve, machine.worker, migrate.migrate, check.check, replicas.replicas):
     main.add_command(command)
 for command in (teach.finetune, teach.suggest, teach.predict):
+    main.add_command(command)
+for command in (backup.backup, backup.restore, backup.move, gc.gc):
     main.add_command(command)
 for group in (heads.heads, jobs.jobs, backbones.backbones, keys.keys, quotas.quotas, audit.audit):
     main.add_command(group)

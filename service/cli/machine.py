@@ -1,5 +1,6 @@
 """`espalier init`, `serve` and `worker`: the processes of this machine."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ def init() -> None:
     from service import setup, telemetry
 
     settings, engine, artifacts = parts()
-    telemetry.configure_logging(settings.log_level)
+    telemetry.configure_logging(settings.log_level, settings.log_format)
     setup.prepare(settings, engine, artifacts)
 
 
@@ -40,14 +41,17 @@ def serve(host: str, port: int, insecure: bool) -> None:
     from adapters.runtime import devices
     from service import setup, supervisor, telemetry
     from service.access import authenticator, exposure
+    from service.operations import tracing
 
     if insecure:
         os.environ["ESPALIER_INSECURE"] = "true"  # for the processes that it starts, too
     settings, engine, _ = parts()
-    telemetry.configure_logging(settings.log_level)
+    telemetry.configure_logging(settings.log_level, settings.log_format)
     exposure.refuse(host, settings)
     authenticator.check(settings)  # else each process that is started would say what is wrong with it, for ever
     devices.resolve(settings.device)  # else each process that is started would say that it is not there, for ever
+    if settings.tracing:
+        tracing.require()
     if not setup.is_done(settings, engine):
         made = subprocess.run([sys.executable, "-m", "service.cli", "init"])  # which says what is wrong
         if made.returncode:
@@ -56,11 +60,21 @@ def serve(host: str, port: int, insecure: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    click.echo(f"Espalier {__version__}: http://{host}:{port} (API at /docs), data in {settings.home.absolute()}")
+    _announce(
+        f"Espalier {__version__}: http://{host}:{port} (API at /docs), data in {settings.home.absolute()}", settings
+    )
     grace = supervisor.GRACE + settings.drain_seconds
     commands = supervisor.commands(host, port).items()
     children = [supervisor.Child(name, command, grace=grace) for name, command in commands]
     supervisor.run(children, stop, settings.hang_seconds)
+
+
+def _announce(text: str, settings: "Settings") -> None:
+    """For people a line by itself; programs read the log."""
+    if settings.log_format == "json":
+        logging.getLogger("espalier.supervisor").info(text)
+    else:
+        click.echo(text)
 
 
 @click.command()

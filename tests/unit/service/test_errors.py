@@ -72,7 +72,9 @@ def test_an_error_says_code_detail_and_item(client):
     client.raised["x"] = tree.InvalidImage("image 17: not an image", item="image 17")
     answer = client.get("/raise/x")
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert answer.json() == {
+    body = answer.json()
+    assert body.pop("request_id") == answer.headers["x-request-id"]
+    assert body == {
         "type": "urn:espalier:error:invalid_image", "title": "Not a usable image", "status": 422,
         "detail": "image 17: not an image", "code": "invalid_image", "item": "image 17",
     }  # fmt: skip

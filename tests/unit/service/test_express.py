@@ -50,7 +50,9 @@ def client():
 
 @pytest.mark.parametrize("body", ["hello", *RAISED])
 def test_answers_and_errors_are_the_same_both_ways(client, body):
-    short, long = (client.post(f"{path}?q=1", content=body) for path in ("/short", "/long"))
+    sent = {"X-Request-Id": "mine"}
+    short, long = (client.post(f"{path}?q=1", content=body, headers=sent) for path in ("/short", "/long"))
+    assert short.headers["X-Request-Id"] == "mine"
     assert (short.status_code, short.content, short.headers) == (long.status_code, long.content, long.headers)
     assert "a secret" not in short.text
 

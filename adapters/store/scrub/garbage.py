@@ -1,0 +1,83 @@
+"""What a sweep would remove now, told before it is: the rules of `retention` and `blobs`, asked of all at once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from adapters import tenancy
+from adapters.store import blobs, retention
+from adapters.store.artifacts import Artifacts
+from adapters.store.database import now, reading
+from adapters.store.retention import Keep
+from adapters.store.schema import blob_holds, embeddings, examples, job_blobs, job_examples, jobs, tombstones
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Rows and blobs that nobody needs."""
+
+    jobs: int
+    embeddings: int
+    embedding_bytes: int
+    blobs: int
+    blob_bytes: int
+
+
+def look(engine: Engine, artifacts: Artifacts, keep: Keep) -> Garbage:
+    """Remove nothing: it costs reading the names of all blobs, and what rows refer to. Raises StorageError."""
+    with reading(engine) as connection:
+        gone = retention.due(connection, keep, None)
+        wanted = _wanted(connection, gone)
+        stray = _stray(connection, wanted, _held(connection, set(gone)))
+        unused = (_candidates(connection, gone) | {sha256 for sha256, _ in stray}) - wanted
+    sizes = [blob.size for blob in artifacts.list() if blob.name in unused]
+    return Garbage(len(gone), len(stray), sum(size for _, size in stray), len(sizes), sum(sizes))
+
+
+def _stray(connection: sa.Connection, wanted: set[str], held: set[tuple[str, str]]) -> list[tuple[str, int]]:
+    """(SHA-256, bytes) of embeddings of images that nobody needs, or not the tenant that they are of."""
+    size = sa.func.length(embeddings.c.vector)
+    found = connection.execute(sa.select(embeddings.c.sha256, embeddings.c.backbone, size))
+    return [(sha256, size) for sha256, backbone, size in found if not (
+        sha256 in wanted and (not (tenant := tenancy.tenant_of(backbone)) or (tenant, sha256) in held)
+    )]  # fmt: skip
+
+
+def _held(connection: sa.Connection, forgotten: set[str]) -> set[tuple[str, str]]:
+    """(Tenant, SHA-256) of images that heads have, or jobs that stay; the default tenant's are in nobody's way."""
+    of_heads = connection.execute(sa.select(examples.c.head, examples.c.sha256))
+    found = {(tenancy.tenant_of(head), sha256) for head, sha256 in of_heads}
+    joined = sa.select(jobs.c.id, jobs.c.head, job_examples.c.sha256).where(jobs.c.id == job_examples.c.job_id)
+    of_jobs = connection.execute(joined)
+    return found | {(tenancy.tenant_of(head), sha256) for job, head, sha256 in of_jobs if job not in forgotten}
+
+
+def _wanted(connection: sa.Connection, gone: Iterable[str]) -> set[str]:
+    """Digests that somebody needs once some jobs are gone."""
+    forgotten = set(gone)
+    held = sa.select(blob_holds.c.digest).where(blob_holds.c.since >= now() - blobs.PATIENCE)
+    found = set(connection.execute(held).scalars()) | blobs.referred(connection, of_jobs=False)
+    found |= _of_others(connection, job_examples.c.job_id, job_examples.c.sha256, forgotten)
+    return found | _of_others(connection, job_blobs.c.job_id, job_blobs.c.digest, forgotten)
+
+
+def _of_others(connection: sa.Connection, job: sa.Column[str], digest: sa.Column[str], forgotten: set[str]) -> set[str]:
+    return {found for job_id, found in connection.execute(sa.select(job, digest)) if job_id not in forgotten}
+
+
+def _candidates(connection: sa.Connection, gone: list[str]) -> set[str]:
+    """Digests that may be nobody's: buried, held by those who are not heard of again, or of jobs that go."""
+    found = set(connection.execute(sa.select(tombstones.c.digest)).scalars())
+    old = sa.select(blob_holds.c.digest).where(blob_holds.c.since < now() - blobs.PATIENCE)
+    found |= set(connection.execute(old).scalars())
+    for start in range(0, len(gone), _CHUNK):
+        ids = gone[start : start + _CHUNK]
+        found |= set(
+            connection.execute(sa.select(job_examples.c.sha256).where(job_examples.c.job_id.in_(ids))).scalars()
+        )
+        found |= set(connection.execute(sa.select(job_blobs.c.digest).where(job_blobs.c.job_id.in_(ids))).scalars())
+    return found

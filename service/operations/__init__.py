@@ -1,0 +1,1 @@
+"""What an operator needs: backups, moving to other stores, garbage collection, logs and traces."""
