@@ -133,7 +133,7 @@ async def predict(
         embedded = {d: await or_reason(embed(predictor, images, d, on_error, flow)) for d in digests}
         outputs = await _answer(predictor, heads, embedded)
         asked, heads = heads, arms.stand_ins(heads, outputs)
-        if heads is not asked:
+        if heads is not asked:  # candidates of roll-outs failed, and live answers in their place
             terms = [head.terms(coverage, abstain) for head in heads]
             for digest in {head.backbone_digest for head in heads} - embedded.keys():
                 embedded[digest] = await or_reason(embed(predictor, images, digest, on_error, flow))

@@ -184,6 +184,10 @@ class Client:
         """The serving processes that live."""
         return self._json("GET", "/replicas")
 
+    def drift(self, name: str, version: int | None = None, *, hours: int = 24) -> Json:
+        """What a version (default: the live one) is asked against what it was taught."""
+        return self._json("GET", f"/heads/{name}/drift", params=_version(version) | {"hours": hours})
+
     def start_rollout(self, name: str, version: int, **options: Any) -> Json:
         """Try a version on live requests. Options: mode, weight, promote_when, roll_back_when, confidence."""
         return self._json("PUT", f"/heads/{name}/rollout", json={"version": version} | options)

@@ -39,12 +39,15 @@ def policy() -> str:
     return f"default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def render(view: Json, read: Callable[[str], bytes], max_pixels: int) -> str:
-    """A report (as of GET /heads/{head}/report) → HTML; `read` gives the bytes of an example."""
+def render(view: Json, read: Callable[[str], bytes], max_pixels: int, drift: Json | None = None) -> str:
+    """A report (as of GET /heads/{head}/report) → HTML; `read` gives the bytes of an example.
+
+    `drift` is what GET /heads/{head}/drift says of a week.
+    """
     pictures = {sha: uri for sha in _pictured(view) if (uri := _thumbnail(sha, read, max_pixels))}
     template = _environment().get_template("report.html")
     page = {"css": _css(), "policy": policy(), "pictures": pictures, "figures": _figures(view["metrics"])}
-    return template.render(r=view, charts=charts, shown=SHOWN, percent=charts.percent, **page)
+    return template.render(r=view, drift=drift, charts=charts, shown=SHOWN, percent=charts.percent, **page)
 
 
 @functools.cache

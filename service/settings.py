@@ -166,6 +166,9 @@ class Settings(BaseSettings):
         le=10**9,
         description="Most ended jobs that are kept, beside one of each head; the oldest go first.",
     )
+    drift_days: float = Field(
+        14.0, gt=0, le=3660, description="Days that counts of answers by version and hour are kept, for drift."
+    )
     sweep_seconds: float = Field(
         60.0, gt=0, le=86_400, description="How often a worker looks for what need not be kept any more, seconds."
     )

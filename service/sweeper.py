@@ -12,6 +12,7 @@ from adapters.store import compaction, retention
 from adapters.store.artifacts import Artifacts
 from adapters.store.audit import log as audit
 from adapters.store.quotas import measuring
+from adapters.store.drift import windows
 from adapters.store.retention import Keep
 from service.settings import Settings
 
@@ -48,6 +49,7 @@ class Sweeper:
         retention.sweep(self._engine, self._artifacts, self._keep)
         audit.prune(self._engine, self._settings.audit_days)
         forget_workflows(self._engine)
+        windows.forget(self._engine, self._settings.drift_days)
         for path in self._settings.sqlite_files:
             compaction.compact(path)
 

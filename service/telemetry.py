@@ -3,11 +3,13 @@
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
+from adapters.monitoring.watch import KINDS, LEVELS
 from adapters.runtime.meters import Meters
 from adapters.store import jobs
 from service import counting
@@ -123,12 +125,28 @@ for _metric, _values in (
 ):
     for _value in _values:
         _metric.labels(_value)
+DRIFTING = Gauge(
+    "espalier_drift_versions",
+    "Versions that answered something here in a day, by how far that is from what was taught: kind labels or novelty, "
+    "level none, moderate, major, unknown.",
+    ["kind", "level"],
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
 ROLLOUTS = _gauge("rollouts_running", "Roll-outs under way, of heads that this replica was asked for.", "mostrecent")
 RATE_LIMITED = _counter("rate_limited", "Requests refused with 429 for their rate: requests, images.", "limit", RATES)
 QUOTA_EXCEEDED = _counter("quota_exceeded", "Jobs refused with 429 for a quota.", "quota", QUOTAS)
 AUDITED = _counter("audit_rows", "Rows of the audit log by this service's requests.", "outcome", OUTCOMES)
 AUDIT_OMITTED = _counter("audit_omitted", "Refused changes of which too many came to have rows of their own.")
 
+
+def _drifting(counts: Mapping[tuple[str, str], int]) -> None:
+    for kind in KINDS:
+        for level in LEVELS:
+            DRIFTING.labels(kind, level).set(counts.get((kind, level), 0))
+
+
+_drifting({})
 METERS = Meters(
     queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,
     backbone_seconds=BACKBONE_SECONDS.observe, batch_images=BATCH_IMAGES.observe, head_seconds=HEAD_SECONDS.observe,
@@ -138,6 +156,7 @@ METERS = Meters(
     rollout_request=lambda arm: ROLLOUT_REQUESTS.labels(arm).inc(),
     compared=lambda disagreed: COMPARISONS.labels("disagreed" if disagreed else "agreed").inc(),
     comparison_dropped=COMPARISONS.labels("dropped").inc,
+    drifting=_drifting,
     rollout_ended=lambda status: ROLLOUTS_ENDED.labels(status).inc(),
 )  # fmt: skip
 

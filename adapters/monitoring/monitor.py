@@ -3,41 +3,34 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.errors import EspalierError
 from adapters.monitoring.comparing import Comparer, Comparison, is_novel
-from adapters.monitoring.tally import Tally
+from adapters.monitoring.tally import Said, Tally, Windows
+from adapters.monitoring.watch import DriftWatch
 from adapters.rollout.facts import Counts
 from adapters.runtime.head import HeadAnswers
 from adapters.runtime.loaded import LiveHead, Trial
 from adapters.runtime.meters import UNSEEN, Meters
+from adapters.store.drift import windows
 from adapters.store.rollouts import control
 from adapters.types import Embeddings
 
 log = logging.getLogger("espalier.rollout")
 EVERY = 1.0  # seconds between looks
-
-
-class Said(Protocol):
-    """What one head says of one input."""
-
-    @property
-    def head(self) -> LiveHead: ...
-
-    @property
-    def answer(self) -> dict[str, Any]: ...
+DRIFT = 60  # looks between those at what drifts
+WINDOWS = 10  # looks between those at which windows are written: there may be one for each head
 
 
 class Monitor:
-    """Counts for roll-outs. `saw` is called on the event loop for every answered request, and only counts."""
+    """Counts for roll-outs and of drift. `saw` is called on the event loop for each request, and only counts."""
 
     def __init__(self, engine: Engine, meters: Meters = UNSEEN, every: float = EVERY) -> None:
         self._engine, self._meters, self._every = engine, meters, every
-        self._tally = Tally()
+        self._tally, self._drift = Tally(), DriftWatch(engine)
         self._comparer: Comparer | None = None  # made for the first comparison
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -54,6 +47,7 @@ class Monitor:
         if self._comparer is not None:
             self._comparer.close()
         self._report()
+        self._report_windows()
 
     def saw(
         self,
@@ -63,6 +57,7 @@ class Monitor:
         embedded: Callable[[], dict[str, Embeddings]],
     ) -> None:
         """An answered request: its heads with their outputs, all that they said, embeddings f32 [M, E] by backbone."""
+        self._tally.answered(said)
         for head, output in zip(heads, outputs, strict=True):
             if head.trial is not None:
                 first = next((one for one in said if one.head is head), None)
@@ -106,13 +101,31 @@ class Monitor:
         self._tally.add(trial.rollout.head, trial.rollout.id, counts)
 
     def _run(self) -> None:
+        looks = 0
         while not self._stop.wait(self._every):
             self._report()
+            looks += 1
+            if looks % WINDOWS == 0:
+                self._report_windows()
+            if looks % DRIFT == 0:
+                self._attempt(lambda: self._meters.drifting(self._drift.look()))
 
     def _report(self) -> None:
         """Add to the database what was counted, and end roll-outs whose time has come."""
-        for (head, rollout_id), counts in sorted(self._tally.take().items()):
+        for (head, rollout_id), counts in sorted(self._tally.take_trials().items()):
             self._attempt(lambda head=head, of=rollout_id, more=counts: self._take(head, of, more))  # type: ignore[misc]
+
+    def _report_windows(self) -> None:
+        counted = self._tally.take_windows()
+        if counted:
+            self._drift.asked(key[:2] for key in counted)
+            self._attempt(lambda: self._take_windows(counted))
+
+    def _take_windows(self, counted: Windows) -> None:
+        try:
+            windows.add(self._engine, counted)
+        finally:
+            self._tally.put_back(counted)  # what could not be added
 
     def _take(self, head: str, rollout_id: str, counts: Counts) -> None:
         try:

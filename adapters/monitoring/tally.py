@@ -1,25 +1,81 @@
 """Counts of what was answered, in memory, until somebody takes them to the database."""
 
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeAlias
 
+from adapters.drift.windows import Window
+from adapters.monitoring.bins import Bins
 from adapters.rollout.facts import Counts
+from adapters.runtime.loaded import LiveHead
+
+Trials: TypeAlias = dict[tuple[str, str], Counts]  # by head and roll-out
+Windows: TypeAlias = dict[tuple[str, int, int], Window]  # by head, version and hour
+HOUR = 3600  # seconds
+MOST = 10_000  # versions whose bins are kept at hand
+
+
+class Said(Protocol):
+    """What one head says of one input."""
+
+    @property
+    def head(self) -> LiveHead: ...
+
+    @property
+    def answer(self) -> dict[str, Any]: ...
 
 
 class Tally:
-    """Counts by roll-out, (head, id). Any thread may count; a lock is held for a look-up and an addition."""
+    """Any thread may count; a lock is held for some look-ups and additions."""
 
     def __init__(self) -> None:
-        self._counts: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
+        self._trials: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
+        self._windows: dict[tuple[str, int], tuple[Bins, Window]] = {}
+        self._late: Windows = {}  # of before, which the database did not take
+        self._bins: dict[tuple[str, int], Bins] = {}
         self._lock = threading.Lock()
 
     def add(self, head: str, rollout_id: str, more: Counts) -> None:
-        """Count."""
+        """Count for a roll-out."""
         with self._lock:
-            self._counts[head, rollout_id] = self._counts[head, rollout_id].plus(more)
+            self._trials[head, rollout_id] = self._trials[head, rollout_id].plus(more)
 
-    def take(self) -> dict[tuple[str, str], Counts]:
-        """What was counted since it was last taken."""
+    def answered(self, said: Iterable[Said]) -> None:
+        """Count answers by version, label and novelty."""
         with self._lock:
-            found, self._counts = self._counts, defaultdict(Counts)
+            for one in said:
+                version = one.head.version
+                found = self._windows.get((version.head, version.number)) or self._open(one.head)
+                found[0].count(found[1], one.answer)
+
+    def take_trials(self) -> Trials:
+        """What was counted for roll-outs since it was last taken."""
+        with self._lock:
+            found, self._trials = self._trials, defaultdict(Counts)
         return dict(found)
+
+    def take_windows(self) -> Windows:
+        """Answers that were counted since they were last taken: those of the present hour."""
+        hour = int(time.time() // HOUR)
+        with self._lock:
+            found, self._windows = self._windows, {}
+            late, self._late = self._late, {}
+        fresh = {(*key, hour): window for key, (_, window) in found.items()}
+        return fresh | {key: window.plus(fresh.get(key, Window())) for key, window in late.items()}
+
+    def put_back(self, windows: Windows) -> None:
+        """For the next time: one thread takes and puts back. Beyond MOST they are lost, not kept for ever."""
+        with self._lock:
+            self._late = dict(list(windows.items())[:MOST])
+
+    def _open(self, head: LiveHead) -> tuple[Bins, Window]:
+        key = (head.version.head, head.version.number)
+        bins = self._bins.get(key)
+        if bins is None:
+            if len(self._bins) >= MOST:
+                self._bins.clear()
+            bins = self._bins[key] = Bins.of(head)
+        self._windows[key] = bins, Window()
+        return self._windows[key]

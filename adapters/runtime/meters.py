@@ -1,6 +1,6 @@
 """Where measurements of serving go: the service makes metrics of them, a notebook and training leave them be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -8,7 +8,7 @@ def _unseen(_: float = 1) -> None:
     pass
 
 
-def _untold(_: str | bool) -> None:
+def _untold(_: object) -> None:
     pass
 
 
@@ -32,6 +32,7 @@ class Meters:
     rollout_request: Callable[[str], None] = _untold  # one of a head that is rolled out, by who answered
     compared: Callable[[bool], None] = _untold  # two versions of a head, by whether they disagreed
     comparison_dropped: Callable[[], None] = _unseen
+    drifting: Callable[[Mapping[tuple[str, str], int]], None] = _untold  # versions by kind of drift and level
     rollout_ended: Callable[[str], None] = _untold  # by its rules, as what
 
 

@@ -314,3 +314,14 @@ job_shards = Table(
     Column("lease_until", Float),  # seconds since 1970 by the database's clock
     info=PASSING,
 )  # fmt: skip
+
+# How often each version answered what, by hour; adapters/store/drift. No inputs.
+answer_windows = Table(
+    "answer_windows", metadata,
+    Column("head", HEAD, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("hour", Integer, primary_key=True, autoincrement=False),  # since 1970
+    Column("counts", JSON, nullable=False),
+    ForeignKeyConstraint(["head", "version"], ["versions.head", "versions.number"], ondelete="CASCADE"),
+    Index("ix_answer_windows_hour", "hour"),
+)  # fmt: skip

@@ -24,6 +24,7 @@ class Task(Protocol):
     OBJECTIVE: Objective  # what its fits make small
     OUTPUT: str  # what the exported graph calls the answers
     MERIT: str  # what the mean of `merits` is called
+    ALONG: int  # bins of answers over time that lie on one line; 0 where they are labels
     SHARE: str  # what the mean of `shares` is called, in words
 
     # Labels
@@ -73,6 +74,16 @@ class Task(Protocol):
 
     def agree(self, one: Any, other: Any, schema: Schema) -> bool:
         """Whether two answers ("label") of two versions to one input come to the same; the schema is of the first."""
+
+    # What is answered over time
+    def edges(self, outputs: Floats) -> list[list[float]]:
+        """Answers f32 [M, K] to held-out examples → where bins of each output end, ascending; none for labels."""
+
+    def bin_names(self, classes: Sequence[str]) -> list[str]:
+        """The bins that answers are counted in."""
+
+    def binned(self, label: Any, positions: Mapping[str, int], edges: Sequence[Sequence[float]]) -> Sequence[int]:
+        """The bins of an answer ("label"), where `positions` are those of the classes: one for what it says each."""
 
     # Evidence
     def metrics(self, outputs: Floats, targets: Targets, schema: Schema) -> dict[str, Any]:

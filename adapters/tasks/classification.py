@@ -15,6 +15,7 @@ from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Softmax
 
 OBJECTIVE: Objective = "softmax"
+ALONG = 0  # answers are labels
 OUTPUT, MERIT, SHARE = "probabilities", "accuracy", "accuracy"
 MIN_CLASSES = 2
 MIN_EXAMPLES = 2  # distinct ones a class: one to train on and one to measure with
@@ -108,6 +109,21 @@ def hesitation(outputs: Floats) -> Floats:
 def agree(one: str, other: str, schema: Schema) -> bool:
     """They are the same class, by its name."""
     return one == other
+
+
+def edges(outputs: Floats) -> list[list[float]]:
+    """None: answers are labels."""
+    return []
+
+
+def bin_names(classes: Sequence[str]) -> list[str]:
+    """One a class."""
+    return list(classes)
+
+
+def binned(label: str, positions: Mapping[str, int], edges: Sequence[Sequence[float]]) -> tuple[int]:
+    """That of the class."""
+    return (positions[label],)
 
 
 def kinds(targets: Indices) -> Indices:

@@ -19,6 +19,7 @@ from adapters.trust import NOVEL, HeldOut, Terms
 from adapters.types import Example, Floats, Indices, Objective, Schema, Sigmoid
 
 OBJECTIVE: Objective = "sigmoid"
+ALONG = 0  # answers are labels
 OUTPUT, MERIT, SHARE = "probabilities", "label_accuracy", "the share of labels right"
 SEPARATOR = "|"
 MAX_NAMES = 1000  # of one example
@@ -142,6 +143,21 @@ def hesitation(outputs: Floats) -> Floats:
 def agree(one: Sequence[str], other: Sequence[str], schema: Schema) -> bool:
     """They are the same labels."""
     return set(one) == set(other)
+
+
+def edges(outputs: Floats) -> list[list[float]]:
+    """None: answers are labels."""
+    return []
+
+
+def bin_names(classes: Sequence[str]) -> list[str]:
+    """One a label, and one for answers without any."""
+    return [*classes, "(none)"]
+
+
+def binned(label: Sequence[str], positions: Mapping[str, int], edges: Sequence[Sequence[float]]) -> list[int]:
+    """Those of the labels."""
+    return [positions[name] for name in label] or [len(positions)]
 
 
 def metrics(probabilities: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A label is kept as JSON: `3.5`, or `{"height": 1.7, "weight": 60.0}` with the names sorted.
 """
 
+import bisect
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ MOST_TARGETS = 100
 LARGEST = 1e9  # magnitude of a target: float32 has seven digits
 MIN_EXAMPLES = 10  # distinct ones: with fewer no interval and no error means anything
 ALIKE = 0.25  # of a target's spread: answers of two versions that are no farther apart agree
-BINS = 10  # of a split's strata, by the first target
+BINS = 10  # of a split's strata, by the first target; and of answers over time
+ALONG = BINS
 
 
 def parse_label(text: str, item: str) -> str:
@@ -141,6 +143,23 @@ def agree(one: Any, other: Any, schema: Schema) -> bool:
         return False
     spread = schema.decision.get("spread", {})
     return all(abs(value - pairs[1][name]) <= ALIKE * spread.get(name, 1.0) for name, value in pairs[0].items())
+
+
+def edges(outputs: Floats) -> list[list[float]]:
+    """Deciles of each target's answers."""
+    inner = np.quantile(outputs.astype(np.float64), [k / BINS for k in range(1, BINS)], axis=0)  # [BINS − 1, K]
+    return [column.tolist() for column in inner.T]
+
+
+def bin_names(classes: Sequence[str]) -> list[str]:
+    """Ten for each target, by its held-out answers."""
+    return [f"{name}: tenth {k + 1}" for name in classes for k in range(BINS)]
+
+
+def binned(label: Any, positions: Mapping[str, int], edges: Sequence[Sequence[float]]) -> list[int]:
+    """One for each target."""
+    named = label if isinstance(label, dict) else {ONLY: label}
+    return [BINS * positions[name] + bisect.bisect_right(edges[positions[name]], v) for name, v in named.items()]
 
 
 def metrics(values: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:

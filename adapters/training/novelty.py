@@ -140,6 +140,12 @@ def _share(distances: Floats) -> tuple[Step, ...]:
     )
 
 
+def held_out(found: Novelty) -> list[float]:
+    """The novelty of each held-out example, [M]: nearly uniform, by how it is made."""
+    steps = HeadProgram(_share(found.distances))
+    return [float(share) for share in programs.run(steps, found.distances[:, None].astype(np.float32))[:, 0]]
+
+
 def steepness(steps: Sequence[Step]) -> float:
     """How fast the share rises by distance where it rises fastest; 0 of steps that are not `fit`'s."""
     match steps[-3:]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters import trust
+from adapters.drift import windows
 from adapters.tasks import Task
 from adapters.training import novelty
 from adapters.training.evaluate import Measured
@@ -16,7 +17,7 @@ class Trust:
     """The program with its novelty, and what goes beside it."""
 
     program: HeadProgram
-    facts: dict[str, Any]  # for the manifest and the report: {"held_out", "novelty", "options", "abstain"}
+    facts: dict[str, Any]  # for the manifest and the report: {"held_out", "novelty", "options", "abstain", "reference"}
     metadata: dict[str, str]  # for the graph: what sets are made from
 
 
@@ -41,4 +42,21 @@ def learn(
     facts["options"] = ["coverage"]
     if held_out.confidence is not None:
         facts |= {"options": ["coverage", "abstain"], "abstain": trust.thresholds(held_out)}
+    facts["reference"] = _reference(task, measured, novel)
     return Trust(replace(program, novelty=novel.steps), facts, {trust.KEY: trust.pack(held_out.of_truth)})
+
+
+def _reference(task: Task, measured: Measured, novel: novelty.Novelty) -> dict[str, Any]:
+    """Counts of held-out answers by bin and by novelty: what is answered later is compared with these (see drift).
+
+    Answers and not labels, so that the head's own mistakes are on both sides (Lipton, Wang & Smola 2018).
+    """
+    schema, edges = measured.schema, task.edges(measured.outputs)
+    positions = {name: position for position, name in enumerate(schema.classes)}
+    answers = (task.decode(row, schema, 1)["label"] for row in measured.outputs)
+    found = [one for answer in answers for one in task.binned(answer, positions, edges)]
+    shares = [windows.novelty_bin(share) for share in novelty.held_out(novel)]
+    return {
+        "labels": windows.histogram(found, len(task.bin_names(schema.classes))),
+        "novelty": windows.histogram(shares, windows.NOVELTY_BINS), "edges": edges,
+    }  # fmt: skip

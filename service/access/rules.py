@@ -50,6 +50,7 @@ TABLE: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("/heads/{head}/versions/{version}", {"GET": "read", "DELETE": "manage"}),
     ("/heads/{head}/versions/{version}/head.onnx", {"GET": "read"}),
     ("/heads/{head}/aliases/{alias}", {"PUT": "manage", "DELETE": "manage"}),
+    ("/heads/{head}/drift", {"GET": "read"}),
     ("/heads/{head}/rollout", {"GET": "read", "PUT": "manage", "DELETE": "manage"}),
     ("/heads/{head}/examples", {"GET": "read"}),
     ("/heads/{head}/examples/relabel", {"POST": "teach"}),

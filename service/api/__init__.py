@@ -62,6 +62,7 @@ def build() -> FastAPI:
         bento,
         changes,
         docs,
+        drift,
         embed,
         examples,
         finetune,
@@ -83,8 +84,8 @@ def build() -> FastAPI:
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != app.openapi_url]
     app.router.add_api_route(str(app.openapi_url), _document(app), include_in_schema=False)
     modules = (
-        predict, finetune, jobs, heads, rollout, examples, changes, suggest, backbones, embed, keys, bento, replicas,
-        health, quotas, audit,
+        predict, finetune, jobs, heads, rollout, drift, examples, changes, suggest, backbones, embed, keys, bento,
+        replicas, health, quotas, audit,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

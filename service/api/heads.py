@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic_core import to_json
 
 from adapters import tenancy
+from adapters.monitoring import drift
 from adapters.store import heads as store
 from adapters.store import reports
 from adapters.store.whose import Whose
@@ -21,6 +22,7 @@ from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadV
 from service.threads import WRITING
 
 router = new_router(prefix="/heads", tags=["heads"])
+WEEK = 7 * 24  # hours
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Alias = Annotated[str, Path(pattern=ALIAS_NAME)]
 Everywhere = Annotated[
@@ -77,7 +79,12 @@ def get_report(
         return view
     from service import pages  # a serving process that shows nobody a page does not pay for the template engine
 
-    page = pages.render(view.model_dump(mode="json", exclude_none=True), ctx.artifacts.get, ctx.settings.max_pixels)
+    page = pages.render(
+        view.model_dump(mode="json", exclude_none=True),
+        ctx.artifacts.get,
+        ctx.settings.max_pixels,
+        drift.look(ctx.engine, found, WEEK),
+    )
     headers = {"Content-Security-Policy": pages.policy(), "Vary": "Accept", "Cache-Control": "no-cache"}
     return HTMLResponse(page, headers=headers)
 

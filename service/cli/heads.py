@@ -51,6 +51,19 @@ def heads_report(head: str, version: int | None, html: Path | None, server: str,
             show(client.report(head, version), raw, display.report)
 
 
+@heads.command("drift")
+@click.argument("head")
+@click.option("--version", type=int, help="Default: the live one.")
+@click.option("--hours", type=int, default=24, show_default=True, help="To look at, the present one included.")
+@remote
+def heads_drift(head: str, version: int | None, hours: int, server: str, raw: bool) -> None:
+    """What HEAD is asked lately against what it was taught."""
+    from service.drift import display
+
+    with connect(server) as client:
+        show(client.drift(head, version, hours=hours), raw, display.drift)
+
+
 @heads.command("promote")
 @click.argument("head")
 @click.argument("version", type=int)

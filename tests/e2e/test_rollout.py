@@ -154,13 +154,13 @@ def test_the_command_line_starts_shows_and_stops(server):
     assert "not of the form" in run("start", head, "2", "--promote-when", "soon", check=False)
 
 
-def test_the_commands_of_the_guide_run(server, tmp_path):
+def test_the_commands_of_the_guides_run(server, tmp_path):
     """Each block marked `tour`, one after another, on a head with a second version."""
     taught(server, "weather")
     taught(server, "weather", deploy="manual", method="ridge")
     (tmp_path / "photo.jpg").write_bytes(shape("circle", 80, format="JPEG"))
-    page = (ROOT / "docs/guides/rollout.md").read_text()
-    tour = "".join(re.findall(r"^```bash tour\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    pages = "".join((ROOT / f"docs/guides/{name}.md").read_text() for name in ("rollout", "drift"))
+    tour = "".join(re.findall(r"^```bash tour\n(.*?)^```$", pages, re.MULTILINE | re.DOTALL))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = environment(server.home) | {"ESPALIER_SERVER": server.url, "PATH": path}
     command = ["bash", "-euo", "pipefail", "-c", tour.replace("http://127.0.0.1:3000", server.url)]

@@ -276,7 +276,7 @@ def test_what_was_counted_waits_for_a_database_that_is_away(desk, monkeypatch):
 def test_without_a_rollout_nothing_is_looked_up(desk):
     """What a request costs then: an empty dictionary is looked at."""
     desk(["cats"], [IMAGE])
-    assert desk.predictor.live.rollouts.running == {} and desk.monitor._tally.take() == {}
+    assert desk.predictor.live.rollouts.running == {} and desk.monitor._tally.take_trials() == {}
 
 
 def test_a_candidate_whose_backbone_is_damaged_fails_nobody(desk, monkeypatch):

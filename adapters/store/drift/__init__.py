@@ -1,0 +1,1 @@
+"""Drift in the database: counts of answers by version and hour."""

@@ -1,0 +1,74 @@
+"""Counts of answers by version and hour. Nothing of what was asked is in them."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine
+
+from adapters.drift.windows import Window
+from adapters.store.database import reading
+from adapters.store.schema import answer_windows as table
+from adapters.store.schema import versions
+
+Key: TypeAlias = tuple[str, int, int]  # head, version, hours since 1970
+BATCH = 100  # windows a transaction: nobody waits long behind one
+HOUR = 3600  # seconds
+INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def add(engine: Engine, counted: dict[Key, Window]) -> None:
+    """Add counts to those that are there, and take away what was added; of versions that are gone they are left out."""
+    while keys := sorted(counted)[:BATCH]:
+        with engine.begin() as connection:
+            for key in _present(connection, keys):
+                _add(connection, key, counted[key])
+        for key in keys:
+            del counted[key]
+
+
+def _present(connection: sa.Connection, keys: Sequence[Key]) -> list[Key]:
+    pairs = {key[:2] for key in keys}
+    query = sa.select(versions.c.head, versions.c.number).where(
+        sa.tuple_(versions.c.head, versions.c.number).in_(sorted(pairs))
+    )
+    there = {(row.head, row.number) for row in connection.execute(query.with_for_update(read=True))}
+    return [key for key in keys if key[:2] in there]
+
+
+def _add(connection: sa.Connection, key: Key, more: Window) -> None:
+    head, version, hour = key
+    mine = (table.c.head == head, table.c.version == version, table.c.hour == hour)
+    fresh = {"head": head, "version": version, "hour": hour, "counts": Window().to_json()}
+    insert = INSERT[connection.dialect.name](table).values(**fresh).on_conflict_do_nothing()
+    connection.execute(insert)
+    there = connection.execute(sa.select(table.c.counts).where(*mine).with_for_update()).scalar_one()
+    total = Window.of_json(there).plus(more)
+    connection.execute(table.update().where(*mine).values(counts=total.to_json()))
+
+
+def of_version(engine: Engine, head: str, version: int, hours: int) -> dict[int, Window]:
+    """Windows by hour, of the last so many hours, the present one included."""
+    since = present_hour() - (hours - 1)
+    query = sa.select(table.c.hour, table.c.counts).where(
+        table.c.head == head, table.c.version == version, table.c.hour >= since
+    )
+    with reading(engine) as connection:
+        return {row.hour: Window.of_json(row.counts) for row in connection.execute(query.order_by(table.c.hour))}
+
+
+def forget(engine: Engine, days: float) -> None:
+    """Windows older than that."""
+    old = table.c.hour < present_hour() - round(days * 24)
+    with reading(engine) as connection:
+        if connection.execute(sa.select(table.c.head).where(old).limit(1)).first() is None:
+            return
+    with engine.begin() as connection:
+        connection.execute(table.delete().where(old))
+
+
+def present_hour() -> int:
+    """Hours since 1970."""
+    return int(time.time() // HOUR)
