@@ -68,6 +68,10 @@ class Pod:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_leaving(self) -> bool:
+        return self._leaving.is_set()
+
     def leave(self) -> None:
         """As when it is deleted: no endpoint any more, then its hook, SIGTERM, and SIGKILL after its grace period."""
         assert self._process is not None
