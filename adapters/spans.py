@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 Step = TypeVar("Step", bound=Callable[..., Any])
 
@@ -64,7 +64,7 @@ def traced(name: str) -> Callable[[Step], Step]:
             with span(name):
                 return step(*arguments, **options)
 
-        chosen: Any = wait if inspect.iscoroutinefunction(step) else call
-        return functools.wraps(step)(chosen)  # type: ignore[no-any-return]
+        chosen: Any = functools.update_wrapper(wait if inspect.iscoroutinefunction(step) else call, step)
+        return cast(Step, chosen)
 
     return decorate

@@ -82,7 +82,13 @@ def status_of(error: errors.EspalierError) -> tuple[int, str]:
 
 def problem(status: int, title: str, detail: str, code: str, **more: Any) -> JSONResponse:
     """An RFC 9457 answer; `code` is stable, `detail` is for people."""
-    body = {"type": f"urn:espalier:error:{code}", "title": title, "status": status, "detail": detail, "code": code}
+    body: dict[str, Any] = {
+        "type": f"urn:espalier:error:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
     body |= {key: value for key, value in more.items() if value is not None}
     origin = requests.current()
     body["request_id"] = requests.new_id() if origin is None else origin.request_id

@@ -44,7 +44,8 @@ class Express:
 
     `names` are those by which the service may be asked: see `service.access.same_site`. `gate` says who may ask what,
     `limiter` how fast, once there is one, and `trail` records who asks for changes. `drain` are the seconds for which a
-    process that is told to stop still takes requests. With `log` each answer is a line in the log, with `traces` a span.
+    process that is told to stop still takes requests. With `log` each answer is a line in the log, with `traces`
+    a span.
     """
 
     def __init__(

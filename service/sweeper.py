@@ -11,8 +11,8 @@ from sqlalchemy.engine import Engine
 from adapters.store import compaction, retention
 from adapters.store.artifacts import Artifacts
 from adapters.store.audit import log as audit
-from adapters.store.quotas import measuring
 from adapters.store.drift import windows
+from adapters.store.quotas import measuring
 from adapters.store.retention import Keep
 from service.settings import Settings
 

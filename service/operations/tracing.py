@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from adapters import spans
 from adapters.errors import InvalidInput
@@ -38,7 +38,7 @@ class Traces:
         """A step of what is being done, or no span where nothing is."""
         if not self._trace.get_current_span().is_recording():
             return spans.NOTHING
-        return self._tracer.start_as_current_span(name)  # type: ignore[no-any-return]
+        return cast(AbstractContextManager[Any], self._tracer.start_as_current_span(name))
 
     def here(self) -> object:
         """The context of what is being done; None where it is not recorded."""
@@ -128,7 +128,7 @@ def begin() -> Traces:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     resource = Resource.create()
-    if resource.attributes.get(SERVICE_NAME, "").startswith("unknown_service"):
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: NAME}))
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
