@@ -57,6 +57,11 @@ def resident(pid: int) -> float:
     return _memory(pid, "status", "VmRSS")
 
 
+def anonymous(pid: int) -> float:
+    """MiB resident of a process that no file backs: what it allocated itself, without its libraries."""
+    return _memory(pid, "status", "RssAnon")
+
+
 def proportional(mark: str) -> float:
     """MiB of all such processes together, where what several share counts once."""
     return sum(_memory(pid, "smaps_rollup", "Pss") for pid in marked(mark))
