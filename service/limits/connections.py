@@ -20,6 +20,7 @@ from service.access.response_headers import protected, protecting
 from service.audit.address import PEER
 from service.errors import problem
 from service.lifecycle import draining
+from service.limits.joined import Joined
 from service.limits.lag import HEARTBEAT
 from service.limits.watch import Limits, Watch
 
@@ -146,6 +147,7 @@ class Connection(HttpToolsProtocol):
         self._stage, self._since, self._size = BODY, self.loop.time(), 0
         self.app = self._app(size)
         super().on_headers_complete()
+        self.cycle.transport = Joined(self.transport, self.loop)  # type: ignore[assignment]
         if self._surplus or draining.HERE.began:
             self.cycle.keep_alive = False
 

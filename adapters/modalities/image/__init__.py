@@ -26,7 +26,7 @@ __all__ = ["CORNERS", "MAX_PIXELS", "MIN_SIDE", "READ", "SUFFIXES", "VIEWS"]
 __all__ += ["decode", "decode_views", "media_type", "probe", "recognise", "thumbnail", "verify"]
 
 MAX_PIXELS = 64_000_000  # a 61 MP photo passes; what a decode of it may take is in memory.py
-_PLAIN_JPEG = 8  # bytes for a pixel that comes out: libjpeg's (3) and Pillow's (4), then Pillow's and those turned
+_PLAIN_JPEG = 8  # bytes for a pixel that comes out: 4 that libjpeg and Pillow share, and 4 when it is turned
 _SMALL_JPEG = memory.SMALL // _PLAIN_JPEG  # pixels
 
 

@@ -14,6 +14,7 @@ import simplejpeg
 from PIL import Image
 
 from adapters.errors import InvalidImage
+from adapters.modalities.image import mapped
 
 MAGIC = b"\xff\xd8\xff"
 MAX_SCANS = 100  # encoders make 3 to 20
@@ -112,10 +113,10 @@ def fast(data: bytes | memoryview, head: Header, need: int) -> Image.Image | Non
     if head.components > 3:
         return None
     try:
-        pixels = simplejpeg.decode_jpeg(data, min_height=need, min_width=need)  # uint8 [H, W, 3]
+        pixels = simplejpeg.decode_jpeg(data, "RGBX", min_height=need, min_width=need)  # uint8 [H, W, 4]
     except ValueError:
         return None
-    return None if flaw(data, head) else Image.fromarray(pixels)
+    return None if flaw(data, head) else mapped.picture(pixels)
 
 
 def scaled_pixels(width: int, height: int, need: int) -> int:
