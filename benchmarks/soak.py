@@ -26,6 +26,7 @@ from service.client import ApiError, Client, LabeledImage
 MIB = 2**20
 CLASSES, EACH, SIDE = 3, 4, 32
 LESSONS = 3  # of a head before it is deleted
+TRIES = 10  # of a deletion
 MAX_SLOPE = 1.0  # MiB for each 1,000 jobs
 FLAT = 5.0  # descriptors, threads or MiB of files for each 1,000 jobs
 
@@ -84,11 +85,17 @@ def _life(client: Client, plan: Plan, number: int) -> bool:
 
 
 def _delete(client: Client, name: str) -> None:
-    try:
-        client.delete_head(name)
-    except ApiError as error:  # all of its jobs failed
-        if error.status != 404:
-            raise
+    """As a client should: once more when it is told that the database is busy, as it is on a crowded machine."""
+    for _ in range(TRIES):
+        try:
+            return client.delete_head(name)
+        except ApiError as error:
+            if error.status == 404:  # all of its jobs failed
+                return None
+            if error.status != 503:
+                raise
+        time.sleep(1)
+    raise TimeoutError(f"{name} could not be deleted in {TRIES} tries")
 
 
 def _images(number: int) -> Iterator[LabeledImage]:
