@@ -30,28 +30,19 @@ from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.store.scale_out.shards import Shard
 from adapters.tenancy import embedded_by
-from adapters.training import (
-    champion,
-    dataset,
-    drafts,
-    export,
-    manifest,
-    programs,
-    renaming,
-    sharded,
-    trust,
-    unlearning,
-    verify,
-    views,
-)
-from adapters.training.data_report import data_report
-from adapters.training.duplicates import groups
-from adapters.training.embed import Embedder
-from adapters.training.evaluate import evaluate
-from adapters.training.narrator import Narrator
-from adapters.training.race import race
-from adapters.training.split import split
-from adapters.training.survey import surveyed
+from adapters.training import programs
+from adapters.training.data import dataset, unlearning
+from adapters.training.data.data_report import data_report
+from adapters.training.data.duplicates import groups
+from adapters.training.data.late_findings import with_late_findings
+from adapters.training.data.split import split
+from adapters.training.embedding import sharded, views
+from adapters.training.embedding.embed import Embedder
+from adapters.training.progress import Progress
+from adapters.training.publish import champion, drafts, export, manifest, renaming, verify
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.race import race
+from adapters.training.trust import terms
 from adapters.types import TERMINAL, Backbone, Example, Job
 
 log = logging.getLogger("espalier.finetune")
@@ -59,7 +50,7 @@ Durably = Callable[..., Any]  # (name, step, *arguments) → the step's JSON ans
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class TrainingContext:
     """What a worker has at hand."""
 
     engine: Engine
@@ -94,72 +85,72 @@ def directly(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
     return step(*arguments)
 
 
-def finetune(job_id: str, shop: Workshop, durably: Durably = directly) -> str:
+def finetune(job_id: str, context: TrainingContext, durably: Durably = directly) -> str:
     """Run a job to its end and return its final status: `succeeded`, or `rejected` by the gate.
 
     Raises Cancelled, InvalidInput (an item cannot be used), ParityError, StorageFull; nothing is published then.
     """
-    if durably("validate", validate, shop, job_id).get("renames"):
-        return str(durably("rename", rename, shop, job_id))
-    embedded = durably("embed", embed, shop, job_id)
-    draft = durably("train", train, shop, job_id, embedded)
-    proven = durably("export", prove, shop, job_id, draft)
-    status = str(durably("publish", publish, shop, job_id, draft, proven))
-    durably("finish", finish, shop, job_id, draft)
+    if durably("validate", validate, context, job_id).get("renames"):
+        return str(durably("rename", rename, context, job_id))
+    embedded = durably("embed", embed, context, job_id)
+    draft = durably("train", train, context, job_id, embedded)
+    proven = durably("export", prove, context, job_id, draft)
+    status = str(durably("publish", publish, context, job_id, draft, proven))
+    durably("finish", finish, context, job_id, draft)
     return status
 
 
-def validate(shop: Workshop, job_id: str) -> dict[str, Any]:
+def validate(context: TrainingContext, job_id: str) -> dict[str, Any]:
     """Look at the head's data as it is now: jobs before this one may have changed it since it was accepted.
 
     Raises InvalidInput of several kinds, TooMuchData among them.
     """
-    narrator = Narrator(shop.engine, job_id)
-    narrator.enter("validating")
-    job = jobs.get(shop.engine, job_id)
-    data = dataset.assemble(shop.engine, job)
+    progress = Progress(context.engine, job_id)
+    progress.enter("validating")
+    job = jobs.get(context.engine, job_id)
+    data = dataset.assemble(context.engine, job)
     task, known = tasks.get(job.request.task), dict(zip(data.sha256s, data.known, strict=True))
     task.check_examples(data.examples)
     renames = job.request.edit is not None and bool(job.request.edit.rename)
     if not renames:
         refuse_held_out_only(data.examples, known, task.names)
-        require_memory(shop, job, data.examples)
+        require_memory(context, job, data.examples)
     return {"examples": len(data.examples), "renames": renames}
 
 
-def require_memory(shop: Workshop, job: Job, examples: Sequence[Example]) -> None:
+def require_memory(context: TrainingContext, job: Job, examples: Sequence[Example]) -> None:
     """Raises TooMuchData where training on so many examples cannot fit, before the first is embedded."""
-    length = max(parts.lengths(job.request.reads, shop.backbone(job), len(examples)).values())
+    length = max(parts.lengths(job.request.reads, context.backbone(job), len(examples)).values())
     looks = 1 + max(map(len, compared(job, len(examples)).values()))
     outputs = len(tasks.get(job.request.task).classes([e.label for e in examples]))
-    training_memory.require(shop.memory(), len(examples), length, looks, outputs)
+    training_memory.require(context.memory(), len(examples), length, looks, outputs)
 
 
-def rename(shop: Workshop, job_id: str) -> str:
+def rename(context: TrainingContext, job_id: str) -> str:
     """Other names for the classes of the live version: nothing to train, so there is nothing to measure or gate."""
-    Narrator(shop.engine, job_id).enter("publishing")
-    renaming.publish(jobs.get(shop.engine, job_id), shop.engine, shop.scratch(job_id))
-    shop.let_go(job_id)
+    Progress(context.engine, job_id).enter("publishing")
+    renaming.publish(jobs.get(context.engine, job_id), context.engine, context.scratch(job_id))
+    context.let_go(job_id)
     return "succeeded"
 
 
-def embed(shop: Workshop, job_id: str) -> dict[str, Any]:
+def embed(context: TrainingContext, job_id: str) -> dict[str, Any]:
     """Every example has an embedding afterwards, few of them views besides; those that had one are left alone."""
-    narrator = Narrator(shop.engine, job_id)
-    narrator.enter("embedding")
-    job = jobs.get(shop.engine, job_id)
+    progress = Progress(context.engine, job_id)
+    progress.enter("embedding")
+    job = jobs.get(context.engine, job_id)
     began = time.perf_counter()
-    embedder = shop.embedder(shop.backbone(job), job.request.head)
-    examples = dataset.assemble(shop.engine, job).examples
+    embedder = context.embedder(context.backbone(job), job.request.head)
+    examples = dataset.assemble(context.engine, job).examples
     looks = views.names(compared(job, len(examples)))
-    counts = sharded.embed(embedder, shop.engine, job_id, examples, narrator.progress, looks, shop.shard)
+    counts = sharded.embed(embedder, context.engine, job_id, examples, progress.advance, looks, context.shard)
     return counts | {"seconds": round(time.perf_counter() - began, 3)}
 
 
-def help_out(shop: Workshop, shard: Shard) -> None:
+def help_out(context: TrainingContext, shard: Shard) -> None:
     """Embed a part of another worker's job, which was taken up."""
-    job = jobs.get(shop.engine, shard.job_id)
-    sharded.work_at(shop.embedder(shop.backbone(job), job.request.head), shop.engine, shard)
+    job = jobs.get(context.engine, shard.job_id)
+    sharded.work_at(context.embedder(context.backbone(job), job.request.head), context.engine, shard)
 
 
 def compared(job: Job, examples: int) -> views.Names:
@@ -167,102 +158,103 @@ def compared(job: Job, examples: int) -> views.Names:
     return views.wanted(image, job.request.views, examples)
 
 
-def train(shop: Workshop, job_id: str, embedded: dict[str, Any]) -> str:
+def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> str:
     """Split, race the methods, measure the winner on what it never saw. Returns the digest of the draft."""
-    narrator = Narrator(shop.engine, job_id)
-    narrator.enter("training")
+    progress = Progress(context.engine, job_id)
+    progress.enter("training")
     began = time.perf_counter()
-    job = jobs.get(shop.engine, job_id)
-    task, data = tasks.get(job.request.task), dataset.assemble(shop.engine, job)
+    job = jobs.get(context.engine, job_id)
+    task, data = tasks.get(job.request.task), dataset.assemble(context.engine, job)
     labels = [e.label for e in data.examples]
     classes = task.classes(labels)
     targets = task.targets(labels, classes)
-    backbone = shop.backbone(job)
+    backbone = context.backbone(job)
     lengths = parts.lengths(job.request.reads, backbone, len(labels))
-    cache = EmbeddingCache(shop.engine, embedded_by(job.request.head, backbone.digest))
+    cache = EmbeddingCache(context.engine, embedded_by(job.request.head, backbone.digest))
     embeddings, fingerprints = cache.get(data.sha256s, max(lengths.values()))
     choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
     pooled = embeddings[:, : backbone.dimension]
-    grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples], narrator.cancelled)
+    grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples], progress.cancelled)
     names = classes if targets.ndim == 1 else ()
     divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names)
     result = race(
         embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,
-        job.request.seed, partial(narrator.tell, "candidates"), narrator.cancelled, job.request.budget, choices,
+        job.request.seed, partial(progress.tell, "candidates"), progress.cancelled, job.request.budget, choices,
         lengths,
     )  # fmt: skip
     result = replace(result, note=result.note + parts.excuse(job.request.reads, lengths, backbone))
-    narrator.enter("evaluating")
+    progress.enter("evaluating")
     measured = evaluate(result, task, embeddings, targets, classes, divided)
-    trusted = trust.learn(
+    trusted = terms.learn(
         result.program, task, measured, embeddings[:, : result.reads], targets, divided, backbone.dimension
     )  # fmt: skip
     found = data_report(
         data, task, classes, pooled, fingerprints, targets, grouped, divided, result, measured, job.request.received
     )
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
-    scratch = shop.scratch(job_id)
+    scratch = context.scratch(job_id)
     draft = drafts.of(job, data, classes, divided, grouped, result, measured, trusted, found, timing, scratch)
     return scratch.put(draft.to_bytes())
 
 
-def prove(shop: Workshop, job_id: str, draft_digest: str) -> dict[str, Any]:
+def prove(context: TrainingContext, job_id: str, draft_digest: str) -> dict[str, Any]:
     """Export the head and show that the graph answers as the trained program does. Raises ParityError."""
-    narrator = Narrator(shop.engine, job_id)
-    narrator.enter("exporting")
-    job = jobs.get(shop.engine, job_id)
-    backbone = shop.backbone(job)
-    draft = drafts.load(shop.artifacts, draft_digest)
-    program = programs.from_bytes(shop.artifacts.get(draft.program))
+    progress = Progress(context.engine, job_id)
+    progress.enter("exporting")
+    job = jobs.get(context.engine, job_id)
+    backbone = context.backbone(job)
+    draft = drafts.load(context.artifacts, draft_digest)
+    program = programs.from_bytes(context.artifacts.get(draft.program))
     graph = export.to_onnx(
         program, draft.reads, draft.classes, manifest.metadata(job, backbone, draft) | draft.metadata
     )
-    narrator.enter("verifying")
-    cache = EmbeddingCache(shop.engine, embedded_by(job.request.head, backbone.digest))
+    progress.enter("verifying")
+    cache = EmbeddingCache(context.engine, embedded_by(job.request.head, backbone.digest))
     embeddings, _ = cache.get([a.sha256 for a in draft.assignments[: verify.LARGEST_BATCH]])
     task = tasks.get(job.request.task)
     parity = verify.verify(graph, program, embeddings, verify.LARGEST_BATCH, task, draft.schema)
-    return {"digest": shop.scratch(job_id).put(graph), "parity": parity}
+    return {"digest": context.scratch(job_id).put(graph), "parity": parity}
 
 
-def publish(shop: Workshop, job_id: str, draft_digest: str, proven: dict[str, Any]) -> str:
+def publish(context: TrainingContext, job_id: str, draft_digest: str, proven: dict[str, Any]) -> str:
     """Compare with the live version, then make a version of the draft: served at once, or kept as rejected."""
-    job = jobs.get(shop.engine, job_id)
+    job = jobs.get(context.engine, job_id)
     if job.status in TERMINAL:  # an earlier attempt published it, and its worker died before it could say so
         return job.status
-    Narrator(shop.engine, job_id).enter("publishing")
-    draft = drafts.load(shop.artifacts, draft_digest)
+    Progress(context.engine, job_id).enter("publishing")
+    draft = drafts.load(context.artifacts, draft_digest)
     while True:
-        live = heads.find_live(shop.engine, job.request.head)
-        embedder = partial(shop.embedder, head=job.request.head)
-        verdict = champion.compare(draft, job.request.task, live, shop.artifacts, embedder, shop.engine)
+        live = heads.find_live(context.engine, job.request.head)
+        embedder = partial(context.embedder, head=job.request.head)
+        verdict = champion.compare(draft, job.request.task, live, context.artifacts, embedder, context.engine)
         lost = not verdict["passed"] and job.request.deploy == "auto"
-        scratch = shop.scratch(job_id)
-        retired = unlearning.holders(shop.engine, shop.artifacts, job)
+        scratch = context.scratch(job_id)
+        retired = unlearning.holders(context.engine, context.artifacts, job)
         publication = manifest.publication(
-            job, draft, shop.backbone(job), proven, verdict, live, lost, scratch, retired
+            job, draft, context.backbone(job), proven, verdict, live, lost, scratch, retired
         )
         try:
-            heads.publish(shop.engine, publication)
+            heads.publish(context.engine, publication)
             break
         except heads.AliasMoved:  # somebody promoted or rolled back: compare with what is live now
             continue
     return "rejected" if lost else "succeeded"
 
 
-def finish(shop: Workshop, job_id: str, draft_digest: str) -> None:
+def finish(context: TrainingContext, job_id: str, draft_digest: str) -> None:
     """The version is out and the job has ended: measure what nobody should wait for, and let go of what it held."""
     try:
-        job, draft = jobs.get(shop.engine, job_id), drafts.load(shop.artifacts, draft_digest)
-        digest = embedded_by(job.request.head, shop.backbone(job).digest)
-        cache, shas = EmbeddingCache(shop.engine, digest), [e.sha256 for e in draft.examples]
+        job, draft = jobs.get(context.engine, job_id), drafts.load(context.artifacts, draft_digest)
+        digest = embedded_by(job.request.head, context.backbone(job).digest)
+        cache, shas = EmbeddingCache(context.engine, digest), [e.sha256 for e in draft.examples]
         embeddings, _ = cache.get(shas, draft.reads)
         further = views.cached(cache, views.wanted(image, draft.views, len(shas)), shas, embeddings)[draft.views]
-        report = surveyed(draft, embeddings, further, tasks.get(job.request.task), job.request.seed, shop.artifacts)
-        reports.replace(shop.engine, job_id, shop.scratch(job_id).put(report))
+        task = tasks.get(job.request.task)
+        report = with_late_findings(draft, embeddings, further, task, job.request.seed, context.artifacts)
+        reports.replace(context.engine, job_id, context.scratch(job_id).put(report))
     except (CorruptArtifact, NotFound):  # deleted meanwhile, by its owner or by a first try that was killed
         log.info("the version of %s is gone: no learning curve", job_id)
-    shop.let_go(job_id)
+    context.let_go(job_id)
 
 
 def warm() -> None:

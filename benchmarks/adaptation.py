@@ -22,8 +22,8 @@ from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
 from adapters.runtime import processor
 from adapters.training import programs
-from adapters.training.race import race
-from adapters.training.split import Split, split
+from adapters.training.data.split import Split, split
+from adapters.training.race.race import race
 from adapters.types import Embeddings, Indices
 from benchmarks import datasets, options, record
 

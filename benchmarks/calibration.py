@@ -19,11 +19,12 @@ import torch
 from adapters import shrinkage, tasks
 from adapters.figures import ece
 from adapters.methods import ridge
-from adapters.training import heats, programs, race
-from adapters.training.calibrate import FEW, _of_the_unseen, correction, temperature
-from adapters.training.entrants import Candidate
-from adapters.training.heats import Data
-from adapters.training.split import Split, split
+from adapters.training import programs
+from adapters.training.data.split import Split, split
+from adapters.training.race import cross_validation, race
+from adapters.training.race.candidates import Candidate
+from adapters.training.race.cross_validation import Data
+from adapters.training.trust.calibrate import FEW, _of_the_unseen, correction, temperature
 from adapters.types import Embeddings, Floats, HeadProgram, Indices
 from benchmarks import datasets, options, record
 from benchmarks.adaptation import all_of, drawn, log_loss
@@ -106,7 +107,7 @@ def _figures(answers: Floats, truth: Indices) -> dict[str, float]:
 def _raced(x: Embeddings, targets: Indices, groups: Indices, train: Indices, test: Indices) -> tuple[Raced, Row]:
     """One race as the product runs it, and what it had in hand when it set the temperature."""
     seen: list[tuple[Candidate, list[Candidate], Data, Split]] = []
-    calibration, keep_only = race._calibration, heats._keep
+    calibration, keep_only = race._calibration, cross_validation._keep
     nothing, classes = [None] * len(train), [str(k) for k in range(int(targets.max()) + 1)]
     parts, silent = all_of(split(targets[train], groups[train], nothing, nothing, 0)), lambda *_: None
     fitted: dict[int, list[HeadProgram]] = {}  # by candidate: the fits to its folds
@@ -119,7 +120,7 @@ def _raced(x: Embeddings, targets: Indices, groups: Indices, train: Indices, tes
 
     with (
         patch.object(race, "_calibration", lambda *given: seen.append(given) or calibration(*given)),
-        patch.object(heats, "_keep", keep),
+        patch.object(cross_validation, "_keep", keep),
     ):
         given = (x[train], targets[train], classes, parts, tasks.get("classification"), "auto", {}, 0, silent, silent)
         result = race.race(*given, lengths=PARTS)

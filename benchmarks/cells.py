@@ -20,8 +20,8 @@ from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
 from adapters.tasks import Task
 from adapters.training import programs
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.race.race import race
 from adapters.types import Embeddings, Floats, Schema
 from benchmarks import datasets, record
 

@@ -23,9 +23,9 @@ from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import database
 from adapters.store.artifacts import Artifacts
-from adapters.training import calibration_images, variant
-from adapters.training.backbone import build
-from adapters.training.duplicates import fingerprint, groups
+from adapters.training.backbone import calibration_images, variant
+from adapters.training.backbone.build import build
+from adapters.training.data.duplicates import fingerprint, groups
 from adapters.types import Embeddings, Indices
 from benchmarks import record
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from adapters.runtime.head import Head
-from adapters.training import export, novelty
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.publish import export
+from adapters.training.trust import novelty
 from adapters.types import Embeddings, HeadProgram, Indices, L2Normalize, Linear, Power, Softmax
 from benchmarks import record
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from adapters.store import backbones, database
 from adapters.store.embeddings import Embedded, EmbeddingCache
-from adapters.training.duplicates import fingerprint
+from adapters.training.data.duplicates import fingerprint
 from benchmarks import record, server
 from service import default_backbone
 from service.client import Client, LabeledImage

@@ -18,8 +18,10 @@ import torch
 
 from adapters import tasks
 from adapters.modalities import NONE, image
-from adapters.training import programs, race, split
-from adapters.training.views import Choices, no_views
+from adapters.training import programs
+from adapters.training.data import split
+from adapters.training.embedding.views import Choices, no_views
+from adapters.training.race import race
 from adapters.types import Embeddings, Indices
 from benchmarks import datasets, options
 from benchmarks.adaptation import all_of, drawn, log_loss

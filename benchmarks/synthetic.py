@@ -16,7 +16,7 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
 from adapters.store.schema import aliases, changes, generation, versions
 from adapters.store.schema import heads as heads_table
-from adapters.training import export
+from adapters.training.publish import export
 from adapters.types import Backbone, Floats, HeadProgram, HeadRef, HeadVersion, JobRequest, Linear, Softmax
 from service import default_backbone
 from service.settings import Settings

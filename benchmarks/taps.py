@@ -21,8 +21,8 @@ from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
 from adapters.runtime import processor
 from adapters.training import programs
-from adapters.training.race import race
-from adapters.training.split import Split, split
+from adapters.training.data.split import Split, split
+from adapters.training.race.race import race
 from adapters.types import Embeddings, Indices, Schema, Targets
 from benchmarks import cells, datasets, options, record
 from benchmarks.adaptation import all_of, drawn

@@ -15,8 +15,8 @@ import numpy as np
 
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
-from adapters.training.backbone import digest
-from adapters.training.taps.build import without_taps
+from adapters.training.backbone.build import digest
+from adapters.training.backbone.taps.build import without_taps
 from adapters.types import Backbone
 from benchmarks import load, photos, record, server, synthetic
 from service.client import Client, LabeledImage

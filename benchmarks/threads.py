@@ -17,7 +17,7 @@ from adapters.backbones.cards import DEFAULT, embedded_card
 from adapters.runtime import processor, session
 from adapters.store import database
 from adapters.store.artifacts import Artifacts
-from adapters.training.backbone import build
+from adapters.training.backbone.build import build
 from benchmarks import record
 
 REPETITIONS = 7

@@ -12,8 +12,8 @@ import numpy as np
 
 from adapters import tasks
 from adapters.training import programs
-from adapters.training.race import RaceResult, race
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.race.race import RaceResult, race
 from adapters.types import Embeddings, Indices
 from benchmarks import datasets, record
 from benchmarks.adaptation import drawn

@@ -29,14 +29,14 @@ from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
 from adapters.suspicion import suspicion
-from adapters.training import views
-from adapters.training.curve import Trial, judge, learner, learning_curve
-from adapters.training.data_report import data_report
-from adapters.training.dataset import Dataset
-from adapters.training.duplicates import groups
-from adapters.training.evaluate import Measured, evaluate
-from adapters.training.race import RaceResult, race
-from adapters.training.split import Split, split
+from adapters.training.data.data_report import data_report
+from adapters.training.data.dataset import Dataset
+from adapters.training.data.duplicates import groups
+from adapters.training.data.split import Split, split
+from adapters.training.embedding import views
+from adapters.training.race.evaluate import Measured, evaluate
+from adapters.training.race.learning_curve import Trial, judge, learner, learning_curve
+from adapters.training.race.race import RaceResult, race
 from adapters.types import Example
 from benchmarks import record
 from service import default_backbone, setup
@@ -117,18 +117,18 @@ class Embedding:
         artifacts = Artifacts(settings.artifacts)
         setup.prepare(settings, engine, artifacts)
         loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
-        self.shop = pipeline.Workshop(engine, artifacts, loaded, lanes=2, max_pixels=10**8)
+        self.training = pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, max_pixels=10**8)
         self.backbone = backbones.find(engine, default_backbone.name(settings, engine))
 
     def photos(self, files: Sequence[tuple[str, str, bytes]]) -> Photos:
         """(label, name, bytes) of each → its embedding; files that are equal in every byte count once."""
         found: dict[str, Example] = {}
         for label, name, data in files:
-            example = Example(self.shop.artifacts.put(data), label, name)
+            example = Example(self.training.artifacts.put(data), label, name)
             found.setdefault(example.sha256, example)
         examples = sorted(found.values(), key=lambda e: e.sha256)
-        self.shop.embedder(self.backbone, "").embed(examples, lambda done, of: None)
-        cache = EmbeddingCache(self.shop.engine, self.backbone.digest)
+        self.training.embedder(self.backbone, "").embed(examples, lambda done, of: None)
+        cache = EmbeddingCache(self.training.engine, self.backbone.digest)
         return Photos(examples, *cache.get([e.sha256 for e in examples]), self.backbone.dimension)
 
 

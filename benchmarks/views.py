@@ -20,9 +20,9 @@ from adapters import modalities, tasks
 from adapters.modalities import NONE, image
 from adapters.runtime import processor
 from adapters.training import programs
-from adapters.training.race import race
-from adapters.training.split import Split, split
-from adapters.training.views import no_views
+from adapters.training.data.split import Split, split
+from adapters.training.embedding.views import no_views
+from adapters.training.race.race import race
 from adapters.types import Embeddings, Indices
 from benchmarks import adaptation, datasets, options, record
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from adapters import edits, tasks
 from adapters.backbones import parts
-from adapters.comparison import honest
+from adapters.comparison import out_of_fold
 from adapters.errors import Conflict, HeadDamaged, InvalidInput, NotEnoughData, Overloaded
 from adapters.labels import clean
 from adapters.store import backbones, examples, heads, jobs
@@ -119,7 +119,7 @@ class EditDesk:
 
     def _listed(self, version: HeadVersion) -> set[str]:
         try:
-            return {sha256 for sha256, _ in honest.data_list(version, self.artifacts)}
+            return {sha256 for sha256, _ in out_of_fold.data_list(version, self.artifacts)}
         except HeadDamaged:  # the others' lists count all the same
             return set()
 

@@ -40,7 +40,7 @@ def _build_default(settings: Settings, engine: Engine, artifacts: Artifacts) -> 
     name = default_backbone.name(settings, engine)
     if _is_there(engine, name) or not _build_full(settings, engine, artifacts) or name == settings.default_backbone:
         return
-    from adapters.training import calibration_images, variant
+    from adapters.training.backbone import calibration_images, variant
 
     source = backbones.find(engine, settings.default_backbone)
     log.info("building the backbone %s; this happens once", name)
@@ -55,7 +55,7 @@ def _build_full(settings: Settings, engine: Engine, artifacts: Artifacts) -> boo
     if settings.default_backbone not in embedded():
         log.warning("the default backbone %r is not there yet: add it", settings.default_backbone)
         return False
-    from adapters.training.backbone import build
+    from adapters.training.backbone.build import build
 
     log.info("building the backbone %s; this happens once", settings.default_backbone)
     build(embedded_card(settings.default_backbone), engine, artifacts)
@@ -68,11 +68,11 @@ def remake(settings: Settings, engine: Engine, artifacts: Artifacts, backbone: B
         if settings.backbone_bundle and bundles.holds(settings.backbone_bundle, backbone.name):
             bundles.restore(settings.backbone_bundle, backbone, artifacts)
         elif backbone.name in embedded():
-            from adapters.training.backbone import build
+            from adapters.training.backbone.build import build
 
             build(embedded_card(backbone.name), engine, artifacts)
         elif "variant_of" in backbone.details:
-            from adapters.training import calibration_images, variant
+            from adapters.training.backbone import calibration_images, variant
 
             source = backbones.find_digest(engine, backbone.details["variant_of"]["digest"])
             images = calibration_images.crops(source.preprocessing)

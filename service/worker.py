@@ -61,7 +61,7 @@ class Worker:
         self.artifacts = Artifacts(settings.artifacts)
         load = backbone_loader(settings, self.engine, self.artifacts)
         backbones = Backbones(load, settings.device, engines=settings.engines)
-        self.workshop = pipeline.Workshop(
+        self.training = pipeline.TrainingContext(
             self.engine, self.artifacts, backbones, lanes(settings), settings.max_pixels, self._memory
         )
         self.workflows = Workflows(settings.jobs_database)
@@ -163,7 +163,7 @@ class Worker:
         if shard is None:
             return False
         try:
-            pipeline.help_out(self.workshop, shard)
+            pipeline.help_out(self.training, shard)
         except Exception:
             with contextlib.suppress(shards.ShardLost):  # its job has ended, and the images went with it
                 shards.give_back(self.engine, shard)
@@ -178,9 +178,9 @@ class Worker:
         if lease.deaths > ATTEMPTS:
             message = f"its worker died {lease.deaths} times at work on this job; the worker's log has more"
             return Failure("worker_lost", message, final=True)
-        shop = replace(self.workshop, engine=leases.fenced(self.engine, lease))
+        fenced = replace(self.training, engine=leases.fenced(self.engine, lease))
         try:
-            return self.workflows.run(lease, lambda durably: pipeline.finetune(lease.job_id, shop, _traced(durably)))
+            return self.workflows.run(lease, lambda durably: pipeline.finetune(lease.job_id, fenced, _traced(durably)))
         except LeaseLost:
             return "lost"
         except Cancelled:

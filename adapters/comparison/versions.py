@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from adapters import tasks
-from adapters.comparison import asking, honest, paired
+from adapters.comparison import asking, out_of_fold, paired
 from adapters.runtime.head import Head
 from adapters.store import examples as example_store
 from adapters.store import heads
@@ -57,8 +57,8 @@ def compare(a: HeadVersion, b: HeadVersion, engine: Engine, artifacts: Artifacts
 
 def _testimony(version: HeadVersion, held: Sequence[Example], engine: Engine, artifacts: Artifacts) -> _Testimony:
     """As remembered from cross-validation, or now, through its own graph on cached embeddings."""
-    said = honest.remembered(version, artifacts)
-    closed = honest.learned(version, artifacts) | said.keys()
+    said = out_of_fold.remembered(version, artifacts)
+    closed = out_of_fold.learned(version, artifacts) | said.keys()
     fresh = [e.sha256 for e in held if e.sha256 not in closed]
     cache = EmbeddingCache(engine, embedded_by(version.head, version.manifest["backbone"]["digest"]))
     silent = set(cache.missing(fresh))

@@ -11,9 +11,9 @@ from adapters.modalities import image
 from adapters.runtime import devices
 from adapters.runtime.backbone import BackboneSession
 from adapters.training import programs
-from adapters.training.precisions import fp16
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.backbone.precisions import fp16
+from adapters.training.data.split import split
+from adapters.training.race.race import race
 from adapters.types import Embeddings, Pixels
 from benchmarks import photos, record
 from benchmarks.gpu.findings import Findings, LeftOut

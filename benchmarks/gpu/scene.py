@@ -15,7 +15,7 @@ from adapters.runtime import processor
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.training import calibration_images, variant
+from adapters.training.backbone import calibration_images, variant
 from adapters.types import Backbone, Device, Pixels
 from benchmarks import record
 from service import setup

@@ -11,9 +11,9 @@ from adapters import tasks
 from adapters.modalities import image
 from adapters.store.embeddings import EmbeddingCache
 from adapters.training import programs
-from adapters.training.embed import Embedder
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.embedding.embed import Embedder
+from adapters.training.race.race import race
 from adapters.types import Embeddings, Example, Indices
 from benchmarks import photos, record
 from benchmarks.gpu.findings import Findings

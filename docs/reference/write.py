@@ -7,7 +7,7 @@ from adapters import errors, tasks
 from adapters import methods as training_methods
 from adapters.backbones.parts import MOST
 from adapters.modalities import image
-from adapters.training.views import FEW
+from adapters.training.embedding.views import FEW
 from service import api, telemetry
 from service.errors import status_of
 from service.settings import Settings

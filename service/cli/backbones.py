@@ -48,7 +48,7 @@ def backbones_add(timm_name: str, options: tuple[str, ...], weights: str | None,
     """Build the timm model NAME (hf-hub: names too) as a backbone. Options: size, mean, std, crop_pct, interpolation,
     or any of timm.create_model."""
     from adapters.backbones.cards import card_from_options, embedded, embedded_card
-    from adapters.training.backbone import build
+    from adapters.training.backbone.build import build
     from service import display
 
     pairs = dict(_pair(text) for text in options)
@@ -78,7 +78,7 @@ def backbones_quantize(
 ) -> None:
     """Build the backbone NAME in another precision: a backbone of its own, on which heads are trained anew."""
     from adapters.store import backbones as store
-    from adapters.training import calibration_images, variant
+    from adapters.training.backbone import calibration_images, variant
     from service import display
 
     _, engine, artifacts = parts()
@@ -99,7 +99,7 @@ def backbones_quantize(
 def backbones_upgrade(name: str, alias: str | None, raw: bool) -> None:
     """Add the backbone NAME once more, with taps: heads that are rebuilt on it may read what earlier blocks saw."""
     from adapters.store import backbones as store
-    from adapters.training import upgrade
+    from adapters.training.backbone import upgrade
     from service import display
 
     _, engine, artifacts = parts()

@@ -13,9 +13,11 @@ from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.inputs import Inputs
 from adapters.methods import Regime
 from adapters.runtime.head import Head
-from adapters.training import export, novelty, programs
-from adapters.training.split import split
-from adapters.training.verify import verify
+from adapters.training import programs
+from adapters.training.data.split import split
+from adapters.training.publish import export
+from adapters.training.publish.verify import verify
+from adapters.training.trust import novelty
 from adapters.types import HeadProgram, Linear, Schema, Softmax
 
 CLASSES, DIMENSION = 3, 24

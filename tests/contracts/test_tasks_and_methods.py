@@ -12,11 +12,13 @@ from adapters import methods, tasks
 from adapters.errors import InvalidInput, InvalidLabel, NotEnoughData
 from adapters.runtime.head import Head
 from adapters.tasks import Task
-from adapters.training import export, novelty, programs, trust, verify
-from adapters.training.evaluate import evaluate
-from adapters.training.race import race
-from adapters.training.split import split
-from adapters.training.views import Choices
+from adapters.training import programs
+from adapters.training.data.split import split
+from adapters.training.embedding.views import Choices
+from adapters.training.publish import export, verify
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.race import race
+from adapters.training.trust import novelty, terms
 from adapters.trust import Terms
 from adapters.types import Example, Schema
 
@@ -101,7 +103,7 @@ def test_a_batch_answers_as_its_rows_do_one_by_one(raced):
 
 def test_the_exported_graph_keeps_values_and_decisions(raced):
     data, _, result, measured = raced
-    trusted = trust.learn(result.program, data.task, measured, data.embeddings, data.targets, data.parts)
+    trusted = terms.learn(result.program, data.task, measured, data.embeddings, data.targets, data.parts)
     stored = programs.from_bytes(programs.to_bytes(trusted.program))
     graph = export.to_onnx(stored, DIMENSION, data.classes, trusted.metadata)
     proof = verify.verify(graph, trusted.program, data.embeddings, 32, data.task, measured.schema)

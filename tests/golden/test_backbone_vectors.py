@@ -123,7 +123,7 @@ def test_a_batch_embeds_as_its_images_do(session):
 def _write() -> None:
     import tempfile
 
-    from adapters.training.backbone import build
+    from adapters.training.backbone.build import build
 
     with tempfile.TemporaryDirectory() as folder:
         engine = database.connect(f"sqlite:///{folder}/espalier.sqlite")

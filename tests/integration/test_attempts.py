@@ -5,7 +5,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 from dbos import DBOS
-from support.workshops import bench, picture
+from support.training import bench, picture
 
 from adapters import finetune as pipeline
 from adapters.errors import InvalidImage, StorageError
@@ -29,7 +29,7 @@ def shop(tmp_path_factory):
 def worker(shop, tmp_path_factory):
     settings = Settings(home=tmp_path_factory.mktemp("home"), database_url=str(shop.shop.engine.url), job_retries=6)
     made = module.Worker(settings)
-    made.workshop = shop.shop
+    made.training = shop.shop
     made.engine = shop.shop.engine
     made.artifacts = shop.shop.artifacts
     made.workflows.launch()

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from support import object_store
 from support.databases import empty
 from support.stores import Store, sha
-from support.workshops import Bench, bench, picture, small
+from support.training import Bench, bench, picture, small
 
 from adapters.errors import StorageError
 from adapters.store import backbones, blobs, database, heads, jobs, leases

@@ -26,7 +26,12 @@ def test_an_onnxruntime_of_its_own_would_report(tmp_path):
 
 @pytest.mark.parametrize(
     "module",
-    ["adapters.runtime.session", "adapters.runtime.devices", "adapters.predict", "adapters.training.precisions.int8"],
+    [
+        "adapters.runtime.session",
+        "adapters.runtime.devices",
+        "adapters.predict",
+        "adapters.training.backbone.precisions.int8",
+    ],
 )
 def test_ours_reports_nothing(module, tmp_path):
     assert left_by(f"import {module}, onnxruntime", tmp_path / "home") == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.workshops import COLOURS, Bench, Picture, bench, picture
+from support.training import COLOURS, Bench, Picture, bench, picture
 
 from adapters import finetune as pipeline
 from adapters.errors import CorruptArtifact, ExampleDamaged, HeadDamaged

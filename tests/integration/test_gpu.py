@@ -12,7 +12,7 @@ from adapters.runtime import devices, session
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.training.precisions import fp16
+from adapters.training.backbone.precisions import fp16
 from adapters.types import Backbone
 
 TROUBLE = devices._trouble()

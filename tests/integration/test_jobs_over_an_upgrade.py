@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from support.workshops import bench, picture
+from support.training import bench, picture
 
 from adapters import finetune as pipeline
 from adapters.store import heads
-from adapters.training import drafts
+from adapters.training.publish import drafts
 from adapters.types import HeadRef
 
 

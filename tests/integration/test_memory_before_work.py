@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from support.workshops import SMALL, Bench, bench, picture
+from support.training import SMALL, Bench, bench, picture
 
 from adapters import finetune, training_memory
 from adapters.errors import TooMuchData

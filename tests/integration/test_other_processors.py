@@ -12,8 +12,8 @@ from support.services import ROOT
 from adapters.runtime import processor, session
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.training import calibration_images
-from adapters.training.precisions import int8
+from adapters.training.backbone import calibration_images
+from adapters.training.backbone.precisions import int8
 
 QEMU = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
 pytestmark = [

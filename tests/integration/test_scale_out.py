@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from support.services import eventually
-from support.workshops import Bench, bench, picture
+from support.training import Bench, bench, picture
 
 from adapters import finetune as pipeline
 from adapters.errors import InvalidImage

@@ -6,7 +6,7 @@ import timm
 
 from adapters.backbones import exporter
 from adapters.runtime import session
-from adapters.training.taps import build
+from adapters.training.backbone.taps import build
 from adapters.types import Preprocessing
 
 # torch and timm say this of the exporter that we use, and of what it traces.
@@ -67,7 +67,7 @@ def test_a_transformers_class_token_is_its_first_and_the_mean_is_of_patches():
 def _tokens(graph: bytes, pixels: np.ndarray) -> np.ndarray:
     import onnx
 
-    from adapters.training.taps import ends
+    from adapters.training.backbone.taps import ends
 
     model = onnx.load_from_string(graph)
     first = ends.find(model.graph, SIDE, lambda names: build._shapes(graph, names, SIDE))[0]

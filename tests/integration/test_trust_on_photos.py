@@ -20,11 +20,11 @@ from adapters.runtime.backbone import Backbones
 from adapters.runtime.head import Head
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.training import export
-from adapters.training import trust as training
-from adapters.training.evaluate import evaluate
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.publish import export
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.race import race
+from adapters.training.trust import terms as training
 from service.context import load_backbone
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]

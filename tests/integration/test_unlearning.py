@@ -22,8 +22,8 @@ COUNT, CLASSES = 2100, 3  # over the limit for a test set of our own
 
 
 @pytest.fixture
-def shop(home: Path) -> Iterator[pipeline.Workshop]:
-    """A workshop whose cache holds made-up embeddings: three clouds, so that nothing need be embedded."""
+def shop(home: Path) -> Iterator[pipeline.TrainingContext]:
+    """Training whose cache holds made-up embeddings: three clouds, so that nothing need be embedded."""
     engine = database.connect(f"sqlite:///{home / 'espalier.sqlite'}")
     artifacts = Artifacts(str(home / "artifacts"))
     loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
@@ -35,7 +35,7 @@ def shop(home: Path) -> Iterator[pipeline.Workshop]:
     prints = random.integers(0, 256, (COUNT, 256), dtype=np.uint8)
     rows = zip(everything(), vectors, prints, strict=True)
     EmbeddingCache(engine, backbone.digest).put(Embedded(e.sha256, v, p) for e, v, p in rows)
-    yield pipeline.Workshop(engine, artifacts, loaded, lanes=1, max_pixels=10**6)
+    yield pipeline.TrainingContext(engine, artifacts, loaded, lanes=1, max_pixels=10**6)
     engine.dispose()
 
 
@@ -44,7 +44,7 @@ def everything() -> list[Example]:
     return [Example(sha, "abc"[n % CLASSES], f"{n}.png") for n, sha in enumerate(names)]
 
 
-def run(shop: pipeline.Workshop, request: JobRequest, items: list[Example]) -> HeadVersion:
+def run(shop: pipeline.TrainingContext, request: JobRequest, items: list[Example]) -> HeadVersion:
     """The version of a job run to its end."""
     job = jobs.create(shop.engine, request, items, fingerprint="")
     assert pipeline.finetune(job.id, shop) == "succeeded"

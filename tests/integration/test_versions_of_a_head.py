@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.workshops import COLOURS, Bench, Picture, bench, picture
+from support.training import COLOURS, Bench, Picture, bench, picture
 
-from adapters.comparison import honest, versions
+from adapters.comparison import out_of_fold, versions
 from adapters.runtime.head import Head
 from adapters.store import heads
-from adapters.training import champion, dataset
+from adapters.training.data import dataset
+from adapters.training.publish import champion
 from adapters.types import Edit, HeadRef, HeadVersion, SplitName
 
 LABELS = tuple(COLOURS)
@@ -218,7 +219,7 @@ def test_a_version_that_was_taught_nonsense_does_not_go_live_by_itself(shop, dep
 def test_what_is_remembered_of_a_version_is_what_its_figures_are_from(shop):
     """Example by example, in whatever order they came."""
     live = shop.teach("figures", some(40, start=900))
-    said = honest.remembered(live, shop.shop.artifacts)
+    said = out_of_fold.remembered(live, shop.shop.artifacts)
     labels = {p.example.sha256: p.example.label for p in some(40, start=900)}
     right = [LABELS[row.argmax()] == labels[sha] for sha, row in said.items()]
     assert said.keys() == labels.keys()

@@ -4,7 +4,7 @@ import pytest
 
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.labels import clean, refuse_contradictions, refuse_held_out_only
-from adapters.training.similar_names import similar_names
+from adapters.training.data.similar_names import similar_names
 from adapters.types import Example, SplitName
 
 INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\ufeff\u00ad\u034f\u061c\u180e\u3164\ufe0f\U000e0041"

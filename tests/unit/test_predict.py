@@ -21,7 +21,7 @@ from adapters.runtime.traffic import Traffic
 from adapters.store import database, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
-from adapters.training import export
+from adapters.training.publish import export
 from adapters.types import Affine, Backbone, Clip, HeadProgram, HeadRef, JobRequest, Linear, Sigmoid, Softmax, Step
 from service.schemas import PredictResponse
 

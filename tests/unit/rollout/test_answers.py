@@ -28,7 +28,7 @@ from adapters.store import database, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
 from adapters.store.rollouts import control, rows
-from adapters.training import export
+from adapters.training.publish import export
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax
 from service import forms
 

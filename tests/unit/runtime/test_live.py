@@ -15,7 +15,7 @@ from adapters.runtime.live import LiveHeads
 from adapters.store import database, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
-from adapters.training import export
+from adapters.training.publish import export
 from adapters.trust import Terms
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax
 

@@ -19,7 +19,7 @@ from adapters.runtime.structure import Structures, take_apart
 from adapters.store import database, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
-from adapters.training import export
+from adapters.training.publish import export
 from adapters.types import HeadProgram, HeadRef, HeadVersion, JobRequest, Linear, Softmax
 
 CROWD = 24  # who ask at a time

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from adapters.runtime import session
 from adapters.runtime.head import Head
 from adapters.runtime.structure import Structures, take_apart
-from adapters.training import export
+from adapters.training.publish import export
 from adapters.types import Affine, Clip, HeadProgram, L2Normalize, Linear, Minimum, Power, Relu, Scale, Softmax
 
 D, K = 6, 3

@@ -8,10 +8,10 @@ import pytest
 from adapters import trust
 from adapters.tasks import regression
 from adapters.training import programs
-from adapters.training import trust as learned
-from adapters.training.evaluate import evaluate
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.race import race
+from adapters.training.trust import terms as learned
 from adapters.types import Schema
 
 COUNT, DIMENSION, COVERAGE = 120, 10, 0.9

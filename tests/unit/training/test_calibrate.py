@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adapters.training.calibrate import HIGHEST, LOWEST, correction, spread, temperature
+from adapters.training.trust.calibrate import HIGHEST, LOWEST, correction, spread, temperature
 
 
 def sampled(scale: float, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import pytest
 from support.pictures import shape
 
 from adapters.errors import NotEnoughData
-from adapters.training import calibration_images
+from adapters.training.backbone import calibration_images
 from adapters.types import Preprocessing
 
 SMALL = Preprocessing(32, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters import tasks
-from adapters.training import views
-from adapters.training.curve import HELD_OUT, SMALLEST, Trial, judge, learner, learning_curve, nested
+from adapters.training.embedding import views
+from adapters.training.race.learning_curve import HELD_OUT, SMALLEST, Trial, judge, learner, learning_curve, nested
 from adapters.types import Schema
 
 CLASSES = ("a", "b", "c")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from adapters import tasks
-from adapters.training import data_report as reports
-from adapters.training.dataset import Dataset
-from adapters.training.duplicates import groups
-from adapters.training.evaluate import Measured, evaluate
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.data import data_report as reports
+from adapters.training.data.dataset import Dataset
+from adapters.training.data.duplicates import groups
+from adapters.training.data.split import split
+from adapters.training.race.evaluate import Measured, evaluate
+from adapters.training.race.race import race
 from adapters.types import Example, Schema
 
 TASK = tasks.get("classification")

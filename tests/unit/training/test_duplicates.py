@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 
-from adapters.training import duplicates
-from adapters.training.duplicates import fingerprint, groups
+from adapters.training.data import duplicates
+from adapters.training.data.duplicates import fingerprint, groups
 
 PHOTOS = Path(os.environ.get("ESPALIER_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "weather"
 needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"there are no photos in {PHOTOS}")

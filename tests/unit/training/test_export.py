@@ -10,8 +10,9 @@ from onnx import TensorProto
 from adapters import tasks
 from adapters.errors import CorruptArtifact, ParityError
 from adapters.runtime.head import Head
-from adapters.training import export, programs
-from adapters.training.verify import verify
+from adapters.training import programs
+from adapters.training.publish import export
+from adapters.training.publish.verify import verify
 from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Power, Scale, Schema, Softmax
 
 random = np.random.default_rng(0)

@@ -7,10 +7,11 @@ import pytest
 
 from adapters import methods, tasks
 from adapters.methods import mlp
-from adapters.training import novelty, programs
-from adapters.training.evaluate import evaluate
-from adapters.training.race import RaceResult, race
-from adapters.training.split import Split, split
+from adapters.training import programs
+from adapters.training.data.split import Split, split
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.race import RaceResult, race
+from adapters.training.trust import novelty
 from adapters.types import HeadProgram
 
 DIMENSION = 12

@@ -9,9 +9,11 @@ import pytest
 from adapters import tasks
 from adapters.errors import ParityError
 from adapters.runtime.head import Head
-from adapters.training import export, novelty, programs
-from adapters.training.split import Split, split
-from adapters.training.verify import verify
+from adapters.training import programs
+from adapters.training.data.split import Split, split
+from adapters.training.publish import export
+from adapters.training.publish.verify import verify
+from adapters.training.trust import novelty
 from adapters.types import HeadProgram, L2Normalize, Linear, Power, Schema, Softmax
 
 DIMENSION, CLASSES = 48, 4

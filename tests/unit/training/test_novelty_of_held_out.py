@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from adapters.training import novelty, programs
-from adapters.training.split import Split, split
+from adapters.training import programs
+from adapters.training.data.split import Split, split
+from adapters.training.trust import novelty
 from adapters.types import HeadProgram
 
 DIMENSION, CLASSES = 48, 8

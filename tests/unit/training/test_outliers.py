@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from adapters.training.outliers import ENOUGH, outliers
+from adapters.training.data.outliers import ENOUGH, outliers
 
 
 def blobs(each: int, classes: int = 3, dimension: int = 64) -> tuple[np.ndarray, np.ndarray]:

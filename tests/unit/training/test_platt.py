@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adapters.training.calibrate import platt
+from adapters.training.trust.calibrate import platt
 
 
 def sampled(count: int, scale: float, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -15,9 +15,9 @@ from adapters.runtime import session
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones, database
 from adapters.store.artifacts import Artifacts
-from adapters.training import calibration_images, precisions, rounding, variant
-from adapters.training.calibration_images import CalibrationImages
-from adapters.training.precisions import int8
+from adapters.training.backbone import calibration_images, precisions, rounding, variant
+from adapters.training.backbone.calibration_images import CalibrationImages
+from adapters.training.backbone.precisions import int8
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
 

@@ -7,10 +7,10 @@ import pytest
 
 from adapters import tasks, trust
 from adapters.training import programs
-from adapters.training import trust as learned
-from adapters.training.evaluate import Measured, evaluate
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.race.evaluate import Measured, evaluate
+from adapters.training.race.race import race
+from adapters.training.trust import terms as learned
 
 DIMENSION, COVERAGE = 60, 0.9
 CENTRES = np.random.default_rng(9).normal(size=(3, DIMENSION))

@@ -9,11 +9,11 @@ import pytest
 from adapters import tasks
 from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.training import programs
-from adapters.training import race as racing
-from adapters.training.calibrate import temperature
-from adapters.training.evaluate import evaluate
-from adapters.training.race import RaceResult, race
-from adapters.training.split import Split, split
+from adapters.training.data.split import Split, split
+from adapters.training.race import race as racing
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.race import RaceResult, race
+from adapters.training.trust.calibrate import temperature
 from adapters.types import HeadProgram, Scale, Schema
 
 TASK = tasks.get("classification")

@@ -10,10 +10,10 @@ from adapters.backbones import parts
 from adapters.methods import Regime
 from adapters.runtime.fake import FAKE
 from adapters.training import programs
-from adapters.training.entrants import Candidate, Entry
-from adapters.training.race import RaceResult, race
-from adapters.training.split import split
-from adapters.training.views import Source
+from adapters.training.data.split import split
+from adapters.training.embedding.views import Source
+from adapters.training.race.candidates import Candidate, Entry
+from adapters.training.race.race import RaceResult, race
 
 FIRST, ALL = 24, 60
 LENGTHS = {"taps": ALL, "pooled": FIRST}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from adapters.training import rounding
-from adapters.training.rounding import Inputs, Shape
+from adapters.training.backbone import rounding
+from adapters.training.backbone.rounding import Inputs, Shape
 
 CASES = [  # outputs, inputs, groups, kernel, stride, pads
     (24, 16, 1, 1, 1, (0, 0, 0, 0)), (24, 16, 1, 3, 2, (0, 0, 1, 1)), (16, 16, 16, 5, 1, (2, 2, 2, 2)),

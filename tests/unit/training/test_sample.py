@@ -6,10 +6,11 @@ import torch
 
 from adapters import methods, tasks
 from adapters.inputs import InPlace, Inputs
-from adapters.training import programs, sample
-from adapters.training import race as module
-from adapters.training.race import race
-from adapters.training.split import Split, split
+from adapters.training import programs
+from adapters.training.data import sample
+from adapters.training.data.split import Split, split
+from adapters.training.race import race as module
+from adapters.training.race.race import race
 from adapters.types import Affine
 
 

@@ -8,8 +8,8 @@ from adapters import tasks
 from adapters.inputs import Inputs
 from adapters.methods import Regime, check, mlp
 from adapters.training import programs
-from adapters.training.race import race
-from adapters.training.split import split
+from adapters.training.data.split import split
+from adapters.training.race.race import race
 from adapters.types import HeadProgram, Linear, Objective
 
 COUNT, DIMENSION, CLASSES = 120, 6, 3

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import NotEnoughData
-from adapters.training.split import Split, earlier, split
+from adapters.training.data.split import Split, earlier, split
 from adapters.types import Assignment
 
 

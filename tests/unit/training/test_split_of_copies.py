@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from adapters.training.duplicates import groups as near_duplicates
-from adapters.training.split import ENOUGH, Split, split
+from adapters.training.data.duplicates import groups as near_duplicates
+from adapters.training.data.split import ENOUGH, Split, split
 from adapters.types import SplitName
 
 COUNT, CLASSES, NEW = 2160, 4, 240

@@ -9,8 +9,8 @@ from adapters.backbones import parts
 from adapters.errors import InvalidInput
 from adapters.runtime import session
 from adapters.runtime.fake import FAKE
-from adapters.training.precisions import int8
-from adapters.training.taps import build, ends, rounded
+from adapters.training.backbone.precisions import int8
+from adapters.training.backbone.taps import build, ends, rounded
 
 
 def pixels(count: int = 3) -> np.ndarray:

@@ -5,8 +5,8 @@ import pytest
 
 from adapters import tasks
 from adapters.errors import ParityError
-from adapters.training import export
-from adapters.training.verify import LARGEST_BATCH, verify
+from adapters.training.publish import export
+from adapters.training.publish.verify import LARGEST_BATCH, verify
 from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Schema, Sigmoid, Softmax
 
 DIMENSION, COUNT = 6, 300

@@ -11,12 +11,13 @@ from adapters.errors import InvalidInput
 from adapters.inputs import Inputs
 from adapters.methods import Regime, check, mlp
 from adapters.modalities import image
-from adapters.training import programs, views
-from adapters.training.curve import learner
-from adapters.training.evaluate import evaluate
-from adapters.training.race import RaceResult, race
-from adapters.training.split import Split, split
-from adapters.training.views import FEW, Rows
+from adapters.training import programs
+from adapters.training.data.split import Split, split
+from adapters.training.embedding import views
+from adapters.training.embedding.views import FEW, Rows
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.learning_curve import learner
+from adapters.training.race.race import RaceResult, race
 
 TASK = tasks.get("classification")
 CLASSES, DIMENSION = ("a", "b", "c"), 64

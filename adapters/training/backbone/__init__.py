@@ -1,0 +1,1 @@
+"""Backbones: export, other precisions, taps."""

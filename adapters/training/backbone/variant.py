@@ -1,0 +1,98 @@
+"""A backbone in another precision: convert → compare with fp32 on held-out images → gate → digest → store."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy.engine import Engine
+
+from adapters.backbones.cards import variant_name
+from adapters.errors import InvalidInput, ParityError
+from adapters.runtime.backbone import BackboneSession
+from adapters.store import backbones
+from adapters.store.artifacts import Artifacts
+from adapters.training.backbone import precisions
+from adapters.training.backbone.build import digest
+from adapters.training.backbone.calibration_images import CalibrationImages
+from adapters.types import Backbone, Embeddings, Pixels
+
+
+def build(
+    source: Backbone,
+    precision: str,
+    images: CalibrationImages,
+    engine: Engine,
+    artifacts: Artifacts,
+    *,
+    name: str | None = None,
+    force: bool = False,
+) -> Backbone:
+    """Make a variant of a backbone usable: a backbone of its own, with its own digest and its own heads.
+
+    Raises InvalidInput when the source is a variant itself, ParityError when its embeddings are too far from the
+    source's (unless forced).
+    """
+    if source.precision != "fp32":
+        raise InvalidInput(f"{source.name!r} is {source.precision} already; convert the fp32 one", item=source.name)
+    kind, original = precisions.get(precision), backbones.stored(artifacts, source)
+    graph = kind.convert(original, images.calibrated)
+    variant = _facts(source, precision, name or variant_name(source.name, precision), graph)
+    found = _compare(BackboneSession(source, original), BackboneSession(variant, graph), images.held_out)
+    floor = {"least_mean": kind.LEAST_MEAN, "least_worst": kind.LEAST_WORST}
+    if not force:
+        _gate(variant, found, floor)
+    report = found | floor | {"forced": force, "calibrated_on": len(images.calibrated), "images": images.source}
+    variant = replace(variant, details=variant.details | {"parity": report})
+    backbones.add(engine, artifacts, variant, graph)
+    return variant
+
+
+def _facts(source: Backbone, precision: str, name: str, graph: bytes) -> Backbone:
+    artifact = hashlib.sha256(graph).hexdigest()
+    origin = {"variant_of": {"name": source.name, "digest": source.digest}}
+    return replace(
+        source, name=name, precision=precision, artifact=artifact, details=source.details | origin,
+        digest=digest(artifact, source.preprocessing, precision),
+    )  # fmt: skip
+
+
+def _compare(source: BackboneSession, variant: BackboneSession, pixels: Pixels) -> dict[str, Any]:
+    """Cosine of the pooled outputs, image by image. Raises ParityError where the outputs differ in kind."""
+    pairs = [(source.features(picture[None]), variant.features(picture[None])) for picture in pixels]
+    for wanted, got in (both for pair in pairs for both in zip(*pair, strict=True)):
+        if got.shape != wanted.shape or got.dtype != wanted.dtype or not np.isfinite(got).all():
+            raise ParityError(f"the variant answers {got.dtype} {got.shape}, or not with numbers")
+    wanted, got = (np.concatenate([pair[side][0] for pair in pairs]) for side in (0, 1))
+    cosines = _cosines(wanted, got)
+    return {
+        "cosine_mean": float(cosines.mean()), "cosine_worst": float(cosines.min()), "held_out": len(cosines),
+    } | _compare_taps(source, variant, pixels)  # fmt: skip
+
+
+def _compare_taps(source: BackboneSession, variant: BackboneSession, pixels: Pixels) -> dict[str, float]:
+    """The same of what is told of earlier blocks; nothing where that is nothing."""
+    if not source.backbone.taps:
+        return {}
+    first = source.backbone.dimension
+    wanted, got = (np.concatenate([s.embed(picture[None]) for picture in pixels])[:, first:] for s in (source, variant))
+    return {"taps_cosine_mean": float(_cosines(wanted, got).mean())}
+
+
+def _cosines(a: Embeddings, b: Embeddings) -> Any:
+    """Of the rows of [N, D] each → f64 [N]."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    return (x * y).sum(axis=1) / np.maximum(np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1), 1e-12)
+
+
+def _gate(variant: Backbone, found: dict[str, Any], floor: dict[str, float]) -> None:
+    mean, worst = found["cosine_mean"], found["cosine_worst"]
+    if mean >= floor["least_mean"] and worst >= floor["least_worst"]:
+        return
+    raise ParityError(
+        f"{variant.precision} moves the embeddings of {variant.details['variant_of']['name']!r} too far: on "
+        f"{found['held_out']} held-out images the cosine with fp32 is {mean:.4f} on average (at least "
+        f"{floor['least_mean']} is asked for) and {worst:.4f} at worst (at least {floor['least_worst']}), so heads "
+        "would see less than on fp32; calibrate on images like yours, or force it",
+        item=variant.name,
+    )

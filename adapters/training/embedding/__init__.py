@@ -1,0 +1,1 @@
+"""Examples → embeddings, through the graph and decoder that serve."""

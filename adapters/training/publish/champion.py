@@ -1,0 +1,100 @@
+"""The gate's evidence: the candidate and the live version on the same examples, which neither was trained on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sqlalchemy.engine import Engine
+
+from adapters import tasks
+from adapters.comparison import gate, out_of_fold
+from adapters.comparison.asking import said
+from adapters.errors import HeadDamaged
+from adapters.runtime.head import Head
+from adapters.spans import traced
+from adapters.store import backbones, heads
+from adapters.store.artifacts import Artifacts
+from adapters.training.embedding.embed import Embedder
+from adapters.training.publish import drafts
+from adapters.training.publish.drafts import Draft
+from adapters.types import Backbone, Example, Floats, HeadVersion, Schema
+
+
+@traced("gate")
+def compare(
+    draft: Draft,
+    task_name: str,
+    live: HeadVersion | None,
+    artifacts: Artifacts,
+    embedder: Callable[[Backbone], Embedder],
+    engine: Engine,
+) -> dict[str, Any]:
+    """The verdict of the gate on a draft; a head's first version has nobody to lose against."""
+    if live is None:
+        return {"passed": True, "reason": "there is no live version to compare with", "examples": 0}
+    if live.manifest["task"] != task_name:
+        reason = f"the live version does {live.manifest['task']}: there is nothing to compare"
+        return {"passed": True, "reason": reason, "examples": 0, "against": live.number}
+    try:
+        return _compared(draft, task_name, live, artifacts, embedder, engine) | {"against": live.number}
+    except HeadDamaged:
+        reason = f"version {live.number}, which is live, is damaged in the store and has no say: it loses by default"
+        return {"passed": True, "reason": reason, "examples": 0, "against": live.number, "damaged": True}
+
+
+def _compared(
+    draft: Draft,
+    task_name: str,
+    live: HeadVersion,
+    artifacts: Artifacts,
+    embedder: Callable[[Backbone], Embedder],
+    engine: Engine,
+) -> dict[str, Any]:
+    """Raises HeadDamaged where the live version cannot be read any more."""
+    heads.stored(artifacts, live)  # first: however well it did once, what cannot answer any more must not win
+    remembered = out_of_fold.remembered(live, artifacts)
+    rows = _comparable(draft, live, remembered, artifacts)
+    examples = {e.sha256: e for e in draft.examples}
+    shared = [examples[draft.held_out[row]] for row in rows]
+    ours = drafts.answers(artifacts, draft)[rows]
+    theirs = _answers(live, shared, remembered, artifacts, embedder, engine)
+    task = tasks.get(task_name)
+    read = Schema(tuple(live.manifest["classes"]), live.manifest.get("decision", {}))
+    return gate.compare(task, ours, draft.schema, theirs, read, [e.label for e in shared])
+
+
+def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Floats], artifacts: Artifacts) -> list[int]:
+    """Rows of the draft's held-out examples about which the live version has an honest answer, too."""
+    learned = out_of_fold.learned(live, artifacts) - remembered.keys()
+    return [row for row, sha in enumerate(draft.held_out) if sha not in learned]
+
+
+def _answers(
+    live: HeadVersion,
+    examples: list[Example],
+    remembered: dict[str, Floats],
+    artifacts: Artifacts,
+    embedder: Callable[[Backbone], Embedder],
+    engine: Engine,
+) -> Floats:
+    """What the live version says, f32 [N, K]: as remembered, or now, through its own graph on its own backbone."""
+    fresh = [e for e in examples if e.sha256 not in remembered]
+    known = remembered | dict(
+        zip([e.sha256 for e in fresh], _ask(live, fresh, artifacts, embedder, engine), strict=True)
+    )
+    empty = np.zeros((0, len(live.manifest["classes"])), np.float32)
+    return np.stack([known[e.sha256] for e in examples]) if examples else empty
+
+
+def _ask(
+    live: HeadVersion,
+    examples: list[Example],
+    artifacts: Artifacts,
+    embedder: Callable[[Backbone], Embedder],
+    engine: Engine,
+) -> Floats:
+    if not examples:
+        return np.zeros((0, len(live.manifest["classes"])), np.float32)
+    on = embedder(backbones.find_digest(engine, live.manifest["backbone"]["digest"]))
+    on.embed(examples, lambda done, total: None)  # nothing to do unless the backbone differs
+    return said(Head.from_bytes(heads.stored(artifacts, live)), on.cache, [e.sha256 for e in examples])

@@ -1,0 +1,114 @@
+"""The manifest: JSON beside each version that says where it comes from and how it was proven."""
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from adapters import tasks
+from adapters.backbones import parts
+from adapters.store.artifacts import Artifacts
+from adapters.store.database import now
+from adapters.store.heads import Publication
+from adapters.tasks import Task
+from adapters.training.publish import drafts
+from adapters.training.publish.drafts import Draft
+from adapters.types import Backbone, Deploy, HeadVersion, Job
+
+FORMAT = 1
+TOOLS = ("torch", "onnx", "onnxruntime", "numpy", "timm", "pillow", "simplejpeg")
+
+
+def metadata(job: Job, backbone: Backbone, draft: Draft) -> dict[str, str]:
+    """What a head.onnx says of itself, for those who meet it without Espalier."""
+    return {
+        "espalier.format": str(FORMAT), "espalier.head": job.request.head, "espalier.task": job.request.task,
+        "espalier.backbone": backbone.name, "espalier.backbone_digest": backbone.digest,
+        "espalier.reads": f"{parts.named(draft.reads, backbone)}: the first {draft.reads} of {backbone.length} numbers",
+        "espalier.decision": json.dumps(draft.decision, sort_keys=True, ensure_ascii=False),
+    }  # fmt: skip
+
+
+def dataset_bytes(draft: Draft) -> bytes:
+    """Which examples a version was trained on (train, val) and measured on (test); its digest is the data's digest."""
+    return json.dumps([[a.sha256, a.split] for a in draft.assignments]).encode()
+
+
+def publication(
+    job: Job,
+    draft: Draft,
+    backbone: Backbone,
+    proven: dict[str, Any],
+    verdict: dict[str, Any],
+    live: HeadVersion | None,
+    lost: bool,
+    artifacts: Artifacts,
+    retired: Sequence[int] = (),
+) -> Publication:
+    """Everything that `heads.publish` writes."""
+    report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, artifacts)}
+    report["data"] |= {"classes": _counts(draft, tasks.get(job.request.task))}
+    report["deploy"] = _deployed(job.request.deploy, lost, live)
+    facts = {
+        "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
+        "method": draft.method, "hyperparameters": draft.setting, "views": draft.views,
+        "reads": parts.named(draft.reads, backbone), "seed": job.request.seed,
+        "classes": list(draft.classes), "decision": draft.decision,
+        "metrics": draft.metrics, "parity": proven["parity"], "data": report["data"] | {"report": draft.findings},
+        "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
+        "inputs": {"embedding": ["batch", draft.reads]},
+        "outputs": {tasks.get(job.request.task).OUTPUT: ["batch", len(draft.classes)], "novelty": ["batch"]},
+        "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),
+    }  # fmt: skip
+    dataset = list(zip(draft.examples, draft.assignments, strict=True))
+    expected = live.number if live else None
+    return Publication(
+        job.id, job.request, proven["digest"], facts, draft.metrics, report, dataset, lost, expected, retired
+    )
+
+
+def _deployed(deploy: Deploy, lost: bool, live: HeadVersion | None) -> str:
+    """What became of the version, in a sentence for its owner."""
+    if deploy == "manual":
+        return "not served: deploy=manual gates nothing and moves no alias"
+    if deploy == "always" and live is None:
+        return "not served: the head has no live version that it could take the place of"
+    if deploy == "always":
+        return "served as live whatever the gate says: the owner of the head asked for this change of its data"
+    return "kept as rejected: it lost against the live version" if lost else "served as live: it passed the gate"
+
+
+def _data(draft: Draft, artifacts: Artifacts) -> dict[str, Any]:
+    facts = {
+        "digest": artifacts.put(dataset_bytes(draft)), "examples": len(draft.examples),
+        "splits": dict(sorted(Counter(a.split or "left out" for a in draft.assignments).items())),
+    }  # fmt: skip
+    if draft.report["evaluation"] == "cross-validation":
+        facts["answers"] = artifacts.put(_in_order(draft, artifacts))
+    return facts
+
+
+def _counts(draft: Draft, task: Task) -> dict[str, int]:
+    """How many examples speak of each class."""
+    return dict(sorted(Counter(name for e in draft.examples for name in task.names(e.label)).items()))
+
+
+def _in_order(draft: Draft, artifacts: Artifacts) -> bytes:
+    """Out-of-fold answers in the order of the data, for the gate of the next version: f32 [N, K]."""
+    answers = dict(zip(draft.held_out, drafts.answers(artifacts, draft), strict=True))
+    unknown = np.full(len(draft.classes), np.nan, np.float32)  # copies that were left out
+    return np.stack([answers.get(a.sha256, unknown) for a in draft.assignments]).astype("<f4").tobytes()
+
+
+def _tools() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except Exception:  # onnxruntime-gpu goes by another name
+            continue
+    return found

@@ -1,0 +1,146 @@
+"""Parity: nothing exported is trusted until the graph that is served answers as torch did.
+
+Others ship heads whose exported form answers differently (SetFit #418, fastai #3503). Here the same session options
+that serving uses run the graph at every batch size that serving uses, on real embeddings and on extreme ones.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from adapters.errors import ParityError
+from adapters.runtime.head import Head, HeadAnswers
+from adapters.spans import traced
+from adapters.tasks import Task
+from adapters.training import programs
+from adapters.training.trust.novelty import steepness
+from adapters.types import Embeddings, Floats, HeadProgram, Schema
+
+TOLERANCE = 1e-4  # of a probability, or of the spread of a value
+FEW = 64  # rows that go through in small batches
+LARGEST_BATCH = 1024  # as many images as one /predict takes by default
+LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
+EXTREMES = 3  # rows of them
+ROUNDING = 1e-5  # of a value: what sums of large numbers that nearly cancel leave of float32's seven digits
+TIE = 1e-6  # of a probability: decisions this close are equally good
+
+
+@traced("parity")
+def verify(
+    onnx_bytes: bytes, program: HeadProgram, embeddings: Embeddings, batch_max: int, task: Task, schema: Schema
+) -> dict[str, Any]:
+    """Compare the served graph with torch on embeddings f32 [N, D], N ≥ 1, and on zeros and large values.
+
+    Returns {"max_difference", "tolerance", "decisions", "batches"}, ready for JSON. Raises ParityError where a
+    probability (or the novelty, or a value in units of its spread) differs by more than 1e-4, a decision differs, or
+    an answer is not finite.
+    """
+    head = Head.from_bytes(onnx_bytes)
+    batches = sorted({1, 2, batch_max})
+    probes = _probes(embeddings, batch_max)
+    wanted = programs.run(program, probes)
+    slack = _slack(program, probes, wanted)
+    novelty = _Novelty.of(program, probes) if program.novelty else None
+    judged = _Judge(task, schema)
+    worst = max(_compare(head, probes, wanted, slack, novelty, size, judged) for size in batches)
+    return {"max_difference": worst, "tolerance": TOLERANCE, "decisions": len(probes), "batches": batches}
+
+
+def _probes(embeddings: Embeddings, batch_max: int) -> Embeddings:
+    """At most a batch of real rows, then a row of zeros and two of large values; f32 [≤ batch_max + 3, D]."""
+    real = embeddings[:: max(1, len(embeddings) // max(batch_max, 1))][:batch_max].astype(np.float32)
+    extreme = np.stack([np.zeros_like(real[0]), real[0] * LARGE, -real[-1] * LARGE])
+    return np.concatenate([real, extreme])
+
+
+@dataclass(frozen=True, slots=True)
+class _Novelty:
+    """What torch says of the novelty of probes, and how far float32 itself is off there."""
+
+    wanted: Floats  # [N]
+    slack: float
+
+    @classmethod
+    def of(cls, program: HeadProgram, probes: Embeddings) -> "_Novelty":
+        """A distance is what is left of sums of thousands of products that nearly cancel, and novelty may rise fifty
+        times as fast (`novelty.STEEPEST`): two sound sums differ by what each is off by, in directions of their own.
+
+        What torch is off by may be little by luck. Sums of R numbers that add up to one are off by about the root of R
+        roundings, in whichever order they are made.
+        """
+        wanted = programs.novelty(program, probes)
+        off = np.abs(wanted - programs.novelty(program, probes, dtype=torch.float64)).max()
+        usual = steepness(program.novelty) * float(np.finfo(np.float32).eps) * math.sqrt(probes.shape[1])
+        return cls(wanted, max(2 * float(off), usual))
+
+
+def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:
+    """How far float32 itself is off at the extreme rows, f32 [N, 1]; zero at real ones, where nothing is forgiven.
+
+    Logits of a million are known to a tenth: two right answers may differ there, and only there.
+    """
+    exact = programs.run(program, probes[-EXTREMES:], dtype=torch.float64)
+    slack = np.zeros((len(probes), 1), np.float32)
+    # Ten times what it is off by, and, as that may be little by luck, a few of the last digits of a large value.
+    off, size = np.abs(exact - wanted[-EXTREMES:]), np.abs(wanted[-EXTREMES:])
+    slack[-EXTREMES:] = (10 * off + ROUNDING * size).max(axis=1, keepdims=True)
+    return slack
+
+
+def _compare(
+    head: Head,
+    probes: Embeddings,
+    wanted: Floats,
+    slack: Floats,
+    novelty: _Novelty | None,
+    size: int,
+    judged: "_Judge",
+) -> float:
+    """The largest difference when the probes go through in batches of `size`, the last one filled up by repetition."""
+    # The extreme rows are the last ones; a thousand single runs would prove no more than sixty and take 0.1 s.
+    few = np.arange(len(probes))[-min(len(probes), max(size, FEW)) :]
+    rows = np.resize(few, -(-len(few) // size) * size)
+    answers = [head.answer(probes[part]) for part in rows.reshape(-1, size)]
+    answered = np.concatenate([a.output for a in answers])
+    if answered.shape != (len(rows), wanted.shape[1]) or not np.isfinite(answered).all():
+        raise ParityError(f"at batch {size} the exported graph does not answer with finite numbers of the right shape")
+    worst = judged.difference(answered, wanted[rows], slack[rows], size)
+    if novelty is None:
+        return worst
+    return max(worst, _novelty_difference(answers, novelty.wanted[rows], novelty.slack, size))
+
+
+def _novelty_difference(answers: Sequence[HeadAnswers], wanted: Floats, slack: float, size: int) -> float:
+    """The same for novelty, f32 [N]. No row is extreme to it: it normalises its input."""
+    told = [a.novelty for a in answers if a.novelty is not None]
+    answered = np.concatenate(told) if told else np.zeros(0, np.float32)
+    if answered.shape != wanted.shape or not np.isfinite(answered).all():
+        raise ParityError(f"at batch {size} the exported graph has no finite novelty for each row")
+    worst = max(0.0, float(np.abs(answered - wanted).max()) - slack)
+    if worst > TOLERANCE:
+        raise ParityError(f"at batch {size} novelty differs from torch by {worst:.2g} (at most {TOLERANCE})")
+    return worst
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What counts as the same answer."""
+
+    task: Task
+    schema: Schema
+
+    def difference(self, answered: Floats, wanted: Floats, slack: Floats, size: int) -> float:
+        """The largest, in units of the outputs. Raises ParityError."""
+        units = self.task.units(self.schema)
+        worst = float(((np.abs(answered - wanted) - slack) / units).max())
+        if worst > TOLERANCE:
+            raise ParityError(
+                f"at batch {size} the exported graph differs from torch by {worst:.2g} (at most {TOLERANCE})"
+            )
+        if (self.task.regret(wanted, answered, self.schema) > TIE + slack[:, 0]).any():
+            raise ParityError(f"at batch {size} the exported graph decides differently from torch")
+        return max(worst, 0.0)

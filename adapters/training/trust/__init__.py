@@ -1,0 +1,1 @@
+"""What a head says of its own answers: calibrated probabilities, novelty, terms."""
