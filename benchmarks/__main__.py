@@ -32,6 +32,7 @@ from benchmarks import (
     propagation,
     record,
     report,
+    scale_out,
     serving,
     small_requests,
     soak,
@@ -54,7 +55,7 @@ LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "small_requests": small_requests, "durability": durability,
-    "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation,
+    "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,
