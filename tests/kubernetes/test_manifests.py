@@ -191,12 +191,7 @@ def test_a_workers_probe_sees_that_it_lives(objects, tmp_path):
 
 def test_nothing_is_selected_that_is_not_there(objects):
     """Services, budgets, policies and spreads choose pods by labels that those have."""
-    labelled = {
-        name: o["spec"]["template"]["metadata"]["labels"]
-        for o in objects
-        if "template" in o.get("spec", {})
-        for name in [f"{o['kind']}/{o['metadata']['name']}"]
-    }
+    labelled = {name: made["metadata"]["labels"] for name, made in rendering.templates(objects).items()}
     for found in objects:
         spec = found.get("spec", {})
         chosen = {
@@ -233,7 +228,8 @@ def test_a_rollout_never_has_fewer_servers_than_before(objects, overlay):
 def test_the_volume_of_sqlite_is_one_pods(objects, overlay):
     if overlay == "single-node":
         assert rendering.one(objects, "Deployment")["spec"]["replicas"] == 1
-        assert rendering.one(objects, "PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOnce"]
+        claim = rendering.one(objects, "PersistentVolumeClaim", "espalier-data")
+        assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
     else:
         names = {v["name"] for c in rendering.containers(objects) for v in c.get("env", [])}
         assert "ESPALIER_DATABASE_URL" in names

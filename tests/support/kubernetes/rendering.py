@@ -67,8 +67,14 @@ def one(objects: list[Object], kind: str, name: str = "") -> Object:
 
 def pods(objects: list[Object]) -> dict[str, Object]:
     """Specs of pods by the kind and name of what makes them."""
-    made = [found for found in objects if "template" in found.get("spec", {})]
-    return {f"{o['kind']}/{o['metadata']['name']}": o["spec"]["template"]["spec"] for o in made}
+    return {name: template["spec"] for name, template in templates(objects).items()}
+
+
+def templates(objects: list[Object]) -> dict[str, Object]:
+    """Labels and specs of pods by the kind and name of what makes them; a CronJob makes a Job first."""
+    makers = {f"{o['kind']}/{o['metadata']['name']}": o.get("spec", {}) for o in objects}
+    makers = {name: spec.get("jobTemplate", {}).get("spec", spec) for name, spec in makers.items()}
+    return {name: spec["template"] for name, spec in makers.items() if "template" in spec}
 
 
 def containers(objects: list[Object]) -> list[Object]:
