@@ -41,17 +41,18 @@ options() { # of the build of target $1, one a line
     esac
 }
 
-sbom() { # of target $1, out of its image
+sbom() { # of target $1, out of its image, which is not started for that
+    local name=${NAME:-espalier} inside=/usr/share/espalier/sbom.cdx.json container file
+    file=dist/${name##*/}-$1.cdx.json
     mkdir -p dist
-    local inside=/usr/share/espalier/sbom.cdx.json
     if [[ $engine == buildah ]]; then
-        local container
-        container=$(buildah from --pull-never "${NAME:-espalier}:$1")
-        cat "$(buildah mount "$container")$inside"
-        buildah rm "$container" >/dev/null
+        container=$(buildah from --pull-never "$name:$1")
+        cp "$(buildah mount "$container")$inside" "$file"
     else
-        "$engine" run --rm --network none --entrypoint cat "${NAME:-espalier}:$1" "$inside"
-    fi >"dist/${NAME:-espalier}-$1.cdx.json"
+        container=$("$engine" create "$name:$1")
+        "$engine" cp "$container:$inside" "$file"
+    fi
+    "$engine" rm "$container" >/dev/null
 }
 
 engine=$(engine)
@@ -59,4 +60,5 @@ for target in "${@:-serve}"; do
     mapfile -t arguments < <(options "$target")
     # shellcheck disable=SC2086  # several options in one variable
     DOCKER_BUILDKIT=1 "$engine" build "${arguments[@]}" ${OPTIONS:-} .
+    sbom "$target"
 done
