@@ -1,4 +1,4 @@
-"""The CronJob's own command, with real stores: what it writes can be restored, and it never leaves fewer than it found."""
+"""The CronJob's own command, with real stores: what it writes can be restored, and it leaves no fewer than it found."""
 
 import os
 import shutil

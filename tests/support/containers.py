@@ -1,9 +1,18 @@
-"""A container engine for tests: podman or docker, whatever of the two can run a container here."""
+"""A container engine for tests: podman or docker, whatever of the two can run a container here.
 
+`PYTHONPATH=tests python -m support.containers` says why none can, and ends with exit code 1.
+"""
+
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
+import tarfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +74,12 @@ def base_of(name: str) -> str:
         if not shutil.which("mmdebstrap"):
             pytest.skip("no base image, and no mmdebstrap to make one")
         script = Path(__file__).parents[2] / "deploy/images/base.sh"
-        made = subprocess.run([str(script), name], capture_output=True, text=True, timeout=400)
-        if made.returncode:
-            pytest.skip(f"no base image: {made.stderr.strip()[-300:]}")
+        try:
+            subprocess.run([str(script), name], capture_output=True, text=True, timeout=400, check=True)
+        except subprocess.TimeoutExpired:
+            pytest.skip("no base image: Debian's archive is too slow")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no base image: {error.stderr.strip()[-300:]}")
     return BASE
 
 
@@ -82,3 +94,50 @@ def build(engine: Engine, source: Path, target: str, backbones: Path, name: str,
     if done.returncode:
         raise AssertionError(f"{target} was not built: {done.stdout[-3000:]}{done.stderr[-3000:]}")
     return f"{name}:{target}"
+
+
+def files(engine: Engine, image: str, folder: Path, times: bool = True) -> dict[str, tuple[object, ...]]:
+    """All that is in an image: path → (type, mode, owner, group, where a link leads, time if asked for, SHA-256)."""
+    name, archive = f"espalier-test-{uuid.uuid4().hex[:8]}", folder / "image.tar"
+    engine("create", "--name", name, image)
+    try:
+        engine("export", "--output", str(archive), name)
+    finally:
+        engine("rm", "--force", name, check=False)
+    with tarfile.open(archive) as opened:
+        found = {member.name: (*_facts(member), times and member.mtime, _digest(opened, member)) for member in opened}
+    archive.unlink()
+    return {path: facts for path, facts in found.items() if not path.startswith(("dev/", "proc/", "sys/", "run/"))}
+
+
+def _facts(member: tarfile.TarInfo) -> tuple[object, ...]:
+    return member.type, member.mode, member.uid, member.gid, member.linkname
+
+
+def _digest(opened: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    content = opened.extractfile(member) if member.isfile() else None
+    return hashlib.file_digest(content, "sha256").hexdigest() if content else ""
+
+
+@contextmanager
+def container(engine: Engine, image: str, options: Sequence[str], command: Sequence[str] = ()) -> Iterator[str]:
+    """A running container, by its name; it is gone at the end."""
+    name = f"espalier-test-{uuid.uuid4().hex[:8]}"
+    engine("run", "--detach", "--name", name, *engine.limits, *options, image, *command)
+    try:
+        yield name
+    finally:
+        engine("rm", "--force", "--volumes", name, check=False)
+
+
+def log(engine: Engine, name: str) -> str:
+    """What a container has printed."""
+    done = engine("logs", name, check=False)
+    return done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    try:
+        find()
+    except pytest.skip.Exception as reason:
+        sys.exit(str(reason))
