@@ -249,3 +249,19 @@ def test_the_guides_example_renders(tmp_path):
     assert images == {f"registry.example.com/espalier-{name}@{digest}" for name in ("serve", "train")}
     settings = rendering.settings(objects)
     assert settings["AWS_REGION"] == "eu-central-1" and settings["ESPALIER_THREADS"] == "2"
+
+
+def test_no_pod_may_reach_more_than_it_needs(objects, overlay):
+    """Each is chosen by a policy for both directions; where nothing but a disk is needed, none may go anywhere."""
+    policies = [policy["spec"] for policy in rendering.of_kind(objects, "NetworkPolicy")]
+    for name, made in rendering.templates(objects).items():
+        labels = made["metadata"]["labels"]
+        chosen = [spec for spec in policies if _chooses(spec["podSelector"], labels)]
+        assert len(chosen) == 1 and set(chosen[0]["policyTypes"]) == {"Ingress", "Egress"}, name
+        assert bool(chosen[0]["egress"]) == (overlay != "single-node"), name
+        assert ("ingress" in chosen[0]) == (labels["app.kubernetes.io/component"] == "serve"), name
+
+
+def _chooses(selector: Object, labels: dict[str, str]) -> bool:
+    wanted = [(one["key"], one["values"]) for one in selector.get("matchExpressions", [])]
+    return selector["matchLabels"].items() <= labels.items() and all(labels.get(key) in some for key, some in wanted)
