@@ -4,6 +4,7 @@ Each operation of the OpenAPI document is asked twice by somebody who is not the
 and with names and ids that never were. Both answers must be the same. A new operation is asked, too, or fails here.
 """
 
+import re
 from typing import Any
 
 import httpx
@@ -109,11 +110,11 @@ def nobodys(theirs) -> Names:
 
 
 def ask(who: Client, path: str, method: str, names: Names) -> tuple[int, str, dict[str, str]]:
-    """(status, text, headers), with names that differ by what was asked made one."""
+    """(status, text, headers), with names that differ by what was asked made one, and what differs by the moment."""
     given = dict(SENT.get((path, method), lambda n: {})(names))
     headers = {"X-Request-Id": "the-same"} | given.pop("headers", {})
     answer = who._http.request(method, path.format(**names), headers=headers, **given)
-    text = answer.text
+    text = re.sub(r'("[a-z]+_for_seconds"):[0-9.]+', r"\1:0", answer.text)
     for name in ("head", "job_id", "key_id", "tenant"):
         text = text.replace(str(names[name]), f"<{name}>")
     kept = {k: v for k, v in answer.headers.items() if k not in ("date", "content-length")}
