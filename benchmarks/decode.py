@@ -144,10 +144,10 @@ def _held(pictures: Sequence[bytes]) -> float:
     At most so long is it held: copies in Pillow let go as well.
     """
     need = round(2 * SHAPE.size / SHAPE.crop_pct)
-    arrays = {id(data): simplejpeg.decode_jpeg(data, min_height=need, min_width=need) for data in pictures}
+    arrays = {id(data): simplejpeg.decode_jpeg(data, "RGBX", min_height=need, min_width=need) for data in pictures}
     resized = Image.new("RGB", (SHAPE.size, SHAPE.size))
     with (
-        mock.patch.object(simplejpeg, "decode_jpeg", lambda data, **_: arrays[id(data)]),
+        mock.patch.object(simplejpeg, "decode_jpeg", lambda data, *_, **__: arrays[id(data)]),
         mock.patch.object(Image.Image, "resize", lambda *_, **__: resized),
     ):
         return _ms(image_decode, pictures, time.thread_time)
