@@ -14,7 +14,7 @@ from adapters.runtime.loaded import LiveHead
 Trials: TypeAlias = dict[tuple[str, str], Counts]  # by head and roll-out
 Windows: TypeAlias = dict[tuple[str, int, int], Window]  # by head, version and hour
 HOUR = 3600  # seconds
-MOST = 10_000  # versions whose bins are kept at hand
+MOST = 10_000  # windows that wait for a database that is away
 
 
 class Said(Protocol):
@@ -34,7 +34,6 @@ class Tally:
         self._trials: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
         self._windows: dict[tuple[str, int], tuple[Bins, Window]] = {}
         self._late: Windows = {}  # of before, which the database did not take
-        self._bins: dict[tuple[str, int], Bins] = {}
         self._lock = threading.Lock()
 
     def add(self, head: str, rollout_id: str, more: Counts) -> None:
@@ -71,11 +70,8 @@ class Tally:
             self._late = dict(list(windows.items())[:MOST])
 
     def _open(self, head: LiveHead) -> tuple[Bins, Window]:
-        key = (head.version.head, head.version.number)
-        bins = self._bins.get(key)
-        if bins is None:
-            if len(self._bins) >= MOST:
-                self._bins.clear()
-            bins = self._bins[key] = Bins.of(head)
-        self._windows[key] = bins, Window()
-        return self._windows[key]
+        # Made anew for each window, in microseconds: were they kept, those of versions that nobody asks any more would
+        # take 3 KB each.
+        found = Bins.of(head), Window()
+        self._windows[head.version.head, head.version.number] = found
+        return found

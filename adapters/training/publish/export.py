@@ -131,7 +131,7 @@ class _Graph:
             case Power(exponent):
                 self._power(exponent, source, target, prefix)
             case L2Normalize():
-                self._node("ReduceL2", [source, self._axes(prefix)], f"{prefix}.norm", keepdims=1)
+                self._norm(source, prefix)
                 self._node("Max", [f"{prefix}.norm", self._constant(f"{prefix}.eps", EPSILON)], f"{prefix}.safe")
                 self._node("Div", [source, f"{prefix}.safe"], target)
             case Affine(shift, scale):
@@ -158,6 +158,14 @@ class _Graph:
     def squeeze(self, source: str, target: str) -> None:
         """[batch, 1] → [batch]."""
         self._node("Squeeze", [source, self._axes(target)], target)
+
+    def _norm(self, source: str, prefix: str) -> None:
+        """Not by ReduceL2, which adds up one number after the other: of 3,464 numbers its norm was 3e-6 off, always to
+        the same side, and a novelty 5e-4 (ONNX Runtime 1.31; ReduceSum adds up many side by side: 5e-7).
+        """
+        self._node("Mul", [source, source], f"{prefix}.squares")
+        self._node("ReduceSum", [f"{prefix}.squares", self._axes(prefix)], f"{prefix}.sum", keepdims=1)
+        self._node("Sqrt", [f"{prefix}.sum"], f"{prefix}.norm")
 
     def _power(self, exponent: float, source: str, target: str, prefix: str) -> None:
         self._node("Sign", [source], f"{prefix}.sign")
