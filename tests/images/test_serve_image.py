@@ -187,7 +187,7 @@ def test_it_refuses_to_listen_without_a_key(engine, image):
 
 def test_it_answers_teaches_and_predicts_with_a_read_only_root(engine, served, worker, data):
     name, client = served
-    job = client.finetune("shapes", shapes(), wait=60)
+    job = eventually(lambda: client.finetune("shapes", shapes()))  # refused until a worker has started
     job = client.wait(job["id"])
     assert job["status"] == "succeeded", job["error"]
     predictions = eventually(lambda: client.predict(["shapes"], [shape("circle", 99)])["predictions"])

@@ -10,7 +10,7 @@ import pytest
 from support import containers
 from support.containers import Engine
 from support.pictures import shape, shapes
-from support.services import PATIENCE, free_port
+from support.services import PATIENCE, eventually, free_port
 
 from service.client import Client
 
@@ -69,7 +69,7 @@ def test_nothing_that_builds_is_in_it(engine):
 
 
 def test_it_teaches_with_a_read_only_root(client: Client):
-    job = client.finetune("shapes", shapes())
+    job = eventually(lambda: client.finetune("shapes", shapes()))  # refused until the worker has started
     job = client.wait(job["id"])
     assert job["status"] == "succeeded", job["error"]
     answer = client.predict(["shapes"], [shape("circle", 99)], min_generation=job["report"]["generation"])
