@@ -39,7 +39,7 @@ def main() -> None:
     packages = python_packages(site)
     rows = packages.most_common(SHOWN)
     rows += [(f"{len(packages) - SHOWN} more Python packages", sum(packages.values()) - sum(n for _, n in rows))]
-    rows += [("Espalier", size(Path("/app"))), ("backbones, fp32 and int8", size(Path("/opt/espalier")))]
+    rows += [("Espalier", size(Path("/app"))), ("backbones", size(Path("/opt/espalier")))]
     system = Path("/etc/os-release").read_text()
     name = re.search(r'^PRETTY_NAME="?([^"\n]+)', system, re.MULTILINE)
     rows += [
