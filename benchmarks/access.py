@@ -1,4 +1,5 @@
-"""What it costs a request to be let in: the gate alone, with nobody's key, one of ten thousand, and a proven token.
+"""What it costs a request to be let in: its authorization alone, with nobody's key, one
+of ten thousand, and a proven token.
 
 In process, without sockets: the microseconds are those that every request pays before its route is looked for.
 """
@@ -16,7 +17,7 @@ from adapters.store.database import now
 from adapters.store.schema import api_keys
 from benchmarks import record
 from service.access.authenticator import Authenticator
-from service.access.gate import Gate
+from service.access.authorization import Authorization
 from service.access.keys import minting
 from service.access.keys.keyring import KeyRing
 from service.access.oidc import claims
@@ -36,17 +37,17 @@ def main(quick: bool = False) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         engine = database.connect(f"sqlite:///{Path(folder) / 'espalier.sqlite'}")
         database.migrate(engine)
-        nobody = Gate(Authenticator(Settings(access="open"), KeyRing(engine)))
+        nobody = Authorization(Authenticator(Settings(access="open"), KeyRing(engine)))
         text = _filled(engine, count)
         ring = KeyRing(engine)
         asked = {
             "no_key_needed_us": (nobody, None),
-            "key_us": (Gate(Authenticator(Settings(access="keys"), ring)), text),
-            "token_us": (Gate(Authenticator(Settings(access="keys"), ring, _tokens())), _token()),
+            "key_us": (Authorization(Authenticator(Settings(access="keys"), ring)), text),
+            "token_us": (Authorization(Authenticator(Settings(access="keys"), ring, _tokens())), _token()),
         }
         results: dict[str, Any] = {
-            name: record.spread([_us(gate, given, requests) for _ in range(repetitions)])
-            for name, (gate, given) in asked.items()
+            name: record.spread([_us(authorization, given, requests) for _ in range(repetitions)])
+            for name, (authorization, given) in asked.items()
         }
         results["look_for_changes_us"] = record.spread([_once(ring.refresh) for _ in range(repetitions)])
         results |= {"keys": count, "limits": {"key_us": LIMIT, "token_us": LIMIT}}
@@ -55,7 +56,7 @@ def main(quick: bool = False) -> dict[str, Any]:
     return results
 
 
-def _us(gate: Gate, given: str | None, requests: int) -> float:
+def _us(authorization: Authorization, given: str | None, requests: int) -> float:
     """Microseconds a request, of so many one after the other on an event loop."""
     headers = [(b"host", b"127.0.0.1:3000"), (b"content-type", b"image/jpeg"), (b"user-agent", b"python-httpx/0.28")]
     if given is not None:
@@ -65,7 +66,7 @@ def _us(gate: Gate, given: str | None, requests: int) -> float:
     async def run() -> float:
         began = time.perf_counter()
         for _ in range(requests):
-            with calling(await gate.admit(scope)):
+            with calling(await authorization.authorize(scope)):
                 pass
         return time.perf_counter() - began
 

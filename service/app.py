@@ -165,7 +165,7 @@ class _Served(type(Espalier)):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> Express:
         """Our way in before BentoML's, on connections of our own: it starts uvicorn, and sets no limits."""
-        from service.access.gate import Gate
+        from service.access.authorization import Authorization
         from service.audit.address import Proxies
         from service.audit.trail import Trail
         from service.limits import connections, watch
@@ -177,7 +177,7 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         names = settings.allowed_hosts.split(",")
         trail = Trail(lambda: _opened("engine"), Proxies(settings.trusted_proxies))
         return Express(
-            super().to_asgi(is_main), http, names, Gate(_authenticate), settings.drain_seconds, trail,
+            super().to_asgi(is_main), http, names, Authorization(_authenticate), settings.drain_seconds, trail,
             lambda: _opened("limiter"), log=settings.access_log, traces=_traces(settings),
         )  # fmt: skip
 

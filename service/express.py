@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 from service import liveness
-from service.access.gate import ANYBODY, Gate
+from service.access.authorization import ANYBODY, Authorization
 from service.access.principal import Call, calling
 from service.access.response_headers import protecting
 from service.access.same_site import SameSite, refused
@@ -42,10 +42,10 @@ Endpoint = Callable[..., Awaitable["Response"]]  # (request, ctx)
 class Express:
     """The ASGI application. `app` is BentoML's, `http()` makes FastAPI's when it is first needed.
 
-    `names` are those by which the service may be asked: see `service.access.same_site`. `gate` says who may ask what,
-    `limiter` how fast, once there is one, and `trail` records who asks for changes. `drain` are the seconds for which a
-    process that is told to stop still takes requests. With `log` each answer is a line in the log, with `traces`
-    a span.
+    `names` are those by which the service may be asked: see `service.access.same_site`. `authorization` says who may
+    ask what, `limiter` how fast, once there is one, and `trail` records who asks for changes. `drain` are the seconds
+    for which a process that is told to stop still takes requests. With `log` each answer is a line in the log, with
+    `traces` a span.
     """
 
     def __init__(
@@ -53,14 +53,15 @@ class Express:
         app: App,
         http: Callable[[], "FastAPI"],
         names: Iterable[str] = (),
-        gate: Gate | None = None,
+        authorization: Authorization | None = None,
         drain: float = 0.0,
         trail: Trail | None = None,
         limiter: Callable[[], Limiter | None] = lambda: None,
         log: bool = False,
         traces: "Traces | None" = None,
     ) -> None:
-        self._app, self._http, self._same_site, self._gate = app, http, SameSite(names), gate or Gate()
+        self._app, self._http, self._same_site = app, http, SameSite(names)
+        self._authorization = authorization or Authorization()
         self._drain, self._trail, self._limiter = drain, trail or Trail(lambda: None), limiter
         self._log, self._traces = log, traces
 
@@ -103,7 +104,7 @@ class Express:
             return
         call = None
         try:
-            call = await self._gate.admit(scope)
+            call = await self._authorization.authorize(scope)
             send = self._told(call, send)
             self._take(call)
         except Exception as error:

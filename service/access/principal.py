@@ -1,4 +1,4 @@
-"""Who calls: one frozen fact, found once a request (`gate`) and known wherever the request is worked on.
+"""Who calls: one frozen fact, found once a request (`authorization`) and known wherever the request is worked on.
 
 A scope is a verb, or a verb with a pattern of head names: `predict`, `predict:door-*`. Verbs stand side by side, none
 includes another; `admin` alone is all of them.

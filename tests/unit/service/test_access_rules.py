@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 
 from service import api
-from service.access.gate import Gate
+from service.access.authorization import Authorization
 from service.access.principal import Principal
 from service.access.refusals import Forbidden, Unauthorized
 from service.access.rules import OPEN, TABLE, Rules
@@ -27,7 +27,7 @@ def admit(method, path, *scopes, known=True):
             raise Unauthorized("no key")
         return Principal("acme", "key", scopes)
 
-    return asyncio.run(Gate(authenticate).admit({"method": method, "path": path}))
+    return asyncio.run(Authorization(authenticate).authorize({"method": method, "path": path}))
 
 
 def test_every_route_has_a_row_and_every_row_a_route():

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from adapters.errors import HeadNotFound, Overloaded
 from service import errors
-from service.access.gate import Gate
+from service.access.authorization import Authorization
 from service.access.rules import ANY, Rules
 from service.api import Ctx
 from service.express import Express
@@ -45,7 +45,9 @@ def client():
     for path in ("/short", "/long"):
         app.add_api_route(path, ask, methods=["POST", "PUT"], response_model=None)
     app.state.context = "open"
-    return TestClient(Short(app, http=lambda: app, gate=Gate(rules=RULES)), raise_server_exceptions=False)
+    return TestClient(
+        Short(app, http=lambda: app, authorization=Authorization(rules=RULES)), raise_server_exceptions=False
+    )
 
 
 @pytest.mark.parametrize("body", ["hello", *RAISED])

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from service.access.gate import Gate
+from service.access.authorization import Authorization
 from service.access.rules import ANY, Rules
 from service.access.same_site import SameSite
 from service.express import Express
 
 OURS = "127.0.0.1:3000"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "MADE-UP")
-EVERYTHING = Gate(rules=Rules((("/heads/{head}", dict.fromkeys(METHODS, ANY)),)))
+EVERYTHING = Authorization(rules=Rules((("/heads/{head}", dict.fromkeys(METHODS, ANY)),)))
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

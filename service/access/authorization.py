@@ -22,13 +22,13 @@ async def local(scope: Scope) -> Principal:
     return LOCAL
 
 
-class Gate:
+class Authorization:
     """Lets requests in. `authenticate` says whose one is, and raises Unauthorized."""
 
     def __init__(self, authenticate: Authenticate = local, rules: Rules | None = None) -> None:
         self._authenticate, self._rules = authenticate, rules or Rules()
 
-    async def admit(self, scope: Scope) -> Call:
+    async def authorize(self, scope: Scope) -> Call:
         """Who asks, and for what. Raises Unauthorized, Forbidden; HTTPException 404 and 405 once it is known who asks.
 
         Which heads a principal may ask is looked at where their names come in: `principal.mine`.
