@@ -1,7 +1,7 @@
 """Who calls: one frozen fact, found once a request (`authorization`) and known wherever the request is worked on.
 
 A scope is a verb, or a verb with a pattern of head names: `predict`, `predict:door-*`. Verbs stand side by side, none
-includes another; `admin` alone is all of them.
+includes another; `admin` alone is all of them in its tenant. `metrics` are of all tenants, so the default one's alone.
 """
 
 import re
@@ -17,6 +17,7 @@ from service.access.refusals import Forbidden
 
 VERBS = ("predict", "read", "teach", "manage", "metrics", "admin")
 BY_HEAD = frozenset({"predict", "read", "teach", "manage"})  # those that may be limited to some heads
+OF_ALL_TENANTS = frozenset({"metrics"})  # nobody of another tenant than the default one has these, `admin` or not
 SCOPE = re.compile(r"([a-z]+)(?::([a-z0-9._*-]{1,63}))?", re.ASCII)
 ANY = "*"
 
@@ -36,6 +37,8 @@ class Principal:
 
     def allows(self, verb: str, head: str | None = None) -> bool:
         """Whether it may do that at all; with `head` (as its owner calls it) whether to that one."""
+        if verb in OF_ALL_TENANTS and self.tenant != tenancy.DEFAULT:
+            return False
         return any(
             given in ("admin", verb) and (head is None or fnmatchcase(head, pattern or ANY))
             for given, _, pattern in (scope.partition(":") for scope in self.scopes)
@@ -115,7 +118,7 @@ def checked_scopes(scopes: list[str], tenant: str) -> tuple[str, ...]:
         verb, pattern = found.groups() if found else (None, None)
         if verb not in VERBS or (pattern is not None and verb not in BY_HEAD):
             raise InvalidInput(f"{scope[:100]!r} is no scope; there are: {_known()}", item=scope[:100])
-        if verb == "metrics" and tenant != tenancy.DEFAULT:
+        if verb in OF_ALL_TENANTS and tenant != tenancy.DEFAULT:
             raise InvalidInput("metrics are of all tenants, so only keys of the default one see them", item="scopes")
     return tuple(dict.fromkeys(scopes))
 

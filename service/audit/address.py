@@ -1,13 +1,15 @@
 """From where a request comes: the peer of its connection, or whom a trusted proxy names in `X-Forwarded-For`."""
 
+import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from adapters.errors import InvalidInput
 
 PEER = "espalier.peer"  # in an ASGI scope: uvicorn itself believes `X-Forwarded-For` of whoever asks from localhost
 MOST_HOPS = 20
+WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}", re.ASCII)  # as some proxies write a hop
 
 
 class Proxies:
@@ -18,19 +20,19 @@ class Proxies:
 
     def address(self, scope: Mapping[str, Any]) -> str:
         """Who asks. Each trusted proxy vouches for the hop before it, from the last on; whoever else may lie."""
-        peer = scope.get(PEER) or (scope.get("client") or ("",))[0]
-        if not self._networks or not self._trusts(peer):
-            return str(peer)
+        said = str(scope.get(PEER) or (scope.get("client") or ("",))[0])
+        peer = _read(said)
+        if peer is None:  # a socket in the file system has none
+            return said
         for hop in reversed(_hops(scope)):
-            if not _is_address(hop):
+            named = _read(hop) if self._trusts(peer) else None
+            if named is None:
                 break
-            peer = hop
-            if not self._trusts(hop):
-                break
+            peer = named
         return str(peer)
 
-    def _trusts(self, address: str) -> bool:
-        return _is_address(address) and any(ip_address(address) in network for network in self._networks)
+    def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self._networks)
 
 
 def _hops(scope: Mapping[str, Any]) -> list[str]:
@@ -38,12 +40,14 @@ def _hops(scope: Mapping[str, Any]) -> list[str]:
     return [hop.strip() for hop in ",".join(values).split(",")][-MOST_HOPS:]
 
 
-def _is_address(text: str) -> bool:
+def _read(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, without a port; one of IPv4 that a socket of IPv6 has for its peer as what it is."""
+    found = WITH_PORT.fullmatch(text)
     try:
-        ip_address(text)
+        address = ip_address(found.group(1) or found.group(2) if found else text)
     except ValueError:
-        return False
-    return True
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -141,6 +141,32 @@ def test_whoever_takes_the_triggers_away_is_found_out(engine, statement, said):
     assert said in (log.verify(engine).problem or "")
 
 
+@pytest.mark.parametrize(("at", "said"), [(3, "row 3 is behind the end"), (7, "row 7 is behind the end")])
+def test_rows_that_somebody_has_added_are_found_out(engine, at, said):
+    """No trigger can tell them from ours: they are nobody's change, and the chain does not lead to them."""
+    change(engine, "one"), change(engine, "two")
+    last = rows(engine)[-1]
+    with engine.begin() as connection:
+        connection.execute(audit.insert().values(last | {"sequence": at, "what": "{}", "previous": last["hash"]}))
+    assert said in (log.verify(engine).problem or "")
+
+
+def test_an_end_that_was_moved_back_is_found_out(engine):
+    change(engine, "one"), change(engine, "two")
+    with engine.begin() as connection:
+        connection.execute(chain_end.update().values(sequence=0, hash=""))
+    assert "row 1 is behind the end" in (log.verify(engine).problem or "")
+
+
+def test_what_is_appended_meanwhile_is_no_problem(engine):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(lambda: [change(engine, "n", number=n) for n in range(80)])
+        looks = [log.verify(engine)]
+        while not writing.done():
+            looks.append(log.verify(engine))
+    assert {look.problem for look in looks} == {None}
+
+
 def test_a_log_that_was_written_anew_does_not_have_the_hash_that_somebody_noted(engine):
     change(engine, "one")
     noted = log.verify(engine)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,7 +58,16 @@ def verify(engine: Engine, expected: tuple[int, str] | None = None) -> Verdict:
     with reading(engine) as connection:
         end = connection.execute(sa.select(chain_end.c.sequence, chain_end.c.hash)).one()
         stub = connection.execute(sa.select(stubs).order_by(stubs.c.through.desc()).limit(1)).mappings().first()
-        return _walk(connection, (end.sequence, end.hash), stub, expected)
+        found = _walk(connection, (end.sequence, end.hash), stub, expected)
+        if found.problem is None and (behind := connection.execute(_BEHIND).scalar()) is not None:
+            return replace(found, problem=f"row {behind} is behind the end of the log: nothing of ours has written it")
+        return found
+
+
+# In one statement, so that rows that are appended meanwhile are none of them.
+_BEHIND = sa.select(sa.func.min(audit.c.sequence)).where(
+    audit.c.sequence > sa.select(chain_end.c.sequence).scalar_subquery()
+)
 
 
 def _walk(

@@ -13,7 +13,9 @@ from service.access.authorization import Authorization
 from service.access.principal import Principal
 from service.access.refusals import Forbidden, Unauthorized
 from service.access.rules import OPEN, TABLE, Rules
+from service.access.same_site import READS
 from service.api.routing import Route
+from service.audit.trail import ASKS, CHANGES_NOTHING
 
 APP = api.build()
 PATHS = {(path, method.upper()) for path, methods in APP.openapi()["paths"].items() for method in methods}
@@ -21,11 +23,11 @@ UNDOCUMENTED = {"/docs", "/docs/oauth2-redirect", "/openapi.json", "/schema.json
 OURS = {("/livez", "GET"), ("/healthz", "GET"), ("/readyz", "GET")}
 
 
-def admit(method, path, *scopes, known=True):
+def admit(method, path, *scopes, known=True, tenant=""):
     async def authenticate(scope):
         if not known:
             raise Unauthorized("no key")
-        return Principal("acme", "key", scopes)
+        return Principal(tenant, "key", scopes)
 
     return asyncio.run(Authorization(authenticate).authorize({"method": method, "path": path}))
 
@@ -95,3 +97,18 @@ def test_another_verb_does_not_do(path, method, verb):
         admit(method, asked, *others)
     assert refusal.value.item == verb
     assert admit(method, asked, verb).verb == verb
+
+
+@pytest.mark.parametrize("path", [path for path, ways in TABLE if "metrics" in ways.values()])
+def test_what_is_of_all_tenants_is_refused_to_a_tenants_administrator(path):
+    with pytest.raises(Forbidden):
+        admit("GET", path, "admin", tenant="acme")
+    assert admit("GET", path, "admin").verb == "metrics"
+
+
+def test_whatever_is_no_read_is_recorded_or_known_to_change_nothing():
+    """A new route that posts is in the audit log by rule, unless its verb, or a row of ours, says that it only asks."""
+    ways = {(path, method): verb for path, methods in TABLE for method, verb in methods.items() if method not in READS}
+    silent = {path for (path, _), verb in ways.items() if verb in CHANGES_NOTHING or path in ASKS}
+    assert silent == {"/predict", "/bento/predict", "/embed", "/heads/{head}/suggest"}
+    assert OPEN not in ways.values() and "any" not in ways.values()

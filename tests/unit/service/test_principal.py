@@ -20,6 +20,12 @@ def test_no_verb_includes_another_but_admin_is_all():
     assert all(admin.allows(verb, "any") for verb in ("read", "predict", "teach", "manage", "metrics", "admin"))
 
 
+def test_what_is_of_all_tenants_is_for_no_tenants_administrator():
+    for scopes in (("admin",), ("metrics",), ("admin", "metrics")):
+        assert not Principal("acme", "k", scopes).allows("metrics")
+        assert Principal("", "k", scopes).allows("metrics")
+
+
 def test_a_pattern_limits_a_verb_to_some_heads():
     who = Principal("acme", "k", ("predict:door-*", "predict:gate", "read"))
     assert [who.allows("predict", head) for head in ("door-1", "gate", "gate-1", "window")] == [
