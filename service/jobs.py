@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,12 @@ log = logging.getLogger("espalier.jobs")
 POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks while anybody waits; one is nearly free, see Changes
 AWAY = 1.0  # seconds until the next look at a database that did not answer
 KEEP_ALIVE = 15.0  # seconds of silence before a comment keeps proxies from hanging up
+Allowed = Callable[[], Awaitable[bool]]
+
+
+async def always() -> bool:
+    """Whoever may begin to follow a job may go on."""
+    return True
 
 
 @dataclass(slots=True)
@@ -85,12 +91,15 @@ class Following:
             log.warning("the database did not say how the job %s is", job.id)
         return job, job.status in TERMINAL
 
-    async def stream(self, job_id: str, after: int) -> AsyncIterator[str]:
-        """Server-sent events of a job from the one after `after` to the final one. Raises JobNotFound at once."""
-        await READING.run(jobs.get, self._engine, job_id)
-        return self._events(job_id, after)
+    async def stream(self, job_id: str, after: int, allowed: Allowed = always) -> AsyncIterator[str]:
+        """Server-sent events of a job from the one after `after` to the final one. Raises JobNotFound at once.
 
-    async def _events(self, job_id: str, after: int) -> AsyncIterator[str]:
+        It ends before, where `allowed`, which is asked before each part of it, says no.
+        """
+        await READING.run(jobs.get, self._engine, job_id)
+        return self._events(job_id, after, allowed)
+
+    async def _events(self, job_id: str, after: int, allowed: Allowed) -> AsyncIterator[str]:
         with self._following(job_id) as found:
             status, events = await self._since(job_id, after)
             if found.last is None:
@@ -102,7 +111,10 @@ class Following:
                     yield _format(event)
                 if ended or self._leaving:  # looked at before the events, so that none is missed
                     return
-                if not await _within(found.changed, KEEP_ALIVE):
+                silent = not await _within(found.changed, KEEP_ALIVE)
+                if not await allowed():
+                    return
+                if silent:
                     yield ": still here\n\n"
                 ended, events = found.ended, [event for event in found.events if event["id"] > after]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Engine
 
+from adapters.errors import NotReady
 from service.access import credentials
 from service.access.keys.keyring import KeyRing
 from service.access.principal import LOCAL, Principal
@@ -70,6 +71,16 @@ class Authenticator:
         if found is None:
             raise Unauthorized(WRONG, item="Authorization")
         return found
+
+    async def lets_in(self, scope: MutableMapping[str, Any]) -> bool:
+        """Whether a request that was let in would be again: its key may have been revoked or expired since."""
+        try:
+            await self(scope)
+        except (Unauthorized, Forbidden):
+            return False
+        except NotReady:  # the issuer of tokens is away: as it was
+            return True
+        return True
 
     def _known(self, text: str) -> Principal | None:
         if self._admin and hmac.compare_digest(hashlib.sha256(text.encode()).digest(), self._admin):

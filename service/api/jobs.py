@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Header, Query
+from fastapi import Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from adapters.store import jobs as store
@@ -45,11 +45,15 @@ def get_job(ctx: Ctx, job_id: str) -> JobView:
 @router.get("/{job_id}/events", responses=PROBLEMS, response_class=StreamingResponse)
 async def job_events(
     ctx: Ctx,
+    request: Request,
     job_id: str,
     last_event_id: Annotated[int, Header(ge=0, le=2**31 - 1, description="Resume after this event.")] = 0,
 ) -> StreamingResponse:
-    """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (race rows), `retry`, `final`."""
-    stream = await ctx.following.stream(job_id, last_event_id)
+    """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (race rows), `retry`, `final`.
+
+    A stream ends with the key or token that asked for it, within 15 seconds.
+    """
+    stream = await ctx.following.stream(job_id, last_event_id, lambda: ctx.access.lets_in(request.scope))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 

@@ -176,6 +176,31 @@ def test_what_is_set_takes_the_place_of_the_default_until_it_is_taken_back(engin
     assert limits.load(engine, default).of_tenant("acme") == Limits(10, 6, None, 3, 0.5)
 
 
+def test_many_that_set_the_same_limit_at_once_take_turns(engine):
+    """On replicas, too: one of them is the last, each is in the log, and none fails."""
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda n: limits.put(engine, "acme", "key_1", {"jobs": n, "heads": n}), range(1, 25)))
+    found = limits.load(engine, Limits()).of_key("acme", "key_1")
+    assert found.jobs == found.heads and found.jobs in range(1, 25)
+    assert len(log.page(engine, limit=99)) == 24 and log.page(engine, limit=99)[-1]["what"]["jobs"] == found.jobs
+    with engine.connect() as connection:
+        assert limits.version(connection) == 24
+
+
+def test_a_tenants_administrator_cannot_fill_the_memory_of_all_with_limits(engine, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_KEYS", 2)
+    for name in ("key_1", "key_2", ALL, "key_1"):
+        limits.put(engine, "acme", name, {"jobs": 1, "heads": 1})
+    with pytest.raises(InvalidInput, match="at most"):
+        limits.put(engine, "acme", "key_3", {"jobs": 1})
+    limits.put(engine, "other", "key_3", {"jobs": 1})
+    limits.put(engine, "acme", "key_2", {"jobs": "default", "heads": "default"})
+    limits.put(engine, "acme", "key_3", {"jobs": 1})
+    assert set(limits.load(engine, Limits()).overrides) == {
+        ("acme", "key_1"), ("acme", ALL), ("acme", "key_3"), ("other", "key_3"),
+    }  # fmt: skip
+
+
 def test_who_has_set_a_quota_is_in_the_audit_log_and_others_notice_the_change(engine):
     with engine.connect() as connection:
         before = limits.version(connection)

@@ -10,12 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import Conflict, KeyNotFound
+from adapters.errors import Conflict, KeyNotFound, QuotaExceeded
 from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
 from adapters.store.quotas import limits
 from adapters.store.schema import api_keys
 
+MOST = 10_000  # good keys of a tenant
 Stamp = tuple[int, int]  # (keys, changes of keys): differs after every change, whoever commits when
 
 
@@ -40,9 +41,10 @@ class Key:
 
 
 def add(engine: Engine, key: Key) -> Key:
-    """Keep a new key."""
+    """Keep a new key. Raises QuotaExceeded where its tenant has as many as there may be."""
     with engine.begin() as connection:
         connection.execute(api_keys.insert().values(**row(key)))
+        _require_room(connection, key.tenant)
         record(connection, "key.create", tenant=key.tenant, key=key.id, scopes=list(key.scopes))
     return key
 
@@ -56,10 +58,11 @@ def find(engine: Engine, key_id: str, tenant: str | None = None) -> Key:
     return _key(row)
 
 
-def list_all(engine: Engine, tenant: str | None = None) -> list[Key]:
-    """The keys of a tenant, or of all, the oldest first."""
+def list_all(engine: Engine, tenant: str | None = None, only_good: bool = False) -> list[Key]:
+    """The keys of a tenant, or of all, the oldest first; or those of them that open something."""
+    query = _of(tenant).order_by(api_keys.c.created_at, api_keys.c.id)
     with reading(engine) as connection:
-        rows = connection.execute(_of(tenant).order_by(api_keys.c.created_at, api_keys.c.id)).mappings()
+        rows = connection.execute(query.where(_good()) if only_good else query).mappings()
         return [_key(row) for row in rows]
 
 
@@ -84,17 +87,19 @@ def revoke(engine: Engine, key_id: str, tenant: str | None = None) -> Key:
 
 
 def replace(engine: Engine, old: Key, new: Key, overlap: timedelta) -> Key:
-    """Keep a key in the place of another, which ends after an overlap. Raises Conflict where that has ended already."""
+    """Keep a key in the place of another, which ends after an overlap. Raises Conflict where that has ended already,
+    QuotaExceeded where the two stand side by side and one of them is too many.
+    """
     end = now() + overlap
     with engine.begin() as connection:
-        good = sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now())
-        where = (api_keys.c.id == old.id, api_keys.c.revoked_at.is_(None), good)
-        if connection.execute(sa.select(api_keys.c.id).where(*where).with_for_update()).first() is None:
+        mine = sa.select(api_keys.c.id).where(api_keys.c.id == old.id, _good())
+        if connection.execute(mine.with_for_update()).first() is None:
             raise Conflict(f"the key {old.id} has ended; make a new one", item=old.id)
         if old.expires_at is None or old.expires_at > end:
             values = {"expires_at": end, "changed": api_keys.c.changed + 1}
             connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(**values))
         connection.execute(api_keys.insert().values(**row(new)))
+        _require_room(connection, new.tenant)
         limits.inherit(connection, old.tenant, old.id, new.id)
         record(connection, "key.rotate", tenant=old.tenant, key=old.id, into=new.id)
     return new
@@ -108,6 +113,19 @@ def note_used(engine: Engine, used: Mapping[str, datetime]) -> None:
             connection.execute(
                 api_keys.update().where(api_keys.c.id == key_id, later).values(last_used_at=moment)
             )  # fmt: skip
+
+
+def _good() -> sa.ColumnElement[bool]:
+    return api_keys.c.revoked_at.is_(None) & (api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > now()))
+
+
+def _require_room(connection: sa.Connection, tenant: str) -> None:
+    """Every process has all good keys in memory, and an administrator of a tenant makes them: so many, and no more."""
+    query = sa.select(sa.func.count()).select_from(api_keys).where(api_keys.c.tenant == tenant, _good())
+    count = connection.execute(query).scalar_one()
+    if count > MOST:
+        words = f"a tenant may have {MOST:,} keys that are good; revoke some that are not needed"
+        raise QuotaExceeded(words, quota="keys", limit=MOST, used=count - 1, retry_after=300.0)
 
 
 def _of(tenant: str | None) -> sa.Select[Any]:

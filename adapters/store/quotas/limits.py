@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from adapters.errors import InvalidInput
@@ -16,6 +17,7 @@ from adapters.store.schema import counters
 
 VERSION = "quotas"  # of counters: raised by each change, so that a process that looks reads one row
 DEFAULT, UNLIMITED = "default", "unlimited"
+MOST_KEYS = 2000  # of a tenant with limits of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def put(engine: Engine, tenant: str, key: str, values: Mapping[str, Any]) -> Non
     """
     checked = {name: check(name, value) for name, value in values.items()}
     with engine.begin() as connection:
+        _raise_version(connection)  # first: two that set the same limit take turns
         mine = (quotas.c.tenant == tenant, quotas.c.key == key, quotas.c.name.in_(checked))
         connection.execute(quotas.delete().where(*mine))
         rows = [
@@ -94,7 +97,7 @@ def put(engine: Engine, tenant: str, key: str, values: Mapping[str, Any]) -> Non
         ]
         if rows:
             connection.execute(quotas.insert(), rows)
-        _raise_version(connection)
+        _require_room(connection, tenant)
         record(connection, "quotas.set", tenant=tenant, key=key or None, **checked)
 
 
@@ -102,15 +105,24 @@ def inherit(connection: sa.Connection, tenant: str, old: str, new: str) -> None:
     """A key that takes the place of another has its limits."""
     there = read(connection, tenant).get((tenant, old))
     if there:
+        _raise_version(connection)
         rows = [{"tenant": tenant, "key": new, "name": name, "value": value} for name, value in there.items()]
         connection.execute(quotas.insert(), rows)
-        _raise_version(connection)
 
 
 def _raise_version(connection: sa.Connection) -> None:
-    raised = counters.update().where(counters.c.name == VERSION).values(value=counters.c.value + 1)
-    if connection.execute(raised).rowcount == 0:
-        connection.execute(counters.insert().values(name=VERSION, value=1))
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    raised = {"value": counters.c.value + 1}
+    first = insert(counters).values(name=VERSION, value=1)
+    connection.execute(first.on_conflict_do_update(index_elements=["name"], set_=raised))
+
+
+def _require_room(connection: sa.Connection, tenant: str) -> None:
+    """Every process has all limits in memory, and an administrator of a tenant may name keys as it likes."""
+    query = sa.select(sa.func.count(quotas.c.key.distinct())).where(quotas.c.tenant == tenant, quotas.c.key != ALL)
+    if connection.execute(query).scalar_one() > MOST_KEYS:
+        words = f"a tenant has limits for {MOST_KEYS:,} keys at most; set those of keys that have ended to {DEFAULT}"
+        raise InvalidInput(words, item="key")
 
 
 def check(name: str, value: Any) -> float | str:

@@ -92,7 +92,7 @@ class KeyRing:
             self._looked = time.monotonic()
             found = keys.stamp(self._engine)
             if found != self._stamp:
-                self._known = {key.id: _known(key) for key in keys.list_all(self._engine) if key.revoked_at is None}
+                self._known = {key.id: _known(key) for key in keys.list_all(self._engine, only_good=True)}
                 self._stamp = found
 
     def _follow(self) -> None:

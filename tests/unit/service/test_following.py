@@ -121,3 +121,21 @@ def test_events_are_server_sent_events(engine):
         assert all(json.loads(piece.split("data: ")[1])["at"] for piece in pieces)
 
     asyncio.run(main())
+
+
+def test_a_stream_ends_once_its_reader_may_no_more(engine, monkeypatch):
+    """Whose key was revoked: at the next event, which is not told, or at the next sign of life."""
+
+    async def main():
+        monkeypatch.setattr("service.jobs.KEEP_ALIVE", 0.02)
+        job, asked = create(engine), []
+
+        async def allowed():
+            asked.append(1)
+            return len(asked) < 4
+
+        pieces = [piece async for piece in await Following(engine).stream(job.id, 0, allowed)]
+        assert len(asked) == 4 and sum(piece.startswith(": ") for piece in pieces) == 3
+        assert any("queued" in piece for piece in pieces)
+
+    asyncio.run(main())

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from adapters.errors import Conflict, InvalidInput, KeyNotFound
+from adapters.errors import Conflict, InvalidInput, KeyNotFound, QuotaExceeded
 from adapters.store import database
 from adapters.store.access import keys as store
 from adapters.store.database import now
@@ -242,3 +242,41 @@ def test_listening_on_more_than_this_machine_takes_keys_or_a_word(engine, host, 
         exposure.refuse(host, Settings(database_url=url, access="open", admin_key=ADMIN))
     make(engine)
     exposure.refuse(host, Settings(database_url=url))
+
+
+def test_a_tenant_has_so_many_good_keys_and_no_more(engine, monkeypatch):
+    """All of them are in the memory of every process."""
+    monkeypatch.setattr(store, "MOST", 3)
+    made = [make(engine)[0] for _ in range(3)]
+    make(engine, tenant="other")
+    for refused in (lambda: make(engine), lambda: administration.rotate(engine, b"", made[0], overlap=60)):
+        with pytest.raises(QuotaExceeded, match="revoke") as refusal:
+            refused()
+        assert (refusal.value.quota, refusal.value.limit, refusal.value.used) == ("keys", 3, 3)
+    assert len(store.list_all(engine, "acme")) == 3
+    assert store.find(engine, made[0].id).expires_at is None, "what was refused has changed nothing"
+    assert administration.rotate(engine, b"", made[0], overlap=0)[0].replaces == made[0].id
+    store.revoke(engine, made[1].id)
+    make(engine)
+
+
+def test_ended_keys_are_in_no_processs_memory(engine):
+    old, _ = make(engine)
+    make(engine, days=0.2 / 86400)
+    store.revoke(engine, old.id)
+    time.sleep(0.3)
+    _, text = make(engine)
+    ring = KeyRing(engine)
+    assert len(ring._known) == 1 and ring.is_used and ring.find(text) is not None
+
+
+def test_whoever_was_let_in_is_asked_again_while_it_stays(engine):
+    """As a stream of events is, however long it is."""
+    key, text = make(engine)
+    ring = KeyRing(engine)
+    who = Authenticator(Settings(access="keys"), ring)
+    scope = {"type": "http", "headers": [(b"authorization", f"Bearer {text}".encode())], "server": ("127.0.0.1", 1)}
+    assert asyncio.run(who.lets_in(scope))
+    store.revoke(engine, key.id)
+    ring.refresh()
+    assert not asyncio.run(who.lets_in(scope))
