@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from joserfc import jwt
+from joserfc.jwk import KeySet, RSAKey
+
 from adapters.store import database
 from adapters.store.access import keys
 from adapters.store.database import now
@@ -40,15 +43,19 @@ def main(quick: bool = False) -> dict[str, Any]:
         nobody = Authorization(Authenticator(Settings(access="open"), KeyRing(engine)))
         text = _filled(engine, count)
         ring = KeyRing(engine)
+        tokens, token = _issued()
         asked = {
             "no_key_needed_us": (nobody, None),
             "key_us": (Authorization(Authenticator(Settings(access="keys"), ring)), text),
-            "token_us": (Authorization(Authenticator(Settings(access="keys"), ring, _tokens())), _token()),
+            "token_us": (Authorization(Authenticator(Settings(access="keys"), ring, tokens)), token),
         }
         results: dict[str, Any] = {
             name: record.spread([_us(authorization, given, requests) for _ in range(repetitions)])
             for name, (authorization, given) in asked.items()
         }
+        results["token_first_time_us"] = record.spread(
+            [_once(lambda: _prove(tokens, token)) for _ in range(repetitions)]
+        )
         results["look_for_changes_us"] = record.spread([_once(ring.refresh) for _ in range(repetitions)])
         results |= {"keys": count, "limits": {"key_us": LIMIT, "token_us": LIMIT}}
         engine.dispose()
@@ -91,12 +98,20 @@ def _filled(engine: Any, count: int) -> str:
     return minted[-1][1]
 
 
-def _tokens() -> Tokens:
-    """Tokens that prove the one below, as an issuer's keys would: only the first time that it comes."""
-    tokens = Tokens(Issuer("https://issuer.example"), "espalier", [claims.ClaimRule({}, "acme", SCOPES)])
-    tokens._proven = lambda text: {"sub": "bench", "exp": time.time() + 3600}  # type: ignore[method-assign]
-    return tokens
+def _issued(seconds: float = 3600.0) -> tuple[Tokens, str]:
+    """What proves the tokens of an issuer whose keys are fetched, and a token of it, RS256 with some groups."""
+    key = RSAKey.generate_key(2048, {"kid": "bench", "use": "sig"})
+    issuer = Issuer("https://issuer.example")
+    issuer._keys, issuer._fetched = KeySet([key]), time.monotonic()
+    now = int(time.time())
+    facts = {"iss": issuer.url, "aud": "espalier", "sub": "bench", "iat": now, "exp": now + int(seconds)}
+    groups = [f"group-{number}" for number in range(20)]
+    token = jwt.encode({"alg": "RS256", "kid": "bench"}, facts | {"groups": groups}, key)
+    return Tokens(issuer, "espalier", [claims.ClaimRule({"groups": "group-7"}, "acme", SCOPES)]), token
 
 
-def _token() -> str:
-    return f"{'a' * 120}.{'b' * 600}.{'c' * 342}"
+def _prove(tokens: Tokens, token: str) -> None:
+    """As the first time that it comes, without the way to a thread."""
+    proven = tokens._proven(token)
+    assert proven is not None
+    claims.principal(proven, tokens._rules)
