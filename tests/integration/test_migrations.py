@@ -206,6 +206,7 @@ def test_migrations_have_a_way_back(revision):
 BAD = {
     "op.drop_table('jobs')": "drop_table takes something away",
     "op.drop_column('jobs', 'x')": "drop_column takes something away",
+    "with op.batch_alter_table('jobs') as jobs: jobs.drop_column('x')": "batch_alter_table makes a table anew",
     "op.rename_table('jobs', 'work')": "rename_table takes something away",
     "op.add_column('jobs', sa.Column('x', sa.Integer(), nullable=False))": "x is NOT NULL without a server_default",
     "op.add_column('jobs', sa.Column('x', sa.Integer(), primary_key=True))": "x is NOT NULL without a server_default",

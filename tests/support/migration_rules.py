@@ -16,6 +16,10 @@ OLDEST = re.compile(r"UPDATE\s+compatibility\s+SET\s+oldest", re.I)
 
 def violations(module: ast.Module) -> list[str]:
     """A sentence for each thing that a migration must not do; empty for a good one."""
+    if any(_name(call) == "batch_alter_table" for call in ast.walk(module) if isinstance(call, ast.Call)):
+        return [
+            "batch_alter_table makes a table anew, and on SQLite the rows that refer to it are deleted with the old one"
+        ]
     if _contracts(module):
         told = any(OLDEST.search(text) for text in _texts(module))
         return [] if told else ["it contracts and does not set compatibility.oldest"]

@@ -13,6 +13,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("jobs") as jobs:
-        jobs.drop_column("traceparent")
-        jobs.drop_column("request_id")
+    op.drop_column("jobs", "traceparent")  # not in a batch, which makes the table anew: what refers to it would go
+    op.drop_column("jobs", "request_id")
