@@ -82,14 +82,14 @@ def test_no_spelling_of_a_path_gets_around_the_key(service, owner, little, targe
             told = ask(service, f"{method} {target} HTTP/1.1", *given)
             assert told.status in REFUSED, (method, target, told)
             assert given or told.status in (0, 400, 401), (method, target, told)
-            assert HEAD.encode() not in told.body.replace(target.encode(), b"")
+            assert b'"aliases"' not in told.body and b"espalier_" not in told.body
     assert owner.head(HEAD)["aliases"] == {"live": 1}
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "PUT", "PROPFIND", "get", "GETS", "CONNECT"])
 @pytest.mark.parametrize("path", ["/heads", f"/heads/{HEAD}", "/metrics", "/keys", "/predict", "/docs", "/livez"])
 def test_no_other_method_gets_around_the_key(service, owner, method, path):
-    told = ask(service, f"{method} {path} HTTP/1.1")
+    told = ask(service, f"{method} {path} HTTP/1.1", "Connection: close")  # an answer to HEAD has no body to wait for
     assert told.status in (0, 400, 401), told
     assert "access-control-allow-origin" not in told.headers
 
