@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 DEFAULT: Final = ""  # the tenant of whoever needs no key
+IN_LOGS: Final = "default"  # in place of its name, which is none
 SEPARATOR: Final = "/"  # in no head's name
 MOST: Final = 40  # characters of a tenant's name
 NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
@@ -33,6 +34,11 @@ def shown(name: str) -> str:
 def tenant_of(name: str) -> str:
     """`acme/cats` → `acme`; DEFAULT for a name alone."""
     return name.rpartition(SEPARATOR)[0]
+
+
+def in_log(head: str) -> dict[str, dict[str, str]]:
+    """`extra` of a line about a head: whose it is, and its name as its owner knows it."""
+    return {"facts": {"tenant": tenant_of(head) or IN_LOGS, "head": shown(head)}}
 
 
 def is_tenant(name: str) -> bool:

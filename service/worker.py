@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import finetune as pipeline
-from adapters import spans, tenancy
+from adapters import spans
 from adapters.errors import Cancelled, NotFound, NotReady, StorageError, StorageFull
 from adapters.finetune import Durably
 from adapters.runtime import resident
@@ -136,7 +136,7 @@ class Worker:
                 continue
             self._lease = lease
             try:
-                with logs.about(**_facts(lease)):
+                with logs.about(**logs.of_job(lease)):
                     self._work_at(lease, stop)
             finally:
                 self._lease = None
@@ -163,15 +163,23 @@ class Worker:
         if shard is None:
             return False
         try:
-            pipeline.help_out(self.training, shard)
-        except Exception:
-            with contextlib.suppress(shards.ShardLost):  # its job has ended, and the images went with it
-                shards.give_back(self.engine, shard)
-                raise
+            with logs.about(**logs.of_job(shard)):
+                self._help_with(shard)
         finally:
             self._shard = None
             resident.give_back()
         return True
+
+    def _help_with(self, shard: shards.Shard) -> None:
+        log.info("helps with part %d of the job %s", shard.position, shard.job_id)
+        try:
+            with nullcontext() if self.traces is None else self.traces.shard(shard):
+                pipeline.help_out(self.training, shard)
+        except Exception as error:
+            with contextlib.suppress(shards.ShardLost):  # its job has ended, and the images went with it
+                shards.give_back(self.engine, shard)
+                log.warning("gave back part %d of the job %s: %s", shard.position, shard.job_id, _brief(error))
+                raise
 
     def _attempt(self, lease: Lease) -> str | Failure:
         """Work at a job; returns its end, or why it has none."""
@@ -214,15 +222,17 @@ class Worker:
 
     def _renew(self, stop: threading.Event) -> None:
         while not stop.wait(RENEW):
-            lease = self._lease
-            if lease is None:
-                continue
-            try:
-                leases.renew(self.engine, lease)
-            except LeaseLost:
-                continue  # the work at it meets that by itself
-            except AWAY as error:
-                log.warning("could not renew the lease of %s: %s", lease.job_id, _brief(error))
+            if (lease := self._lease) is not None:
+                with logs.about(**logs.of_job(lease)):
+                    self._hold(lease)
+
+    def _hold(self, lease: Lease) -> None:
+        try:
+            leases.renew(self.engine, lease)
+        except LeaseLost:
+            return  # the work at it meets that by itself
+        except AWAY as error:
+            log.warning("could not renew the lease of %s: %s", lease.job_id, _brief(error))
 
     def _leave(self) -> None:
         """In a thread of its own: a database that does not answer must not keep the process from ending."""
@@ -235,8 +245,11 @@ class Worker:
         if shard is not None:
             with contextlib.suppress(shards.ShardLost, *AWAY):
                 shards.give_back(self.engine, shard)
-        if lease is None:
-            return
+        if lease is not None:
+            with logs.about(**logs.of_job(lease)):
+                self._leave_job(lease)
+
+    def _leave_job(self, lease: Lease) -> None:
         try:
             leases.give_back(self.engine, lease)
             log.info("gave back the job %s", lease.job_id)
@@ -244,13 +257,6 @@ class Worker:
             return  # it ended just now
         except AWAY as error:
             log.warning("could not give back the job %s: %s", lease.job_id, _brief(error))
-
-
-def _facts(lease: Lease) -> dict[str, str | None]:
-    """Of a job, for its lines in the log."""
-    tenant = tenancy.tenant_of(lease.head) or None
-    head = tenancy.shown(lease.head)
-    return {"request_id": lease.request_id, "tenant": tenant, "job_id": lease.job_id, "head": head}
 
 
 def _traced(durably: Durably) -> Durably:

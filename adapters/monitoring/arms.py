@@ -12,7 +12,7 @@ from adapters.runtime.head import HeadAnswers
 from adapters.runtime.live import LiveHeads
 from adapters.runtime.loaded import LiveHead, Trial
 from adapters.store.heads import LIVE
-from adapters.tenancy import shown
+from adapters.tenancy import in_log, shown
 from adapters.types import Embeddings, HeadRef
 
 log = logging.getLogger("espalier.rollout")
@@ -85,7 +85,8 @@ def ask(head: LiveHead, embeddings: Embeddings) -> HeadAnswers | CandidateFailed
     try:
         return head.head.answer(embeddings)
     except Exception as error:  # whatever the graph raises
-        log.warning("version %d of %s failed: %s", head.version.number, head.version.head, type(error).__name__)
+        number, name = head.version.number, head.version.head
+        log.warning("version %d of %s failed: %s", number, name, type(error).__name__, extra=in_log(name))
         return CandidateFailed(f"version {head.version.number} of {shown(head.version.head)!r} could not answer")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from adapters import tasks
 from adapters.rollout.facts import Asked, Counts
 from adapters.runtime.loaded import LiveHead
+from adapters.tenancy import in_log
 from adapters.trust import NOVEL
 from adapters.types import Floats, Schema
 
@@ -65,7 +66,8 @@ class Comparer:
             try:
                 self._count(trial.rollout.head, trial.rollout.id, compared(comparison))
             except Exception:
-                log.exception("a comparison of versions of %s failed", trial.rollout.head)
+                head = trial.rollout.head
+                log.exception("a comparison of versions of %s failed", head, extra=in_log(head))
 
 
 def compared(comparison: Comparison) -> Counts:
@@ -80,7 +82,8 @@ def compared(comparison: Comparison) -> Counts:
     try:
         said = _said(trial.other, comparison.embedding)
     except Exception as error:  # whatever its graph raises
-        log.warning("version %d of %s failed: %s", trial.other.version.number, trial.rollout.head, type(error).__name__)
+        number, head = trial.other.version.number, trial.rollout.head
+        log.warning("version %d of %s failed: %s", number, head, type(error).__name__, extra=in_log(head))
         return Counts(live=_asked(comparison.answer), candidate=Asked(1, errors=1)) if shadow else Counts()
     schema = Schema(answered.classes, answered.version.manifest.get("decision", {}))
     agree = tasks.get(answered.task).agree(comparison.answer["label"], said["label"], schema)

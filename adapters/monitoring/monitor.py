@@ -17,6 +17,7 @@ from adapters.runtime.loaded import LiveHead, Trial
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store.drift import windows
 from adapters.store.rollouts import control
+from adapters.tenancy import in_log
 from adapters.types import Embeddings
 
 log = logging.getLogger("espalier.rollout")
@@ -135,7 +136,7 @@ class Monitor:
             raise
         ended = control.decide(self._engine, head, rollout_id) if going_on else None
         if ended is not None:
-            log.info("the roll-out %s of %s ended by its rules: %s", rollout_id, head, ended)
+            log.info("the roll-out %s of %s ended by its rules: %s", rollout_id, head, ended, extra=in_log(head))
             self._meters.rollout_ended(ended)
 
     def _attempt(self, task: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Engine
 from adapters.errors import EspalierError
 from adapters.rollout.facts import Rollout
 from adapters.store.rollouts import rows
+from adapters.tenancy import in_log
 from adapters.types import HeadRef
 
 log = logging.getLogger("espalier.live")
@@ -48,5 +49,6 @@ class Candidates:
             self.unloadable.discard(rollout.head)
         except EspalierError as error:
             if rollout.head not in self.unloadable:
-                log.error("version %d of %s is rolled out, and not loaded: %s", rollout.version, rollout.head, error)
+                said = "version %d of %s is rolled out, and not loaded: %s"
+                log.error(said, rollout.version, rollout.head, error, extra=in_log(rollout.head))
             self.unloadable.add(rollout.head)

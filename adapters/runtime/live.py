@@ -24,7 +24,7 @@ from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store import heads
 from adapters.store.artifacts import Artifacts
 from adapters.store.replicas import notices
-from adapters.tenancy import shown
+from adapters.tenancy import in_log, shown
 from adapters.types import HeadRef, HeadVersion
 
 log = logging.getLogger("espalier.live")
@@ -184,7 +184,7 @@ class LiveHeads:
             except NotFound:  # not taught yet
                 log.debug("nothing is pinned as %s yet", ref.name)
             except Exception as error:
-                log.error("could not load %s, which is pinned: %s", ref.name, error)
+                log.error("could not load %s, which is pinned: %s", ref.name, error, extra=in_log(ref.name))
 
     def _update(self, name: str) -> EspalierError | None:
         """Bring every cached reference to a head up to date; what is in the way of it keeps the old ones."""
@@ -193,10 +193,10 @@ class LiveHeads:
                 self._update_route(ref)
             self.rollouts.update(name, self.get)
         except EspalierError as error:
-            log.error("could not load the new version of %s, the old one keeps serving: %s", name, error)
+            log.error("no new version of %s, the old one keeps serving: %s", name, error, extra=in_log(name))
             return error
         except Exception:
-            log.exception("could not load the new version of %s, the old one keeps serving", name)
+            log.exception("no new version of %s, the old one keeps serving", name, extra=in_log(name))
             return NotReady(f"the newest version of {shown(name)!r} could not be loaded yet", item=shown(name))
         return None
 
@@ -239,7 +239,8 @@ class LiveHeads:
         try:
             return Head.from_bytes(data)
         except Exception as error:  # the bytes are those that were proven, and yet this machine cannot use them
-            log.exception("could not load version %d of %s", version.number, version.head)
+            named = in_log(version.head)
+            log.exception("could not load version %d of %s", version.number, version.head, extra=named)
             raise heads.damaged(version) from error
 
     def _as(self, version: HeadVersion, source: "Head | LiveHead") -> LiveHead:

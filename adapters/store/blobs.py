@@ -41,6 +41,7 @@ log = logging.getLogger("espalier.blobs")
 PATIENCE = timedelta(days=1)  # with whoever holds blobs and is not heard of again: longer than any upload
 EVERYTHING = "0" * 64  # in place of a digest: who holds it keeps every blob where it is
 SILENCE = timedelta(minutes=10)  # with whoever holds everything and does not say that it still does
+_EVERYTHING = blob_holds.c.digest == EVERYTHING
 _OF_JOBS = 2  # of _referring(), the first so many
 _CHUNK = 500  # digests a query, and blobs deleted in one transaction
 _OF_DATA = ("digest", "answers", "report")  # of a manifest's data: the list of it, cross-validated answers, the report
@@ -121,6 +122,11 @@ def holding_everything(engine: Engine, artifacts: Artifacts) -> Iterator[Callabl
         with together(engine) as connection:
             connection.execute(blob_holds.delete().where(mine))
         sweep(engine, artifacts)
+
+
+def is_all_held(connection: sa.Connection) -> bool:
+    """Whether somebody holds everything, and was heard of lately."""
+    return connection.execute(sa.select(blob_holds.c.digest).where(_EVERYTHING, ~_silent())).first() is not None
 
 
 def _still_here(engine: Engine, mine: sa.ColumnElement[bool]) -> None:
@@ -256,7 +262,7 @@ def _expire(engine: Engine) -> bool:
 
 
 def _silent() -> sa.ColumnElement[bool]:
-    return (blob_holds.c.digest == EVERYTHING) & (blob_holds.c.since < now() - SILENCE)
+    return _EVERYTHING & (blob_holds.c.since < now() - SILENCE)
 
 
 def _sweep_some(engine: Engine, artifacts: Artifacts) -> int | None:

@@ -29,9 +29,11 @@ def connect(url: str, seconds: float = patience.WORKER) -> Engine:
 
     Nobody waits longer than `seconds` for a connection that answers or for a lock (see `patience`): then SQLAlchemy's
     OperationalError or TimeoutError. What statements are given is in no error's text, and so in no log. On Postgres
-    they raise InvalidInput for a NUL.
+    they raise InvalidInput for a NUL. Raises it for a URL with a password that is not escaped.
     """
     if not url.startswith("sqlite"):
+        if "@" in (sa.make_url(url).host or ""):  # a part of the password, which drivers would tell as the host's name
+            raise InvalidInput("the database's URL has a second @; in a password it is written as %40", item="database")
         return _connect_postgres(url, seconds)
     path = sa.make_url(url).database
     if path:

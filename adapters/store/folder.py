@@ -85,6 +85,12 @@ def _write_through(path: Path, data: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
+def sync_file(path: Path) -> None:
+    """Make what is written in a file durable, its end included."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where its file system can."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

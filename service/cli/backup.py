@@ -20,12 +20,14 @@ def stored(command: Command) -> Command:
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
+        import sqlite3
+
         from sqlalchemy.exc import SQLAlchemyError
 
         before = signal.signal(signal.SIGTERM, _end_in_order)
         try:
             return command(*arguments, **options)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0][:300]
             raise click.ClickException(f"the database does not do that: {reason}") from None
         except OSError as error:

@@ -14,18 +14,31 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
+from adapters import tenancy
 from service.access import principal
 from service.operations import requests
 
 CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 OURS = "espalier"
-DEFAULT = "default"  # in place of the tenant's name that is none
 # Loggers with handlers of their own, or that get some when they find none.
 THEIRS = ("", "bentoml", "circus", "dbos", "py.warnings", "uvicorn", "uvicorn.error")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FACTS: ContextVar[Mapping[str, Any]] = ContextVar("facts", default=_NOTHING)
+
+
+class Job(Protocol):
+    """A job, or a part of one, that a worker has taken up."""
+
+    @property
+    def job_id(self) -> str: ...
+    @property
+    def head(self) -> str: ...  # by the name under which it is kept
+    @property
+    def request_id(self) -> str | None: ...
+    @property
+    def traceparent(self) -> str | None: ...
 
 
 @contextmanager
@@ -46,9 +59,16 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def caller() -> dict[str, str]:
-    """Whose work this is, where a key or a token was needed."""
+    """Whose request this is: the default tenant's where no key or token was needed. Nothing outside of any."""
     who = principal.current()
-    return {} if who == principal.LOCAL else {"tenant": who.tenant or DEFAULT, "principal": who.name}
+    if who == principal.LOCAL:
+        return {} if requests.current() is None else {"tenant": tenancy.IN_LOGS}
+    return {"tenant": who.tenant or tenancy.IN_LOGS, "principal": who.name}
+
+
+def of_job(job: Job) -> dict[str, str | None]:
+    """What lines about a job, or a part of one, say of it."""
+    return {"request_id": job.request_id, "job_id": job.job_id} | tenancy.in_log(job.head)["facts"]
 
 
 class Text(logging.Formatter):

@@ -16,7 +16,9 @@ from typing import Any, cast
 from adapters import spans
 from adapters.errors import InvalidInput
 from adapters.store.leases import Lease
+from adapters.store.scale_out.shards import Shard
 from service import __version__
+from service.operations import logs
 from service.operations.requests import Origin, Scope
 
 NAME = "espalier"
@@ -61,14 +63,19 @@ class Traces:
             yield found
             found.name(scope)
 
-    @contextmanager
-    def job(self, lease: Lease) -> Iterator[None]:
+    def job(self, lease: Lease) -> AbstractContextManager[None]:
         """Around an attempt at a job: a part of the trace of the request that it was accepted by."""
-        attributes = {"espalier.job_id": lease.job_id, "espalier.head": lease.head, "espalier.attempt": lease.attempt}
-        if lease.request_id is not None:
-            attributes["espalier.request_id"] = lease.request_id
+        return self._work("finetune", lease, {"espalier.attempt": lease.attempt})
+
+    def shard(self, shard: Shard) -> AbstractContextManager[None]:
+        """Around a part of another worker's job, likewise."""
+        return self._work("shard", shard, {"espalier.shard": shard.position, "espalier.images": len(shard.images)})
+
+    @contextmanager
+    def _work(self, name: str, job: logs.Job, attributes: dict[str, Any]) -> Iterator[None]:
+        attributes |= {f"espalier.{key}": value for key, value in logs.of_job(job).items() if value is not None}
         kind = self._trace.SpanKind.CONSUMER
-        with self._tracer.start_as_current_span("finetune", self._parent(lease.traceparent), kind, attributes):
+        with self._tracer.start_as_current_span(name, self._parent(job.traceparent), kind, attributes):
             yield
 
     def close(self) -> None:
@@ -95,6 +102,8 @@ class Request:
     def answered(self, status: int) -> None:
         """It has got its answer."""
         self._span.set_attribute("http.response.status_code", status)
+        if "tenant" in (who := logs.caller()):
+            self._span.set_attribute("espalier.tenant", who["tenant"])
         if status >= SERVER_ERROR:
             from opentelemetry.trace import StatusCode
 

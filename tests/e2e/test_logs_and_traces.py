@@ -12,6 +12,7 @@ from support.services import Service, eventually, kill
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+PNG = {"content-type": "image/png"}
 SECRETS = ("Bearer-of-a-secret", "query-secret", "cookie-secret", "field-secret")
 
 
@@ -34,7 +35,8 @@ def test_every_line_is_json_and_tells_whose_it_is(own_server) -> None:
     sent = {"x-request-id": "order-66", "authorization": SECRETS[0], "cookie": f"a={SECRETS[2]}"}
     job = finetune(service, "shapes", **sent)
     assert (job["status"], job["request_id"]) == ("succeeded", "order-66")
-    service.http.post("/predict", params={"head": "shapes", "token": SECRETS[1]}, content=shape("circle", 1))
+    asked = {"head": "shapes", "token": SECRETS[1]}
+    service.http.post("/predict", params=asked, content=shape("circle", 1), headers=PNG)
     service.http.post("/predict", data={"head": SECRETS[3]}, files={"images": ("a.png", b"no image")})
     for pid in service.pids("service.app:Espalier"):
         kill(pid)
@@ -42,10 +44,11 @@ def test_every_line_is_json_and_tells_whose_it_is(own_server) -> None:
     service.stop()
     found = lines(service)
     of_job = [line for line in found if line.get("job_id") == job["id"]]
-    assert {line["request_id"] for line in of_job} == {"order-66"} and {line["head"] for line in of_job} == {"shapes"}
+    whose = {(line["request_id"], line["tenant"], line["head"]) for line in of_job}
+    assert whose == {("order-66", "default", "shapes")}
     assert of_job[-1]["version"] == 1 and "succeeded" in of_job[-1]["message"]
     served = [line for line in found if line["logger"] == "espalier.access" and line["path"] == "/finetune"]
-    assert [(line["status"], line["request_id"]) for line in served] == [(200, "order-66")]
+    assert [(line["status"], line["request_id"], line["tenant"]) for line in served] == [(200, "order-66", "default")]
     assert {"espalier.supervisor", "espalier.worker", "espalier.access"} <= {line["logger"] for line in found}
     text = service.log.read_text()
     assert [secret for secret in SECRETS if secret in text] == []
@@ -77,11 +80,13 @@ def test_a_trace_leads_from_the_caller_through_the_job_into_the_worker(own_serve
         assert spans["POST /finetune"].parent == "00f067aa0ba902b7"
         assert spans["finetune"].parent == spans["POST /finetune"].id
         assert spans["race"].parent == spans["train"].id and spans["train"].parent == spans["finetune"].id
-        assert spans["finetune"].attributes["espalier.head"] == "shapes"
+        told = {"espalier.head": "shapes", "espalier.tenant": "default", "espalier.request_id": TRACE}
+        assert told.items() <= spans["finetune"].attributes.items()
+        assert spans["POST /finetune"].attributes["espalier.tenant"] == "default"
         assert {span.service for span in spans.values()} == {"espalier"}
         other = TRACE[::-1]
         asked = {"head": "shapes"}
-        headers = {"traceparent": f"00-{other}-00f067aa0ba902b7-01"}
+        headers = {"traceparent": f"00-{other}-00f067aa0ba902b7-01"} | PNG
         service.http.post("/predict", params=asked, content=shape("circle", 5), headers=headers).raise_for_status()
         served = {"POST /predict", "embed", "wait", "decode", "backbone", "heads"}
         eventually(lambda: served <= found.of(other).keys())

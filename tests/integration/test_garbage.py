@@ -10,15 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.stores import NAMES, Store, opened, sha
 
+from adapters.drift.windows import Window
 from adapters.store import blobs, database, heads, jobs, retention
+from adapters.store.audit import log, recording
+from adapters.store.audit.recording import Entry
+from adapters.store.audit.tables import audit
+from adapters.store.drift import windows
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.retention import Keep
-from adapters.store.schema import blob_holds, embeddings
+from adapters.store.schema import answer_windows, blob_holds, embeddings
 from adapters.store.schema import jobs as jobs_table
 from adapters.store.scrub import garbage
 from service.cli import main
 
-STEP = st.sampled_from(["teach", "fail", "wait", "embed", "delete", "age", "hold", "orphan"])
+STEP = st.sampled_from(["teach", "fail", "wait", "embed", "delete", "age", "hold", "orphan", "backup"])
 
 
 def _do(store: Store, step: str, names: str, number: int) -> None:
@@ -48,6 +53,12 @@ def _do(store: Store, step: str, names: str, number: int) -> None:
                 connection.execute(
                     blob_holds.update().where(blob_holds.c.holder == f"holder-{number}").values(since=old)
                 )
+        case "backup":  # one that is being made, or was killed long ago
+            blobs.hold(store.engine, f"backup-{number}", [blobs.EVERYTHING])
+            with store.engine.begin() as connection:
+                old = database.now() - timedelta(hours=number % 2)
+                mine = blob_holds.c.holder == f"backup-{number}"
+                connection.execute(blob_holds.update().where(mine).values(since=old))
         case "orphan":
             store.put(names)
 
@@ -64,6 +75,7 @@ def test_what_a_dry_run_tells_is_what_a_sweep_removes(tmp_path_factory, steps, k
     after = (store.count(jobs_table), store.count(embeddings), len(store.there()), _bytes(store))
     gone = tuple(was - now for was, now in zip(before, after, strict=True))
     assert gone == (told.jobs, told.embeddings, told.blobs, told.blob_bytes)
+    assert not (told.held_blobs and told.blobs)
     assert not any(vars_of(garbage.look(store.engine, store.artifacts, Keep(30, keep))))
     store.engine.dispose()
 
@@ -99,8 +111,38 @@ def test_a_dry_run_removes_nothing_and_a_run_what_it_told(store, tmp_path, monke
     told = gc("--dry-run")
     assert told["found"] == told["left"] and told["found"]["blobs"] == 3 and store.there() == before
     with blobs.holding_everything(store.engine, store.artifacts):  # beside a backup rows go, blobs stay till its end
-        assert gc()["left"]["blobs"] == 3
+        asked, done = gc("--dry-run")["found"], gc()
+        assert (asked["blobs"], asked["held_blobs"]) == (0, 3) and done["found"] == asked
+        assert (done["left"]["blobs"], done["left"]["held_blobs"]) == (0, 3) and store.there() == before
     done = gc()
     assert done["found"] == done["left"] == dict.fromkeys(done["left"], 0)
     assert before - store.there() == {sha(name) for name in "xyz"}
     assert "0 jobs, 0 embeddings" in CliRunner().invoke(main, ["gc"]).output
+
+
+def test_old_rows_of_the_audit_log_and_counts_of_answers_are_told_and_removed(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
+    _log_of_old(store, days=400, rows=5)
+    store.teach("ab", "cats")
+    windows.add(store.engine, {("cats", 1, windows.present_hour() - 1000): Window()})
+    told = gc("--dry-run")["found"]
+    assert (told["audit_rows"], told["answer_windows"]) == (5, 1)
+    before = store.count(audit)
+    assert gc()["found"] == told
+    assert store.count(audit) == before - 5 + 1 and store.count(answer_windows) == 0  # a row says that five are gone
+    assert gc("--dry-run")["found"]["audit_rows"] == 0 and log.verify(store.engine).problem is None
+
+
+@pytest.mark.parametrize("days", [0, 29.9, 30.5, 31.1, 100])
+def test_of_the_audit_log_as_much_is_told_as_is_pruned(store, monkeypatch, days) -> None:
+    monkeypatch.setattr(log, "BATCH", 3)
+    _log_of_old(store, days=days + 1, rows=4)
+    _log_of_old(store, days=days, rows=4)
+    for kept in (30, 0):
+        assert log.due(store.engine, kept) == log.prune(store.engine, kept)
+
+
+def _log_of_old(store: Store, days: float, rows: int) -> None:
+    with store.engine.begin() as connection:
+        entries = [Entry("old", {"number": n}) for n in range(rows)]
+        recording._append(connection, entries, database.clock() - days * 86_400.0)

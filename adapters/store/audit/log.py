@@ -130,6 +130,26 @@ def prune(engine: Engine, days: float) -> int:
     return count
 
 
+def due(engine: Engine, days: float) -> int:
+    """How many rows `prune` would forget: whole batches, as long as the oldest row is old enough."""
+    if not days:
+        return 0
+    rows, gone = sa.select(audit.c.at).order_by(audit.c.sequence), 0
+    with reading(engine) as connection:
+        until = round(connection.execute(sa.select(clock())).scalar_one() * 1000) - round(days * DAY)
+        query = sa.select(sa.func.count()).select_from(audit).where(audit.c.sequence < _young(until))
+        old = int(connection.execute(query).scalar_one())
+        while gone < old and connection.execute(rows.offset(gone).limit(1)).scalar_one() < until - SLACK:
+            gone = min(gone + BATCH, old)
+    return gone
+
+
+def _young(until: int) -> sa.ColumnElement[int]:
+    """The first row that is kept. A beginning of the log goes by its numbers: clocks may have jumped."""
+    first = sa.select(sa.func.min(audit.c.sequence)).where(audit.c.at >= until).scalar_subquery()
+    return sa.func.coalesce(first, 2**62)
+
+
 def _prune_some(engine: Engine, kept: int) -> int:
     with reading(engine) as connection:
         moment = round(connection.execute(sa.select(clock())).scalar_one() * 1000)
@@ -141,10 +161,8 @@ def _prune_some(engine: Engine, kept: int) -> int:
 
 
 def _replace(connection: sa.Connection, moment: int, until: int) -> int:
-    """A beginning of the log by its numbers: clocks may have jumped."""
     connection.execute(sa.select(chain_end.c.id).with_for_update())  # workers that sweep at once take turns
-    young = sa.select(sa.func.min(audit.c.sequence)).where(audit.c.at >= until).scalar_subquery()
-    old = sa.select(audit.c.sequence, audit.c.hash).where(audit.c.sequence < sa.func.coalesce(young, 2**62))
+    old = sa.select(audit.c.sequence, audit.c.hash).where(audit.c.sequence < _young(until))
     rows = connection.execute(old.order_by(audit.c.sequence).limit(BATCH)).all()
     if not rows:
         return 0

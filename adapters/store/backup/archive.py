@@ -12,15 +12,15 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from adapters.errors import Conflict, InvalidBackup
+from adapters.errors import InvalidBackup, InvalidInput
 from adapters.store import blobs, database
 from adapters.store.artifacts import Artifacts
-from adapters.store.backup import manifest, snapshot, tables, transfer
+from adapters.store.backup import draft, manifest, snapshot, tables, transfer
 from adapters.store.backup.manifest import DATABASE, Manifest
 from adapters.store.backup.transfer import Tell
-from adapters.store.folder import sync_folder
+from adapters.store.folder import sync_file, sync_folder
 
-TAR = ".tar"
+TAR, PACKED = ".tar", (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip")
 Ask = Callable[[Engine, Artifacts], list[dict[str, Any]]]  # what some heads of an installation answer
 
 
@@ -42,47 +42,47 @@ def create(
 ) -> tuple[Manifest, str]:
     """Write a backup of an installation to a new folder or .tar file while others use it.
 
-    Returns its manifest and the SHA-256 of that. Raises Conflict where there is something already, CorruptArtifact for
-    a blob that is not as it was stored, StorageError, StorageFull, OSError.
+    Returns its manifest and the SHA-256 of that. Raises InvalidInput for a name that asks for another kind of file,
+    Conflict where there is something already, CorruptArtifact for a blob that is not as it was stored, StorageError,
+    StorageFull, OSError.
     """
-    if path.exists():
-        raise Conflict(f"{path} is there already; name another, or take it away", item=str(path))
+    if path.suffix in PACKED:
+        raise InvalidInput(f"a backup is a folder or a {TAR} file; compress it afterwards", item=path.name)
+    if path.exists() or path.is_symlink():
+        raise draft.taken(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))  # for the owner's eyes only
-    try:
-        made, digest = _write(engine, artifacts, draft, release, tell, wishes or Wishes())
-        if path.suffix == TAR:
-            _pack(draft, path)
-        else:
-            draft.replace(path)
+    with draft.drafted(path) as place:
+        folder = place / path.stem
+        folder.mkdir(mode=0o700)
+        made, digest = _write(engine, artifacts, folder, release, tell, wishes or Wishes())
+        draft.close_to_others(folder)
+        draft.give_name(_packed(folder, place) if path.suffix == TAR else folder, path)
         sync_folder(path.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return made, digest
 
 
 def _write(
-    engine: Engine, artifacts: Artifacts, draft: Path, release: str, tell: Tell, wishes: Wishes
+    engine: Engine, artifacts: Artifacts, folder: Path, release: str, tell: Tell, wishes: Wishes
 ) -> tuple[Manifest, str]:
-    created_at, copies = database.now().isoformat(timespec="seconds"), Artifacts(str(draft))
+    created_at, copies = database.now().isoformat(timespec="seconds"), Artifacts(str(folder))
     with blobs.holding_everything(engine, artifacts) as still_here:
 
         def told(done: int, total: int) -> None:
             still_here()
             tell(done, total)
 
-        snapshot.take(engine, draft / DATABASE, lambda: None, wishes.cache)
+        snapshot.take(engine, folder / DATABASE, lambda: None, wishes.cache)
         still_here()
-        with _rows(draft / DATABASE) as rows:
+        with _rows(folder / DATABASE) as rows:
             digests, content = _referred(rows), _contents(rows)
             lost = transfer.copy(artifacts, copies, digests, told, wishes.lenient)
             answers = wishes.ask(rows, copies)
-    shutil.rmtree(draft / "partial", ignore_errors=True)
+    shutil.rmtree(folder / "partial", ignore_errors=True)
     facts = manifest.blob_facts(transfer.sizes(copies), digests - set(lost))
     made = Manifest(
-        release, database.newest_revision(), created_at, manifest.database_facts(draft), content, facts, lost, answers
+        release, database.newest_revision(), created_at, manifest.database_facts(folder), content, facts, lost, answers
     )  # fmt: skip
-    return made, made.write(draft)
+    return made, made.write(folder)
 
 
 @contextmanager
@@ -90,6 +90,7 @@ def opened(path: Path) -> Iterator["Backup"]:
     """A backup to restore from. Raises InvalidBackup where it is none, damaged, or of a newer release."""
     with tempfile.TemporaryDirectory(prefix="espalier-backup-") as scratch:
         folder = _unpacked(path, Path(scratch)) if path.is_file() else path
+        draft.refuse_odd(folder)
         found = manifest.read(folder)
         if manifest.database_facts(folder) != found.database:
             raise InvalidBackup(f"the backup is damaged: {DATABASE} is not as it was written", item=DATABASE)
@@ -141,27 +142,31 @@ def _rows(file: Path) -> Iterator[Engine]:
         snapshot.close(file)
 
 
-def _pack(folder: Path, path: Path) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(draft, "xb", opener=_private) as file, tarfile.open(fileobj=file, mode="w") as archive:
-            archive.add(folder, path.stem)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+def _packed(folder: Path, place: Path) -> Path:
+    made = place / f".{folder.name}{TAR}"
+    with open(made, "xb", opener=_private) as file, tarfile.open(fileobj=file, mode="w") as archive:
+        archive.add(folder, folder.name)
+    sync_file(made)
+    return made
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def _plain(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo:
+    """No links, nor pipes or devices, nor files that would grow as they are unpacked. Raises InvalidBackup."""
+    if member.issparse() or not (member.isreg() or member.isdir()):
+        name = member.name[:200]
+        raise InvalidBackup(f"the backup is damaged: {name} is neither a file nor a folder", item=name)
+    return tarfile.data_filter(member, place)
+
+
 def _unpacked(path: Path, scratch: Path) -> Path:
     """The folder in a tar file, which may hold nothing that leads out of it. Raises InvalidBackup."""
     try:
         with tarfile.open(path, "r:") as archive:
-            archive.extractall(scratch / "unpacked", filter="data")
+            archive.extractall(scratch / "unpacked", filter=_plain)
     except (tarfile.TarError, EOFError) as error:
         raise InvalidBackup(f"{path} is no tar file of a backup, or a damaged one: {error}", item=path.name) from None
     found = sorted((scratch / "unpacked").glob(f"*/{manifest.FILE}"))

@@ -61,12 +61,21 @@ def of_version(engine: Engine, head: str, version: int, hours: int) -> dict[int,
 
 def forget(engine: Engine, days: float) -> None:
     """Windows older than that."""
-    old = table.c.hour < present_hour() - round(days * 24)
-    with reading(engine) as connection:
-        if connection.execute(sa.select(table.c.head).where(old).limit(1)).first() is None:
-            return
+    if not due(engine, days):
+        return
     with engine.begin() as connection:
-        connection.execute(table.delete().where(old))
+        connection.execute(table.delete().where(_older(days)))
+
+
+def due(engine: Engine, days: float) -> int:
+    """How many windows are older."""
+    with reading(engine) as connection:
+        query = sa.select(sa.func.count()).select_from(table).where(_older(days))
+        return int(connection.execute(query).scalar_one())
+
+
+def _older(days: float) -> sa.ColumnElement[bool]:
+    return table.c.hour < present_hour() - round(days * 24)
 
 
 def present_hour() -> int:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Double, String, Table
 
-from adapters.store.schema import metadata
+from adapters.store.schema import PASSING, metadata
 
 ALL = ""  # in place of a key's id: all of a tenant's
 
@@ -31,4 +31,5 @@ rate_shares = Table(
     Column("demand", Double, nullable=False),  # a second, as it was asked for lately
     Column("share", Double, nullable=False),  # a second
     Column("until", Double, nullable=False),  # seconds since 1970 by the database's clock
+    info=PASSING,
 )  # fmt: skip

@@ -19,6 +19,7 @@ from adapters.store.schema import jobs
 
 LEASE = 60.0  # seconds that a shard stays somebody's without a word from him
 EMBEDDING = "embedding"  # the phase of a job in which its shards are done
+_OF_JOB = ("head", "request_id", "traceparent")
 
 
 class ShardLost(Exception):
@@ -34,6 +35,9 @@ class Shard:
     images: list[list[str]]  # [SHA-256, file name]
     views: list[str]
     token: str
+    head: str = ""  # of the job …
+    request_id: str | None = None  # … the request that asked for it …
+    traceparent: str | None = None  # … and its trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ def claim(engine: Engine, job_id: str | None = None) -> Shard | None:
         row = connection.execute(_free(job_id).with_for_update(skip_locked=True, of=shards)).mappings().first()
         if row is None:
             return None
-        found = Shard(row["job_id"], row["position"], row["images"], row["views"], secrets.token_hex(16))
+        of_job = {name: row[name] for name in _OF_JOB}
+        found = Shard(row["job_id"], row["position"], row["images"], row["views"], secrets.token_hex(16), **of_job)
         taken = {"token": found.token, "lease_until": clock() + LEASE}
         connection.execute(shards.update().where(*_named(found.job_id, found.position)).values(**taken))
         return found
@@ -106,7 +111,7 @@ def _free(job_id: str | None) -> sa.Select[Any]:
     """The first that may be taken up, of a job that is embedding."""
     until = shards.c.lease_until
     free = sa.or_(until.is_(None), until <= clock(), until > clock() + 2 * LEASE)
-    query = sa.select(shards).join(jobs, jobs.c.id == shards.c.job_id)
+    query = sa.select(shards, *(jobs.c[name] for name in _OF_JOB)).join(jobs, jobs.c.id == shards.c.job_id)
     query = query.where(shards.c.ended.is_(False), free, jobs.c.status == EMBEDDING)
     if job_id is not None:
         query = query.where(shards.c.job_id == job_id)

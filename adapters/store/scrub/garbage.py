@@ -9,11 +9,21 @@ from sqlalchemy.engine import Engine
 from adapters import tenancy
 from adapters.store import blobs, retention
 from adapters.store.artifacts import Artifacts
+from adapters.store.audit import log
 from adapters.store.database import now, reading
+from adapters.store.drift import windows
 from adapters.store.retention import Keep
 from adapters.store.schema import blob_holds, embeddings, examples, job_blobs, job_examples, jobs, tombstones
 
 _CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """Days that rows are kept which are in nobody's way; 0 days of the audit log: for ever."""
+
+    audit_days: float
+    drift_days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +35,24 @@ class Garbage:
     embedding_bytes: int
     blobs: int
     blob_bytes: int
+    held_blobs: int = 0  # that would be among these, but that somebody is copying everything: they go after it
+    audit_rows: int = 0
+    answer_windows: int = 0
 
 
-def look(engine: Engine, artifacts: Artifacts, keep: Keep) -> Garbage:
+def look(engine: Engine, artifacts: Artifacts, keep: Keep, ages: Ages | None = None) -> Garbage:
     """Remove nothing: it costs reading the names of all blobs, and what rows refer to. Raises StorageError."""
     with reading(engine) as connection:
         gone = retention.due(connection, keep, None)
         wanted = _wanted(connection, gone)
         stray = _stray(connection, wanted, _held(connection, set(gone)))
         unused = (_candidates(connection, gone) | {sha256 for sha256, _ in stray}) - wanted
+        held = blobs.is_all_held(connection)
     sizes = [blob.size for blob in artifacts.list() if blob.name in unused]
-    return Garbage(len(gone), len(stray), sum(size for _, size in stray), len(sizes), sum(sizes))
+    going, later = ([], sizes) if held else (sizes, [])
+    rows = (0, 0) if ages is None else (log.due(engine, ages.audit_days), windows.due(engine, ages.drift_days))
+    embedded = sum(size for _, size in stray)
+    return Garbage(len(gone), len(stray), embedded, len(going), sum(going), len(later), *rows)
 
 
 def _stray(connection: sa.Connection, wanted: set[str], held: set[tuple[str, str]]) -> list[tuple[str, int]]:
