@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from support import object_store
 from support.pictures import shape, shapes
 from support.services import Service, espalier, eventually
 
@@ -53,15 +55,32 @@ class Load:
         self.taught += 1
 
 
+@pytest.fixture(params=["sqlite and a folder", pytest.param("postgres and s3", marks=pytest.mark.postgres)])
+def stores(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, object]]:
+    """Settings that name a database and a store."""
+    if request.param != "postgres and s3":
+        yield {}
+        return
+    url = request.getfixturevalue("empty_postgres")
+    (tmp_path / "bucket").mkdir()
+    with object_store.running(tmp_path / "bucket") as bucket:
+        for name, value in bucket.environment().items():
+            monkeypatch.setenv(name, value)
+        yield {"database_url": url, "artifacts_url": bucket.url("live")}
+
+
 @pytest.mark.slow
-def test_a_backup_under_load_restores_to_a_service_that_answers_the_same(own_server, tmp_path) -> None:
-    service = own_server()
+@pytest.mark.timeout(900)
+def test_a_backup_under_load_restores_to_a_service_that_answers_the_same(own_server, tmp_path, stores) -> None:
+    service = own_server(**stores)
     service.client.finetune("kept", shapes(), method="prototype", wait=60)
     backups = [tmp_path / f"backup-{n}" for n in range(3)]
     with Load(service) as load:
         for path in backups:
             before = load.taught
-            made = json.loads(espalier("backup", str(path), "--json", home=service.home).stdout)
+            made = json.loads(espalier("backup", str(path), "--json", home=service.home, **stores).stdout)
             assert made["lost"] == [] and made["tables"]["heads"] >= 1
             eventually(lambda before=before: load.taught > before or load.failed)
     assert load.failed == [] and load.asked and load.taught

@@ -23,7 +23,7 @@ from support.training import Bench, bench, picture, small
 from adapters.errors import StorageError
 from adapters.store import backbones, blobs, database, heads, jobs, leases
 from adapters.store.artifacts import Artifacts
-from adapters.store.backup import archive, snapshot, tables, transfer
+from adapters.store.backup import archive, manifest, snapshot, tables, transfer
 from adapters.store.backup.target import MADE_BY_ITSELF
 from adapters.store.schema import blob_holds, metadata
 from service.cli import main
@@ -202,6 +202,19 @@ def test_a_backup_that_is_damaged_or_newer_is_refused_and_leaves_room_for_anothe
         with database.reading(engine) as connection:
             assert set(tables.filled(connection, ())) <= set(MADE_BY_ITSELF)
         engine.dispose()
+
+
+def test_a_backup_of_an_older_release_is_brought_up_to_date_and_stays_as_it_is(command, backup, tmp_path):
+    engine = database.connect(f"sqlite:///{backup / 'database.sqlite'}")
+    database.downgrade(engine, "0005_replicas")
+    engine.dispose()
+    snapshot.close(backup / "database.sqlite")
+    _rewrite(backup, {"schema": "0005_replicas", "database": manifest.database_facts(backup)})
+    before = {path: path.read_bytes() for path in backup.rglob("*") if path.is_file()}
+    told = json.loads(command("restore", backup, "--json", home=tmp_path / "new").stdout)
+    assert told["differences"] == [] and told["schema"] == "0005_replicas"
+    assert command("check", home=tmp_path / "new").stdout == "everything is as it was stored\n"
+    assert {path: path.read_bytes() for path in backup.rglob("*") if path.is_file()} == before
 
 
 def test_a_restore_that_breaks_off_leaves_an_installation_that_the_next_one_fills(

@@ -82,7 +82,6 @@ def _link_folder(backup: Path) -> None:
 
 @pytest.mark.parametrize("form", ["folder", "tar"])
 @pytest.mark.parametrize("harm", ODD.values(), ids=ODD)
-@pytest.mark.timeout(60)
 def test_what_is_neither_file_nor_folder_is_refused_by_name(store, tmp_path, harm, form) -> None:
     make(store, tmp_path / "backup")
     harm(tmp_path / "backup")

@@ -16,10 +16,13 @@ from adapters.errors import InvalidImage
 from adapters.store import jobs
 from adapters.store.scale_out import shards
 from adapters.store.schema import embeddings, job_events, job_examples, job_shards
+from adapters.store.schema import jobs as jobs_table
 from adapters.types import Example, Job
+from service.operations import logs
 
 SIZE = 8  # images of a shard
 COUNT = 100
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
@@ -137,6 +140,20 @@ def test_a_shard_whose_worker_died_is_done_by_another(shop, monkeypatch):
     assert len(vectors(shop)) >= COUNT
     with pytest.raises(shards.ShardLost):
         shards.tell(shop.shop.engine, lost[0], 1)
+
+
+def test_who_takes_up_a_shard_knows_whose_it_is(shop):
+    """For its lines and spans: an error on a worker that helps is looked for by the request that caused it."""
+    engine = shop.shop.engine
+    job = shop.job("acme/cats", pictures(2))
+    shards.plan(engine, job.id, [[("a" * 64, "a.png")]], ["centre"])
+    with engine.begin() as connection:
+        connection.execute(
+            jobs_table.update().values(status=shards.EMBEDDING, request_id="order-66", traceparent=PARENT)
+        )
+    shard = shards.claim(engine)
+    assert shard is not None and shard.traceparent == PARENT
+    assert logs.of_job(shard) == {"request_id": "order-66", "job_id": job.id, "tenant": "acme", "head": "cats"}
 
 
 def test_who_is_at_a_shard_of_a_job_that_was_cancelled_stops(shop):

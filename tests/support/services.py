@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 HOOKS = Path(__file__).parent / "hooks"  # see hooks/sitecustomize.py
 MIB = 2**20
 PATIENCE = 120.0  # seconds that a test waits for what must happen; no test measures time
+COMMAND = 300.0  # seconds for a command to its end: `init` imports torch and exports a backbone, at times beside a lot
 
 
 def environment(home: Path, **settings: object) -> dict[str, str]:
@@ -37,7 +38,7 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
 def espalier(*arguments: str, home: Path, check: bool = True, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     command = [sys.executable, "-m", "service.cli", *arguments]
-    done = subprocess.run(command, env=environment(home, **settings), capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=environment(home, **settings), capture_output=True, text=True, timeout=COMMAND)
     if check and done.returncode:
         raise AssertionError(f"espalier {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
     return done
