@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from support.services import environment
+from support.services import COMMAND, environment, espalier
 from support.stores import Store, opened
 
 from adapters.errors import Conflict, InvalidBackup, InvalidInput
@@ -60,13 +60,18 @@ def _link(place: Path, goal: Path) -> None:
     place.symlink_to(goal)
 
 
+def _moved(place: Path, goal: Path) -> None:
+    place.rename(goal)
+    place.symlink_to(goal)
+
+
 def _pipe(place: Path) -> None:
     place.unlink()
     os.mkfifo(place)
 
 
 ODD: dict[str, Callable[[Path], object]] = {
-    "a blob that is a link to the same bytes": lambda b: _link(blob(b), blob(b).rename(b.parent / "moved")),
+    "a blob that is a link to the same bytes": lambda b: _moved(blob(b), b.parent / "moved"),
     "a blob that never ends": lambda b: _link(blob(b), Path("/dev/zero")),
     "a blob that is a pipe": lambda b: _pipe(blob(b)),
     "rows of elsewhere": lambda b: _link(b / "database.sqlite", b.parent / "home" / "espalier.sqlite"),
@@ -183,21 +188,19 @@ main(sys.argv[1:])
 """
 
 
-def espalier(*arguments: str, home: Path, code: str = "from service.cli import main; main()") -> subprocess.Popen[str]:
-    said = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(said, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def killed(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    said = [sys.executable, "-c", KILLED, *arguments]
+    return subprocess.run(said, env=environment(home), capture_output=True, text=True, timeout=COMMAND)
 
 
 def test_a_process_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_goes_on(store, tmp_path) -> None:
     """SIGKILL in the middle of the blobs: of a backup, and of a restore."""
     path = tmp_path / "backups" / "one.tar"
     for kind, home in (("backup", tmp_path / "home"), ("restore", tmp_path / "new")):
-        killed = espalier(kind, str(path), home=home, code=KILLED)
-        assert killed.wait(120) == -signal.SIGKILL, killed.communicate()
+        ended = killed(kind, str(path), home=home)
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert path.exists() == (kind == "restore")
-        options = ["--answers", "0"] if kind == "backup" else []
-        again = espalier(kind, str(path), *options, home=home)
-        assert again.wait(120) == 0, again.communicate()
+        espalier(kind, str(path), home=home)
     assert [found.name for found in path.parent.iterdir()] == ["one.tar"]
     engine = database.connect(f"sqlite:///{tmp_path / 'new' / 'espalier.sqlite'}")
     with database.reading(engine) as connection:
