@@ -25,7 +25,8 @@ OF_MIGRATIONS = ("generation", "counters", "audit_chain_end", "compatibility")
 
 def _known(digest: str) -> dict[str, Any]:
     """Columns that something reads on the way, and so must make sense."""
-    manifest = {"data": {"digest": digest}, "backbone": {"digest": digest}}
+    data = {"data": {"digest": digest}, "backbone": {"digest": digest, "name": "b"}}
+    manifest = data | {"method": "ridge", "classes": ["x", "ü"], "metrics": {"accuracy": 0.5}}
     return {"sha256": digest, "digest": digest, "facts": {"artifact": digest}, "manifest": manifest}
 
 
@@ -86,7 +87,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str, home: Path, **sett
         monkeypatch.delenv(f"ESPALIER_{name}", raising=False)
     for name, value in ({"home": str(home)} | settings).items():
         monkeypatch.setenv(f"ESPALIER_{name.upper()}", value)
-    done = CliRunner().invoke(main, list(arguments))
+    done = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
