@@ -22,14 +22,18 @@ def size(path: Path) -> int:
 
 
 def python_packages(site: Path) -> Counter[str]:
-    """Bytes of each package with its bytecode, which no RECORD lists as pip compiled nothing."""
-    owner: dict[str, str] = {}
+    """Bytes of each package with its bytecode, which no RECORD lists as pip compiled nothing.
+
+    A folder of several packages, such as `nvidia`, counts as one.
+    """
+    owners: dict[str, set[str]] = {}
     for package in distributions(path=[str(site)]):
         for file in package.files or []:
-            owner.setdefault(file.parts[0], f"{package.name} {package.version}")
+            owners.setdefault(file.parts[0], set()).add(f"{package.name} {package.version}")
     found: Counter[str] = Counter()
     for path in site.iterdir():
-        found[owner.get(path.name, "other")] += size(path)
+        names = owners.get(path.name, {"other"})
+        found[min(names) if len(names) == 1 else f"{path.name}/ of {len(names)} packages"] += size(path)
     return found
 
 

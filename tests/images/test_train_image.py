@@ -53,6 +53,7 @@ def client(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_it_has_torch_for_cuda_and_what_that_loads(engine):
     program = """
+from pathlib import Path
 import torch, torchvision, timm, onnx, dbos
 libraries = {part.name for part in (Path(torch.__file__).parents[1] / "nvidia").rglob("lib*.so*")}
 assert any(name.startswith("libcudnn") for name in libraries) and any("cublas" in name for name in libraries)
