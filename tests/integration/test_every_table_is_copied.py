@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from support.databases import empty
 
 from adapters.store import database
 from adapters.store.artifacts import Artifacts
@@ -124,3 +125,17 @@ def test_a_backup_has_every_row_of_every_table(home, tmp_path, monkeypatch) -> N
     told = command(monkeypatch, "restore", str(tmp_path / "backup"), "--json", home=tmp_path / "new")
     assert json.loads(told)["differences"] == []
     same(home, tmp_path / "new")
+
+
+@pytest.mark.postgres
+def test_every_row_moves_to_postgres_and_back(home, tmp_path, empty_postgres, monkeypatch) -> None:
+    far = {"database_url": empty_postgres, "artifacts_url": str(tmp_path / "far")}
+    goal = ("--to-database", far["database_url"], "--to-artifacts", far["artifacts_url"])
+    assert json.loads(command(monkeypatch, "move", *goal, "--json", home=home))["differences"] == []
+    back = tmp_path / "back"
+    goal = ("--to-database", f"sqlite:///{back / 'espalier.sqlite'}", "--to-artifacts", str(back / "artifacts"))
+    assert json.loads(command(monkeypatch, "move", *goal, "--json", home=home, **far))["differences"] == []
+    same(home, back)
+    engine = database.connect(empty_postgres)
+    empty(engine)
+    engine.dispose()
