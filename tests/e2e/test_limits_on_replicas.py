@@ -32,6 +32,11 @@ def made(replica: Service, **more: object) -> dict:
     return operator(replica, "POST", "/keys", name="test", tenant=TENANT, scopes=["read", "teach", "manage"], **more)
 
 
+def known(replicas: list[Service], key: dict) -> bool:
+    """Whether all of them let it in; one that has looked for keys a moment ago looks again within a second."""
+    return all(status(replica, key) == 200 for replica in replicas)
+
+
 def status(replica: Service, key: dict) -> int:
     return httpx.get(f"{replica.url}/heads", headers={"Authorization": f"Bearer {key['key']}"}, timeout=60).status_code
 
@@ -40,17 +45,17 @@ def test_a_key_lives_and_ends_on_both(replicas):
     """Made, rotated with an overlap, revoked and expired on one; the other has not been told by anybody."""
     one, two = replicas
     first = made(one)
-    assert [status(replica, first) for replica in (two, one)] == [200, 200], "looked for at once"
-    second = operator(one, "POST", f"/keys/{first['id']}/rotate", overlap_seconds=15)
-    assert [status(replica, key) for replica in (two, one) for key in (second, first)] == [200] * 4, "side by side"
+    eventually(lambda: known(replicas, first))
+    second = operator(one, "POST", f"/keys/{first['id']}/rotate", overlap_seconds=20)
+    eventually(lambda: known(replicas, second) and known(replicas, first))  # side by side
     for replica in replicas:
         eventually(lambda replica=replica: status(replica, first) == 401)
         assert status(replica, second) == 200
     operator(one, "DELETE", f"/keys/{second['id']}")
     assert status(one, second) == 401, "at once where it was said"
     eventually(lambda: status(two, second) == 401)
-    short = made(two, expires_in_days=10 / 86400)
-    assert [status(replica, short) for replica in replicas] == [200, 200]
+    short = made(two, expires_in_days=20 / 86400)
+    eventually(lambda: known(replicas, short))
     for replica in replicas:
         eventually(lambda replica=replica: status(replica, short) == 401)
 
@@ -58,8 +63,9 @@ def test_a_key_lives_and_ends_on_both(replicas):
 def test_jobs_that_race_on_both_do_not_pass_a_quota(replicas):
     """Half of them are sent to each, all at once: as many are accepted as there may be heads."""
     operator(replicas[0], "PUT", "/quotas", tenant=TENANT, limits={"heads": 3})
-    key, items = made(replicas[0])["key"], shapes(("circle", "square"), 8)
-    clients = [Client(replica.url, key=key, timeout=120) for replica in replicas]
+    key, items = made(replicas[0]), shapes(("circle", "square"), 8)
+    eventually(lambda: known(replicas, key))
+    clients = [Client(replica.url, key=key["key"], timeout=120) for replica in replicas]
 
     def teach(number: int) -> str:
         try:
