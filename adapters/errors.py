@@ -155,6 +155,12 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class SampleNotFound(NotFound):
+    """No such input of a head is kept for labeling."""
+
+    code = "sample_not_found"
+
+
 class RolloutNotFound(NotFound):
     """The head has, or had, no roll-out."""
 

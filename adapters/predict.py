@@ -18,6 +18,7 @@ from adapters.errors import EspalierError
 from adapters.modalities import image
 from adapters.monitoring import arms
 from adapters.monitoring.monitor import Monitor
+from adapters.monitoring.sampler import Sampler
 from adapters.rollout import turns
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.batcher import Batcher
@@ -53,6 +54,7 @@ class Predictor:
     memory: EmbeddingMemory = field(default_factory=lambda: EmbeddingMemory(0))
     batchers: dict[str, Batcher] = field(default_factory=dict)  # by backbone digest
     monitor: Monitor | None = None  # who counts what was answered, for roll-outs
+    sampler: Sampler | None = None  # who keeps hard inputs of heads whose owners want that
 
     def batcher(self, digest: str) -> Batcher:
         """The batcher of a backbone, which is loaded when first asked for."""
@@ -69,6 +71,8 @@ class Predictor:
         self.live.stop()
         if self.monitor is not None:
             self.monitor.close()
+        if self.sampler is not None:
+            self.sampler.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +145,19 @@ async def predict(
         answered = _decode(heads, terms, embedded, outputs, top_k, generation, failed)
         if predictor.monitor is not None:
             predictor.monitor.saw(heads, outputs, answered.predictions, partial(_rows, embedded))
+        if predictor.sampler is not None and predictor.sampler.heads:
+            predictor.sampler.saw(heads, outputs, answered.predictions, partial(_pooled, embedded), images)
         return answered
 
 
 def _rows(embedded: dict[str, "EmbeddedImages | EspalierError"]) -> dict[str, Embeddings]:
     """f32 [M, E] of each backbone that could be asked."""
     return {digest: found.embeddings for digest, found in embedded.items() if isinstance(found, EmbeddedImages)}
+
+
+def _pooled(embedded: dict[str, "EmbeddedImages | EspalierError"]) -> dict[str, Embeddings]:
+    """f32 [M, D] of each: what images are compared by. Beside taps, which are alike for all, no two would differ."""
+    return {digest: found.pooled for digest, found in embedded.items() if isinstance(found, EmbeddedImages)}
 
 
 @dataclass(frozen=True, slots=True)

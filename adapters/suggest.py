@@ -19,6 +19,7 @@ from adapters import predict as pipeline
 from adapters import tasks
 from adapters.predict import ItemError, OnError, Predictor
 from adapters.runtime.loaded import LiveHead
+from adapters.sampling.selection import uncertain, unit
 from adapters.store import examples
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tenancy import embedded_by
@@ -30,7 +31,6 @@ FEW = 10  # examples a class, on average: below it typical images are asked for
 MOST_LABELED = 5000  # embeddings looked at: more say little about what is covered
 NEIGHBOURS = 20  # whose mean distance says how typical an image is
 ROUNDS = 10  # of k-means
-SHORTLIST = 5  # times as many hesitant images as wanted, to choose different ones from
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def _labeled(engine: Engine, loaded: LiveHead) -> Embeddings:
 
 def typical(embeddings: Embeddings, labeled: Embeddings, count: int) -> list[int]:
     """Rows of `embeddings` f32 [N, D]: the densest place of each of the largest clusters that no label is in."""
-    x = _unit(embeddings)
-    known = _unit(labeled) if len(labeled) else x[:0]
+    x = unit(embeddings)
+    known = unit(labeled) if len(labeled) else x[:0]
     both = np.concatenate([x, known])
     clusters = _kmeans(both, min(len(both), count + min(len(known), 2 * count)))
     covered = np.bincount(clusters[len(x) :], minlength=clusters.max() + 1)
@@ -113,22 +113,6 @@ def typical(embeddings: Embeddings, labeled: Embeddings, count: int) -> list[int
             if len(members) and len(chosen) < count:
                 chosen.append(int(members[density[members].argmax()]))
     return chosen
-
-
-def uncertain(embeddings: Embeddings, hesitation: Floats, count: int) -> list[int]:
-    """Rows of `embeddings` f32 [N, D]: hesitant ones (f32 [N], 1 is most), each far from those before it."""
-    order = np.argsort(-hesitation, kind="stable")
-    last = hesitation[order[min(SHORTLIST * count, len(order)) - 1]]
-    shortlist = order[hesitation[order] >= last]  # those as hesitant as the last one, too
-    x = _unit(embeddings[shortlist])
-    chosen = [0]  # the most hesitant
-    distance = 1 - x @ x[0]
-    while len(chosen) < count:
-        worth = distance * hesitation[shortlist]
-        worth[chosen] = -1
-        chosen.append(int(worth.argmax()))
-        distance = np.minimum(distance, 1 - x @ x[chosen[-1]])
-    return [int(shortlist[row]) for row in chosen]
 
 
 def _density(x: Floats) -> Floats:
@@ -152,12 +136,7 @@ def _kmeans(x: Floats, count: int) -> Indices:
     for _ in range(ROUNDS):
         sums = np.zeros_like(centres)
         np.add.at(sums, nearest, x)
-        centres = np.where(np.linalg.norm(sums, axis=1, keepdims=True) > 0, _unit(sums), centres)
+        centres = np.where(np.linalg.norm(sums, axis=1, keepdims=True) > 0, unit(sums), centres)
         nearest = (x @ centres.T).argmax(axis=1)
     found: Indices = nearest.astype(np.int64)
     return found
-
-
-def _unit(x: Floats) -> Floats:
-    scaled: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    return scaled

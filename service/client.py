@@ -188,6 +188,38 @@ class Client:
         """What a version (default: the live one) is asked against what it was taught."""
         return self._json("GET", f"/heads/{name}/drift", params=_version(version) | {"hours": hours})
 
+    def sampling(self, name: str) -> Json:
+        """Whether hard inputs of a head are kept for labeling, and what there is."""
+        return self._json("GET", f"/heads/{name}/sampling")
+
+    def set_sampling(self, name: str, enabled: bool, **options: Any) -> Json:
+        """Keep hard inputs of a head, or nothing; off deletes what was kept. Options: keep, days."""
+        return self._json("PUT", f"/heads/{name}/sampling", json={"enabled": enabled} | options)
+
+    def samples(self, name: str) -> Iterator[Json]:
+        """Hard inputs that are kept of a head, the hardest first, page by page."""
+        after: str | None = ""
+        while after is not None:
+            page = self._json("GET", f"/heads/{name}/samples", params={"after": after, "limit": 1000})
+            yield from page["samples"]
+            after = page["next"]
+
+    def sample_image(self, name: str, sha256: str) -> bytes:
+        """The image of a sample, as it was asked."""
+        return self._request("GET", f"/heads/{name}/samples/{sha256}/image").content
+
+    def label_samples(
+        self, name: str, labels: dict[str, Any], *, wait: float = 0, idempotency_key: str | None = None
+    ) -> Json:
+        """Teach a head samples under their labels (SHA-256 → label); returns the job."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        path, body = f"/heads/{name}/samples/labels", {"labels": labels}
+        return self._json("POST", path, json=body, params={"wait": wait}, headers=headers)
+
+    def delete_samples(self, name: str, sha256: str | None = None) -> None:
+        """Forget a sample, or all of a head."""
+        self._request("DELETE", f"/heads/{name}/samples" + (f"/{sha256}" if sha256 else ""))
+
     def start_rollout(self, name: str, version: int, **options: Any) -> Json:
         """Try a version on live requests. Options: mode, weight, promote_when, roll_back_when, confidence."""
         return self._json("PUT", f"/heads/{name}/rollout", json={"version": version} | options)

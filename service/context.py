@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import BackboneNotFound, CorruptArtifact, NotReady, StorageError
 from adapters.monitoring.monitor import Monitor
+from adapters.monitoring.sampler import MOST_BYTES, Sampler
 from adapters.predict import Predictor
 from adapters.runtime import devices, processor
 from adapters.runtime.backbone import Backbones
@@ -86,12 +87,16 @@ class Context:
         )
         monitor = Monitor(engine, telemetry.METERS)
         traffic = _traffic(settings, place, decoding)
-        predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory, monitor=monitor)
+        sampler = Sampler(
+            engine, artifacts, accepting.default(settings), telemetry.METERS, most_bytes=place.part(MOST_BYTES)
+        )
+        predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory, monitor=monitor, sampler=sampler)
         courtesy = Courtesy(lambda: predictor.traffic.admission.images > 0)
         live.start()
         heartbeat = Heartbeat(engine, live)
         heartbeat.start()
         monitor.start()
+        sampler.start()
         name = default_backbone.name(settings, engine)
         space = Space(place.part(settings.max_upload_bytes), place.part(MEMORY_BYTES))
         access = Authenticator.open(settings, engine)

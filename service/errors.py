@@ -45,6 +45,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.BackboneNotFound: (404, "No such backbone"),
     errors.JobNotFound: (404, "No such job"),
     errors.RolloutNotFound: (404, "No such roll-out"),
+    errors.SampleNotFound: (404, "No such sample"),
     errors.NotFound: (404, "Nothing by that name"),
     errors.IdempotencyConflict: (422, "The Idempotency-Key came with another body"),
     AliasMoved: (409, "The alias moved meanwhile"),

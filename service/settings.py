@@ -211,7 +211,7 @@ class Settings(BaseSettings):
     tenant_bytes: int = Field(
         0,
         ge=0,
-        description="Most bytes of images that a tenant's heads hold, the same one counted once; 0: any number.",
+        description="Most bytes of images that a tenant's heads and samples hold, each counted once; 0: any number.",
     )
     tenant_jobs: int = Field(0, ge=0, description="Most jobs of a tenant that wait or run; 0: up to ESPALIER_MAX_JOBS.")
     tenant_requests_per_second: float = Field(

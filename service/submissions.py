@@ -73,16 +73,26 @@ class Desk:
         """Check everything, store the examples, accept the job. Raises InvalidInput of every kind, Overloaded."""
         check_key(idempotency_key)
         request = self._request(upload)
-        received = self._received(upload, request)
+        return self.teach(request, self._received(upload, request), _facts(request, upload), idempotency_key)
+
+    def teach(
+        self, request: JobRequest, received: Received, facts: dict[str, Any], key: str | None,
+        require: Callable[[], None] = lambda: None,
+    ) -> Job:  # fmt: skip
+        """The rest of it, once the labeled items are known. `facts` with these are what a `key` stands for.
+
+        `require` is called unless there is a job of that key, and what it raises refuses the request.
+        """
         items, notes = screening.labeled(received.items, request.task)
-        fingerprint = fingerprint_of(_facts(request, upload), items)
-        known = jobs.find_by_key(self.engine, request.head, idempotency_key, fingerprint)
+        fingerprint = fingerprint_of(facts, items)
+        known = jobs.find_by_key(self.engine, request.head, key, fingerprint)
         if known is not None:
             return known
+        require()
         self._check_room()
         items, left_out = self._checked(request, items)
         request = replace(request, received=screening.facts(received, items, request.task, notes, left_out))
-        return self._accept(request, items, fingerprint, idempotency_key)
+        return self._accept(request, items, fingerprint, key)
 
     def _accept(self, request: JobRequest, items: list[Item], fingerprint: str, key: str | None) -> Job:
         """Bytes first, on the disk and held, then the row that refers to them: `202` survives a loss of power."""
@@ -114,6 +124,10 @@ class Desk:
             budget=_budget(upload.field("budget", AUTO) or AUTO),
             on_error=_choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
         )
+        return self.completed(request)
+
+    def completed(self, request: JobRequest) -> JobRequest:
+        """What the caller left open is as the head has it, or the default. Raises InvalidInput, BackboneNotFound."""
         request = replace(request, task=self._task(request))
         self._check_method(request)
         backbone = backbones.find(self.engine, self._backbone(request))

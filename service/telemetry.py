@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
+from adapters.monitoring.sampler import OUTCOMES as SAMPLED
 from adapters.monitoring.watch import KINDS, LEVELS
 from adapters.runtime.meters import Meters
 from adapters.store import jobs
@@ -134,6 +135,13 @@ DRIFTING = Gauge(
     multiprocess_mode="mostrecent",
 )
 ROLLOUTS = _gauge("rollouts_running", "Roll-outs under way, of heads that this replica was asked for.", "mostrecent")
+SAMPLES = _counter(
+    "samples",
+    "Hard inputs of heads that keep them, by what became of them: kept, passed_over (known, alike or less hard), "
+    "queue_full, no_room (quota of bytes), failed (the database or the store was away).",
+    "outcome",
+    SAMPLED,
+)
 RATE_LIMITED = _counter("rate_limited", "Requests refused with 429 for their rate: requests, images.", "limit", RATES)
 QUOTA_EXCEEDED = _counter("quota_exceeded", "Jobs refused with 429 for a quota.", "quota", QUOTAS)
 AUDITED = _counter("audit_rows", "Rows of the audit log by this service's requests.", "outcome", OUTCOMES)
@@ -157,6 +165,7 @@ METERS = Meters(
     compared=lambda disagreed: COMPARISONS.labels("disagreed" if disagreed else "agreed").inc(),
     comparison_dropped=COMPARISONS.labels("dropped").inc,
     drifting=_drifting,
+    sampled=lambda outcome, count: SAMPLES.labels(outcome).inc(count),
     rollout_ended=lambda status: ROLLOUTS_ENDED.labels(status).inc(),
 )  # fmt: skip
 

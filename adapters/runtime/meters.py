@@ -12,6 +12,10 @@ def _untold(_: object) -> None:
     pass
 
 
+def _unsampled(_: str, __: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Meters:
     """One function for each thing that is measured or counted. Called from any thread."""
@@ -33,6 +37,7 @@ class Meters:
     compared: Callable[[bool], None] = _untold  # two versions of a head, by whether they disagreed
     comparison_dropped: Callable[[], None] = _unseen
     drifting: Callable[[Mapping[tuple[str, str], int]], None] = _untold  # versions by kind of drift and level
+    sampled: Callable[[str, int], None] = _unsampled  # hard inputs, by what became of them, and how many
     rollout_ended: Callable[[str], None] = _untold  # by its rules, as what
 
 

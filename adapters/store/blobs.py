@@ -33,6 +33,7 @@ from adapters.store.schema import (
     examples,
     job_blobs,
     job_examples,
+    samples,
     tombstones,
     version_blobs,
 )
@@ -42,7 +43,7 @@ PATIENCE = timedelta(days=1)  # with whoever holds blobs and is not heard of aga
 EVERYTHING = "0" * 64  # in place of a digest: who holds it keeps every blob where it is
 SILENCE = timedelta(minutes=10)  # with whoever holds everything and does not say that it still does
 _EVERYTHING = blob_holds.c.digest == EVERYTHING
-_OF_JOBS = 2  # of _referring(), the first so many
+_PASSING = 3  # of _referring(), the first so many: what goes in time, of jobs and samples
 _CHUNK = 500  # digests a query, and blobs deleted in one transaction
 _OF_DATA = ("digest", "answers", "report")  # of a manifest's data: the list of it, cross-validated answers, the report
 
@@ -211,15 +212,15 @@ def in_use(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
     return {digest for column in columns for digest in _found(connection, column, digests)}
 
 
-def referred(connection: sa.Connection, of_jobs: bool = True) -> set[str]:
-    """All that rows refer to, those of jobs among them or not."""
-    columns = _referring()[0 if of_jobs else _OF_JOBS :]
+def referred(connection: sa.Connection, passing: bool = True) -> set[str]:
+    """All that rows refer to, those of jobs and samples among them or not."""
+    columns = _referring()[0 if passing else _PASSING :]
     return {digest for column in columns for digest in connection.execute(sa.select(column).distinct()).scalars()}
 
 
 def _referring() -> tuple[Any, ...]:
     return (
-        job_blobs.c.digest, job_examples.c.sha256,  # _OF_JOBS
+        job_blobs.c.digest, job_examples.c.sha256, samples.c.sha256,  # _PASSING
         version_blobs.c.digest, examples.c.sha256,
         backbones.c.facts["artifact"].as_string(),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
 from adapters.store.replicas import notices
 from adapters.store.rollouts import changes as rollout_changes
+from adapters.store.sampling import samples as sample_store
 from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
 from adapters.store.whose import ANYBODYS, Whose
 from adapters.tenancy import shown
@@ -71,6 +72,7 @@ def publish(engine: Engine, publication: Publication) -> int:
         number = _insert_version(connection, publication)
         if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
             example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
+            sample_store.drop_taught(connection, publication.request.head, publication.job_id)
         if publication.moves_live:
             swap(connection, publication.request.head, LIVE, number, publication.expected_live)
             rollout_changes.live_moved(connection, publication.request.head, number, "by a job that made it")
@@ -381,7 +383,7 @@ def delete(engine: Engine, name: str) -> list[str]:
         digests = blobs.of_head(connection, name)
         connection.execute(aliases.delete().where(aliases.c.head == name))
         connection.execute(versions.delete().where(versions.c.head == name))
-        freed = example_store.drop_head(connection, name)
+        freed = sample_store.drop(connection, name) + example_store.drop_head(connection, name)
         job_store.drop_head(connection, name)
         _keep_number(connection, name)
         connection.execute(heads.delete().where(heads.c.name == name))

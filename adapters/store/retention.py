@@ -1,4 +1,4 @@
-"""What is forgotten in time: ended jobs with all that they told, changes that everybody has seen, stray embeddings.
+"""What is forgotten in time: ended jobs with all that they told, samples, changes that all have seen, stray embeddings.
 
 Versions, their reports and what they were taught stay for as long as the head does: none of them needs its job's row,
 but for the one job whose data are the head's present ones. Changes of these are trained as it was.
@@ -19,6 +19,7 @@ from adapters.store import jobs as job_store
 from adapters.store.artifacts import Artifacts
 from adapters.store.database import now, reading
 from adapters.store.heads import ANY
+from adapters.store.sampling import samples
 from adapters.store.schema import changes, embeddings, examples, job_examples, jobs
 from adapters.tenancy import SEPARATOR
 
@@ -40,6 +41,7 @@ def sweep(engine: Engine, artifacts: Artifacts, keep: Keep) -> None:
     """Forget what is due, and blobs that nothing uses any more by then."""
     while _forget_jobs(engine, keep):
         blobs.sweep(engine, artifacts)
+    samples.forget_old(engine)
     _sum_up_changes(engine)
     _drop_stray_embeddings(engine)
     blobs.sweep(engine, artifacts)  # also what those left who were killed, and what a store did not let go of

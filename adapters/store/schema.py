@@ -325,3 +325,28 @@ answer_windows = Table(
     ForeignKeyConstraint(["head", "version"], ["versions.head", "versions.number"], ondelete="CASCADE"),
     Index("ix_answer_windows_hour", "hour"),
 )  # fmt: skip
+
+# Heads whose owners have switched on that hard inputs are kept for labeling; adapters/store/sampling.
+sampling = Table(
+    "sampling", metadata,
+    Column("head", HEAD, ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("keep", Integer, nullable=False),
+    Column("days", Float, nullable=False),
+    Column("since", Float, nullable=False),  # seconds since 1970 by the database's clock
+)  # fmt: skip
+
+# Those inputs: what was answered, by which version, why they count as hard. Their bytes are blobs.
+samples = Table(
+    "samples", metadata,
+    Column("head", HEAD, ForeignKey("heads.name", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("backbone", String(64), nullable=False),  # digest
+    Column("vector", LargeBinary, nullable=False),  # f16 little-endian [E], of length one
+    Column("answer", JSON, nullable=False),
+    Column("why", JSON, nullable=False),
+    Column("hardness", Float, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("asked_at", Float, nullable=False),  # seconds since 1970 by the database's clock
+    Index("ix_samples_sha256", "sha256"),
+)  # fmt: skip

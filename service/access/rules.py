@@ -52,6 +52,12 @@ TABLE: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("/heads/{head}/aliases/{alias}", {"PUT": "manage", "DELETE": "manage"}),
     ("/heads/{head}/drift", {"GET": "read"}),
     ("/heads/{head}/rollout", {"GET": "read", "PUT": "manage", "DELETE": "manage"}),
+    # What others have asked is for those who label it, not for all who read.
+    ("/heads/{head}/sampling", {"GET": "read", "PUT": "manage"}),
+    ("/heads/{head}/samples", {"GET": "teach", "DELETE": "teach"}),
+    ("/heads/{head}/samples/labels", {"POST": "teach"}),
+    ("/heads/{head}/samples/{sha256}", {"DELETE": "teach"}),
+    ("/heads/{head}/samples/{sha256}/image", {"GET": "teach"}),
     ("/heads/{head}/examples", {"GET": "read"}),
     ("/heads/{head}/examples/relabel", {"POST": "teach"}),
     ("/heads/{head}/examples/delete", {"POST": "teach"}),

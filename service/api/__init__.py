@@ -73,6 +73,7 @@ def build() -> FastAPI:
         predict,
         replicas,
         rollout,
+        sampling,
         suggest,
     )  # fmt: skip
     from service.api.admin import audit, quotas
@@ -84,8 +85,8 @@ def build() -> FastAPI:
     app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != app.openapi_url]
     app.router.add_api_route(str(app.openapi_url), _document(app), include_in_schema=False)
     modules = (
-        predict, finetune, jobs, heads, rollout, drift, examples, changes, suggest, backbones, embed, keys, bento,
-        replicas, health, quotas, audit,
+        predict, finetune, jobs, heads, rollout, drift, sampling, examples, changes, suggest, backbones, embed, keys,
+        bento, replicas, health, quotas, audit,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

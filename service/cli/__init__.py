@@ -21,6 +21,7 @@ from service.cli import (
     quotas,
     replicas,
     rollout,
+    samples,
     teach,
 )
 
@@ -40,5 +41,5 @@ for command in (teach.finetune, teach.suggest, teach.predict):
     main.add_command(command)
 for command in (backup.backup, backup.restore, backup.move, gc.gc):
     main.add_command(command)
-for group in (heads.heads, jobs.jobs, backbones.backbones, keys.keys, quotas.quotas, audit.audit):
+for group in (heads.heads, jobs.jobs, backbones.backbones, keys.keys, quotas.quotas, audit.audit, samples.samples):
     main.add_command(group)

@@ -13,9 +13,9 @@ from service.cli.options import show
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @stored
 def gc(dry_run: bool, raw: bool) -> None:
-    """Remove what need not be kept: ended jobs (ESPALIER_KEEP_DAYS, ESPALIER_KEEP_JOBS), embeddings and blobs that
-    nobody needs, rows of the audit log and counts of answers that are too old (ESPALIER_AUDIT_DAYS,
-    ESPALIER_DRIFT_DAYS)."""
+    """Remove what need not be kept: ended jobs (ESPALIER_KEEP_DAYS, ESPALIER_KEEP_JOBS), samples whose days are over,
+    embeddings and blobs that nobody needs, rows of the audit log and counts of answers that are too old
+    (ESPALIER_AUDIT_DAYS, ESPALIER_DRIFT_DAYS)."""
     from adapters.store import compaction, database, retention
     from adapters.store.audit import log
     from adapters.store.drift import windows
@@ -54,4 +54,4 @@ def _counted(found: dict[str, int]) -> str:
     embeddings = f"{found['embeddings']:,} embeddings ({found['embedding_bytes'] / 2**20:,.1f} MiB)"
     blobs = f"{found['blobs']:,} blobs ({found['blob_bytes'] / 2**20:,.1f} MiB)"
     rows = f"{found['audit_rows']:,} rows of the audit log, {found['answer_windows']:,} counts of answers"
-    return f"{found['jobs']:,} jobs, {embeddings}, {blobs}, {rows}"
+    return f"{found['jobs']:,} jobs, {found['samples']:,} samples, {embeddings}, {blobs}, {rows}"

@@ -117,7 +117,7 @@ def test_a_dry_run_removes_nothing_and_a_run_what_it_told(store, tmp_path, monke
     done = gc()
     assert done["found"] == done["left"] == dict.fromkeys(done["left"], 0)
     assert before - store.there() == {sha(name) for name in "xyz"}
-    assert "0 jobs, 0 embeddings" in CliRunner().invoke(main, ["gc"]).output
+    assert "0 jobs, 0 samples, 0 embeddings" in CliRunner().invoke(main, ["gc"]).output
 
 
 def test_old_rows_of_the_audit_log_and_counts_of_answers_are_told_and_removed(store, tmp_path, monkeypatch) -> None:

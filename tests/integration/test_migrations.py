@@ -62,6 +62,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "blob_sizes": [{"digest": A, "bytes": 7}],
     "rate_shares": [{"tenant": "acme", "key": "", "name": "requests_per_second", "process": "p", "demand": 1.0,
                      "share": 1.0, "until": 2.0}],
+    "sampling": [{"head": "cats", "keep": 9, "days": 3.0, "since": 5.0}],
+    "samples": [{"head": "cats", "sha256": B, "version": 1, "backbone": A, "vector": b"\0\1", "answer": {"label": "x"},
+                 "why": ["novel"], "hardness": 0.5, "bytes": 7, "asked_at": 5.5}],
     "replicas": [{"id": "r", "release": "0", "generation": 2, "behind": [], "started_at": 1.0, "seen_at": 2.0}],
 }  # fmt: skip
 Rows = dict[str, list[dict[str, Any]]]

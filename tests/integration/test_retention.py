@@ -21,6 +21,7 @@ from adapters.types import HeadRef
 
 LONG = Keep(days=30, jobs=10_000)
 KEPT = {"counters", "deleted_heads", "generation", "alembic_version", "compatibility"}  # of a head that is gone
+KEPT |= {"audit", "audit_chain_end", "audit_stubs"}  # who deleted it, for as long as `audit_days` says
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from adapters.store import blobs, database, examples, heads, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
 from adapters.store.schema import examples as examples_table
-from adapters.store.schema import job_blobs, job_examples, version_blobs
+from adapters.store.schema import job_blobs, job_examples, samples, version_blobs
 from adapters.types import Assignment, Example, JobRequest
 
 REFERRING = (job_examples.c.sha256, examples_table.c.sha256, job_blobs.c.digest, version_blobs.c.digest)
+REFERRING += (samples.c.sha256,)
 NAMES = "abcdef"
 
 

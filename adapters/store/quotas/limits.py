@@ -26,7 +26,7 @@ class Limits:
 
     heads: float | None = None
     examples: float | None = None
-    bytes: float | None = None  # of inputs that heads and unfinished jobs hold, the same one counted once
+    bytes: float | None = None  # of inputs that heads, unfinished jobs and samples hold, the same one counted once
     jobs: float | None = None  # that wait or run
     requests_per_second: float | None = None
     images_per_second: float | None = None

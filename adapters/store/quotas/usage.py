@@ -1,7 +1,8 @@
 """How much a tenant or a key has, and the check that a job is accepted within it: in the transaction that accepts.
 
 A key has the jobs that it handed in, and the heads and examples whose present data one of these jobs has made. What a
-job brings counts from its acceptance on: as examples until it ends, and its head from the first.
+job brings counts from its acceptance on: as examples until it ends, and its head from the first. Samples
+(adapters/store/sampling) are the tenant's alone, and count as bytes.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from adapters import tenancy
 from adapters.errors import QuotaExceeded
 from adapters.store.quotas.limits import Limits
 from adapters.store.quotas.tables import blob_sizes
-from adapters.store.schema import api_keys, examples, heads, job_examples, jobs
+from adapters.store.schema import api_keys, examples, heads, job_examples, jobs, samples
 from adapters.types import TERMINAL
 
 LOCK = 4918275  # class of locks in Postgres; the second number is a tenant's
@@ -24,7 +25,8 @@ _CHUNK = 500  # rows a statement
 FIX = {
     "heads": "delete heads that are not needed (DELETE /heads/{head})",
     "examples": "delete heads or examples that are not needed (POST /heads/{head}/examples/delete)",
-    "bytes": "delete heads or examples that are not needed (POST /heads/{head}/examples/delete)",
+    "bytes": "delete heads, examples or samples that are not needed (POST /heads/{head}/examples/delete, "
+    "DELETE /heads/{head}/samples)",
     "jobs": "wait until one has ended (GET /jobs)",
 }
 RETRY = {"jobs": 5.0}  # seconds until it is worth to ask again; others wait for somebody to delete something
@@ -104,7 +106,10 @@ def _examples(owner: Owner, without: str) -> sa.Select[Any]:
 
 def _bytes(owner: Owner, without: str) -> sa.Select[Any]:
     held, brought = _held(owner), _brought(owner, without)
-    mine = sa.union(sa.select(held.c.sha256), sa.select(brought.c.sha256)).subquery()
+    parts = [sa.select(held.c.sha256), sa.select(brought.c.sha256)]
+    if not owner.key:  # what was asked is of no key
+        parts.append(sa.select(samples.c.sha256).where(of_tenant(samples.c.head, owner.tenant)))
+    mine = sa.union(*parts).subquery()
     query = sa.select(sa.func.coalesce(sa.func.sum(blob_sizes.c.bytes), 0))
     return query.select_from(mine.join(blob_sizes, blob_sizes.c.digest == mine.c.sha256))
 

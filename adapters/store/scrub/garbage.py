@@ -13,7 +13,17 @@ from adapters.store.audit import log
 from adapters.store.database import now, reading
 from adapters.store.drift import windows
 from adapters.store.retention import Keep
-from adapters.store.schema import blob_holds, embeddings, examples, job_blobs, job_examples, jobs, tombstones
+from adapters.store.sampling import samples as sample_store
+from adapters.store.schema import (
+    blob_holds,
+    embeddings,
+    examples,
+    job_blobs,
+    job_examples,
+    jobs,
+    samples,
+    tombstones,
+)
 
 _CHUNK = 500
 
@@ -31,6 +41,7 @@ class Garbage:
     """Rows and blobs that nobody needs."""
 
     jobs: int
+    samples: int
     embeddings: int
     embedding_bytes: int
     blobs: int
@@ -44,15 +55,17 @@ def look(engine: Engine, artifacts: Artifacts, keep: Keep, ages: Ages | None = N
     """Remove nothing: it costs reading the names of all blobs, and what rows refer to. Raises StorageError."""
     with reading(engine) as connection:
         gone = retention.due(connection, keep, None)
-        wanted = _wanted(connection, gone)
+        old = {tuple(row) for row in connection.execute(sample_store.old())}
+        wanted = _wanted(connection, gone) | _sampled(connection, old)
         stray = _stray(connection, wanted, _held(connection, set(gone)))
-        unused = (_candidates(connection, gone) | {sha256 for sha256, _ in stray}) - wanted
+        passing = _candidates(connection, gone) | {sha256 for _, sha256 in old}
+        unused = (passing | {sha256 for sha256, _ in stray}) - wanted
         held = blobs.is_all_held(connection)
     sizes = [blob.size for blob in artifacts.list() if blob.name in unused]
     going, later = ([], sizes) if held else (sizes, [])
     rows = (0, 0) if ages is None else (log.due(engine, ages.audit_days), windows.due(engine, ages.drift_days))
     embedded = sum(size for _, size in stray)
-    return Garbage(len(gone), len(stray), embedded, len(going), sum(going), len(later), *rows)
+    return Garbage(len(gone), len(old), len(stray), embedded, len(going), sum(going), len(later), *rows)
 
 
 def _stray(connection: sa.Connection, wanted: set[str], held: set[tuple[str, str]]) -> list[tuple[str, int]]:
@@ -77,9 +90,14 @@ def _wanted(connection: sa.Connection, gone: Iterable[str]) -> set[str]:
     """Digests that somebody needs once some jobs are gone."""
     forgotten = set(gone)
     held = sa.select(blob_holds.c.digest).where(blob_holds.c.since >= now() - blobs.PATIENCE)
-    found = set(connection.execute(held).scalars()) | blobs.referred(connection, of_jobs=False)
+    found = set(connection.execute(held).scalars()) | blobs.referred(connection, passing=False)
     found |= _of_others(connection, job_examples.c.job_id, job_examples.c.sha256, forgotten)
     return found | _of_others(connection, job_blobs.c.job_id, job_blobs.c.digest, forgotten)
+
+
+def _sampled(connection: sa.Connection, old: set[tuple[str, ...]]) -> set[str]:
+    found = connection.execute(sa.select(samples.c.head, samples.c.sha256))
+    return {row.sha256 for row in found if tuple(row) not in old}
 
 
 def _of_others(connection: sa.Connection, job: sa.Column[str], digest: sa.Column[str], forgotten: set[str]) -> set[str]:

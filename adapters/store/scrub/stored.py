@@ -14,7 +14,16 @@ from adapters.store import blobs
 from adapters.store.artifacts import WRITERS, Artifacts
 from adapters.store.database import now, reading
 from adapters.store.folder import Folder
-from adapters.store.schema import backbones, blob_holds, examples, job_blobs, job_examples, tombstones, versions
+from adapters.store.schema import (
+    backbones,
+    blob_holds,
+    examples,
+    job_blobs,
+    job_examples,
+    samples,
+    tombstones,
+    versions,
+)
 from adapters.store.scrub.findings import Finding
 from adapters.types import Backbone
 
@@ -27,7 +36,7 @@ def in_use(engine: Engine) -> dict[str, tuple[str, str]]:
     """Digest → (what it is, what to do when it is lost) of all that a row refers to; of several users the first."""
     found: dict[str, tuple[str, str]] = {}
     with reading(engine) as connection:
-        for user in (_of_backbones, _of_versions, _of_heads, _of_jobs):
+        for user in (_of_backbones, _of_versions, _of_heads, _of_jobs, _of_samples):
             for digest, item, fix in user(connection):
                 found.setdefault(digest, (item, fix))
     return found
@@ -61,6 +70,12 @@ def _of_jobs(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
         yield row.sha256, f"the image {row.file_name!r} of {row.job_id}", "send the file again, or cancel the job"
     for job_id, digest in connection.execute(sa.select(job_blobs.c.job_id, job_blobs.c.digest)):
         yield digest, f"an interim result of {job_id}", "cancel the job and send it again"
+
+
+def _of_samples(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
+    for row in connection.execute(sa.select(samples.c.head, samples.c.sha256)):
+        fix = f"take it away: espalier samples delete {row.head} {row.sha256}"
+        yield row.sha256, f"a sample of {row.head} ({row.sha256})", fix
 
 
 def findings(engine: Engine, artifacts: Artifacts, remake: Remake) -> Iterator[Finding]:

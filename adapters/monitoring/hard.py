@@ -1,0 +1,62 @@
+"""Which of the answers of a head are to inputs that it finds hard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adapters import tasks
+from adapters.runtime.head import HeadAnswers
+from adapters.runtime.loaded import LiveHead
+from adapters.sampling.facts import Why
+from adapters.trust import NOVEL
+from adapters.types import Floats
+
+UNSURE = 0.8  # hesitation (`tasks`): of two classes one is at most a fifth likelier than the other
+NUMBERS = 20_000  # of an output that are looked at in a request: a millisecond of the event loop
+MOST_TOP = 5  # labels of an answer that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Hard:
+    """A hard input, by its row."""
+
+    row: int
+    why: tuple[Why, ...]
+    hardness: float  # the greater of hesitation and novelty
+
+
+def rows(head: LiveHead, output: HeadAnswers, answers: Sequence[Mapping[str, Any]]) -> list[Hard]:
+    """Output [M, K] and what was answered of the same M inputs → the hard ones, the hardest first."""
+    count = min(len(answers), max(1, NUMBERS // max(1, output.output.shape[1])))
+    hesitation, novelty = _hesitation(head, output.output[:count]), _novelty(output, count)
+    hardness = np.maximum(hesitation, novelty)
+    found = [
+        Hard(row, why, float(hardness[row]))
+        for row in range(count)
+        if (why := _why(answers[row], float(hesitation[row]), float(novelty[row])))
+    ]
+    return sorted(found, key=lambda hard: -hard.hardness)
+
+
+def kept_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer as it is kept: of many likely labels the first."""
+    return {name: value[:MOST_TOP] if isinstance(value, list) else value for name, value in answer.items()}
+
+
+def _hesitation(head: LiveHead, output: Floats) -> Floats:
+    """f32 [M]; nothing where answers are numbers, which tell of no doubt."""
+    task = tasks.get(head.task)
+    return np.zeros(len(output), np.float32) if task.ALONG else task.hesitation(output)
+
+
+def _novelty(output: HeadAnswers, count: int) -> Floats:
+    return np.zeros(count, np.float32) if output.novelty is None else output.novelty[:count]
+
+
+def _why(answer: Mapping[str, Any], hesitation: float, novelty: float) -> tuple[Why, ...]:
+    reasons: tuple[tuple[Why, bool], ...] = (
+        ("abstained", answer.get("abstain") is True), ("unsure", hesitation >= UNSURE), ("novel", novelty > NOVEL),
+    )  # fmt: skip
+    return tuple(why for why, so in reasons if so)
