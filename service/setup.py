@@ -8,7 +8,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.backbones.cards import embedded, embedded_card
 from adapters.errors import BackboneNotFound, EspalierError
-from adapters.store import backbones, capabilities, database
+from adapters.store import backbones, capabilities, database, folder
 from adapters.store.artifacts import Artifacts
 from adapters.types import Backbone
 from service import bundles, default_backbone
@@ -104,7 +104,7 @@ def prepare_jobs_database(url: str) -> None:
     if not url.startswith("sqlite"):
         return
     path = Path(url.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.private(path.parent)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")

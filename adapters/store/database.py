@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from adapters.errors import InvalidInput, NotReady
-from adapters.store import patience
+from adapters.store import folder, patience
 from adapters.store.audit import recording
 from adapters.store.quotas import tables as _quota_tables  # noqa: F401 (they belong to the schema as well)
 
@@ -37,7 +37,7 @@ def connect(url: str, seconds: float = patience.WORKER) -> Engine:
         return _connect_postgres(url, seconds)
     path = sa.make_url(url).database
     if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        folder.private(Path(path).parent)
     pool = POOL | {"pool_timeout": seconds} if path else {}
     engine = sa.create_engine(url, connect_args={"timeout": seconds}, hide_parameters=True, **pool)
     sa.event.listen(engine, "connect", _prepare_sqlite)

@@ -18,12 +18,19 @@ PARTIAL = "partial"
 SYNCS = 8  # folders synced side by side: a disk's journal takes them together
 
 
+def private(path: Path) -> None:
+    """Make a folder that only its owner can look into: images, heads and hashes of keys lie there. One that is there
+    keeps its mode, which somebody may have chosen.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 class Folder:
     """Files by path below one folder, which is made if need be. Raises OSError."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        private(root)
 
     def write(self, path: str, data: bytes | memoryview) -> None:
         """Put a file into place, over a damaged one, too; its name is durable after `sync`."""

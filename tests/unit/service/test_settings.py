@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from adapters.store import database
 from service import telemetry
 from service.settings import Settings, unknown
 
@@ -99,3 +100,12 @@ def test_processes_say_so_when_they_start(monkeypatch, capsys):
 def test_what_no_sweep_could_count_with_is_refused_at_the_start(setting):
     with pytest.raises(ValidationError):
         Settings(**setting)
+
+
+def test_a_new_home_is_its_owners_alone(tmp_path):
+    settings = Settings(home=tmp_path / "new" / "home")
+    database.connect(settings.database).dispose()
+    assert settings.home.stat().st_mode & 0o777 == 0o700
+    settings.home.chmod(0o750)  # somebody's own choice
+    database.connect(settings.database).dispose()
+    assert settings.home.stat().st_mode & 0o777 == 0o750
