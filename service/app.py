@@ -64,13 +64,13 @@ class Espalier:
 
     def __init__(self) -> None:
         from adapters.errors import NotReady
-        from service import telemetry
         from service.context import Context
-        from service.settings import Settings
+        from service.operations import gauges, logs
+        from service.settings import Settings, unknown
 
         sys.setswitchinterval(SWITCH)
         settings = Settings()
-        telemetry.configure_logging(settings.log_level, settings.log_format)
+        logs.configure(settings.log_level, settings.log_format, unknown(os.environ))
         self.context = http().state.context = Context.open(settings, processes.here())
         try:
             self.context.warm()
@@ -78,7 +78,7 @@ class Espalier:
             log.warning("%s; waiting for it", error)
             threading.Thread(target=self._keep_warming, daemon=True).start()
         http().state.bento = _described
-        telemetry.keep_current(self.context)
+        gauges.keep_current(self.context)
         gc.freeze()  # what is there now stays: no look for garbage passes over it again, while requests wait
 
     @bentoml.on_deployment

@@ -1,28 +1,17 @@
 """Metric names. No label carries a head's or a path's name: cardinality stays constant."""
 
-import logging
-import os
-import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from sqlalchemy.exc import SQLAlchemyError
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from adapters.monitoring.sampler import OUTCOMES as SAMPLED
 from adapters.monitoring.watch import KINDS, LEVELS
 from adapters.runtime.meters import Meters
-from adapters.store import jobs
 from service import counting
-from service.operations import logs
-from service.settings import unknown
-
-if TYPE_CHECKING:
-    from service.context import Context
 
 counting.begin()
 REGISTRY = CollectorRegistry()
-GAUGES = 1.0  # seconds between looks at what this process has, where another may be asked for it
 _LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STEP_SECONDS = (0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 4)
@@ -176,56 +165,3 @@ def predicted(images: int, heads: int, seconds: float) -> None:
     IMAGES.inc(images)
     ANSWERS.inc(images * heads)
     SECONDS.observe(seconds)
-
-
-def render(ctx: "Context") -> tuple[bytes, str]:
-    """The metrics page, of all serving processes, and its content type. Never waits for the database."""
-    _look(ctx)
-    return generate_latest(counting.together(REGISTRY)), CONTENT_TYPE_LATEST
-
-
-def keep_current(ctx: "Context") -> None:
-    """Keep gauges current that a scrape must not wait for, and those that another process may be asked for."""
-    threading.Thread(target=_keep_looking, args=(ctx,), name="gauges", daemon=True).start()
-
-
-def _keep_looking(ctx: "Context") -> None:
-    pause = threading.Event()
-    while True:
-        _look(ctx)
-        _count_jobs(ctx)
-        pause.wait(GAUGES)
-
-
-def _count_jobs(ctx: "Context") -> None:
-    try:
-        JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
-    except SQLAlchemyError:  # it is asked again in a moment; the figure stays what it was
-        logging.getLogger("espalier.telemetry").debug("the database did not say how many jobs there are")
-
-
-def _look(ctx: "Context") -> None:
-    live, admission, lanes = ctx.predictor.live, ctx.predictor.traffic.admission, ctx.predictor.traffic.lanes
-    count, size = live.loaded()
-    from service.limits.connections import Connection  # which counts here, too
-
-    CONNECTIONS.set(len(Connection.watch.connections))
-    UPLOAD_BYTES.set(ctx.uploads.bytes)
-    TEMPORARY_BYTES.set(ctx.uploads.temporary)
-    WAITING.set(admission.images)
-    WAITING_SECONDS.set(lanes.seconds(admission.images))
-    WAITING_BYTES.set(admission.bytes)
-    CACHE_BYTES.set(ctx.predictor.memory.bytes)
-    REPLICAS.set(ctx.heartbeat.living)
-    REPLICAS_BEHIND.set(ctx.heartbeat.behind)
-    GENERATION.set(live.generation)
-    ROLLOUTS.set(len(live.rollouts.running))
-    HEADS_LOADED.set(count)
-    HEAD_BYTES.set(size)
-
-
-def configure_logging(level: str, form: str = "text") -> None:
-    """One line a record to standard error. The first are of variables that look like settings and are none."""
-    logs.configure(level, form)
-    for sentence in unknown(os.environ):
-        logging.getLogger(logs.OURS).warning(sentence)

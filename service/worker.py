@@ -30,11 +30,11 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.audit import actor
 from adapters.store.leases import Lease, LeaseLost
 from adapters.store.scale_out import shards
-from service import failures, liveness, setup, telemetry, training_rooms
+from service import failures, liveness, setup, training_rooms
 from service.context import backbone_loader, lanes
 from service.failures import Failure
 from service.operations import logs
-from service.settings import Settings
+from service.settings import Settings, unknown
 from service.sweeper import Sweeper
 from service.worker_lock import WorkerLock
 from service.workflows import StepFailed, Workflows
@@ -306,7 +306,7 @@ def _traces(settings: Settings) -> "Traces | None":
 
 def main(settings: Settings) -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C."""
-    telemetry.configure_logging(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, unknown(os.environ))
     liveness.beat_in_thread()
     step_aside(settings.worker_niceness)
     stop = threading.Event()

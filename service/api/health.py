@@ -3,10 +3,11 @@
 from fastapi.responses import Response
 
 from adapters.errors import NotReady
-from service import __version__, telemetry
+from service import __version__
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.lifecycle import draining
+from service.operations import gauges
 
 router = new_router(tags=["operations"])
 
@@ -43,5 +44,5 @@ async def readyz(ctx: Ctx) -> Response:
 @router.get("/metrics", response_class=Response)
 async def metrics(ctx: Ctx) -> Response:
     """Prometheus metrics; docs/reference/metrics.md explains each."""
-    body, kind = telemetry.render(ctx)
+    body, kind = gauges.render(ctx)
     return Response(body, media_type=kind)

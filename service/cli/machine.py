@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 @readable
 def init() -> None:
     """Make ESPALIER_HOME usable: tables, the embedded backbone, the list of methods. `serve` does it when needed."""
-    from service import setup, telemetry
+    from service import setup
+    from service.operations import logs
+    from service.settings import unknown
 
     settings, engine, artifacts = parts()
-    telemetry.configure_logging(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, unknown(os.environ))
     setup.prepare(settings, engine, artifacts)
 
 
@@ -39,14 +41,15 @@ def init() -> None:
 def serve(host: str, port: int, insecure: bool) -> None:
     """Run the service and a training worker, and restart either when it dies. Ctrl-C ends both."""
     from adapters.runtime import devices
-    from service import setup, supervisor, telemetry
+    from service import setup, supervisor
     from service.access import authenticator, exposure
-    from service.operations import tracing
+    from service.operations import logs, tracing
+    from service.settings import unknown
 
     if insecure:
         os.environ["ESPALIER_INSECURE"] = "true"  # for the processes that it starts, too
     settings, engine, _ = parts()
-    telemetry.configure_logging(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, unknown(os.environ))
     exposure.refuse(host, settings)
     authenticator.check(settings)  # else each process that is started would say what is wrong with it, for ever
     devices.resolve(settings.device)  # else each process that is started would say that it is not there, for ever

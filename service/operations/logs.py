@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -99,8 +99,8 @@ class Json(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def configure(level: str, form: str = "text") -> None:
-    """All lines of this process to standard error, in one form; `level` is that of our own."""
+def configure(level: str, form: str = "text", warnings: Iterable[str] = ()) -> None:
+    """All lines of this process to standard error, in one form; `level` is that of our own. `warnings` come first."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     ours = logging.getLogger(OURS)
@@ -113,6 +113,8 @@ def configure(level: str, form: str = "text") -> None:
     access.handlers, access.propagate = [], False
     if form == "json":
         _take_over_the_rest()
+    for sentence in warnings:
+        ours.warning(sentence)
 
 
 def configure_arbiter(environment: Mapping[str, str]) -> None:

@@ -1,17 +1,17 @@
 """Settings come from ESPALIER_… variables, once, and say where everything is kept."""
 
+import os
+
 import pytest
 from pydantic import ValidationError
 
 from adapters.store import database
-from service import telemetry
+from service.operations import logs
 from service.settings import Settings, unknown
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
-    import os
-
     for name in [n for n in os.environ if n.startswith("ESPALIER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
@@ -89,7 +89,7 @@ def test_what_is_known_is_not_told():
 
 def test_processes_say_so_when_they_start(monkeypatch, capsys):
     monkeypatch.setenv("ESPALIER_PRECISON", "int8")
-    telemetry.configure_logging("info")
+    logs.configure("info", warnings=unknown(os.environ))
     assert "did you mean ESPALIER_PRECISION?" in capsys.readouterr().err
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adapters.runtime.meters import UNSEEN, Meters
 from service import telemetry
+from service.operations import logs
 
 ROOT = Path(__file__).resolve().parents[3]
 DASHBOARD = json.loads((ROOT / "deploy" / "monitoring" / "grafana.json").read_text())
@@ -52,13 +53,13 @@ def test_nobody_puts_access_lines_together_that_no_level_lets_pass(monkeypatch):
         for attribute in ("handlers", "propagate", "level"):
             monkeypatch.setattr(logger, attribute, getattr(logger, attribute))
     logging.getLogger("uvicorn.access").handlers = [logging.NullHandler()]
-    telemetry.configure_logging("warning")
+    logs.configure("warning")
     assert not logging.getLogger("uvicorn.access").hasHandlers()
 
 
 def test_what_strangers_send_stays_on_its_line_of_the_log(capsys):
     """No second record, no escape sequence; a traceback keeps its lines."""
-    telemetry.configure_logging("info")
+    logs.configure("info")
     log = logging.getLogger("espalier.http")
     log.error("unexpected error at %s", "/heads/a\nb\x1b[2J\x00\x9b\u2028")
     try:

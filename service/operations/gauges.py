@@ -1,0 +1,58 @@
+"""The metrics page, and gauges of what this process holds, which are looked at when somebody asks and every second."""
+
+import logging
+import threading
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+
+from adapters.store import jobs
+from service import counting, telemetry
+from service.context import Context
+from service.limits.connections import Connection
+
+EVERY = 1.0  # seconds between looks, where another process may be asked for what this one has
+
+
+def render(ctx: Context) -> tuple[bytes, str]:
+    """The metrics page, of all serving processes, and its content type. Never waits for the database."""
+    _look(ctx)
+    return generate_latest(counting.together(telemetry.REGISTRY)), CONTENT_TYPE_LATEST
+
+
+def keep_current(ctx: Context) -> None:
+    """Keep gauges current that a scrape must not wait for, and those that another process may be asked for."""
+    threading.Thread(target=_keep_looking, args=(ctx,), name="gauges", daemon=True).start()
+
+
+def _keep_looking(ctx: Context) -> None:
+    pause = threading.Event()
+    while True:
+        _look(ctx)
+        _count_jobs(ctx)
+        pause.wait(EVERY)
+
+
+def _count_jobs(ctx: Context) -> None:
+    try:
+        telemetry.JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
+    except SQLAlchemyError:  # it is asked again in a moment; the figure stays what it was
+        logging.getLogger("espalier.telemetry").debug("the database did not say how many jobs there are")
+
+
+def _look(ctx: Context) -> None:
+    live, admission, lanes = ctx.predictor.live, ctx.predictor.traffic.admission, ctx.predictor.traffic.lanes
+    count, size = live.loaded()
+    telemetry.CONNECTIONS.set(len(Connection.watch.connections))
+    telemetry.UPLOAD_BYTES.set(ctx.uploads.bytes)
+    telemetry.TEMPORARY_BYTES.set(ctx.uploads.temporary)
+    telemetry.WAITING.set(admission.images)
+    telemetry.WAITING_SECONDS.set(lanes.seconds(admission.images))
+    telemetry.WAITING_BYTES.set(admission.bytes)
+    telemetry.CACHE_BYTES.set(ctx.predictor.memory.bytes)
+    telemetry.REPLICAS.set(ctx.heartbeat.living)
+    telemetry.REPLICAS_BEHIND.set(ctx.heartbeat.behind)
+    telemetry.GENERATION.set(live.generation)
+    telemetry.ROLLOUTS.set(len(live.rollouts.running))
+    telemetry.HEADS_LOADED.set(count)
+    telemetry.HEAD_BYTES.set(size)
