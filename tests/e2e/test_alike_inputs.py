@@ -15,7 +15,7 @@ from adapters.sampling.selection import ALIKE, unit
 
 def embeddings(server, images: list[bytes]) -> np.ndarray:
     parts = (images[start : start + 20] for start in range(0, len(images), 20))
-    found = [one["embedding"] for part in parts for one in server.client.embed(part)["embeddings"]]
+    found = [one for part in parts for one in server.client.embed(part)["embeddings"]]
     return unit(np.array(found, np.float32))
 
 
