@@ -25,7 +25,14 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _moment(value: Any) -> Any:
+    if isinstance(value, str) and "-" not in value[1:]:  # pydantic would take "0.5" for half a second after 1970 began
+        raise ValueError("must be a date and time, as 2026-01-31T12:00:00Z")
+    return value
+
+
 NUMBER = BeforeValidator(_number)
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]  # to look something up by: Postgres has no NUL in texts
 
 

@@ -12,7 +12,7 @@ from service.operations import gauges
 router = new_router(tags=["operations"])
 
 
-@router.get("/")
+@router.get("/", responses=PROBLEMS)
 def root() -> dict[str, str]:
     """What this is and where to read on."""
     return {"name": "Espalier", "version": __version__, "docs": "/docs", "ready": "/readyz", "metrics": "/metrics"}
@@ -41,7 +41,7 @@ async def readyz(ctx: Ctx) -> Response:
     return Response("\n", media_type="text/plain")
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses=PROBLEMS)
 async def metrics(ctx: Ctx) -> Response:
     """Prometheus metrics; docs/reference/metrics.md explains each."""
     body, kind = gauges.render(ctx)

@@ -1,5 +1,6 @@
 """JSON bodies: received within a bound, read and checked in a thread, so that none holds up the event loop."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4 << 10  # bytes that are read where they are: a trip to a thread costs more
 VALUES, BYTES_A_VALUE = 20_000, 24  # a body may have so many values, and one more for each so many bytes
+# In the place of an error: which of several types pydantic tried, no name of anything that was sent.
+TRIED = re.compile(r"(function|constrained|literal|tagged|union|nullable|lax|json)\b.*\[", re.DOTALL)
 LONGEST_TYPE = 200  # characters of a Content-Type
 
 
@@ -65,7 +68,8 @@ def read(body: bytes, model: Any) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         # A key of the body may be in it: of any length, and with halves of surrogate pairs, which no answer can carry.
-        where = ".".join(str(part) for part in first["loc"])[:200].encode("utf-8", "replace").decode()
+        parts = [str(part) for part in first["loc"] if not TRIED.match(str(part))]
+        where = ".".join(parts)[:200].encode("utf-8", "replace").decode()
         raise InvalidInput(f"{where}: {first['msg']}" if where else first["msg"], item=where or None) from None
 
 

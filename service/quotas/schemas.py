@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from adapters.store.quotas.limits import Book, Limits
+from adapters.store.quotas.limits import SLOWEST, Book, Limits
 from service.schemas import NUMBER, Wire
 
-Bound = Annotated[float, NUMBER, Field(ge=0, le=2**53)] | Literal["unlimited", "default"]
+Bound = Annotated[float, Field(ge=0, le=2**53), NUMBER] | Literal["unlimited", "default"]
+NONE = Annotated[float, Field(ge=0, le=0), NUMBER]
+Pace = NONE | Annotated[float, Field(ge=SLOWEST, le=2**53), NUMBER] | Literal["unlimited", "default"]
 Name = Annotated[str, StringConstraints(max_length=255)]
 
 
@@ -19,8 +21,8 @@ class Wanted(Wire):
     examples: Bound | None = None
     bytes: Bound | None = None
     jobs: Bound | None = None
-    requests_per_second: Bound | None = None
-    images_per_second: Bound | None = None
+    requests_per_second: Pace | None = None
+    images_per_second: Pace | None = None
 
 
 class QuotaRequest(Wire):

@@ -12,7 +12,7 @@ from service.edit_schemas import AnyLabel, Sha256
 from service.limits.slices import in_slices
 from service.schemas import NUMBER, Wire
 
-NEXT = r"^([0-9.e+-]{1,40}~[0-9a-f]{64})?$"
+NEXT = r"^([0-9](\.[0-9]{1,20})?(e-[0-9]{1,3})?~[0-9a-f]{64})?$"  # hardness and SHA-256
 
 
 class SamplingRequest(Wire):

@@ -223,7 +223,7 @@ def test_a_limit_of_jobs_is_known_before_any_image_is_looked_at(service, limits)
 
 @pytest.mark.parametrize(
     "body",
-    [{"limits": {}}, {"limits": {"heads": -1}}, {"limits": {"heads": "many"}}, {"limits": {"cats": 1}}, {},
+    [{"limits": {"heads": -1}}, {"limits": {"heads": "many"}}, {"limits": {"cats": 1}}, {},
      {"tenant": "No Tenant", "limits": {"heads": 1}}],
 )  # fmt: skip
 def test_what_is_no_quota_is_422(service, body):

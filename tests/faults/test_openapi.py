@@ -10,6 +10,7 @@ from support.pictures import shapes
 from support.services import Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = CONFIG.with_name("schemathesis_hooks.py")
 HEADS = [f"known-{n}" for n in range(4)]
 TIMEOUT = 280  # seconds; `max-time` of the configuration and what starting takes
 
@@ -35,7 +36,7 @@ def names(service: Service) -> dict[str, list[str]]:
 
 def configuration(service: Service) -> str:
     """The file beside this one, and the names as dictionaries, used every other time."""
-    lines = [CONFIG.read_text()]
+    lines = [f"hooks = {json.dumps(str(HOOKS))}", CONFIG.read_text()]
     for n, values in enumerate(names(service).values()):
         lines += [f"[dictionaries.names{n}]", f"values = {json.dumps(values)}"]
     lines += ["[parameters]"]
@@ -78,3 +79,22 @@ def test_the_service_does_what_its_document_says(service, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout[-20_000:]
     assert not [line for line in service.log.read_text().splitlines() if "Traceback" in line]
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "body", "item"),
+    [
+        ("GET", "/audit?since=0.5", None, "since"),
+        ("GET", f"/heads/x/samples?after=4%2B~{'0' * 64}", None, "after"),
+        ("PUT", "/quotas", {"limits": {"heads": 1e163}}, "limits.heads"),
+        ("PUT", "/quotas", {"limits": {"heads": "few"}}, "limits.heads"),
+    ],
+)
+def test_what_the_document_does_not_allow_is_refused_by_its_name(server, method, address, body, item):
+    answer = server.http.request(method, address, json=body)
+    assert (answer.status_code, answer.json()["code"], answer.json()["item"]) == (422, "invalid_input", item)
+
+
+def test_limits_without_any_change_nothing(server):
+    answer = server.http.put("/quotas", json={"limits": {}})
+    assert answer.status_code == 200 and answer.json()["set"] == {}

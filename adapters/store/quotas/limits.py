@@ -38,6 +38,7 @@ class Limits:
 
 NAMES = tuple(f.name for f in fields(Limits))
 RATES = ("requests_per_second", "images_per_second")
+SLOWEST = 0.001  # a second, of a rate that lets anything in
 Overrides = dict[tuple[str, str], dict[str, float | None]]  # (tenant, key or ALL) → name → value; None: unlimited
 
 
@@ -138,6 +139,6 @@ def check(name: str, value: Any) -> float | str:
     if isinstance(value, bool) or not 0 <= number <= 2**53:
         words = f"a number from 0 on, {UNLIMITED} or {DEFAULT}"
         raise InvalidInput(f"{name} must be {words}, not {str(value)[:50]!r}", item=name)
-    if name in RATES and 0 < number < 0.001:
-        raise InvalidInput(f"{name} must be 0, which lets nothing in, or at least 0.001", item=name)
+    if name in RATES and 0 < number < SLOWEST:
+        raise InvalidInput(f"{name} must be 0, which lets nothing in, or at least {SLOWEST}", item=name)
     return number

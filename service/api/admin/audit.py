@@ -1,6 +1,5 @@
 """GET /audit: who has changed what."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
@@ -11,7 +10,7 @@ from service.access.principal import current
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.audit.schemas import AuditPage, AuditRow
-from service.schemas import Text
+from service.schemas import Moment, Text
 
 router = new_router(tags=["audit"])
 MOST = 2**53
@@ -22,7 +21,7 @@ def list_audit(
     ctx: Ctx,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[int, Query(ge=0, le=MOST, description="`next` of the page before.")] = 0,
-    since: Annotated[datetime | None, Query(description="Only rows from then on, in UTC or as it says.")] = None,
+    since: Annotated[Moment | None, Query(description="Only rows from then on, in UTC or as it says.")] = None,
     tenant: Annotated[Text | None, Query(description="Only this tenant's; for operators.")] = None,
 ) -> AuditPage:
     """The audit log by number: of the caller's tenant, and for operators of all."""

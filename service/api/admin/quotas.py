@@ -47,7 +47,8 @@ def put_quotas(ctx: Ctx, body: QuotaRequest) -> QuotaView:
     tenant = who.tenant if body.tenant is None else body.tenant
     if not who.is_operator and (tenant != who.tenant or not body.key):
         raise Forbidden("only operators, administrators of the default tenant, limit a tenant", item="tenant")
-    accepting.put(ctx.engine, tenant, body.key, body.limits.model_dump(exclude_none=True))
+    if values := body.limits.model_dump(exclude_none=True):
+        accepting.put(ctx.engine, tenant, body.key, values)
     return QuotaView.of(_book(ctx), tenant, body.key)
 
 
