@@ -3,9 +3,9 @@
 A misspelt option that has no effect looks as if it had one: `coverag=0.9` would be answered without a word.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from adapters.errors import InvalidInput
 
@@ -19,6 +19,33 @@ def check(sent: Iterable[str], known: Collection[str], what: str = "field") -> N
     if unknown:
         name = min(unknown)[:SHOWN]
         raise InvalidInput(f"unknown {what} {name!r}; {_hint(name, known)}", item=name)
+
+
+def check_body(place: Sequence[str | int], model: Any) -> None:
+    """The same for a field of a JSON body that `model`, of pydantic, does not know; `place` is where it was found."""
+    name, where = str(place[-1]), ".".join(map(str, place))
+    raise InvalidInput(f"unknown field {_told(name)!r}; {_hint(name[:SHOWN], _fields(model, place[:-1]))}",
+                       item=_told(where, 4 * SHOWN))  # fmt: skip
+
+
+def _told(text: str, most: int = SHOWN) -> str:
+    """A key of a body may be of any length, and have halves of surrogate pairs, which no answer can carry."""
+    return text[:most].encode("utf-8", "replace").decode()
+
+
+def _fields(model: Any, place: Sequence[str | int]) -> Collection[str]:
+    """The fields of a model, or of the one inside it at that place."""
+    for part in place:
+        field = getattr(_model(model), "model_fields", {}).get(part)
+        model = model if field is None else field.annotation  # a position in a list, or one of several types
+    return list(getattr(_model(model), "model_fields", {}))
+
+
+def _model(annotation: Any) -> Any:
+    """The first model in an annotation such as `list[Model] | None`."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model(part))), None)
 
 
 def check_files(sent: Iterable[str], known: Collection[str], field: str) -> None:

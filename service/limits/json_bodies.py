@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
 from adapters.errors import InvalidInput, TooLarge
-from service import uploads
+from service import strict, uploads
 from service.limits import json_text
 
 if TYPE_CHECKING:
@@ -62,11 +62,15 @@ def _check_type(content_type: str) -> None:
 
 
 def read(body: bytes, model: Any) -> Any:
-    """JSON → a checked `model`. Raises InvalidInput that names the first thing that is wrong."""
+    """JSON → a checked `model`. Raises InvalidInput that names an unknown field, else the first thing that is wrong."""
     try:
         return TypeAdapter(model).validate_python(_values(body))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        wrong = error.errors(include_url=False, include_input=False)
+        for one in wrong:  # first of all: a misspelt field is also one that is missing
+            if one["type"] == "extra_forbidden":
+                strict.check_body(one["loc"], model)
+        first = wrong[0]
         # A key of the body may be in it: of any length, and with halves of surrogate pairs, which no answer can carry.
         parts = [str(part) for part in first["loc"] if not TRIED.match(str(part))]
         where = ".".join(parts)[:200].encode("utf-8", "replace").decode()

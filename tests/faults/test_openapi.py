@@ -98,3 +98,20 @@ def test_what_the_document_does_not_allow_is_refused_by_its_name(server, method,
 def test_limits_without_any_change_nothing(server):
     answer = server.http.put("/quotas", json={"limits": {}})
     assert answer.status_code == 200 and answer.json()["set"] == {}
+
+
+def test_every_json_body_is_told_of_a_field_that_is_not_there(server):
+    """The misspelt one, and not the required one that is missing with it."""
+    asked = []
+    for path, methods in server.http.get("/openapi.json").json()["paths"].items():
+        for method, operation in methods.items():
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                asked.append(path)
+                address = path.format_map(
+                    {"head": "x", "alias": "live", "sha256": "0" * 64, "key_id": "x", "version": 1}
+                )
+                answer = server.http.request(method, address, json={"no_such_field": 1})
+                told = answer.json()
+                assert (answer.status_code, told["item"]) == (422, "no_such_field"), (path, told)
+                assert "here are" in told["detail"], told
+    assert len(asked) > 8

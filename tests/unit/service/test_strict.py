@@ -1,10 +1,15 @@
 """What no route knows is refused, wherever it comes: in the query or in a form, as a file or as a text."""
 
+import json
+from typing import Any
+
 import pytest
 
 from adapters.errors import InvalidInput
 from service import strict
+from service.limits import json_bodies
 from service.openapi import FINETUNE_FORM, IMAGE_FORM
+from service.schemas import Wire
 
 
 @pytest.mark.parametrize(
@@ -42,3 +47,32 @@ def test_a_forms_options_may_be_in_the_query_where_its_image_may_be_the_body():
     assert strict.also_in_query(IMAGE_FORM) == strict.of_form(IMAGE_FORM) > {"images", "head", "top_k"}
     assert strict.also_in_query(FINETUNE_FORM) == frozenset() < strict.of_form(FINETUNE_FORM)
     assert strict.of_form({}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "item"),
+    [
+        ({"limit": {}}, "unknown field 'limit'; did you mean 'limits'? There are: limits, rules", "limit"),
+        ({"limits": {"hads": 1}}, "unknown field 'hads'; did you mean 'heads'? There are: heads", "limits.hads"),
+        ({"limits": {}, "rules": [{"heds": 1}]}, "unknown field 'heds'; did you mean 'heads'?", "rules.0.heds"),
+        ({"\ud800" * 99: 1, "limits": {}}, "Input should be a valid string", None),
+        ({"x" * 10**5: 1, "limits": {}}, f"unknown field {'x' * 50!r}; there are: limits, rules", "x" * 200),
+    ],
+)
+def test_an_unknown_field_of_a_json_body_is_told_before_what_is_missing(sent: Any, said: str, item: str | None) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        json_bodies.read(json.dumps(sent).encode(), Whole)
+    assert refused.value.message.startswith(said) and refused.value.item == item
+
+
+class Part(Wire):
+    """A model inside of another."""
+
+    heads: int = 0
+
+
+class Whole(Wire):
+    """One with a required field, a list of models, and a union."""
+
+    limits: Part
+    rules: list[Part] | None = None
