@@ -208,14 +208,14 @@ async def embed(
 
 def _embed_one(predictor: Predictor, batcher: Batcher, item: Item) -> None:
     """In a lane: one image → f32 [E], unless it is remembered. Raises InvalidImage, ImageTooLarge."""
-    asker = predictor.memory.asked(qualified(item.tenant, item.backbone), item.data, item)
-    if asker is None:
+    waiter = predictor.memory.look_up(qualified(item.tenant, item.backbone), item.data, item)
+    if waiter is None:
         return
     began = clock()
     pixels = image.decode(item.data, batcher.preprocessing, max_pixels=predictor.max_pixels)
     item.decoded()
     predictor.traffic.meters.decode_seconds(clock() - began)
-    batcher.put(pixels, asker, predictor.traffic.lanes.alone())
+    batcher.put(pixels, waiter, predictor.traffic.lanes.alone())
 
 
 def _named(index: int, error: EspalierError, *, count: int, total: int) -> EspalierError:

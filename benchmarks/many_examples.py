@@ -28,8 +28,8 @@ from adapters.store import backbones, database
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.training.data.duplicates import fingerprint
 from benchmarks import record, server
-from service import default_backbone
 from service.client import Client, LabeledImage
+from service.processes import default_backbone
 from service.settings import Settings
 
 GIB, MIB = 1 << 30, 1 << 20

@@ -20,8 +20,8 @@ from adapters.store import backbones, database, heads
 from adapters.store.artifacts import Artifacts
 from adapters.types import HeadRef
 from benchmarks import load, photos, record, server
-from service import default_backbone
 from service.client import LabeledImage
+from service.processes import default_backbone
 from service.settings import Settings
 
 REPETITIONS = 7

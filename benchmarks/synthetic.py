@@ -18,7 +18,7 @@ from adapters.store.schema import aliases, changes, generation, versions
 from adapters.store.schema import heads as heads_table
 from adapters.training.publish import export
 from adapters.types import Backbone, Floats, HeadProgram, HeadRef, HeadVersion, JobRequest, Linear, Softmax
-from service import default_backbone
+from service.processes import default_backbone
 from service.settings import Settings
 
 BATCH = 500  # heads a transaction

@@ -39,8 +39,8 @@ from adapters.training.race.learning_curve import Trial, judge, learner, learnin
 from adapters.training.race.race import RaceResult, race
 from adapters.types import Example
 from benchmarks import record
-from service import default_backbone, setup
 from service.context import load_backbone
+from service.processes import default_backbone, setup
 from service.settings import Settings
 
 DATA = Path(os.environ.get("ESPALIER_TEST_DATA") or record.ROOT.parent / "shared" / "data")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from examples.digits import Digit, drawing, load
-from service import display
+from service.cli import display
 from service.client import Client, LabeledImage
 
 HEAD = "digits"

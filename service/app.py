@@ -19,9 +19,9 @@ gc.set_threshold(50_000, 20, 50)
 import bentoml  # noqa: E402
 from bentoml.validators import ContentType  # noqa: E402
 
-from service import processes  # noqa: E402
 from service.access import exposure  # noqa: E402
-from service.express import Express  # noqa: E402
+from service.api.fast_path import FastPath  # noqa: E402
+from service.processes import servers  # noqa: E402
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -52,7 +52,7 @@ async def door(scope: Any, receive: Any, send: Any) -> None:
 
 @bentoml.service(
     name="espalier",
-    workers=processes.count(),
+    workers=servers.count(),
     tracing={"excluded_urls": ".*"},  # nobody collects its spans
     # BentoML's own metrics label the raw path, which is a series for each head; ours are at /metrics.
     metrics={"enabled": False},
@@ -71,7 +71,7 @@ class Espalier:
         sys.setswitchinterval(SWITCH)
         settings = Settings()
         logs.configure(settings.log_level, settings.log_format, unknown(os.environ))
-        self.context = http().state.context = Context.open(settings, processes.here())
+        self.context = http().state.context = Context.open(settings, servers.here())
         try:
             self.context.warm()
         except NotReady as error:
@@ -87,7 +87,7 @@ class Espalier:
         from service.operations import logs
 
         logs.configure_arbiter(os.environ)
-        processes.prepare()
+        servers.prepare()
         if not exposure.is_local(host := exposure.of_command()):
             from service.settings import Settings
 
@@ -122,7 +122,7 @@ class Espalier:
     def predict(self, image: Annotated[Path, ContentType("image/*")], head: str, top_k: int = 5) -> dict[str, Any]:
         """One image, one head: what `bentoml.SyncHTTPClient` and other Bento services learn from /schema.json.
 
-        Answered by `service.api.bento`, to which every request goes.
+        Answered by `service.api.inference.bento`, to which every request goes.
         """
         raise NotImplementedError
 
@@ -163,7 +163,7 @@ class _Served(type(Espalier)):  # type: ignore[misc]
 
     __slots__ = ()
 
-    def to_asgi(self, is_main: bool = True) -> Express:
+    def to_asgi(self, is_main: bool = True) -> FastPath:
         """Our way in before BentoML's, on connections of our own: it starts uvicorn, and sets no limits."""
         from service.access.authorization import Authorization
         from service.audit.address import Proxies
@@ -172,11 +172,11 @@ class _Served(type(Espalier)):  # type: ignore[misc]
         from service.settings import Settings
 
         settings = Settings()
-        limits = watch.Limits.of(settings, processes.here().part(settings.max_connections))
+        limits = watch.Limits.of(settings, servers.here().part(settings.max_connections))
         connections.install(limits, lambda: http().state.context.following.leave())
         names = settings.allowed_hosts.split(",")
         trail = Trail(lambda: _opened("engine"), Proxies(settings.trusted_proxies))
-        return Express(
+        return FastPath(
             super().to_asgi(is_main), http, names, Authorization(_authenticate), settings.drain_seconds, trail,
             lambda: _opened("limiter"), log=settings.access_log, traces=_traces(settings),
         )  # fmt: skip

@@ -23,22 +23,24 @@ from adapters.store.artifacts import Artifacts
 from adapters.store.audit import actor
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Backbone, HeadRef
-from service import bundles, default_backbone, forms, telemetry
+from service import telemetry
 from service.access.authenticator import Authenticator
-from service.courtesy import Courtesy
-from service.jobs import Following
+from service.intake import forms
+from service.intake.upload_throttle import UploadThrottle
 from service.limits.space import MEMORY_BYTES, Space
-from service.processes import Place
+from service.operations.database_threads import Threads
+from service.operations.job_events import Following
+from service.processes import bundles, default_backbone
+from service.processes.servers import ServingProcess
 from service.quotas import accepting
 from service.quotas.limiter import Limiter
 from service.quotas.sharing import Sharing
 from service.replicas.heartbeat import Heartbeat
 from service.settings import Settings
-from service.threads import Threads
 
 log = logging.getLogger("espalier.service")
 GPU_LANES = 32  # threads that decode for one GPU
-ALONE = Place()
+ALONE = ServingProcess()
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class Context:
     artifacts: Artifacts
     predictor: Predictor
     default_backbone: str  # name
-    courtesy: Courtesy
+    throttle: UploadThrottle
     following: Following
     heartbeat: Heartbeat
     access: Authenticator
@@ -59,7 +61,7 @@ class Context:
     ready: bool = False  # the default backbone is loaded and warm
 
     @classmethod
-    def open(cls, settings: Settings, place: Place = ALONE) -> "Context":
+    def open(cls, settings: Settings, process: ServingProcess = ALONE) -> "Context":
         """Connect, migrate and begin to follow the database; backbones are warmed separately.
 
         What is bounded is bounded for all processes behind the port, so each gets its part.
@@ -74,37 +76,37 @@ class Context:
         if settings.backbone_bundle:
             bundles.register(settings.backbone_bundle, engine, artifacts)
         live = LiveHeads(
-            engine, artifacts, max_bytes=place.part(settings.head_cache_bytes), poll=settings.poll_seconds,
+            engine, artifacts, max_bytes=process.part(settings.head_cache_bytes), poll=settings.poll_seconds,
             pinned=_pinned(settings), meters=telemetry.METERS,
         )  # fmt: skip
-        threads = place.part(settings.threads or processor.cores())
+        threads = process.part(settings.threads or processor.cores())
         load = backbone_loader(settings, engine, artifacts)
         loaded = Backbones(load, settings.device, threads, settings.engines)
         memory = EmbeddingMemory(
-            place.part(settings.embedding_cache_bytes),
+            process.part(settings.embedding_cache_bytes),
             telemetry.METERS,
             lambda digest, sha: EmbeddingCache(engine, digest).find(sha),
         )
         monitor = Monitor(engine, telemetry.METERS)
-        traffic = _traffic(settings, place, decoding)
+        traffic = _traffic(settings, process, decoding)
         sampler = Sampler(
-            engine, artifacts, accepting.default(settings), telemetry.METERS, most_bytes=place.part(MOST_BYTES)
+            engine, artifacts, accepting.default(settings), telemetry.METERS, most_bytes=process.part(MOST_BYTES)
         )
         predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory, monitor=monitor, sampler=sampler)
-        courtesy = Courtesy(lambda: predictor.traffic.admission.images > 0)
+        throttle = UploadThrottle(lambda: predictor.traffic.admission.images > 0)
         live.start()
         heartbeat = Heartbeat(engine, live)
         heartbeat.start()
         monitor.start()
         sampler.start()
         name = default_backbone.name(settings, engine)
-        space = Space(place.part(settings.max_upload_bytes), place.part(MEMORY_BYTES))
+        space = Space(process.part(settings.max_upload_bytes), process.part(MEMORY_BYTES))
         access = Authenticator.open(settings, engine)
-        alone = engine.dialect.name == "sqlite" and place.servers == 1
+        alone = engine.dialect.name == "sqlite" and process.servers == 1
         sharing = Sharing(engine, accepting.default(settings), alone)
         sharing.start()
         return cls(
-            settings, engine, artifacts, predictor, name, courtesy, Following(engine), heartbeat, access, sharing, space
+            settings, engine, artifacts, predictor, name, throttle, Following(engine), heartbeat, access, sharing, space
         )  # fmt: skip
 
     @property
@@ -184,9 +186,9 @@ def lanes(settings: Settings) -> int:
     return settings.threads or (processor.cores() if on_cpu else GPU_LANES)
 
 
-def _traffic(settings: Settings, place: Place, decoding: int) -> Traffic:
-    images, size = place.part(settings.max_waiting), place.part(settings.max_waiting_bytes)
-    return Traffic(place.part(decoding), images, size, settings.max_waiting_seconds, telemetry.METERS)
+def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
+    images, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
+    return Traffic(process.part(decoding), images, size, settings.max_waiting_seconds, telemetry.METERS)
 
 
 def _artifacts(settings: Settings) -> Artifacts:

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         description="Where backbones run; auto: on a GPU if one answers and runs all of a backbone; cuda and tensorrt: "
         "so, or not at all.",
     )
-    # What counts them, for BentoML's arbiter too, is service/processes.py.
+    # What counts them, for BentoML's arbiter too, is service/processes/servers.py.
     servers: int = Field(
         0, ge=0, description="Serving processes behind the one port; 0: one for each 8 cores begun, one on a GPU."
     )

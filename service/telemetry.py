@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from adapters.monitoring.sampler import OUTCOMES as SAMPLED
 from adapters.monitoring.watch import KINDS, LEVELS
 from adapters.runtime.meters import Meters
-from service import counting
+from service.processes import metric_files
 
-counting.begin()
+metric_files.begin()
 REGISTRY = CollectorRegistry()
 _LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)

@@ -13,7 +13,7 @@ from adapters.errors import DeviceError
 from adapters.runtime import devices, session
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
-from adapters.runtime.mapped import Witness
+from adapters.runtime.mapped import ChangeDetector
 from adapters.types import Backbone, Device, Embeddings, Floats, Pixels
 
 log = logging.getLogger("espalier.device")
@@ -37,7 +37,7 @@ class BackboneSession:
         again: Callable[[], bytes | str] | None = None,
     ) -> None:
         self.backbone = backbone
-        self._witness = Witness(graph)
+        self._changes = ChangeDetector(graph)
         self.device, self._session = _open(backbone, graph, device, engines)
         self._wide: Any = self._session
         self._again = again or (lambda: graph)
@@ -76,8 +76,8 @@ class BackboneSession:
         """The same without padding and without buffers of ours: what a CPU does."""
         chosen = self._wide if alone else self._session
         outputs: list[Any] = chosen.run([self.backbone.output], {"pixels": pixels})
-        if self._witness.has_changed():  # the weights may have been others while we ran
-            self._reload(self._witness)
+        if self._changes.has_changed():  # the weights may have been others while we ran
+            self._reload(self._changes)
             return self.plain(pixels)
         return outputs[0]
 
@@ -91,14 +91,14 @@ class BackboneSession:
         for count in (1,) if self.device == "cpu" else GPU_BATCHES:
             self.embed(self._blank(count))
 
-    def _reload(self, seen: Witness) -> None:
+    def _reload(self, seen: ChangeDetector) -> None:
         with self._lock:
-            if self._witness is seen:  # of all that were under way the first does it
+            if self._changes is seen:  # of all that were under way the first does it
                 log.warning("the mapped files of the backbone %s were written to; loading it again", self.backbone.name)
                 graph = self._again()
-                witness = Witness(graph)
+                changes = ChangeDetector(graph)
                 self._session = self._wide = session.create(graph, self.device)
-                self._witness = witness
+                self._changes = changes
 
     def _blank(self, count: int) -> Pixels:
         side = self.backbone.preprocessing.size

@@ -40,19 +40,19 @@ class Embeds(Protocol):
         """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, E]; `alone`: no other image wants the device."""
 
 
-class Asker(Protocol):
+class Waiter(Protocol):
     """Who waits for an embedding."""
 
     @property
     def abandoned(self) -> bool: ...
 
-    def settle(self, answer: Floats | Exception) -> None: ...
+    def resolve(self, answer: Floats | Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     pixels: Pixels  # [S, S, 3]
-    asker: Asker
+    waiter: Waiter
     since: float
 
 
@@ -64,7 +64,7 @@ class _Call:
     abandoned: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
-    def settle(self, answer: Floats | Exception) -> None:
+    def resolve(self, answer: Floats | Exception) -> None:
         self.answer = answer
         self.done.set()
 
@@ -100,20 +100,20 @@ class Batcher:
         assert call.answer is not None
         return call.answer
 
-    def put(self, pixels: Pixels, asker: Asker, alone: bool = False) -> None:
-        """Settle `asker` with its embedding: now where batching does not pay, else with a pass.
+    def put(self, pixels: Pixels, waiter: Waiter, alone: bool = False) -> None:
+        """Settle `waiter` with its embedding: now where batching does not pay, else with a pass.
 
         `alone`: nothing else is on its way, so that it may have every core.
 
         Waits while two passes' worth of pixels wait already, so that decoding never runs far ahead.
         """
         if self._max_images == 1:
-            asker.settle(self._embed(pixels[None], alone)[0])
+            waiter.resolve(self._embed(pixels[None], alone)[0])
             return
         with self._lock:
             while len(self._queue) >= 2 * self._max_images or self._bytes >= 2 * self._max_bytes:
                 self._room.wait()
-            self._queue.append(_Waiting(pixels, asker, clock()))
+            self._queue.append(_Waiting(pixels, waiter, clock()))
             self._bytes += pixels.nbytes
             self._arrived.notify()
             if self._makers < IN_FLIGHT:
@@ -167,7 +167,7 @@ class Batcher:
 
     def _pass(self, batch: Sequence[_Waiting]) -> None:
         """One pass; one that fails is tried once more in two halves, and a half that fails fails its own images."""
-        wanted = [waiting for waiting in batch if not waiting.asker.abandoned]
+        wanted = [waiting for waiting in batch if not waiting.waiter.abandoned]
         for _ in range(len(batch) - len(wanted)):
             self._meters.dropped()
         if not wanted or self._settle(wanted) is None:
@@ -177,7 +177,7 @@ class Batcher:
             error = self._settle(half) if half else None
             if error is not None:
                 for waiting in half:
-                    waiting.asker.settle(error)
+                    waiting.waiter.resolve(error)
 
     def _settle(self, batch: Sequence[_Waiting]) -> Exception | None:
         """Give every image its embedding; what went wrong, if something did."""
@@ -186,7 +186,7 @@ class Batcher:
         except Exception as error:
             return error
         for waiting, embedding in zip(batch, embeddings, strict=True):
-            waiting.asker.settle(embedding)
+            waiting.waiter.resolve(embedding)
         return None
 
     def _embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:

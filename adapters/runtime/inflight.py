@@ -1,6 +1,6 @@
 """Images on their way through a backbone: identical ones go once, and one that nobody waits for is dropped.
 
-Everything here happens on the event loop but `run`, `settle` and `abandoned`, which lanes and the device use.
+Everything here happens on the event loop but `run`, `resolve` and `abandoned`, which lanes and the device use.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import numpy as np
 
 from adapters import spans
 from adapters.errors import InvalidInput
-from adapters.runtime.lanes import Lanes, clock, settle, tell
+from adapters.runtime.lanes import Lanes, clock, resolve, tell
 from adapters.runtime.meters import Meters
 from adapters.tenancy import tenant_of
 from adapters.types import Floats
@@ -25,13 +25,13 @@ Future: TypeAlias = "asyncio.Future[Floats | InvalidInput]"
 class Item:
     """One image for one backbone, and all who wait for its embedding."""
 
-    __slots__ = ("_askers", "_embed", "_flights", "_in_backbone", "_loop", "_since", "_trace", "data", "key")
+    __slots__ = ("_embed", "_flights", "_in_backbone", "_loop", "_since", "_trace", "_waiters", "data", "key")
 
     def __init__(self, flights: "InFlight", key: Key, data: Bytes, embed: Callable[["Item"], None]) -> None:
         self.key, self.data = key, data
         self._flights, self._embed = flights, embed
         self._loop = asyncio.get_running_loop()
-        self._askers: list[Future] = []
+        self._waiters: list[Future] = []
         self._since = clock()
         self._trace = spans.here()  # of the first who asks
         self._in_backbone = False
@@ -49,7 +49,7 @@ class Item:
     def join(self) -> Future:
         """One more who waits. The error of a bad image is an answer, so that it fails alone."""
         future: Future = self._loop.create_future()
-        self._askers.append(future)
+        self._waiters.append(future)
         return future
 
     def leave(self, future: Future) -> None:
@@ -62,7 +62,7 @@ class Item:
     @property
     def abandoned(self) -> bool:
         """Whether all who waited have left. Nobody joins after that."""
-        return all(future.done() for future in self._askers)
+        return all(future.done() for future in self._waiters)
 
     def joinable(self, data: Bytes) -> bool:
         """Whether somebody who waits on this event loop for the same bytes may join."""
@@ -79,7 +79,7 @@ class Item:
         try:
             self._embed(self)
         except Exception as error:
-            self.settle(error)
+            self.resolve(error)
         self._flights.lanes.took(clock() - began)
 
     def decoded(self) -> None:
@@ -94,9 +94,9 @@ class Item:
 
     def drop(self, error: Exception) -> None:
         """It will not be run."""
-        self.settle(error)
+        self.resolve(error)
 
-    def settle(self, answer: Answer) -> None:
+    def resolve(self, answer: Answer) -> None:
         """Hand the answer to everybody who waits. From any thread."""
         if self._in_backbone:
             self._ended("backbone", clock())
@@ -104,11 +104,11 @@ class Item:
 
     def _land(self, answer: Answer) -> None:
         self._flights.remove(self)
-        for future in self._askers:
+        for future in self._waiters:
             if isinstance(answer, InvalidInput) and not future.done():
                 future.set_result(answer)
             else:
-                settle(future, answer)
+                resolve(future, answer)
 
 
 class InFlight:
@@ -119,7 +119,9 @@ class InFlight:
         # By length, then byte by byte: that is the same as by SHA-256, and costs nothing while lengths differ.
         self._items: dict[Key, list[Item]] = {}
 
-    def board(self, flow: str, backbone: str, data: Bytes, embed: Callable[[Item], None]) -> tuple[Item, Future]:
+    def join_or_start(
+        self, flow: str, backbone: str, data: Bytes, embed: Callable[[Item], None]
+    ) -> tuple[Item, Future]:
         """The item of these bytes, joined where one is under way, else on its way from now on."""
         key = (backbone, len(data), tenant_of(flow))
         items = self._items.setdefault(key, [])

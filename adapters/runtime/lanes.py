@@ -110,10 +110,10 @@ class _Call:
         except Exception as error:
             self.drop(error)
         else:
-            tell(self._loop, settle, self.future, result)
+            tell(self._loop, resolve, self.future, result)
 
     def drop(self, error: Exception) -> None:
-        tell(self._loop, settle, self.future, error)
+        tell(self._loop, resolve, self.future, error)
 
 
 def tell(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments: Any) -> None:
@@ -124,7 +124,7 @@ def tell(loop: asyncio.AbstractEventLoop, what: Callable[..., None], *arguments:
         log.debug("the event loop ended before its work did")
 
 
-def settle(future: "asyncio.Future[Any]", answer: Any) -> None:
+def resolve(future: "asyncio.Future[Any]", answer: Any) -> None:
     """Give a future its answer, or raise it where it is an error, unless nobody waits any more."""
     if future.done():
         return

@@ -7,7 +7,7 @@ same answers, bit for bit: docs/adr/0007-several-serving-processes.md.
 
 The files are a cache, for one onnxruntime on one kind of processor: proved when they are written, checked by digest
 before they are used, replaced in one step and never written to again, never required, and safe to delete while they are
-mapped. Somebody else may write to them all the same, and what is mapped changes with them: see `Witness`.
+mapped. Somebody else may write to them all the same, and what is mapped changes with them: see `ChangeDetector`.
 """
 
 import contextlib
@@ -88,7 +88,7 @@ class MappedGraphs:
             yield
 
 
-class Witness:
+class ChangeDetector:
     """Whether the weights of a mapped graph were written to since they were checked. Of a graph in memory: never.
 
     The graph beside them is read once.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from adapters.runtime.batcher import Asker
+from adapters.runtime.batcher import Waiter
 from adapters.runtime.inflight import Bytes
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.types import Floats
@@ -36,17 +36,17 @@ class EmbeddingMemory:
         self._lock = threading.Lock()
         self.bytes = 0
 
-    def asked(self, backbone: str, data: Bytes, asker: Asker) -> Asker | None:
-        """None where the embedding is known and `asker` settled with it, else who is to be settled instead."""
+    def look_up(self, backbone: str, data: Bytes, waiter: Waiter) -> Waiter | None:
+        """None where the embedding is known and `waiter` resolved with it, else who is to be resolved instead."""
         if not self._max_bytes:
-            return asker
+            return waiter
         key = (backbone, hashlib.sha256(data).hexdigest())
         known = self._find(key)
         if known is None:
             self._meters.cache_miss()
-            return _Keeper(self, key, asker)
+            return _Keeper(self, key, waiter)
         self._meters.cache_hit()
-        asker.settle(known)
+        waiter.resolve(known)
         return None
 
     def keep(self, key: Key, embedding: Floats) -> None:
@@ -84,14 +84,14 @@ class EmbeddingMemory:
 class _Keeper:
     """Remembers an answer and passes it on."""
 
-    def __init__(self, memory: EmbeddingMemory, key: Key, asker: Asker) -> None:
-        self._memory, self._key, self._asker = memory, key, asker
+    def __init__(self, memory: EmbeddingMemory, key: Key, waiter: Waiter) -> None:
+        self._memory, self._key, self._waiter = memory, key, waiter
 
     @property
     def abandoned(self) -> bool:
-        return self._asker.abandoned
+        return self._waiter.abandoned
 
-    def settle(self, answer: Floats | Exception) -> None:
+    def resolve(self, answer: Floats | Exception) -> None:
         if not isinstance(answer, Exception):
             self._memory.keep(self._key, answer)
-        self._asker.settle(answer)
+        self._waiter.resolve(answer)

@@ -47,13 +47,13 @@ class Traffic:
 
         Who stops waiting, for whatever reason, takes what is not done yet along.
         """
-        boarded = [self.in_flight.board(flow, backbone, data, work) for data in images]
+        joined = [self.in_flight.join_or_start(flow, backbone, data, work) for data in images]
         try:
-            if len(boarded) == 1:
-                return [await boarded[0][1]]
-            return await asyncio.gather(*(future for _, future in boarded))
+            if len(joined) == 1:
+                return [await joined[0][1]]
+            return await asyncio.gather(*(future for _, future in joined))
         finally:
-            for item, future in boarded:
+            for item, future in joined:
                 item.leave(future)
 
     def close(self) -> None:

@@ -18,8 +18,8 @@ from adapters.store.artifacts import Artifacts
 from adapters.training.backbone import calibration_images, variant
 from adapters.types import Backbone, Device, Pixels
 from benchmarks import record
-from service import setup
 from service.context import GPU_LANES
+from service.processes import setup
 from service.settings import Settings
 
 PRECISIONS = ("fp32", "fp16")

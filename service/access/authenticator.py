@@ -13,8 +13,8 @@ from service.access import credentials
 from service.access.keys.keyring import KeyRing
 from service.access.principal import LOCAL, Principal
 from service.access.refusals import Forbidden, Unauthorized
+from service.operations.database_threads import READING
 from service.settings import Settings
-from service.threads import READING
 
 if TYPE_CHECKING:
     from service.access.oidc.tokens import Tokens

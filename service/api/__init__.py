@@ -14,7 +14,8 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 
 from adapters.errors import NotReady
-from service import errors, openapi
+from service import errors
+from service.api import openapi
 from service.context import Context
 from service.schemas import Problem
 
@@ -57,26 +58,14 @@ def _nowhere(routes: Sequence[BaseRoute]) -> Callable[[Request, str], None]:
 def build() -> FastAPI:
     """The public HTTP API; `app.state.context` is set when the process has opened its parts."""
     from service import __version__
-    from service.api import (
-        backbones,
-        bento,
-        changes,
-        docs,
-        drift,
-        embed,
-        examples,
-        finetune,
-        heads,
-        health,
-        jobs,
-        keys,
-        predict,
-        replicas,
-        rollout,
-        sampling,
-        suggest,
-    )  # fmt: skip
-    from service.api.admin import audit, quotas
+    from service.api import backbones, docs, finetune, health, jobs, replicas
+    from service.api.admin import (
+        audit,
+        keys,  # fmt: skip
+        quotas,
+    )
+    from service.api.heads import changes, drift, examples, heads, rollout, sampling
+    from service.api.inference import bento, embed, predict, suggest
 
     about = "Teach a frozen backbone a new task over HTTP."
     app = FastAPIOffline(title="Espalier", version=__version__, description=about, docs_url=None, redoc_url=None)

@@ -6,8 +6,8 @@ from adapters.errors import NotReady
 from service import __version__
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
-from service.lifecycle import draining
 from service.operations import gauges
+from service.processes import draining
 
 router = new_router(tags=["operations"])
 

@@ -18,11 +18,11 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from adapters.store import jobs
-from service import strict
 from service.access.principal import may_see, mine
 from service.access.same_site import READS
+from service.intake import strict
 from service.limits import json_bodies
-from service.threads import READING, WRITING, Threads
+from service.operations.database_threads import READING, WRITING, Threads
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -6,7 +6,8 @@ Imports of the heavy parts stay inside the commands: `espalier predict` must not
 import click
 
 from service import __version__
-from service.cli import (
+from service.cli import machine
+from service.cli.commands import (
     audit,
     backbones,
     backup,
@@ -16,7 +17,6 @@ from service.cli import (
     heads,
     jobs,
     keys,
-    machine,
     migrate,
     quotas,
     replicas,

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @readable
 def init() -> None:
     """Make ESPALIER_HOME usable: tables, the embedded backbone, the list of methods. `serve` does it when needed."""
-    from service import setup
     from service.operations import logs
+    from service.processes import setup
     from service.settings import unknown
 
     settings, engine, artifacts = parts()
@@ -41,9 +41,9 @@ def init() -> None:
 def serve(host: str, port: int, insecure: bool) -> None:
     """Run the service and a training worker, and restart either when it dies. Ctrl-C ends both."""
     from adapters.runtime import devices
-    from service import setup, supervisor
     from service.access import authenticator, exposure
     from service.operations import logs, tracing
+    from service.processes import setup, supervisor
     from service.settings import unknown
 
     if insecure:
@@ -90,7 +90,7 @@ def worker() -> None:
     # Before torch loads its OpenMP, whose idle threads spin: beside a busy server one race took 28 s, with one thread
     # 1.6. So torch gets half of the cores, of the container where that may use fewer; the other half is the server's.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processor.cores() // 2)))
-    from service import worker as process
+    from service.processes import worker as process
     from service.settings import Settings
 
     settings = Settings()

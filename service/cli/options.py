@@ -51,7 +51,7 @@ def changing(command: Command) -> Command:
 
 def finish(client: "Client", job: dict[str, Any], raw: bool, no_wait: bool) -> None:
     """Follow a job to its end, unless nobody waits for it, and show it; exit code 1 where it made no version."""
-    from service import display
+    from service.cli import display
 
     if not no_wait:
         display.follow(client, job["id"], quiet=raw)

@@ -19,10 +19,10 @@ from service import telemetry
 from service.access.response_headers import protected, protecting
 from service.audit.address import PEER
 from service.errors import problem
-from service.lifecycle import draining
 from service.limits.joined import Joined
 from service.limits.lag import HEARTBEAT
 from service.limits.watch import Limits, Watch
+from service.processes import draining
 
 SLICE = 16 << 10  # bytes that are parsed at once, unless they are all of one body of announced length
 LINGER = 2.0  # seconds that a refused client may go on sending: closed at once, it would not read why

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
 from adapters.errors import InvalidInput, TooLarge
-from service import strict, uploads
+from service.intake import strict, uploads
 from service.limits import json_text
 
 if TYPE_CHECKING:

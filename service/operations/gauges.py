@@ -7,9 +7,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.store import jobs
-from service import counting, telemetry
+from service import telemetry
 from service.context import Context
 from service.limits.connections import Connection
+from service.processes import metric_files
 
 EVERY = 1.0  # seconds between looks, where another process may be asked for what this one has
 
@@ -17,7 +18,7 @@ EVERY = 1.0  # seconds between looks, where another process may be asked for wha
 def render(ctx: Context) -> tuple[bytes, str]:
     """The metrics page, of all serving processes, and its content type. Never waits for the database."""
     _look(ctx)
-    return generate_latest(counting.together(telemetry.REGISTRY)), CONTENT_TYPE_LATEST
+    return generate_latest(metric_files.together(telemetry.REGISTRY)), CONTENT_TYPE_LATEST
 
 
 def keep_current(ctx: Context) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters.store.replicas import registry
 from adapters.store.replicas.registry import Serving
 from service.context import Context
-from service.threads import READING
+from service.operations.database_threads import READING
 
 log = logging.getLogger("espalier.replicas")
 LONGEST = 60.0  # seconds that a request waits

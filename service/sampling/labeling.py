@@ -8,10 +8,10 @@ from typing import Any
 from adapters.store import heads
 from adapters.store.sampling import samples
 from adapters.types import Job, JobRequest
-from service.datasets.arrangement import Received
-from service.datasets.items import item
-from service.datasets.manifests import label_text
-from service.submissions import Desk, check_key
+from service.intake.datasets.arrangement import Received
+from service.intake.datasets.items import item
+from service.intake.datasets.manifests import label_text
+from service.intake.submissions import Submissions, check_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +24,26 @@ class _File:
     data: Callable[[], bytes | memoryview]
 
 
-def submit(desk: Desk, head: str, labels: Mapping[str, Any], key: str | None) -> Job:
-    """SHA-256 → label. Raises HeadNotFound, SampleNotFound, and what `Desk.submit` does.
+def submit(submissions: Submissions, head: str, labels: Mapping[str, Any], key: str | None) -> Job:
+    """SHA-256 → label. Raises HeadNotFound, SampleNotFound, and what `Submissions.submit` does.
 
     The same key and labels give the job there is, also once it has learned the samples and they are kept no more.
     """
     check_key(key)
-    heads.summary(desk.engine, head)  # raises HeadNotFound
-    request = desk.completed(JobRequest(head, task=""))
-    known = samples.sizes(desk.engine, head)
+    heads.summary(submissions.engine, head)  # raises HeadNotFound
+    request = submissions.completed(JobRequest(head, task=""))
+    known = samples.sizes(submissions.engine, head)
     received = Received(
-        [_item(desk, sha256, label, known.get(sha256, 0)) for sha256, label in sorted(labels.items())],
+        [_item(submissions, sha256, label, known.get(sha256, 0)) for sha256, label in sorted(labels.items())],
         {"layout": "labels of samples"},
     )
-    return desk.teach(request, received, {"head": head, "samples": True}, key, partial(_require, head, labels, known))
+    return submissions.teach(
+        request, received, {"head": head, "samples": True}, key, partial(_require, head, labels, known)
+    )
 
 
-def _item(desk: Desk, sha256: str, label: Any, size: int) -> Any:
-    file = _File(f"sample-{sha256[:12]}", sha256, size, partial(samples.stored, desk.artifacts, sha256))
+def _item(submissions: Submissions, sha256: str, label: Any, size: int) -> Any:
+    file = _File(f"sample-{sha256[:12]}", sha256, size, partial(samples.stored, submissions.artifacts, sha256))
     return item(file, file.file_name or "", label_text(label))
 
 

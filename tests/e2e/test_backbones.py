@@ -143,8 +143,8 @@ def test_an_exported_bundle_serves_elsewhere_without_torch(home, tmp_path):
     folder = tmp_path / "bundle"
     run(home, "export", "tf_efficientnet_lite0", str(folder))
     assert {p.name for p in folder.iterdir()} == {"tf_efficientnet_lite0.onnx", "tf_efficientnet_lite0.json"}
-    from service import setup
     from service.context import Context
+    from service.processes import setup
     from service.settings import Settings
 
     settings = Settings(home=tmp_path / "empty", backbone_bundle=str(folder))

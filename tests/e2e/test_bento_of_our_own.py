@@ -54,7 +54,7 @@ def tag(alone: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
     )  # fmt: skip
     assert build.returncode == 0, build.stderr[-3000:]
     shutil.rmtree(source)
-    (style,) = Path(alone["BENTOML_HOME"], "bentos").glob("*/*/src/service/templates/report.css")
+    (style,) = Path(alone["BENTOML_HOME"], "bentos").glob("*/*/src/service/web/templates/report.css")
     style.write_text(f"{style.read_text()}\n{MARK}\n")
     return build.stdout.strip().removeprefix("__tag__:")
 

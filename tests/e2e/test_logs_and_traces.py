@@ -100,7 +100,7 @@ def test_a_trace_leads_from_the_caller_through_the_job_into_the_worker(own_serve
         assert not found.of("a" * 32)
 
 
-@pytest.mark.parametrize("what", ["service.worker", "service.app"])
+@pytest.mark.parametrize("what", ["service.processes.worker", "service.app"])
 def test_nothing_of_tracing_is_imported_while_it_is_off(what) -> None:
     code = f"import {what}, service.operations.logs, sys; print([m for m in sys.modules if m.endswith('.tracing')])"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)

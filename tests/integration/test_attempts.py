@@ -11,9 +11,9 @@ from adapters import finetune as pipeline
 from adapters.errors import InvalidImage, StorageError
 from adapters.store import heads, jobs, leases
 from adapters.store.schema import jobs as table
-from service import worker as module
+from service.processes import worker as module
+from service.processes.workflows import workflow_id
 from service.settings import Settings
-from service.workflows import workflow_id
 
 DRIVER = 'could not store: connection to server at "10.1.2.3", port 5432 failed; INSERT INTO jobs VALUES (%s)'
 INTERNALS = ("10.1.2.3", "5432", "INSERT", "psycopg", "sqlite3")

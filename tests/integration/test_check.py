@@ -22,8 +22,8 @@ from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.schema import embeddings
 from adapters.store.scrub import sqlite, stored
 from adapters.types import HeadRef
-from service import setup
 from service.cli import main
+from service.processes import setup
 
 FOUND, SOUND = 1, 0
 

@@ -34,7 +34,7 @@ from starlette.testclient import TestClient
 from service.app import Espalier
 
 app = Espalier.to_asgi()
-assert type(app).__name__ == "Express"
+assert type(app).__name__ == "FastPath"
 with TestClient(app) as client:
     assert client.get("/readyz").status_code == 200
     image = Path(sys.argv[1]).read_bytes()
@@ -88,7 +88,7 @@ def test_a_process_that_serves_has_not_loaded_what_trains(taught):
     assert {"onnxruntime", "bentoml"} <= loaded, "then this has shown nothing"
     ours = {name for name in found["modules"] if name.startswith(("adapters.", "service."))}
     assert not {n for n in ours if f"{n}.".startswith(("adapters.training.", "adapters.methods."))}
-    assert not {"adapters.finetune", "service.worker"} & ours
+    assert not {"adapters.finetune", "service.processes.worker"} & ours
 
 
 def test_serving_works_where_nothing_for_training_is_installed(taught):

@@ -176,7 +176,7 @@ def test_a_workers_probe_sees_that_it_lives(objects, tmp_path):
     probe = [*shell, script.replace("/tmp", str(tmp_path))]
     (tmp_path / "torch_123-4_another.lock").touch()
     assert subprocess.run(probe).returncode != 0
-    beat = "from service import liveness; import time; liveness.beat_in_thread(); time.sleep(300)"
+    beat = "from service.processes import liveness; import time; liveness.beat_in_thread(); time.sleep(300)"
     given = os.environ | {"ESPALIER_SIGNS_OF_LIFE": str(tmp_path), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", beat], env=given)
     try:

@@ -45,7 +45,7 @@ def _install(plan: Path) -> None:
 
     jobs.enter, heads.publish = entered, published
     if attempts := os.environ.get("ESPALIER_TEST_ATTEMPTS"):
-        from service import worker
+        from service.processes import worker
 
         worker.ATTEMPTS = int(attempts)
 

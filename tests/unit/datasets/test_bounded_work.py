@@ -6,8 +6,8 @@ import pytest
 from support.zips import raw_zip, zipped
 
 from adapters.errors import InvalidInput
-from service.datasets import manifests, sources
-from service.datasets.archives import Member
+from service.intake.datasets import manifests, sources
+from service.intake.datasets.archives import Member
 
 MANY = 200_000
 GENEROUS = 20.0  # seconds; a quadratic step would take minutes and more

@@ -8,8 +8,8 @@ from support.pictures import shape
 from support.zips import zipped
 
 from adapters.errors import InvalidInput
-from service.datasets import passed_over, sources
-from service.datasets.layout import Hints
+from service.intake.datasets import passed_over, sources
+from service.intake.datasets.layout import Hints
 
 BODY = b"\xff\xd8 an image, as far as reading folders goes"
 

@@ -7,8 +7,8 @@ import pytest
 from support.zips import zipped
 
 from adapters.errors import InvalidInput, InvalidManifest
-from service.datasets import sources
-from service.datasets.archives import Member
+from service.intake.datasets import sources
+from service.intake.datasets.archives import Member
 
 FILES = {f"batch{n // 2}/{n}.jpg": b"\xff\xd8" + bytes([n]) for n in range(4)}
 LABELS = dict(zip(FILES, ["cat", "dog", "cat", "dog"], strict=True))

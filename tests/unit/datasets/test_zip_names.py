@@ -13,7 +13,7 @@ import pytest
 from support.zips import UTF8_FLAG, raw_zip, unicode_path, zipped
 
 from adapters.errors import InvalidArchive, InvalidInput
-from service.datasets import names, sources
+from service.intake.datasets import names, sources
 
 ROOT = Path(__file__).parents[3]
 WORDS = {
@@ -173,7 +173,7 @@ READ = """
 import json, sys
 from pathlib import Path
 from adapters.errors import InvalidArchive
-from service.datasets.archives import Archive, Limits
+from service.intake.datasets.archives import Archive, Limits
 def said(path):
     try:
         archive = Archive(path, Limits())

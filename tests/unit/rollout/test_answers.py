@@ -30,7 +30,7 @@ from adapters.store.heads import Publication
 from adapters.store.rollouts import control, rows
 from adapters.training.publish import export
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax
-from service import forms
+from service.intake import forms
 
 NEAR, FAR = "n" * 64, "f" * 64  # two backbones
 GUARD = Rules(roll_back_when=Limits(20, errors=0.02))

@@ -16,14 +16,14 @@ def picture(value: int) -> np.ndarray:
     return np.full((SIDE, SIDE, 3), value, np.uint8)
 
 
-class Asker:
+class Waiter:
     """One who waits without a thread."""
 
     def __init__(self) -> None:
         self.abandoned = False
         self.future: concurrent.futures.Future = concurrent.futures.Future()
 
-    def settle(self, answer: object) -> None:
+    def resolve(self, answer: object) -> None:
         if isinstance(answer, Exception):
             self.future.set_exception(answer)
         else:
@@ -38,12 +38,12 @@ class Asker:
         return self.future.exception(30) is not None
 
 
-def crowd(batcher: Batcher, backbone: FakeBackbone, values: range) -> list[Asker]:
+def crowd(batcher: Batcher, backbone: FakeBackbone, values: range) -> list[Waiter]:
     """The first image gets the device; the others arrive while it is at work."""
-    askers = [Asker() for _ in values]
+    askers = [Waiter() for _ in values]
     backbone.hold()
-    for n, (value, asker) in enumerate(zip(values, askers, strict=True)):
-        batcher.put(picture(value), asker)
+    for n, (value, waiter) in enumerate(zip(values, askers, strict=True)):
+        batcher.put(picture(value), waiter)
         if n == 0:
             backbone.wait_for_pass()
     return askers
@@ -69,9 +69,9 @@ def device_threads() -> list[threading.Thread]:
 def test_where_batching_does_not_pay_every_image_goes_straight_through():
     """In the thread that asks: no other is started, nothing waits."""
     batcher, backbone = batching(1)
-    asker = Asker()
-    batcher.put(picture(8), asker)
-    assert float(batcher.embed(picture(7))[0]) == 7.0 and asker.value == 8
+    waiter = Waiter()
+    batcher.put(picture(8), waiter)
+    assert float(batcher.embed(picture(7))[0]) == 7.0 and waiter.value == 8
     assert backbone.passes == [[8], [7]] and batcher.preprocessing == backbone.backbone.preprocessing
     assert not device_threads()
 
@@ -80,7 +80,7 @@ def test_what_waits_shares_the_next_pass_when_the_device_is_idle(long_window):
     batcher, backbone = batching(64)
     askers = crowd(batcher, backbone, range(20))
     backbone.release()
-    assert [asker.value for asker in askers] == list(range(20))
+    assert [waiter.value for waiter in askers] == list(range(20))
     assert backbone.passes == [[0], list(range(1, 20))]
     batcher.close()
 
@@ -91,7 +91,7 @@ def test_a_full_pass_is_released_while_another_runs_and_no_third(long_window):
     backbone.wait_for_pass()
     assert backbone.passes == [[0], [1, 2, 3, 4]]
     backbone.release()
-    assert [asker.value for asker in askers] == list(range(9))
+    assert [waiter.value for waiter in askers] == list(range(9))
     assert max(map(len, backbone.passes)) == 4 and sum(map(len, backbone.passes)) == 9
     batcher.close()
 
@@ -103,7 +103,7 @@ def test_a_pass_is_bounded_by_bytes_too(long_window):
     backbone.wait_for_pass()
     assert backbone.passes == [[0], [1, 2, 3]]
     backbone.release()
-    assert [asker.value for asker in askers] == list(range(7))
+    assert [waiter.value for waiter in askers] == list(range(7))
     batcher.close()
 
 
@@ -115,7 +115,7 @@ def test_the_oldest_waits_no_longer_than_the_window():
     backbone.wait_for_pass()
     assert backbone.passes == [[0], [1]]
     backbone.release()
-    assert [asker.value for asker in askers] == [0, 1]
+    assert [waiter.value for waiter in askers] == [0, 1]
     batcher.close()
 
 
@@ -135,7 +135,7 @@ def test_a_failing_pass_is_split_once_and_then_fails_only_its_own(long_window):
     backbone.fail_on = {3}
     askers = crowd(batcher, backbone, range(18))
     backbone.release()
-    assert {n for n, asker in enumerate(askers) if asker.failed} == {1, 2, 3, 4}
+    assert {n for n, waiter in enumerate(askers) if waiter.failed} == {1, 2, 3, 4}
     assert [1, 2, 3, 4] in backbone.passes and [5, 6, 7, 8] in backbone.passes
     assert all(askers[n].value == n for n in range(18) if n not in (1, 2, 3, 4))
     batcher.close()
@@ -158,14 +158,14 @@ def test_decoding_never_runs_far_ahead(long_window):
     batcher, backbone = batching(2)
     askers = crowd(batcher, backbone, range(7))  # one runs, two more run, four wait
     backbone.wait_for_pass()
-    late = Asker()
+    late = Waiter()
     bringer = threading.Thread(target=batcher.put, args=(picture(9), late))
     bringer.start()
     bringer.join(0.05)
     assert bringer.is_alive()
     backbone.release()
     bringer.join(30)
-    assert [asker.value for asker in askers] == list(range(7)) and late.value == 9
+    assert [waiter.value for waiter in askers] == list(range(7)) and late.value == 9
     batcher.close()
 
 

@@ -33,7 +33,7 @@ class Station:
         assert self.open.wait(SECONDS)
         data = bytes(item.data)
         self.embedded.append((item.backbone, data))
-        item.settle(np.frombuffer(data, np.uint8).astype(np.float32))
+        item.resolve(np.frombuffer(data, np.uint8).astype(np.float32))
 
     async def ask(self, *images: bytes | memoryview, backbone: str = "b", flow: str = "a") -> list[bytes]:
         """The images that the answers are of."""

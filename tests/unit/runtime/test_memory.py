@@ -10,25 +10,25 @@ from adapters.runtime.memory import OVERHEAD, EmbeddingMemory
 from adapters.runtime.meters import Meters
 
 
-class Asker:
-    """Keeps what it is settled with."""
+class Waiter:
+    """Keeps what it is resolved with."""
 
     abandoned = False
 
     def __init__(self) -> None:
         self.answers: list[object] = []
 
-    def settle(self, answer: object) -> None:
+    def resolve(self, answer: object) -> None:
         self.answers.append(answer)
 
 
 def ask(memory: EmbeddingMemory, data: bytes, answer: object, backbone: str = "b") -> object:
-    """What an asker gets, who brings `answer` where the embedding is not remembered."""
-    asker = Asker()
-    instead = memory.asked(backbone, data, asker)
+    """What an waiter gets, who brings `answer` where the embedding is not remembered."""
+    waiter = Waiter()
+    instead = memory.look_up(backbone, data, waiter)
     if instead is not None:
-        instead.settle(answer)
-    (found,) = asker.answers
+        instead.resolve(answer)
+    (found,) = waiter.answers
     return found
 
 
@@ -69,23 +69,23 @@ def test_memory_is_bounded_and_the_least_recently_used_goes():
 
 
 def test_who_asks_beside_another_does_not_count_twice():
-    memory, one, other = EmbeddingMemory(10_000), Asker(), Asker()
-    first, second = memory.asked("b", b"x", one), memory.asked("b", b"x", other)
-    first.settle(vector(1))
-    second.settle(vector(1))
+    memory, one, other = EmbeddingMemory(10_000), Waiter(), Waiter()
+    first, second = memory.look_up("b", b"x", one), memory.look_up("b", b"x", other)
+    first.resolve(vector(1))
+    second.resolve(vector(1))
     assert len(memory) == 1 and memory.bytes == 16 + OVERHEAD
 
 
 def test_with_no_room_nothing_is_hashed_or_kept():
-    memory, asker = EmbeddingMemory(0), Asker()
-    assert memory.asked("b", b"x", asker) is asker
+    memory, waiter = EmbeddingMemory(0), Waiter()
+    assert memory.look_up("b", b"x", waiter) is waiter
 
 
 def test_who_asks_through_it_is_still_seen_to_leave():
-    memory, asker = EmbeddingMemory(100), Asker()
-    instead = memory.asked("b", b"x", asker)
+    memory, waiter = EmbeddingMemory(100), Waiter()
+    instead = memory.look_up("b", b"x", waiter)
     assert not instead.abandoned
-    asker.abandoned = True
+    waiter.abandoned = True
     assert instead.abandoned
 
 

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from adapters.errors import InvalidInput, Overloaded, TooLarge
 from service import api
+from service.api.heads.edit_schemas import DeleteExamplesRequest, LabelsRequest, RelabelRequest
 from service.api.routing import Route
-from service.edit_schemas import DeleteExamplesRequest, LabelsRequest, RelabelRequest
+from service.intake.multipart import Sink
 from service.limits import json_text
 from service.limits.json_bodies import read
 from service.limits.space import Space
-from service.multipart import Sink
 
 SHA256S = [f"{number:064x}" for number in range(100_001)]
 

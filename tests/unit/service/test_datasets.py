@@ -16,12 +16,12 @@ from PIL import Image
 
 from adapters.errors import InvalidArchive, InvalidInput, InvalidLabel, InvalidManifest
 from adapters.types import Example
-from service.datasets import items as item_checks
-from service.datasets import manifests, passed_over
-from service.datasets import sources as reading
-from service.datasets.archives import Limits, Member
-from service.multipart import Form
-from service.uploads import Upload
+from service.intake.datasets import items as item_checks
+from service.intake.datasets import manifests, passed_over
+from service.intake.datasets import sources as reading
+from service.intake.datasets.archives import Limits, Member
+from service.intake.multipart import Form
+from service.intake.uploads import Upload
 
 
 def png(width: int = 8, height: int = 8, color: str = "red") -> bytes:

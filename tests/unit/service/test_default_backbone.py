@@ -8,7 +8,7 @@ from adapters.backbones.cards import DEFAULT
 from adapters.runtime import processor
 from adapters.store import backbones, database
 from adapters.types import Backbone, Preprocessing
-from service import default_backbone
+from service.processes import default_backbone
 from service.settings import Settings
 
 SHAPE = Preprocessing(224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -120,7 +120,7 @@ def test_a_problem_leaves_out_what_is_not_known():
 def test_a_job_that_meets_damage_says_how_it_is_mended():
     """Not to look into a log."""
     from adapters.errors import ExampleDamaged
-    from service import failures
+    from service.processes import failures
 
     told = failures.of(ExampleDamaged("the example x is damaged; send it again", item="x")).error(5)
     assert told["code"] == "example_damaged" and "espalier check" in told["message"] and "log" not in told["message"]

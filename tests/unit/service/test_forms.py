@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import InvalidInput
 from adapters.types import HeadRef
-from service.forms import ImageForm, check_head_name, head_ref, head_refs
+from service.intake.forms import ImageForm, check_head_name, head_ref, head_refs
 
 
 def form(**options: list[str]) -> ImageForm:

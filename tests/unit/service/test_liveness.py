@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from support.services import ROOT, eventually, kill
 
-from service import liveness
-from service.liveness import FOLDER, Watch
+from service.processes import liveness
+from service.processes.liveness import FOLDER, Watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-THREAD = "from service import liveness; liveness.beat_in_thread()\n"
+THREAD = "from service.processes import liveness; liveness.beat_in_thread()\n"
 LOOP = """
 import asyncio, time
-from service import liveness
+from service.processes import liveness
 async def main():
     liveness.beat_on(asyncio.get_running_loop())
     {work}

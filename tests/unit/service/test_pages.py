@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from adapters.errors import CorruptArtifact
-from service import charts, pages
+from service.web import charts, pages
 
 HOSTILE = '"><script>alert(1)</script>&'
 VOID = {"meta", "img", "br"}

@@ -7,8 +7,8 @@ from PIL import Image
 
 from adapters.errors import ImageTooLarge, InvalidImage
 from adapters.types import Example
-from service.datasets import probing
-from service.datasets.items import Item
+from service.intake.datasets import probing
+from service.intake.datasets.items import Item
 
 
 def encoded(format: str, side: int = 64) -> bytes:

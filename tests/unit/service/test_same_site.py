@@ -9,7 +9,7 @@ import pytest
 from service.access.authorization import Authorization
 from service.access.rules import ANY, Rules
 from service.access.same_site import SameSite
-from service.express import Express
+from service.api.fast_path import FastPath
 
 OURS = "127.0.0.1:3000"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "MADE-UP")
@@ -31,7 +31,7 @@ def ask(method: str = "POST", allowed: str = "", **headers: str) -> tuple[int, d
     given = {"host": OURS} | headers
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in given.items()]
     scope = {"type": "http", "method": method, "path": "/heads/x", "headers": pairs}
-    asyncio.run(Express(app, lambda: app, allowed.split(","), EVERYTHING)(scope, None, send))
+    asyncio.run(FastPath(app, lambda: app, allowed.split(","), EVERYTHING)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 

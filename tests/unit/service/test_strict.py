@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from adapters.errors import InvalidInput
-from service import strict
+from service.api.openapi import FINETUNE_FORM, IMAGE_FORM
+from service.intake import strict
 from service.limits import json_bodies
-from service.openapi import FINETUNE_FORM, IMAGE_FORM
 from service.schemas import Wire
 
 

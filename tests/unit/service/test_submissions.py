@@ -28,28 +28,29 @@ from adapters.store import backbones, capabilities, database, examples, jobs
 from adapters.store.artifacts import Artifacts
 from adapters.store.folder import Folder
 from adapters.types import Backbone, Preprocessing
-from service import training_rooms, uploads
+from service.intake import uploads
+from service.intake.submissions import Submissions, _hyperparameters
+from service.processes import worker_memory
 from service.settings import Settings
-from service.submissions import Desk, _hyperparameters
 
 IMAGES = [(f"{k}-{n}.png", shape(k, n)) for n in range(2) for k in ("circle", "square")]
 LABELS = ["circle", "square"] * 2
 
 
 @pytest.fixture
-def desk(tmp_path: Path):
-    """A desk over an empty installation with one backbone and one method."""
+def submissions(tmp_path: Path):
+    """A submissions over an empty installation with one backbone and one method."""
     settings = Settings(home=tmp_path, max_jobs=2, max_examples=10)
     engine = database.connect(settings.database)
     database.migrate(engine)
     shape = Preprocessing(224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
     backbones.save(engine, Backbone("tf_efficientnet_lite0", "d", "a", shape, "fp32", 1280, 1280))
     capabilities.replace_all(engine, "method", {"logistic": logistic.Hyperparameters.model_json_schema()})
-    yield Desk(settings, engine, Artifacts(settings.artifacts))
+    yield Submissions(settings, engine, Artifacts(settings.artifacts))
     engine.dispose()
 
 
-def submit(desk: Desk, key: str | None = None, images=IMAGES, labels=LABELS, **fields: str):
+def submit(submissions: Submissions, key: str | None = None, images=IMAGES, labels=LABELS, **fields: str):
     """Send a form as httpx builds it."""
     data = {"head": "shapes", "labels": list(labels)} | fields
     sent = httpx.Request("POST", "http://x", data=data, files=[("images", image) for image in images])
@@ -61,22 +62,27 @@ def submit(desk: Desk, key: str | None = None, images=IMAGES, labels=LABELS, **f
     headers = [(b"content-type", sent.headers["content-type"].encode())]
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
     with asyncio.run(uploads.receive(request, max_bytes=2**30)) as upload:
-        return desk.submit(upload, key)
+        return submissions.submit(upload, key)
 
 
-def is_empty(desk: Desk) -> bool:
-    blobs = list((desk.settings.home / "artifacts").rglob("*"))
-    return jobs.count_unfinished(desk.engine) == 0 and not [b for b in blobs if b.is_file()]
+def is_empty(submissions: Submissions) -> bool:
+    blobs = list((submissions.settings.home / "artifacts").rglob("*"))
+    return jobs.count_unfinished(submissions.engine) == 0 and not [b for b in blobs if b.is_file()]
 
 
-def test_an_accepted_job_has_its_examples_and_their_bytes_in_the_store(desk):
+def test_an_accepted_job_has_its_examples_and_their_bytes_in_the_store(submissions):
     job = submit(
-        desk, method="logistic", hyperparameters='{"regularization": 0.5}', seed="3", deploy="manual", mode="replace"
+        submissions,
+        method="logistic",
+        hyperparameters='{"regularization": 0.5}',
+        seed="3",
+        deploy="manual",
+        mode="replace",
     )
-    sent = examples.of_job(desk.engine, job.id)
+    sent = examples.of_job(submissions.engine, job.id)
     assert [(e.file_name, e.label) for e in sent] == list(zip([n for n, _ in IMAGES], LABELS, strict=True))
-    assert [desk.artifacts.get(e.sha256) for e in sent] == [data for _, data in IMAGES]
-    request = jobs.get(desk.engine, job.id).request
+    assert [submissions.artifacts.get(e.sha256) for e in sent] == [data for _, data in IMAGES]
+    request = jobs.get(submissions.engine, job.id).request
     assert (request.head, request.method, request.seed) == ("shapes", "logistic", 3)
     assert (request.mode, request.deploy, request.backbone) == ("replace", "manual", "tf_efficientnet_lite0")
     assert request.hyperparameters == {"regularization": 0.5}
@@ -99,34 +105,34 @@ def test_an_accepted_job_has_its_examples_and_their_bytes_in_the_store(desk):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value.__name__,
 )
-def test_what_is_refused_leaves_nothing(desk, change, error):
+def test_what_is_refused_leaves_nothing(submissions, change, error):
     with pytest.raises(error):
-        submit(desk, **change)
-    assert is_empty(desk)
+        submit(submissions, **change)
+    assert is_empty(submissions)
 
 
-def test_an_image_that_comes_twice_with_one_label_counts_once(desk):
-    job = submit(desk, images=[*IMAGES, IMAGES[0]], labels=[*LABELS, LABELS[0]])
-    assert len(examples.of_job(desk.engine, job.id)) == 4
+def test_an_image_that_comes_twice_with_one_label_counts_once(submissions):
+    job = submit(submissions, images=[*IMAGES, IMAGES[0]], labels=[*LABELS, LABELS[0]])
+    assert len(examples.of_job(submissions.engine, job.id)) == 4
     with pytest.raises(NotEnoughData, match="different images"):
-        submit(desk, images=[IMAGES[0], IMAGES[0], IMAGES[1], IMAGES[1]], labels=["a", "a", "b", "b"])
+        submit(submissions, images=[IMAGES[0], IMAGES[0], IMAGES[1], IMAGES[1]], labels=["a", "a", "b", "b"])
 
 
-def test_a_key_gives_the_job_there_is_also_when_there_is_no_room(desk):
-    first = submit(desk, key="k")
-    submit(desk, head="other")
-    assert submit(desk, key="k").id == first.id
+def test_a_key_gives_the_job_there_is_also_when_there_is_no_room(submissions):
+    first = submit(submissions, key="k")
+    submit(submissions, head="other")
+    assert submit(submissions, key="k").id == first.id
     with pytest.raises(IdempotencyConflict):
-        submit(desk, key="k", seed="1")
+        submit(submissions, key="k", seed="1")
     with pytest.raises(Overloaded) as full:
-        submit(desk, head="third")
+        submit(submissions, head="third")
     assert full.value.retry_after > 0
 
 
-def test_a_store_that_fills_up_keeps_nothing_of_what_was_sent(desk, monkeypatch):
+def test_a_store_that_fills_up_keeps_nothing_of_what_was_sent(submissions, monkeypatch):
     """But for images that another job holds."""
-    other = submit(desk, images=[*IMAGES[:2], ("a", shape("circle", 8)), ("b", shape("square", 8))])
-    held = {e.sha256 for e in examples.of_job(desk.engine, other.id)}
+    other = submit(submissions, images=[*IMAGES[:2], ("a", shape("circle", 8)), ("b", shape("square", 8))])
+    held = {e.sha256 for e in examples.of_job(submissions.engine, other.id)}
     whole, room = Folder.write, iter((True, False))
 
     def write(folder: Folder, path: str, data: bytes) -> None:
@@ -136,17 +142,17 @@ def test_a_store_that_fills_up_keeps_nothing_of_what_was_sent(desk, monkeypatch)
 
     monkeypatch.setattr(Folder, "write", write)
     with pytest.raises(StorageFull):
-        submit(desk)
-    blobs = {b.name for b in (desk.settings.home / "artifacts").rglob("*") if b.is_file()}
+        submit(submissions)
+    blobs = {b.name for b in (submissions.settings.home / "artifacts").rglob("*") if b.is_file()}
     assert blobs == held and next(room, "both used") == "both used"
 
 
-def test_before_a_worker_has_started_once_the_answer_is_not_ready(desk):
-    with desk.engine.begin() as connection:
+def test_before_a_worker_has_started_once_the_answer_is_not_ready(submissions):
+    with submissions.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM capabilities")
     with pytest.raises(NotReady, match="espalier worker"):
-        submit(desk)
-    assert is_empty(desk)
+        submit(submissions)
+    assert is_empty(submissions)
 
 
 @pytest.mark.parametrize("text", ["auto", '"auto"', " auto ", "{}"])
@@ -163,38 +169,38 @@ def test_hyperparameters_that_are_no_finite_json_object_are_refused(text):
     assert len(json.dumps(refused.value.message)) < 400 and isinstance(refused.value, EspalierError)
 
 
-def test_what_no_worker_has_the_memory_for_is_refused_with_the_figures(desk, monkeypatch):
+def test_what_no_worker_has_the_memory_for_is_refused_with_the_figures(submissions, monkeypatch):
     monkeypatch.setattr(training_memory, "SMALL", 0)
     for name, left in (("one", 1 << 10), ("other", 5_000)):
-        training_rooms.tell(desk.engine, name, left)
+        worker_memory.tell(submissions.engine, name, left)
     with pytest.raises(TooMuchData, match=r"training on 4 examples takes about .* the worker has 0.0 GB left"):
-        submit(desk)
-    assert not jobs.list_page(desk.engine, limit=9)
-    training_rooms.tell(desk.engine, "other", 1 << 30)  # one that can is enough
-    assert submit(desk).status == "queued"
+        submit(submissions)
+    assert not jobs.list_page(submissions.engine, limit=9)
+    worker_memory.tell(submissions.engine, "other", 1 << 30)  # one that can is enough
+    assert submit(submissions).status == "queued"
 
 
 BAD = [("bad.png", b"bad"), ("cut.png", IMAGES[0][1][:300])]
 TWICE = [("again.png", IMAGES[0][1])]  # the same picture under another label
 
 
-def test_every_image_that_cannot_be_used_is_in_one_answer(desk):
+def test_every_image_that_cannot_be_used_is_in_one_answer(submissions):
     with pytest.raises(InvalidInput, match=r"3 of 7 images cannot be used") as caught:
-        submit(desk, images=[*IMAGES, *BAD, *TWICE], labels=[*LABELS, "circle", "circle", "square"])
+        submit(submissions, images=[*IMAGES, *BAD, *TWICE], labels=[*LABELS, "circle", "circle", "square"])
     said = {problem.item: problem.code for problem in caught.value.errors}
     assert said == {
         "circle-0.png, again.png": "invalid_label",
         "image 4 (bad.png)": "invalid_image",
         "image 5 (cut.png)": "invalid_image",
     }
-    assert is_empty(desk)
+    assert is_empty(submissions)
 
 
-def test_on_error_skip_leaves_them_out_and_says_so(desk):
+def test_on_error_skip_leaves_them_out_and_says_so(submissions):
     more = [(f"{k}-9.png", shape(k, 9)) for k in ("circle", "square")]
     images, labels = [*IMAGES, *BAD, *TWICE, *more], [*LABELS, "circle", "circle", "square", "circle", "square"]
-    job = submit(desk, key="k", images=images, labels=labels, on_error="skip")
-    assert [e.file_name for e in examples.of_job(desk.engine, job.id)] == [
+    job = submit(submissions, key="k", images=images, labels=labels, on_error="skip")
+    assert [e.file_name for e in examples.of_job(submissions.engine, job.id)] == [
         *(name for name, _ in IMAGES[1:]), "circle-9.png", "square-9.png",
     ]  # fmt: skip
     left_out = job.request.received["left_out"]
@@ -204,49 +210,49 @@ def test_on_error_skip_leaves_them_out_and_says_so(desk):
     ]  # fmt: skip
     assert job.request.received["classes"] == {"count": 2, "list": {"circle": 2, "square": 3}}
     assert job.request.on_error == "skip"
-    assert submit(desk, key="k", images=images, labels=labels, on_error="skip").id == job.id
+    assert submit(submissions, key="k", images=images, labels=labels, on_error="skip").id == job.id
 
 
-def test_on_error_is_part_of_what_a_key_stands_for(desk):
-    submit(desk, key="k")
+def test_on_error_is_part_of_what_a_key_stands_for(submissions):
+    submit(submissions, key="k")
     with pytest.raises(IdempotencyConflict):
-        submit(desk, key="k", on_error="skip")
+        submit(submissions, key="k", on_error="skip")
 
 
-def test_too_few_images_left_are_refused_also_when_bad_ones_may_be_skipped(desk):
+def test_too_few_images_left_are_refused_also_when_bad_ones_may_be_skipped(submissions):
     with pytest.raises(NotEnoughData, match="'square'"):
-        submit(desk, images=[*IMAGES[:3], BAD[0]], on_error="skip")
-    assert is_empty(desk)
+        submit(submissions, images=[*IMAGES[:3], BAD[0]], on_error="skip")
+    assert is_empty(submissions)
 
 
-def test_every_label_that_cannot_be_used_is_in_one_answer(desk):
+def test_every_label_that_cannot_be_used_is_in_one_answer(submissions):
     """list-labels-become-classes: a list is no class, nor is an object."""
     with pytest.raises(InvalidInput, match="is a list, not the name of a class") as caught:
-        submit(desk, labels=['["cat"]', '{"a": 1}', " ", "dog"])
+        submit(submissions, labels=['["cat"]', '{"a": 1}', " ", "dog"])
     assert [problem.item for problem in caught.value.errors] == [f"image {n} ({IMAGES[n][0]})" for n in range(3)]
 
 
-def test_a_label_that_is_kept_otherwise_than_it_was_sent_is_told(desk):
+def test_a_label_that_is_kept_otherwise_than_it_was_sent_is_told(submissions):
     """invisible-characters-in-labels"""
-    job = submit(desk, labels=["circle\u200b", "square ", "\u202acircle", "squ\u00adare"])
-    assert {e.label for e in examples.of_job(desk.engine, job.id)} == {"circle", "square"}
+    job = submit(submissions, labels=["circle\u200b", "square ", "\u202acircle", "squ\u00adare"])
+    assert {e.label for e in examples.of_job(submissions.engine, job.id)} == {"circle", "square"}
     changed = job.request.received["labels_changed"]
     assert changed["count"] == 4 and {"sent": "square ", "kept": "square"} in changed["list"]
     assert {"sent": "\\u202acircle", "kept": "circle"} in changed["list"]
 
 
-def test_an_option_of_archives_without_one_is_refused(desk):
+def test_an_option_of_archives_without_one_is_refused(submissions):
     for option in ("archive_encoding", "root"):
         with pytest.raises(InvalidInput, match=f"'{option}' is about an `archive`"):
-            submit(desk, **{option: "cp932"})
+            submit(submissions, **{option: "cp932"})
 
 
-def test_a_worker_that_has_gone_is_not_counted_on(desk, monkeypatch):
-    training_rooms.tell(desk.engine, "gone", 1 << 40)
-    monkeypatch.setattr(training_rooms, "SILENT", -1.0)
-    assert training_rooms.largest(desk.engine) is None
-    monkeypatch.setattr(training_rooms, "SILENT", 3600.0)
-    capabilities.record(desk.engine, "memory", "gone", {"bytes": 1 << 40, "at": 0.0})
-    training_rooms.tell(desk.engine, "there", 7)
-    assert training_rooms.largest(desk.engine) == 7
-    assert list(capabilities.of_kind(desk.engine, "memory")) == ["there"]
+def test_a_worker_that_has_gone_is_not_counted_on(submissions, monkeypatch):
+    worker_memory.tell(submissions.engine, "gone", 1 << 40)
+    monkeypatch.setattr(worker_memory, "SILENT", -1.0)
+    assert worker_memory.largest(submissions.engine) is None
+    monkeypatch.setattr(worker_memory, "SILENT", 3600.0)
+    capabilities.record(submissions.engine, "memory", "gone", {"bytes": 1 << 40, "at": 0.0})
+    worker_memory.tell(submissions.engine, "there", 7)
+    assert worker_memory.largest(submissions.engine) == 7
+    assert list(capabilities.of_kind(submissions.engine, "memory")) == ["there"]

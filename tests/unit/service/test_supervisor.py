@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.services import ROOT, command_line, descendants, eventually, kill
 
-from service import supervisor
+from service.processes import supervisor
 
 ORPHAN_MARK = "orphan-of-espalier-test"
 # A child as bentoml is one: it starts a process in a session of its own and waits.
@@ -21,7 +21,7 @@ time.sleep(600)
 # The supervisor adopts what its children leave behind, so it must be a process of its own here.
 SUPERVISOR = """
 import signal, sys, threading
-from service import supervisor
+from service.processes import supervisor
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 supervisor.run([supervisor.Child("child", [sys.executable, "-c", sys.argv[1], sys.argv[2]])], stop)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
 from adapters.errors import InvalidInput, StorageFull, TooLarge
-from service import uploads
+from service.intake import uploads
 
 BOUNDARY = "boundary1234"
 MIB = 1 << 20

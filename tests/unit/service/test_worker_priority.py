@@ -10,7 +10,7 @@ from support.services import ROOT
 
 LOOK = """
 import os
-from service.worker import step_aside
+from service.processes.worker import step_aside
 step_aside(7)
 print(os.nice(0), open("/proc/self/autogroup").read())
 """

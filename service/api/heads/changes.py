@@ -1,0 +1,52 @@
+"""What else happens in the life of a head: other classes, another backbone, and how two versions compare."""
+
+import re
+from typing import Annotated
+
+from fastapi import Query
+from fastapi.responses import JSONResponse
+
+from adapters.comparison import versions
+from adapters.errors import InvalidInput
+from adapters.store import heads
+from adapters.types import HeadRef
+from service.api import PROBLEMS, Ctx
+from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.heads.edit_schemas import Comparison, LabelsRequest, RebuildRequest
+from service.api.routing import router as new_router
+from service.intake.edits import EditSubmissions
+from service.operations.database_threads import WRITING
+from service.schemas import ALIAS_NAME, VERSION_OR_ALIAS, JobView
+
+router = new_router(prefix="/heads/{head}", tags=["heads"])
+Which = Annotated[str, Query(description="A version, or an alias.", json_schema_extra={"pattern": VERSION_OR_ALIAS})]
+
+
+@router.post("/labels", status_code=202, response_model=JobView, responses=RESPONSES)
+async def change_labels(ctx: Ctx, head: str, body: LabelsRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
+    """Rename classes (the same weights), merge some into one, or drop some (both trained anew)."""
+    submissions = EditSubmissions(ctx.settings, ctx.engine, ctx.artifacts, head, key)
+    return await answer(ctx, await WRITING.run(submissions.change_labels, body.edit()), wait)
+
+
+@router.post("/rebuild", status_code=202, response_model=JobView, responses=RESPONSES)
+async def rebuild(ctx: Ctx, head: str, body: RebuildRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
+    """Train the head from its stored examples on another backbone; gated as any new version."""
+    submissions = EditSubmissions(ctx.settings, ctx.engine, ctx.artifacts, head, key)
+    return await answer(ctx, await WRITING.run(submissions.rebuild, body.backbone, body.deploy), wait)
+
+
+@router.get("/compare", responses=PROBLEMS)
+def compare(ctx: Ctx, head: str, a: Which, b: Which, limit: Annotated[int, Query(ge=0, le=1000)] = 100) -> Comparison:
+    """Two versions on the same held-out examples: paired difference, its 95 % interval, and what changed."""
+    first, second = (heads.resolve(ctx.engine, _ref(head, text)) for text in (a, b))
+    return Comparison.model_validate(versions.compare(first, second, ctx.engine, ctx.artifacts, limit))
+
+
+def _ref(head: str, text: str) -> HeadRef:
+    """`3` is a version, `canary` an alias. Raises InvalidInput."""
+    if re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        return HeadRef(head, version=int(text))
+    if re.fullmatch(ALIAS_NAME, text):
+        return HeadRef(head, alias=text)
+    raise InvalidInput(f"{text[:50]!r} is neither a version (3) nor an alias (live)", item=text[:50])

@@ -1,0 +1,40 @@
+"""POST /embed."""
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from adapters import predict as pipeline
+from adapters import tenancy
+from adapters.store import backbones
+from service.access.principal import current
+from service.api import PROBLEMS, Ctx
+from service.api.openapi import EMBED_FORM
+from service.api.routing import router as new_router
+from service.intake import receiving, strict
+from service.operations.database_threads import READING
+from service.schemas import EmbedResponse, ItemError, Tap
+
+router = new_router(tags=["predict"])
+FIELDS = strict.of_form(EMBED_FORM)
+
+
+@router.post("/embed", response_model=EmbedResponse, responses=PROBLEMS, openapi_extra=EMBED_FORM)
+async def embed(request: Request, ctx: Ctx) -> JSONResponse:
+    """The backbone's pooled output for each image: the same numbers that heads are trained on.
+
+    With `taps=true` those of earlier blocks follow it, which `taps` of the answer names; heads may read them, too.
+    """
+    async with receiving.images(request, ctx, FIELDS) as form:
+        name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
+        taps = form.flag("taps")
+        backbone = await READING.run(backbones.find, ctx.engine, name)
+        flow = tenancy.qualified(current().tenant, "")  # a turn of its own for each tenant
+        async with ctx.predictor.traffic.admitted(len(form.images), flow, form.seconds("timeout", seconds)):
+            result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error(), flow)
+    errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]
+    answer = EmbedResponse(
+        backbone=backbone.name, digest=backbone.digest, dimension=backbone.dimension,
+        taps=[Tap(**tap) for tap in backbone.taps] if taps else [],
+        embeddings=(result.embeddings if taps else result.pooled).tolist(), indices=result.indices, errors=errors,
+    )  # fmt: skip
+    return JSONResponse(answer.model_dump())

@@ -1,0 +1,28 @@
+"""POST /heads/{head}/suggest."""
+
+from fastapi import Request
+
+from adapters import suggest as pipeline
+from service.api import PROBLEMS, Ctx
+from service.api.openapi import MAX_COUNT, SUGGEST_FORM
+from service.api.routing import router as new_router
+from service.intake import forms, receiving, strict
+from service.schemas import SuggestResponse
+
+router = new_router(tags=["heads"])
+FIELDS = strict.of_form(SUGGEST_FORM)
+
+
+@router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM)
+async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
+    """Which of many unlabeled images to label next, the most instructive first.
+
+    Send multipart `images` (repeated). Options: `count` (10), `on_error` (`fail` or `skip`). `head` may be a version
+    or an alias, as in /predict.
+    """
+    async with receiving.images(request, ctx, FIELDS) as form:
+        count, seconds = form.integer("count", 10, 1, MAX_COUNT), form.seconds("timeout", ctx.settings.predict_seconds)
+        found = await pipeline.suggest(
+            ctx.predictor, ctx.engine, form.images, forms.reference(head), count, form.on_error(), seconds
+        )
+    return SuggestResponse.of(found)

@@ -1,0 +1,1 @@
+"""What comes in: bodies, forms, archives and manifests, until they are labeled items or jobs."""

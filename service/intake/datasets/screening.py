@@ -1,0 +1,119 @@
+"""Items → those that can be learned from, and what is said of the others: bad labels, contradictions, damage."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+from adapters import tasks
+from adapters.errors import InvalidLabel, NotEnoughData
+from adapters.labels import contradictions, refuse_contradictions
+from adapters.problems import MOST, Problems
+from adapters.types import Example
+from service.intake.datasets import names
+from service.intake.datasets.items import Item, called
+from service.intake.datasets.probing import WORK, Turn, unusable
+from service.intake.datasets.sources import Received
+
+Json = dict[str, Any]
+
+
+def labeled(items: Iterable[Item], task_name: str) -> tuple[list[Item], Json]:
+    """Labels as the task understands them; an image that came twice with one label counts once.
+
+    Returns the items, and {"labels_changed", "repeated"} where there is anything to say. Raises InvalidLabel that lists
+    every label that cannot be used, NotEnoughData.
+    """
+    task, problems, changed = tasks.get(task_name), Problems(), dict[str, str]()
+    kept: dict[tuple[str, str], Item] = {}
+    count = 0
+    for count, item in enumerate(items, start=1):
+        try:
+            label = task.parse_label(item.example.label, called(count - 1, item.example.file_name))
+        except InvalidLabel as error:
+            problems.add(error)
+            continue
+        if _is_changed(item.example.label, task.shown(label)):
+            changed[names.shown(item.example.label[:100])] = label
+        kept.setdefault((item.example.sha256, label), replace(item, example=replace(item.example, label=label)))
+    problems.raise_any()
+    if not kept:
+        raise NotEnoughData("no examples: send images and their labels", item="images")
+    return list(kept.values()), _notes(changed, count - len(kept))
+
+
+def screened(
+    items: list[Item],
+    task_name: str,
+    held: Sequence[Example],
+    max_pixels: int,
+    *,
+    work: float = WORK,
+    turn: Turn = nullcontext,
+) -> tuple[list[Item], Problems]:
+    """Items without images that cannot be read or that have two labels; and what is wrong with those. Blocking.
+
+    `held` are examples that the head has already; `work` and `turn` are those of probing. Raises NotEnoughData where
+    too few are left of a class.
+    """
+    task, sent = tasks.get(task_name), [item.example for item in items]
+    twice = contradictions(sent)
+    if not twice:
+        task.check_examples([*held, *sent])  # before all images are looked at, which costs more
+    problems, bad = Problems(), set(twice)
+    _add_contradictions(problems, sent, twice)
+    for index, error in unusable(items, max_pixels=max_pixels, work=work, turn=turn):
+        problems.add(error)
+        bad.add(items[index].example.sha256)
+    return [item for item in items if item.example.sha256 not in bad], problems
+
+
+def facts(received: Received, items: Sequence[Item], task_name: str, notes: Json, left_out: Problems) -> Json:
+    """What a job says of what came: layout, classes, what was passed over, left out or changed, with the reasons."""
+    shown = {name: _bounded(value) for name, value in received.understood.items() if value}
+    said = shown | {"examples": len(items), "classes": _classes(items, task_name)} | notes
+    if received.passed_over:
+        said["passed_over"] = passed_over(received.passed_over)
+    return said | ({"left_out": left_out.facts()} if left_out.count else {})
+
+
+def _bounded(value: Any) -> Any:
+    """A name or a table of names, as far as a job keeps it."""
+    return dict(list(value.items())[:MOST]) if isinstance(value, dict) else value[: names.MOST_SHOWN]
+
+
+def passed_over(found: Mapping[str, str]) -> Json:
+    """{"count", "list": [{"item", "reason"}, …]}, ready for JSON."""
+    rows = [
+        {"item": names.shown(name[: names.MOST_SHOWN]), "reason": reason}
+        for name, reason in sorted(found.items())[:MOST]
+    ]
+    return {"count": len(found), "list": rows}
+
+
+def _classes(items: Sequence[Item], task_name: str) -> Json:
+    """{"count", "list": {class: its examples}}, the most frequent ones where there are many."""
+    task = tasks.get(task_name)
+    counted = Counter(name for item in items for name in task.names(item.example.label))
+    return {"count": len(counted), "list": dict(sorted(counted.most_common(MOST)))}
+
+
+def _is_changed(sent: str, kept: Any) -> bool:
+    """Whether a class is called otherwise than it was sent, the composition of accents aside."""
+    return isinstance(kept, str) and unicodedata.normalize("NFC", sent) != kept
+
+
+def _notes(changed: Mapping[str, str], repeated: int) -> Json:
+    listed = [{"sent": sent, "kept": kept} for sent, kept in list(changed.items())[:MOST]]
+    said: Json = {"labels_changed": {"count": len(changed), "list": listed}} if changed else {}
+    return said | ({"repeated": repeated} if repeated else {})
+
+
+def _add_contradictions(problems: Problems, sent: Sequence[Example], twice: Mapping[str, list[Example]]) -> None:
+    for group in twice.values():
+        try:
+            refuse_contradictions(group)
+        except InvalidLabel as error:
+            problems.add(error)

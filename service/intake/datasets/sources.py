@@ -1,0 +1,137 @@
+"""Labeled uploads → items: images with labels, a zip or a folder with one folder per class, or a manifest.
+
+Layouts, in a zip and on disk alike:
+
+    <class>/<image>                     one folder per class
+    train|val|test/<class>/<image>      the caller's own split (layout.py: how splits may be spelled)
+    manifest.csv or manifest.jsonl      above the images; then folders mean nothing (manifests.py: the columns)
+
+What is passed over, and why, is said with the items (passed_over.py). Any other file that is no image, by its name and
+by its bytes, is an error: leaving it out quietly would train on less than the caller thinks. Labels stay text here:
+what a label means is the task's to say.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
+from adapters.problems import Problems
+from service.intake.datasets import arrangement, folders, manifests, names, other_tables
+from service.intake.datasets.archives import Archive, Limits
+from service.intake.datasets.arrangement import Received, arranged, looked_up
+from service.intake.datasets.items import Item, Source, called, item
+from service.intake.datasets.layout import Hints
+from service.intake.datasets.lookup import Lookup
+from service.limits import json_text
+
+MAX_VALUES = 500_000  # in a JSON array of labels, which may be lists or objects themselves
+
+__all__ = ["Item", "Limits", "Received", "Source", "from_archive", "from_folder", "from_labels", "from_manifest"]
+__all__ += ["from_path", "parse_labels"]
+
+
+def parse_labels(fields: Sequence[str]) -> list[str]:
+    """Labels sent as repeated fields, or all in one field as a JSON array. Raises InvalidInput."""
+    if len(fields) != 1 or not fields[0].lstrip().startswith("["):
+        return list(fields)
+    try:
+        labels = json_text.loads(fields[0], MAX_VALUES)
+    except ValueError as error:
+        raise InvalidInput(f"labels starts like a JSON array but is none ({error})") from None
+    problems, texts = Problems(), []
+    for index, label in enumerate(labels):
+        try:
+            texts.append(manifests.label_text(label))
+        except InvalidInput as error:
+            problems.add(type(error)(f"image {index}: {error.message}", item=f"image {index}"))
+    problems.raise_any()
+    return texts
+
+
+def from_labels(files: Sequence[Source], labels: Sequence[str]) -> Received:
+    """Images and their labels in the same order. Raises InvalidInput when their numbers differ."""
+    if not files:
+        raise InvalidInput("no images were sent; send them as files in the field 'images'")
+    if len(files) > len(labels):
+        name = called(len(labels), files[len(labels)].file_name)
+        raise InvalidInput(
+            f"{len(files)} images came with {len(labels)} labels; {name} has none: send one label per image, in order",
+            item=name,
+        )
+    if len(labels) > len(files):
+        extra = labels[len(files)][:50]
+        raise InvalidInput(
+            f"{len(files)} images came with {len(labels)} labels; label {len(files)} ({extra!r}) has no image:"
+            " send one label per image, in order"
+        )
+    items = [item(file, _form_name(file), label) for file, label in zip(files, labels, strict=True)]
+    return Received(items, {"layout": "labels in the order of the images"})
+
+
+def from_manifest(text: bytes | memoryview, files: Sequence[Source]) -> Received:
+    """The files in the order of the manifest's lines, which must name each of them once. Raises InvalidManifest."""
+    known: dict[str, Source] = {}
+    for file in files:
+        name = _form_name(file)
+        if not name:
+            raise InvalidManifest("a file came without a name; the manifest finds files by their names")
+        if name in known:
+            raise InvalidManifest(f"two files are called {names.brief(name)}; give each its own name", item=name)
+        known[name] = file
+    rows, _ = looked_up(text, Lookup(list(known)), "")
+    items = [
+        item(known[name], names.normal(row.file_name.strip()) if row.part else name, row.label, row.split, row.group)
+        for name, row in rows.items()
+    ]
+    return Received(items, {"layout": "manifest"})
+
+
+def from_archive(
+    source: bytes | memoryview | Path,
+    *,
+    manifest: bytes | memoryview | None = None,
+    limits: Limits | None = None,
+    encoding: str | None = None,
+    root: str = "",
+    hints: Hints = Hints(),  # noqa: B008 (frozen)
+) -> Received:
+    """A zip in one of the layouts above; a manifest sent beside it says the labels instead of the folders.
+
+    `encoding` is that of names which do not say theirs; only what lies in the folder `root` is read. Blocking: unpacks
+    every member once to check and hash it, and again when its data is asked for, so keep `source` open.
+    Raises InvalidArchive, InvalidManifest.
+    """
+    archive = Archive(source, limits or Limits(), encoding)
+    return arranged(archive, manifest, InvalidArchive, root, hints)
+
+
+def from_folder(
+    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+) -> Received:
+    """A folder in one of the layouts above. Blocking. Raises InvalidInput, InvalidManifest."""
+    found = folders.read_folder(path, follow=follow, encoding=encoding)
+    return arranged(found, None, InvalidInput, root, Hints(path.resolve().name, lenient=lenient))
+
+
+def from_path(
+    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+) -> Received:
+    """A folder, a zip, or a manifest beside its images. Blocking. Raises InvalidInput and its kinds.
+
+    `lenient` passes over files that are no images instead of refusing them.
+    """
+    if path.is_dir():
+        return from_folder(path, follow=follow, encoding=encoding, root=root, lenient=lenient)
+    if not path.is_file():
+        raise InvalidInput(f"no such file or folder: {names.shown(str(path))}")
+    if path.suffix.lower() not in other_tables.SUFFIXES:
+        return from_archive(path, encoding=encoding, root=root, hints=Hints(path.stem, lenient=lenient))
+    with folders.opened(path) as file:
+        text = file.read(arrangement.MOST_MANIFEST_BYTES)
+    wanted = [row.file_name for row in manifests.read(text) if isinstance(row, manifests.Row)]
+    found = folders.named(path.parent, wanted)
+    return from_manifest(text, [folders.on_disk(name, file) for name, file in found.items()])
+
+
+def _form_name(file: Source) -> str:
+    return names.normal(names.of_form(file.file_name or ""))

@@ -1,0 +1,191 @@
+"""Forms of /predict and /embed → checked arguments. Raises InvalidInput that names the field and the fix."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from adapters import tenancy
+from adapters.errors import InvalidInput
+from adapters.predict import OnError
+from adapters.types import HeadRef
+from service.access.principal import mine
+from service.intake import strict, uploads
+from service.limits.space import Space
+from service.schemas import ALIAS_NAME, HEAD_NAME
+from service.settings import Settings
+
+NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens
+MOST_DIGITS = 400  # characters of a number: any float in full
+MOST_KEY = 256  # characters of the key that requests are told apart by in a roll-out
+OPTIONS = 100  # fields of a form beside its images and heads
+
+
+@dataclass(slots=True)
+class ImageForm:
+    """Images and the options sent with them, in the form or in the query."""
+
+    images: list[bytes | memoryview]
+    options: dict[str, list[str]]
+    upload: uploads.Upload | None = None
+
+    def close(self) -> None:
+        """Let go of the body."""
+        if self.upload is not None:
+            self.upload.close()
+
+    def many(self, name: str) -> list[str]:
+        """Every value of an option."""
+        return self.options.get(name, [])
+
+    def one(self, name: str, default: str) -> str:
+        """The only value of an option. Raises InvalidInput when it is repeated."""
+        values = self.options.get(name, [])
+        if len(values) > 1:
+            raise InvalidInput(f"{name!r} was sent {len(values)} times; send it once", item=name)
+        return values[0] if values else default
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """An option as a whole number between bounds."""
+        text = self.one(name, str(default))
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
+            raise InvalidInput(f"{name!r} must be a whole number from {low} to {high}, not {text[:50]!r}", item=name)
+        return int(text)
+
+    def share(self, name: str) -> float | None:
+        """An option as a number between 0 and 1, both excluded; None where it was not sent."""
+        if name not in self.options:
+            return None
+        text = self.one(name, "")
+        if not 0 < (share := _number(text)) < 1:
+            raise InvalidInput(f"{name!r} must be a number above 0 and below 1, not {text[:50]!r}", item=name)
+        return share
+
+    def seconds(self, name: str, most: float) -> float:
+        """An option as a number of seconds, at most so many, which is also what counts where it was not sent."""
+        if name not in self.options:
+            return most
+        text = self.one(name, "")
+        if not (seconds := _number(text)) >= LEAST_SECONDS:
+            hint = f"{name!r} must be a number of seconds, at least {LEAST_SECONDS}, not {text[:50]!r}"
+            raise InvalidInput(hint, item=name)
+        return min(seconds, most)
+
+    def key(self, name: str, header: str | None) -> str | None:
+        """An option that is a short text, or a header in its place; None where neither was sent."""
+        text = self.one(name, "") if name in self.options else header
+        if text is not None and not 1 <= len(text) <= MOST_KEY:
+            raise InvalidInput(f"{name!r} must have 1 to {MOST_KEY} characters, not {len(text)}", item=name)
+        return text
+
+    def flag(self, name: str) -> bool:
+        """An option that is true or false, which counts where it was not sent."""
+        text = self.one(name, "false").lower()
+        if text not in ("true", "false"):
+            raise InvalidInput(f"{name!r} must be true or false, not {text[:50]!r}", item=name)
+        return text == "true"
+
+    def on_error(self) -> OnError:
+        """What to do with images that cannot be used."""
+        text = self.one("on_error", "fail")
+        if text not in ("fail", "skip"):
+            raise InvalidInput(f"'on_error' must be fail or skip, not {text[:50]!r}", item="on_error")
+        return text  # type: ignore[return-value]
+
+
+def _number(text: str) -> float:
+    """A decimal number; NaN, which no comparison is true of, where it is none."""
+    return float(text) if len(text) <= MOST_DIGITS and NUMBER.fullmatch(text) else math.nan
+
+
+async def receive(
+    request: Request,
+    settings: Settings,
+    take: Callable[[int], None],
+    space: Space | None = None,
+    known: frozenset[str] = frozenset(),
+    field: str = "images",
+) -> ImageForm:
+    """A multipart form with `images`, or one raw image as the body with its options in the query.
+
+    `known` are all fields and options, in which the images are `field`; `take` is told how many bytes came, and may
+    refuse them; `space` has room for them.
+    """
+    query: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        query.setdefault(name, []).append(value)
+    strict.check(query, known - {field}, "option")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        form = ImageForm([await uploads.read_body(request, settings.max_predict_bytes, take)], query)
+    else:
+        parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
+        upload = await uploads.receive(
+            request, max_bytes=settings.max_predict_bytes, max_parts=parts,
+            max_field_bytes=settings.max_field_bytes, take=take, space=space,
+        )  # fmt: skip
+        form = _from_upload(query, upload, known, field)
+    try:
+        _check_count(form.images, settings.max_predict_images)
+    except InvalidInput:
+        form.close()
+        raise
+    return form
+
+
+def _from_upload(query: dict[str, list[str]], upload: uploads.Upload, known: frozenset[str], field: str) -> ImageForm:
+    try:
+        strict.check_files((part.name for part in upload.parts if part.file_name is not None), known, field)
+        strict.check(upload.names, known)
+        sent = {name: upload.fields(name) for name in upload.names - {field}}
+        return ImageForm([part.data() for part in upload.files(field)], query | sent, upload)
+    except InvalidInput:
+        upload.close()
+        raise
+
+
+def _check_count(images: Sequence[object], most: int) -> None:
+    if not images:
+        raise InvalidInput("no images: send at least one file as `images`, or one image as the body", item="images")
+    if len(images) > most:
+        raise InvalidInput(f"{len(images)} images in one request; at most {most}, so split them", item="images")
+
+
+def head_refs(texts: Sequence[str], most: int) -> list[HeadRef]:
+    """`name`, `name@3`, `name@canary` → references. Raises InvalidInput."""
+    if not texts:
+        raise InvalidInput("no head: say which one shall answer with `head`", item="head")
+    if len(texts) > most:
+        raise InvalidInput(f"{len(texts)} heads in one request; at most {most}, so split them", item="head")
+    return [head_ref(text) for text in texts]
+
+
+def head_ref(text: str) -> HeadRef:
+    """One reference of a caller's, to a head of its tenant. Raises InvalidInput, Forbidden."""
+    check_head_name(text.partition("@")[0])
+    return reference(mine(text))
+
+
+def reference(text: str) -> HeadRef:
+    """One reference by the name under which the head is kept. Raises InvalidInput."""
+    name, mark, selector = text.partition("@")
+    check_head_name(tenancy.shown(name))
+    if not mark:
+        return HeadRef(name)
+    if re.fullmatch(r"[1-9][0-9]{0,8}", selector):
+        return HeadRef(name, version=int(selector))
+    if not re.fullmatch(ALIAS_NAME, selector):
+        hint = "a version number or an alias such as live"
+        raise InvalidInput(f"head {text[:100]!r}: after the @ comes {hint}", item=text[:100])
+    return HeadRef(name, alias=selector)
+
+
+def check_head_name(name: str) -> str:
+    """The name itself. Raises InvalidInput unless it is lower-case letters, digits, '.', '_' and '-'."""
+    if not re.fullmatch(HEAD_NAME, name):
+        rule = "1–63 of a–z, 0–9, '.', '_' and '-', a letter or digit first"
+        raise InvalidInput(f"head name {name[:100]!r} is not allowed: {rule}", item="head")
+    return name

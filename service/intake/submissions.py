@@ -1,0 +1,346 @@
+"""A /finetune form → a checked job. Everything that can be refused is refused here, before anything is stored."""
+
+import math
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import best_match
+from sqlalchemy.engine import Engine
+
+from adapters import modalities, tasks, training_memory
+from adapters.backbones import parts
+from adapters.errors import InvalidHyperparameter, InvalidInput, NotReady, Overloaded
+from adapters.labels import refuse_held_out_only
+from adapters.modalities import image
+from adapters.problems import Problems
+from adapters.store import backbones, blobs, capabilities, examples, heads, jobs
+from adapters.store.artifacts import Artifacts
+from adapters.store.embeddings import EmbeddingCache
+from adapters.tenancy import embedded_by, shown
+from adapters.types import Example, Floats, Job, JobRequest
+from service.access.principal import LOCAL, current, mine
+from service.intake import strict
+from service.intake.datasets import names, probing, screening, sources
+from service.intake.datasets.items import Item
+from service.intake.datasets.items import fingerprint as fingerprint_of
+from service.intake.datasets.layout import Hints
+from service.intake.datasets.sources import Limits, Received
+from service.intake.forms import check_head_name
+from service.intake.upload_throttle import NOBODY, UploadThrottle
+from service.intake.uploads import Part, Upload
+from service.limits import json_text
+from service.operations import requests
+from service.processes import default_backbone, worker_memory
+from service.quotas import accepting
+from service.settings import Settings
+
+FIELDS = frozenset({
+    "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
+    "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root",
+})  # fmt: skip
+ARCHIVE_OPTIONS = frozenset({"archive_encoding", "root"})
+AUTO = "auto"
+MAX_VALUES, MAX_CHARACTERS = 1000, 100_000  # of hyperparameters
+MAX_BUDGET = 3600.0  # seconds of racing
+MAX_KEY = 255  # characters of an Idempotency-Key
+Remembered = Callable[[str, Iterable[str]], dict[str, Floats]]  # (backbone digest, SHA-256s) → vectors f32 [D]
+
+
+def check_key(key: str | None) -> None:
+    """Raises InvalidInput for an Idempotency-Key that cannot be kept."""
+    if key is not None and not (1 <= len(key) <= MAX_KEY and jobs.OF_TENANT not in key):
+        raise InvalidInput(f"the Idempotency-Key must have 1 to {MAX_KEY} characters", item="Idempotency-Key")
+
+
+def _nothing(backbone: str, sha256s: Iterable[str]) -> dict[str, Floats]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Submissions:
+    """Where submissions are handed in."""
+
+    settings: Settings
+    engine: Engine
+    artifacts: Artifacts
+    remembered: Remembered = _nothing
+    throttle: UploadThrottle = NOBODY
+
+    def submit(self, upload: Upload, idempotency_key: str | None) -> Job:
+        """Check everything, store the examples, accept the job. Raises InvalidInput of every kind, Overloaded."""
+        check_key(idempotency_key)
+        request = self._request(upload)
+        return self.teach(request, self._received(upload, request), _facts(request, upload), idempotency_key)
+
+    def teach(
+        self, request: JobRequest, received: Received, facts: dict[str, Any], key: str | None,
+        require: Callable[[], None] = lambda: None,
+    ) -> Job:  # fmt: skip
+        """The rest of it, once the labeled items are known. `facts` with these are what a `key` stands for.
+
+        `require` is called unless there is a job of that key, and what it raises refuses the request.
+        """
+        items, notes = screening.labeled(received.items, request.task)
+        fingerprint = fingerprint_of(facts, items)
+        known = jobs.find_by_key(self.engine, request.head, key, fingerprint)
+        if known is not None:
+            return known
+        require()
+        self._check_room()
+        items, left_out = self._checked(request, items)
+        request = replace(request, received=screening.facts(received, items, request.task, notes, left_out))
+        return self._accept(request, items, fingerprint, key)
+
+    def _accept(self, request: JobRequest, items: list[Item], fingerprint: str, key: str | None) -> Job:
+        """Bytes first, on the disk and held, then the row that refers to them: `202` survives a loss of power."""
+        sent = [item.example for item in items]
+        with blobs.holding(self.engine, self.artifacts, (example.sha256 for example in sent)) as holder:
+            blobs_sent = ((i.example.sha256, i.data) for i in items)
+            self.artifacts.put_all(blobs_sent, self.throttle.turn, look=current() == LOCAL)
+            self._offer(request, sent)
+            return jobs.create(
+                self.engine, request, sent, fingerprint=fingerprint, idempotency_key=key, holder=holder,
+                sizes={item.example.sha256: item.size for item in items},
+                guard=accepting.guard(self.settings, accepting.ADDING),
+                origin=requests.columns(),
+            )  # fmt: skip
+
+    def _request(self, upload: Upload) -> JobRequest:
+        strict.check(upload.names, FIELDS)
+        request = JobRequest(
+            head=mine(check_head_name(upload.field("head") or "")),
+            task=upload.field("task") or "",
+            method=upload.field("method", AUTO) or "",
+            hyperparameters=_hyperparameters(upload.field("hyperparameters", AUTO) or AUTO),
+            backbone=upload.field("backbone"),
+            mode=_choice(upload, "mode", ("append", "replace")),  # type: ignore[arg-type]
+            seed=_seed(upload.field("seed", "0") or ""),
+            deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
+            views=_choice(upload, "views", modalities.choices(image)),
+            reads=_choice(upload, "reads", parts.CHOICES),
+            budget=_budget(upload.field("budget", AUTO) or AUTO),
+            on_error=_choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
+        )
+        return self.completed(request)
+
+    def completed(self, request: JobRequest) -> JobRequest:
+        """What the caller left open is as the head has it, or the default. Raises InvalidInput, BackboneNotFound."""
+        request = replace(request, task=self._task(request))
+        self._check_method(request)
+        backbone = backbones.find(self.engine, self._backbone(request))
+        parts.lengths(request.reads, backbone)  # refuses taps of one that has none
+        return replace(request, backbone=backbone.name)
+
+    def _task(self, request: JobRequest) -> str:
+        """The caller's choice, else the head's own, else classification. Raises InvalidInput."""
+        own = heads.find_task(self.engine, request.head)
+        chosen = request.task or own or "classification"
+        tasks.get(chosen)
+        if request.mode == "append" and own not in (None, chosen):
+            raise InvalidInput(
+                f"the head {shown(request.head)!r} does {own}, its examples have other labels than {chosen} needs; "
+                "use mode=replace to make it another head, or another name",
+                item="task",
+            )
+        return chosen
+
+    def _check_method(self, request: JobRequest) -> None:
+        schemas = capabilities.of_kind(self.engine, "method")
+        if not schemas:
+            raise NotReady("no training worker has started yet; start one with `espalier worker`")
+        if request.method == AUTO:
+            if request.hyperparameters:
+                raise InvalidHyperparameter(
+                    "method=auto chooses its own; name a method to fix them", item="hyperparameters"
+                )
+            return
+        if request.method not in schemas:
+            known = ", ".join([AUTO, *schemas])
+            raise InvalidInput(f"there is no method {request.method[:50]!r}; there are: {known}", item="method")
+        able = [name for name, schema in schemas.items() if request.task in schema.get("x-tasks", [request.task])]
+        if request.method not in able:
+            known = ", ".join([AUTO, *able])
+            raise InvalidInput(
+                f"the method {request.method} cannot do {request.task}; these can: {known}", item="method"
+            )
+        _check_schema(request.method, request.hyperparameters, schemas[request.method])
+
+    def _backbone(self, request: JobRequest) -> str:
+        """The caller's choice, else the head's own, else the default."""
+        if request.backbone is not None:
+            return request.backbone
+        live = heads.find_live(self.engine, request.head)
+        if live is not None:
+            return str(live.manifest["backbone"]["name"])
+        return default_backbone.name(self.settings, self.engine)
+
+    def _received(self, upload: Upload, request: JobRequest) -> Received:
+        """The labeled items of any of the layouts."""
+        files, archives, manifest = upload.files("images"), upload.files("archive"), upload.part("manifest")
+        labels = upload.fields("labels")
+        _check_layout(bool(files), len(archives), manifest is not None, bool(labels))
+        _check_archive_only(bool(archives), upload.names)
+        text = None if manifest is None else manifest.data()
+        if archives:
+            received = self._unpacked(upload, archives[0], text, request)
+        elif text is not None:
+            received = sources.from_manifest(text, files)
+        else:
+            received = sources.from_labels(files, sources.parse_labels(labels))
+        if len(received.items) > self.settings.max_examples:
+            count, most = len(received.items), self.settings.max_examples
+            raise InvalidInput(f"{count:,} examples in one request; at most {most:,}")
+        return received
+
+    def _unpacked(self, upload: Upload, archive: Part, manifest: memoryview | None, request: JobRequest) -> Received:
+        # Members are also folders and what macOS adds; the items themselves are counted by the caller.
+        limits = Limits(3 * self.settings.max_examples, self.settings.max_unpacked_bytes)
+        chosen = upload.field("archive_encoding")
+        encoding = None if chosen is None else names.encoding(chosen)
+        live = heads.find_live(self.engine, request.head) if request.mode == "append" else None
+        classes = frozenset[str](live.manifest["classes"] if live else ())
+        hints = Hints(
+            PurePosixPath(names.normal(archive.file_name or "")).stem, classes, lenient=request.on_error == "skip"
+        )
+        root = upload.field("root", "") or ""
+        return sources.from_archive(
+            archive.data(), manifest=manifest, limits=limits, encoding=encoding, root=root, hints=hints
+        )
+
+    def _checked(self, request: JobRequest, items: list[Item]) -> tuple[list[Item], Problems]:
+        """What can be learned from, and what is left out of it; enough of each class, what the head has included."""
+        held = examples.of_head(self.engine, request.head) if request.mode == "append" else []
+        new = {item.example.sha256 for item in items}
+        kept = [example for example, _ in held if example.sha256 not in new]
+        total = len(items)
+        self._check_memory(request, len(kept) + len(new))
+        # What is left out has to be known now: a job cannot leave out what it meets later.
+        work = math.inf if request.on_error == "skip" else probing.WORK
+        items, problems = screening.screened(
+            items, request.task, kept, self.settings.max_pixels, work=work, turn=self.throttle.turn
+        )
+        if request.on_error == "fail":
+            problems.raise_any(f"{problems.count} of {total} images cannot be used")
+        task, left = tasks.get(request.task), kept + [item.example for item in items]
+        if problems.count:
+            task.check_examples(left)
+        refuse_held_out_only(left, {a.sha256: a.split for _, a in held}, task.names)
+        return items, problems
+
+    def _check_memory(self, request: JobRequest, count: int) -> None:
+        """What no worker has the memory to train on is refused at once. Raises TooMuchData."""
+        there = worker_memory.largest(self.engine)
+        if there is not None:
+            backbone = backbones.find(self.engine, str(request.backbone))
+            length = max(parts.lengths(request.reads, backbone, count).values())
+            training_memory.require(there, count, length)
+
+    def _check_room(self) -> None:
+        count = jobs.count_unfinished(self.engine)
+        if count >= self.settings.max_jobs:
+            raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
+        accepting.check_jobs(self.settings, self.engine)
+
+    def _offer(self, request: JobRequest, sent: list[Example]) -> None:
+        """Embeddings that serving remembers need not be made again."""
+        digest = embedded_by(request.head, backbones.find(self.engine, str(request.backbone)).digest)
+        vectors = self.remembered(digest, [example.sha256 for example in sent])
+        if vectors:
+            EmbeddingCache(self.engine, digest).offer(vectors)
+
+
+def _check_layout(images: bool, archives: int, manifest: bool, labels: bool) -> None:
+    """Which of `images`, `archive`, `manifest` and `labels` go together. Raises InvalidInput."""
+    if images == bool(archives):
+        raise InvalidInput("send either `images` with `labels` or a `manifest`, or an `archive`", item="images")
+    if archives > 1:
+        raise InvalidInput("send one `archive`", item="archive")
+    if manifest and labels:
+        raise InvalidInput("send `labels` or a `manifest`, not both", item="labels")
+    if archives and labels:
+        raise InvalidInput(
+            "an `archive` has its labels in folder names or a `manifest`; leave `labels` out", item="labels"
+        )
+
+
+def _check_archive_only(archive: bool, sent: AbstractSet[str]) -> None:
+    """Options that are about an archive come with one. Raises InvalidInput."""
+    if not archive and (alone := sorted(ARCHIVE_OPTIONS & sent)):
+        raise InvalidInput(f"{alone[0]!r} is about an `archive`, and none was sent", item=alone[0])
+
+
+def _facts(request: JobRequest, upload: Upload) -> dict[str, Any]:
+    names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget", "views")
+    # Keys that were used before there was such a choice stay good.
+    chosen = {"reads": request.reads} if request.reads != AUTO else {}
+    chosen |= {"on_error": request.on_error} if request.on_error != "fail" else {}
+    chosen |= {name: upload.field(name) or "" for name in sorted(ARCHIVE_OPTIONS & upload.names)}
+    return {name: getattr(request, name) for name in names} | chosen
+
+
+def _choice(upload: Upload, name: str, choices: tuple[str, ...]) -> str:
+    """A field with few values; the first is the default."""
+    text = upload.field(name, choices[0]) or ""
+    if text not in choices:
+        raise InvalidInput(f"{name!r} must be {' or '.join(choices)}, not {text[:50]!r}", item=name)
+    return text
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:12]) >= 2**31:
+        raise InvalidInput(f"'seed' must be a whole number from 0 to 2147483647, not {text[:50]!r}", item="seed")
+    return int(text)
+
+
+def _budget(text: str) -> float | None:
+    if text == AUTO:
+        return None
+    try:
+        seconds = float(text[:30])
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= MAX_BUDGET:  # NaN is not either
+        raise InvalidInput(
+            f"'budget' must be auto, or seconds up to {MAX_BUDGET:,.0f}, not {text[:50]!r}", item="budget"
+        )
+    return seconds
+
+
+def _hyperparameters(text: str) -> dict[str, Any]:
+    if text.strip().strip('"') == AUTO:
+        return {}
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidHyperparameter(f"'hyperparameters' has over {MAX_CHARACTERS:,} characters", item="hyperparameters")
+    try:
+        value = json_text.loads(text, MAX_VALUES, parse_constant=_not_a_number)
+    except ValueError as error:
+        why = str(error)[:100]
+        raise InvalidHyperparameter(f"'hyperparameters' is not JSON: {why}", item="hyperparameters") from None
+    if not isinstance(value, dict):
+        raise InvalidHyperparameter("'hyperparameters' must be a JSON object or \"auto\"", item="hyperparameters")
+    for name, number in value.items():
+        if isinstance(number, float) and not math.isfinite(number):  # 1e999 is valid JSON
+            _not_a_number(f"{name} = {number}")
+    return value
+
+
+def _not_a_number(text: str) -> Callable[[], None]:
+    raise InvalidHyperparameter(f"hyperparameters must be finite numbers, not {text[:50]}", item="hyperparameters")
+
+
+def _check_schema(method: str, hyperparameters: dict[str, Any], schema: dict[str, Any]) -> None:
+    # Of `auto` or a number, what is wrong with the number, instead of that it is neither.
+    error = best_match(jsonschema.Draft202012Validator(schema).iter_errors(hyperparameters))
+    if error is None:
+        return
+    known = ", ".join(schema.get("properties", {}))
+    unknown = sorted(set(hyperparameters) - set(schema.get("properties", {})))
+    name = unknown[0] if unknown else ".".join(str(p) for p in error.absolute_path)
+    reason = "is unknown" if unknown else error.message[:200]
+    raise InvalidHyperparameter(
+        f"hyperparameter {name[:80]!r} of {method}: {reason}; there are: {known}", item=name[:80]
+    )

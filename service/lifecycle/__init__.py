@@ -1,1 +1,0 @@
-"""The last moments of a serving process: requests answered to the end."""

@@ -1,0 +1,111 @@
+"""Making an installation usable: tables, embedded backbone, list of methods. Needs the `train` extra."""
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from adapters.backbones.cards import embedded, embedded_card
+from adapters.errors import BackboneNotFound, EspalierError
+from adapters.store import backbones, capabilities, database, folder
+from adapters.store.artifacts import Artifacts
+from adapters.types import Backbone
+from service.processes import bundles, default_backbone
+from service.settings import Settings
+
+log = logging.getLogger("espalier.setup")
+
+
+def is_done(settings: Settings, engine: Engine) -> bool:
+    """Whether nothing is left for `prepare` to do; looks, builds nothing, loads no torch."""
+    if not database.is_usable(engine):
+        return False
+    if not default_backbone.is_decided(settings, engine):
+        return False
+    return _is_there(engine, default_backbone.name(settings, engine)) and bool(capabilities.of_kind(engine, "method"))
+
+
+def prepare(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
+    """Tables, the default backbone and the list of methods. Safe to repeat, and from several workers at once."""
+    database.migrate(engine)
+    default_backbone.decide(settings, engine)
+    if settings.backbone_bundle:
+        bundles.register(settings.backbone_bundle, engine, artifacts)
+    _build_default(settings, engine, artifacts)
+    _register_methods(engine)
+
+
+def _build_default(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
+    name = default_backbone.name(settings, engine)
+    if _is_there(engine, name) or not _build_full(settings, engine, artifacts) or name == settings.default_backbone:
+        return
+    from adapters.training.backbone import calibration_images, variant
+
+    source = backbones.find(engine, settings.default_backbone)
+    log.info("building the backbone %s; this happens once", name)
+    precision = default_backbone.precision(settings, engine)
+    variant.build(source, precision, calibration_images.crops(source.preprocessing), engine, artifacts, name=name)
+
+
+def _build_full(settings: Settings, engine: Engine, artifacts: Artifacts) -> bool:
+    """The default backbone as its card has it; False where there is none and nothing to build it from."""
+    if _is_there(engine, settings.default_backbone):
+        return True
+    if settings.default_backbone not in embedded():
+        log.warning("the default backbone %r is not there yet: add it", settings.default_backbone)
+        return False
+    from adapters.training.backbone.build import build
+
+    log.info("building the backbone %s; this happens once", settings.default_backbone)
+    build(embedded_card(settings.default_backbone), engine, artifacts)
+    return True
+
+
+def remake(settings: Settings, engine: Engine, artifacts: Artifacts, backbone: Backbone) -> bool:
+    """Store the very graph of a backbone again: from the bundle, or built as it was; False where that gives another."""
+    try:
+        if settings.backbone_bundle and bundles.holds(settings.backbone_bundle, backbone.name):
+            bundles.restore(settings.backbone_bundle, backbone, artifacts)
+        elif backbone.name in embedded():
+            from adapters.training.backbone.build import build
+
+            build(embedded_card(backbone.name), engine, artifacts)
+        elif "variant_of" in backbone.details:
+            from adapters.training.backbone import calibration_images, variant
+
+            source = backbones.find_digest(engine, backbone.details["variant_of"]["digest"])
+            images = calibration_images.crops(source.preprocessing)
+            variant.build(source, backbone.precision, images, engine, artifacts, name=backbone.name)
+    except (EspalierError, ImportError) as error:
+        log.warning("could not make the backbone %s again: %s", backbone.name, error)
+    return artifacts.is_sound(backbone.artifact)
+
+
+def _is_there(engine: Engine, name: str) -> bool:
+    try:
+        return bool(backbones.find(engine, name))
+    except BackboneNotFound:
+        return False
+
+
+def _register_methods(engine: Engine) -> None:
+    from adapters import methods, tasks
+
+    schemas = {name: methods.get(name).Hyperparameters.model_json_schema() for name in methods.names()}
+    for name, schema in schemas.items():
+        schema["x-tasks"] = [t for t in tasks.names() if tasks.get(t).OBJECTIVE in methods.get(name).OBJECTIVES]
+    if capabilities.of_kind(engine, "method") != schemas:
+        capabilities.replace_all(engine, "method", schemas)
+
+
+def prepare_jobs_database(url: str) -> None:
+    """Put DBOS's SQLite file into WAL mode, which DBOS leaves to us; readers then never wait for a writer."""
+    if not url.startswith("sqlite"):
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    folder.private(path.parent)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
