@@ -24,10 +24,11 @@ from adapters.labels import refuse_held_out_only
 from adapters.modalities import image
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import backbones, blobs, heads, jobs, reports
-from adapters.store.artifacts import Artifacts
-from adapters.store.blobs import JobArtifacts
+from adapters.store import backbones, heads, jobs, reports
 from adapters.store.embeddings import EmbeddingCache
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
+from adapters.store.objects.blobs import JobArtifacts
 from adapters.store.scale_out.shards import Shard
 from adapters.tenancy import embedded_by
 from adapters.training import programs

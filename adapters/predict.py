@@ -22,14 +22,14 @@ from adapters.monitoring.sampler import Sampler
 from adapters.rollout import turns
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.batcher import Batcher
+from adapters.runtime.embedding_memory import EmbeddingMemory
 from adapters.runtime.failures import Failed, HeadError, or_reason, told, working
-from adapters.runtime.head import HeadAnswers
-from adapters.runtime.inflight import Item
-from adapters.runtime.lanes import clock
-from adapters.runtime.live import LiveHeads
-from adapters.runtime.loaded import LiveHead
-from adapters.runtime.memory import EmbeddingMemory
-from adapters.runtime.traffic import Traffic
+from adapters.runtime.heads.head import HeadAnswers
+from adapters.runtime.heads.live import LiveHeads
+from adapters.runtime.heads.loaded import LiveHead
+from adapters.runtime.queueing.inflight import Item
+from adapters.runtime.queueing.lanes import clock
+from adapters.runtime.queueing.traffic import Traffic
 from adapters.spans import traced
 from adapters.tenancy import qualified
 from adapters.trust import Terms

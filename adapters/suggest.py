@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 from adapters import predict as pipeline
 from adapters import tasks
 from adapters.predict import ItemError, OnError, Predictor
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.loaded import LiveHead
 from adapters.sampling.selection import uncertain, unit
 from adapters.store import examples
 from adapters.store.embeddings import EmbeddingCache

@@ -20,7 +20,7 @@ import torch
 
 from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 from adapters.training import programs
 from adapters.training.data.split import Split, split
 from adapters.training.race.race import race

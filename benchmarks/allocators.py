@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from adapters.runtime import processor, session
+from adapters.runtime.onnx import processor, session
 from benchmarks import record, threads
 
 REPETITIONS = 7

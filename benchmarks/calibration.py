@@ -16,8 +16,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from adapters import shrinkage, tasks
+from adapters import tasks
 from adapters.figures import ece
+from adapters.fitting import shrinkage
 from adapters.methods import ridge
 from adapters.training import programs
 from adapters.training.data.split import Split, split

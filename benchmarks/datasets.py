@@ -19,10 +19,10 @@ from PIL import Image
 
 from adapters.backbones.cards import DEFAULT, embedded_card
 from adapters.modalities import image
-from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.onnx import processor
 from adapters.store import database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import calibration_images, variant
 from adapters.training.backbone.build import build
 from adapters.training.data.duplicates import fingerprint, groups

@@ -7,7 +7,7 @@ classes at most 1.5 s.
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 from benchmarks import photos, record, server
 from benchmarks.serving import bare
 from service.client import Client, LabeledImage

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.training.data.split import split
 from adapters.training.publish import export
 from adapters.training.trust import novelty

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 from benchmarks import load, photos, record, server, serving
 
 SIZES = {"small": (224, 224), "medium": (640, 427), "large": (4000, 3000)}

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.onnx import processor
 from benchmarks import datasets, options, record
 from benchmarks.adaptation import _auto, drawn
 

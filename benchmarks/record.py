@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from adapters.modalities import image
-from adapters.runtime import processor
 from adapters.runtime.backbone import BackboneSession
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
+from adapters.runtime.onnx import processor
 from adapters.store import backbones, database, heads
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import HeadRef
 from benchmarks import load, photos, record, server
 from service.client import LabeledImage

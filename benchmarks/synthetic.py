@@ -12,8 +12,8 @@ from onnx import numpy_helper
 from sqlalchemy.engine import Engine
 
 from adapters.store import backbones, database, heads, jobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import aliases, changes, generation, versions
 from adapters.store.schema import heads as heads_table
 from adapters.training.publish import export

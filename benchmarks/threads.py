@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from adapters.backbones.cards import DEFAULT, embedded_card
-from adapters.runtime import processor, session
+from adapters.runtime.onnx import processor, session
 from adapters.store import database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone.build import build
 from benchmarks import record
 

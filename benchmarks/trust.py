@@ -26,8 +26,8 @@ from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
+from adapters.store.objects.artifacts import Artifacts
 from adapters.suspicion import suspicion
 from adapters.training.data.data_report import data_report
 from adapters.training.data.dataset import Dataset

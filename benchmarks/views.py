@@ -18,7 +18,7 @@ import torch
 
 from adapters import modalities, tasks
 from adapters.modalities import NONE, image
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 from adapters.training import programs
 from adapters.training.data.split import Split, split
 from adapters.training.embedding.views import no_views

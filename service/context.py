@@ -12,16 +12,17 @@ from adapters.errors import BackboneNotFound, CorruptArtifact, NotReady, Storage
 from adapters.monitoring.monitor import Monitor
 from adapters.monitoring.sampler import MOST_BYTES, Sampler
 from adapters.predict import Predictor
-from adapters.runtime import devices, processor
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.live import LiveHeads
-from adapters.runtime.mapped import MappedGraphs
-from adapters.runtime.memory import EmbeddingMemory
-from adapters.runtime.traffic import Traffic
-from adapters.store import backbones, blobs, database
-from adapters.store.artifacts import Artifacts
+from adapters.runtime.embedding_memory import EmbeddingMemory
+from adapters.runtime.heads.live import LiveHeads
+from adapters.runtime.onnx import devices, processor
+from adapters.runtime.onnx.mapped import MappedGraphs
+from adapters.runtime.queueing.traffic import Traffic
+from adapters.store import backbones, database
 from adapters.store.audit import actor
 from adapters.store.embeddings import EmbeddingCache
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Backbone, HeadRef
 from service import telemetry
 from service.access.authenticator import Authenticator

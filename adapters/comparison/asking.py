@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Floats
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from adapters.store import heads
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Floats, HeadVersion
 
 

@@ -13,11 +13,11 @@ from sqlalchemy.engine import Engine
 
 from adapters import tasks
 from adapters.comparison import asking, out_of_fold, paired
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.store import examples as example_store
 from adapters.store import heads
-from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import EmbeddingCache
+from adapters.store.objects.artifacts import Artifacts
 from adapters.tasks import Task
 from adapters.tenancy import embedded_by, shown
 from adapters.types import Example, Floats, HeadVersion, Schema

@@ -19,7 +19,7 @@ from adapters.types import HeadProgram, Objective
 if TYPE_CHECKING:
     import torch
 
-    from adapters.inputs import Inputs
+    from adapters.fitting.inputs import Inputs
 
 Setting = dict[str, Any]  # one concrete choice of every hyperparameter, ready for JSON
 

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters import shrinkage
-from adapters.inputs import CHUNK, Eigenbasis, Inputs, Kind, numpy
+from adapters.fitting import shrinkage
+from adapters.fitting.inputs import CHUNK, Eigenbasis, Inputs, Kind, numpy
+from adapters.fitting.shrinkage import Scatter
 from adapters.methods import Regime, Setting
-from adapters.shrinkage import Scatter
 from adapters.types import HeadProgram, Linear, Objective
 
 GRID: tuple[float | str, ...] = ("ledoit-wolf", 0.9, 0.7, 0.5, 0.3, 0.1, 0.03)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.inputs import Inputs, Kind, numpy
+from adapters.fitting.inputs import Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
 from adapters.types import Affine, HeadProgram, Linear, Objective
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.inputs import Inputs, Kind, normalized, numpy
+from adapters.fitting.inputs import Inputs, Kind, normalized, numpy
 from adapters.methods import Regime, Setting
 from adapters.types import Affine, HeadProgram, L2Normalize, Linear, Objective
 

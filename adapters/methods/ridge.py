@@ -1,7 +1,7 @@
 """Ridge: least squares to one-hot labels, to several labels' yes and no, or to numbers, all penalties in closed form.
 
 With few examples it is hard to beat and cannot fail to converge; Rifkin & Klautau (JMLR 2004) found one-vs-all least
-squares as accurate as any other. One decomposition serves every penalty and every fold (adapters/shrinkage.py).
+squares as accurate as any other. One decomposition serves every penalty and every fold (adapters/fitting/shrinkage.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters import shrinkage
-from adapters.inputs import Inputs, Kind, numpy
+from adapters.fitting import shrinkage
+from adapters.fitting.inputs import Inputs, Kind, numpy
 from adapters.methods import Regime, Setting
 from adapters.types import HeadProgram, Linear, Objective
 

@@ -8,9 +8,9 @@ from adapters.errors import CandidateFailed, EspalierError
 from adapters.rollout import turns
 from adapters.rollout.facts import Arm, Rollout
 from adapters.runtime.failures import or_reason
-from adapters.runtime.head import HeadAnswers
-from adapters.runtime.live import LiveHeads
-from adapters.runtime.loaded import LiveHead, Trial
+from adapters.runtime.heads.head import HeadAnswers
+from adapters.runtime.heads.live import LiveHeads
+from adapters.runtime.heads.loaded import LiveHead, Trial
 from adapters.store.heads import LIVE
 from adapters.tenancy import in_log, shown
 from adapters.types import Embeddings, HeadRef

@@ -6,7 +6,7 @@ from typing import Any
 
 from adapters import tasks
 from adapters.drift.windows import Window
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.loaded import LiveHead
 
 Binned = Callable[[Any, Mapping[str, int], Sequence[Sequence[float]]], Sequence[int]]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters import tasks
 from adapters.rollout.facts import Asked, Counts
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.loaded import LiveHead
 from adapters.tenancy import in_log
 from adapters.trust import NOVEL
 from adapters.types import Floats, Schema

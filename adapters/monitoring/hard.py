@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from adapters import tasks
-from adapters.runtime.head import HeadAnswers
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.head import HeadAnswers
+from adapters.runtime.heads.loaded import LiveHead
 from adapters.sampling.facts import Why
 from adapters.trust import NOVEL
 from adapters.types import Floats

@@ -12,8 +12,8 @@ from adapters.monitoring.comparing import Comparer, Comparison, is_novel
 from adapters.monitoring.tally import Said, Tally, Windows
 from adapters.monitoring.watch import DriftWatch
 from adapters.rollout.facts import Counts
-from adapters.runtime.head import HeadAnswers
-from adapters.runtime.loaded import LiveHead, Trial
+from adapters.runtime.heads.head import HeadAnswers
+from adapters.runtime.heads.loaded import LiveHead, Trial
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store.drift import windows
 from adapters.store.rollouts import control

@@ -19,12 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters.errors import EspalierError, QuotaExceeded
 from adapters.monitoring import hard
 from adapters.monitoring.hard import Hard
-from adapters.runtime.head import HeadAnswers
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.head import HeadAnswers
+from adapters.runtime.heads.loaded import LiveHead
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.sampling.facts import Candidate
 from adapters.sampling.selection import unit
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.quotas.limits import Limits
 from adapters.store.sampling import merging, switches
 from adapters.types import Embeddings, Floats

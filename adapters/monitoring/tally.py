@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from adapters.drift.windows import Window
 from adapters.monitoring.bins import Bins
 from adapters.rollout.facts import Counts
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.loaded import LiveHead
 
 Trials: TypeAlias = dict[tuple[str, str], Counts]  # by head and roll-out
 Windows: TypeAlias = dict[tuple[str, int, int], Window]  # by head, version and hour

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices, session
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
-from adapters.runtime.mapped import ChangeDetector
+from adapters.runtime.onnx import devices, session
+from adapters.runtime.onnx.mapped import ChangeDetector
 from adapters.types import Backbone, Device, Embeddings, Floats, Pixels
 
 log = logging.getLogger("espalier.device")

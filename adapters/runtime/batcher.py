@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from adapters.runtime.lanes import clock
 from adapters.runtime.meters import UNSEEN, Meters
+from adapters.runtime.queueing.lanes import clock
 from adapters.types import Backbone, Embeddings, Floats, Pixels
 
 IN_FLIGHT = 2  # passes: one runs, the next is put together

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from adapters.runtime import locked
+from adapters.runtime.onnx import locked
 from adapters.types import Backbone, Device, Embeddings, Pixels
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from adapters.errors import BackboneNotFound, CorruptArtifact, EspalierError, StorageError
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.loaded import LiveHead
 from adapters.tenancy import shown
 from adapters.types import HeadRef
 

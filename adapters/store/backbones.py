@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import BackboneDamaged, BackboneNotFound, Conflict, CorruptArtifact, InvalidInput
-from adapters.store import blobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import now, reading
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import backbones, versions
 from adapters.types import Backbone, Preprocessing
 

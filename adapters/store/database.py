@@ -15,8 +15,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from adapters.errors import InvalidInput, NotReady
-from adapters.store import folder, patience
+from adapters.store import patience
 from adapters.store.audit import recording
+from adapters.store.objects import folder
 from adapters.store.quotas import tables as _quota_tables  # noqa: F401 (they belong to the schema as well)
 
 LOCKS = {"shared": "pg_advisory_xact_lock_shared", "exclusive": "pg_advisory_xact_lock"}

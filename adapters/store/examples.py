@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import CorruptArtifact, ExampleDamaged, ExampleNotFound
-from adapters.store import blobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import reading
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import embeddings, examples, job_examples, jobs
 from adapters.store.whose import Whose
 from adapters.tenancy import shown, tenant_of

@@ -10,16 +10,17 @@ from pydantic_core import from_json
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict, CorruptArtifact, HeadDamaged, HeadNotFound, VersionNotFound
-from adapters.store import blobs, retirement
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
-from adapters.store.artifacts import Artifacts
 from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.replicas import notices
 from adapters.store.rollouts import changes as rollout_changes
 from adapters.store.sampling import samples as sample_store
 from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
+from adapters.store.upkeep import retirement
 from adapters.store.whose import ANYBODYS, Whose
 from adapters.tenancy import shown
 from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest

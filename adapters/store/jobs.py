@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from adapters import tenancy
 from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
-from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store.audit import actor as actors
 from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
+from adapters.store.objects import blobs
 from adapters.store.quotas.usage import note_sizes
 from adapters.store.schema import counters, job_events, job_shards, jobs
 from adapters.store.whose import ANYBODYS, Whose

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import CorruptArtifact, ReportNotFound, VersionNotFound
-from adapters.store import blobs
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import versions
 from adapters.tenancy import shown
 from adapters.types import HeadVersion

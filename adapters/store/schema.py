@@ -196,7 +196,7 @@ job_blobs = Table(
     info=PASSING,  # a job that goes on elsewhere begins anew, and writes what it needs again
 )  # fmt: skip
 
-# What a version keeps in the artifact store: its graph, and what its manifest names. See `adapters.store.blobs`.
+# What a version keeps in the artifact store: its graph, and what its manifest names. See `objects.blobs`.
 version_blobs = Table(
     "version_blobs", metadata,
     Column("head", HEAD, primary_key=True),

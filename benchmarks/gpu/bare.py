@@ -9,9 +9,9 @@ from unittest import mock
 from adapters.backbones import exporter, loader
 from adapters.backbones.cards import DEFAULT, embedded_card
 from adapters.errors import DeviceError
-from adapters.runtime import devices
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import IN_FLIGHT
+from adapters.runtime.onnx import devices
 from adapters.types import Pixels
 from benchmarks import record
 from benchmarks.gpu.findings import Findings, LeftOut

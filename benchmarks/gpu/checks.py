@@ -8,8 +8,8 @@ import onnxruntime as ort
 from adapters import tasks
 from adapters.errors import DeviceError
 from adapters.modalities import image
-from adapters.runtime import devices
 from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.onnx import devices
 from adapters.training import programs
 from adapters.training.backbone.precisions import fp16
 from adapters.training.data.split import split

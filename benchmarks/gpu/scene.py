@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters.runtime import processor
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
+from adapters.runtime.onnx import processor
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import calibration_images, variant
 from adapters.types import Backbone, Device, Pixels
 from benchmarks import record

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from adapters.runtime import devices
+from adapters.runtime.onnx import devices
 from benchmarks import load, photos, record, server
 from benchmarks.gpu import teaching
 from benchmarks.gpu.findings import Findings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 from benchmarks import load, server
 from benchmarks.peers import assets, environments
 

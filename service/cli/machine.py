@@ -16,7 +16,7 @@ from service.cli.options import readable
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from adapters.store.artifacts import Artifacts
+    from adapters.store.objects.artifacts import Artifacts
     from service.settings import Settings
 
 
@@ -40,7 +40,7 @@ def init() -> None:
 @readable
 def serve(host: str, port: int, insecure: bool) -> None:
     """Run the service and a training worker, and restart either when it dies. Ctrl-C ends both."""
-    from adapters.runtime import devices
+    from adapters.runtime.onnx import devices
     from service.access import authenticator, exposure
     from service.operations import logs, tracing
     from service.processes import setup, supervisor
@@ -84,7 +84,8 @@ def _announce(text: str, settings: "Settings") -> None:
 @readable
 def worker() -> None:
     """Run a training worker: as many as you like on Postgres, one on SQLite."""
-    from adapters.runtime import processor, resident
+    from adapters.runtime import resident
+    from adapters.runtime.onnx import processor
 
     resident.share_arenas()
     # Before torch loads its OpenMP, whose idle threads spin: beside a busy server one race took 28 s, with one thread
@@ -109,8 +110,8 @@ def refuse_damaged(settings: "Settings") -> None:
 def parts() -> "tuple[Settings, Engine, Artifacts]":
     """Settings, database and artifact store of this machine, with the tables in place. Raises DatabaseDamaged."""
     from adapters.store import database
-    from adapters.store.artifacts import Artifacts
     from adapters.store.audit import actor
+    from adapters.store.objects.artifacts import Artifacts
     from service.settings import Settings
 
     settings = Settings()

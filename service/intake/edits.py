@@ -17,7 +17,7 @@ from adapters.comparison import out_of_fold
 from adapters.errors import Conflict, HeadDamaged, InvalidInput, NotEnoughData, Overloaded
 from adapters.labels import clean
 from adapters.store import backbones, examples, heads, jobs
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import shown
 from adapters.types import Edit, Example, HeadVersion, Job, JobRequest
 from service.intake.datasets.manifests import label_text

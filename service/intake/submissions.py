@@ -17,9 +17,10 @@ from adapters.errors import InvalidHyperparameter, InvalidInput, NotReady, Overl
 from adapters.labels import refuse_held_out_only
 from adapters.modalities import image
 from adapters.problems import Problems
-from adapters.store import backbones, blobs, capabilities, examples, heads, jobs
-from adapters.store.artifacts import Artifacts
+from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.embeddings import EmbeddingCache
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import embedded_by, shown
 from adapters.types import Example, Floats, Job, JobRequest
 from service.access.principal import LOCAL, current, mine

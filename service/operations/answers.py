@@ -10,12 +10,12 @@ from sqlalchemy.engine import Engine
 from adapters import predict as pipeline
 from adapters.errors import EspalierError
 from adapters.predict import Predictor
-from adapters.runtime import processor
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.live import LiveHeads
-from adapters.runtime.traffic import Traffic
+from adapters.runtime.heads.live import LiveHeads
+from adapters.runtime.onnx import processor
+from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import examples, heads
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Example, HeadRef
 from service.context import load_backbone
 

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict, CorruptArtifact, InvalidBackup, InvalidInput
-from adapters.store import blobs, database
-from adapters.store.artifacts import Artifacts
+from adapters.store import database
 from adapters.store.backup import archive, snapshot, tables, target
 from adapters.store.backup.archive import Backup, Wishes
 from adapters.store.backup.manifest import Manifest
 from adapters.store.backup.transfer import Tell
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.scrub import sqlite
 from service import __version__
 from service.operations import answers

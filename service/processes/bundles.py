@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import InvalidInput
 from adapters.store import backbones
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Backbone, Preprocessing
 
 

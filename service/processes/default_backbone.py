@@ -7,7 +7,7 @@ processors must agree, and an installation that has backbones already stays with
 from sqlalchemy.engine import Engine
 
 from adapters.backbones.cards import embedded, variant_name
-from adapters.runtime import devices, processor
+from adapters.runtime.onnx import devices, processor
 from adapters.store import backbones, capabilities
 from service.processes import bundles
 from service.settings import Settings

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 
 CORES = 8  # that one process keeps busy: Python takes 1 to 2 ms a request, a core does 100 to 200 images a second
 SERVERS, DEVICE = "ESPALIER_SERVERS", "ESPALIER_DEVICE"

@@ -8,8 +8,9 @@ from sqlalchemy.engine import Engine
 
 from adapters.backbones.cards import embedded, embedded_card
 from adapters.errors import BackboneNotFound, EspalierError
-from adapters.store import backbones, capabilities, database, folder
-from adapters.store.artifacts import Artifacts
+from adapters.store import backbones, capabilities, database
+from adapters.store.objects import folder
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Backbone
 from service.processes import bundles, default_backbone
 from service.settings import Settings

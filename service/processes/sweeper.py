@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dbos import DBOS
 from sqlalchemy.engine import Engine
 
-from adapters.store import compaction, retention
-from adapters.store.artifacts import Artifacts
 from adapters.store.audit import log as audit
 from adapters.store.drift import windows
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.quotas import measuring
-from adapters.store.retention import Keep
+from adapters.store.upkeep import compaction, retention
+from adapters.store.upkeep.retention import Keep
 from service.settings import Settings
 
 log = logging.getLogger("espalier.sweeper")

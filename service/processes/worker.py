@@ -25,10 +25,11 @@ from adapters.errors import Cancelled, NotFound, NotReady, StorageError, Storage
 from adapters.finetune import Durably
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import blobs, database, jobs, leases
-from adapters.store.artifacts import Artifacts
+from adapters.store import database, jobs, leases
 from adapters.store.audit import actor
 from adapters.store.leases import Lease, LeaseLost
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.scale_out import shards
 from service.context import backbone_loader, lanes
 from service.operations import logs

@@ -8,7 +8,7 @@ import time
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters.runtime.live import LiveHeads
+from adapters.runtime.heads.live import LiveHeads
 from adapters.store.replicas import registry
 from service import __version__
 

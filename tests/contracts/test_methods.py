@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from adapters import methods, tasks
 from adapters.errors import InvalidHyperparameter, InvalidInput
-from adapters.inputs import Inputs
+from adapters.fitting.inputs import Inputs
 from adapters.methods import Regime
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.training import programs
 from adapters.training.data.split import split
 from adapters.training.publish import export

@@ -10,7 +10,7 @@ import pytest
 
 from adapters import methods, tasks
 from adapters.errors import InvalidInput, InvalidLabel, NotEnoughData
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.data.split import split

@@ -7,7 +7,7 @@ from support.pictures import shape, shapes
 from support.services import Service
 
 from adapters.backbones.cards import DEFAULT
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 
 WANTED = f"{DEFAULT}-int8" if processor.fast_int8() else DEFAULT
 

@@ -20,7 +20,7 @@ from adapters.backbones.cards import embedded_card
 from adapters.modalities import image
 from adapters.runtime.backbone import Backbones, BackboneSession
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from service.context import load_backbone
 
 FILE, TAPS = (Path(__file__).with_name(f"{name}.json") for name in ("vectors", "taps"))

@@ -21,10 +21,11 @@ from support.stores import Store, sha
 from support.training import Bench, bench, picture, small
 
 from adapters.errors import StorageError
-from adapters.store import backbones, blobs, database, heads, jobs, leases
-from adapters.store.artifacts import Artifacts
+from adapters.store import backbones, database, heads, jobs, leases
 from adapters.store.backup import archive, manifest, snapshot, tables, transfer
 from adapters.store.backup.target import MADE_BY_ITSELF
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import blob_holds, metadata
 from service.cli import main
 

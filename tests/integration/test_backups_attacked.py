@@ -16,8 +16,8 @@ from support.stores import Store, opened
 
 from adapters.errors import Conflict, InvalidBackup, InvalidInput
 from adapters.store import database
-from adapters.store.artifacts import Artifacts
 from adapters.store.backup import archive, target, transfer
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import blob_holds, version_blobs
 from adapters.store.schema import heads as heads_table
 from service.cli import main

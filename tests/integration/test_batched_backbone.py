@@ -11,11 +11,11 @@ from adapters.backbones.cards import DEFAULT
 from adapters.predict import Predictor, embed
 from adapters.runtime.backbone import Backbones, BackboneSession
 from adapters.runtime.batcher import Batcher
-from adapters.runtime.live import LiveHeads
+from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.meters import Meters
-from adapters.runtime.traffic import Traffic
+from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from service.context import load_backbone
 
 

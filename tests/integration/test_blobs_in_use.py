@@ -20,9 +20,10 @@ from support.services import ROOT
 from support.stores import NAMES, Store, opened
 
 from adapters.errors import Cancelled, JobNotFound, StorageError
-from adapters.store import blobs, database, heads, jobs, leases
-from adapters.store.artifacts import Artifacts
-from adapters.store.folder import Folder
+from adapters.store import database, heads, jobs, leases
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
+from adapters.store.objects.folder import Folder
 from adapters.store.schema import blob_holds, job_examples, metadata, tombstones, version_blobs
 
 
@@ -219,7 +220,7 @@ def test_blobs_are_deleted_in_one_place():
         for path in (ROOT / folder).rglob("*.py")
         if "rtifacts.delete(" in path.read_text()
     }
-    assert callers == {"adapters/store/blobs.py"}
+    assert callers == {"adapters/store/objects/blobs.py"}
 
 
 def test_versions_of_an_older_installation_keep_their_blobs(tmp_path):

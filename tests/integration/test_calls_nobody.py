@@ -27,8 +27,8 @@ def test_an_onnxruntime_of_its_own_would_report(tmp_path):
 @pytest.mark.parametrize(
     "module",
     [
-        "adapters.runtime.session",
-        "adapters.runtime.devices",
+        "adapters.runtime.onnx.session",
+        "adapters.runtime.onnx.devices",
         "adapters.predict",
         "adapters.training.backbone.precisions.int8",
     ],

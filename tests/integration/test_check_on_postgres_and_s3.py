@@ -16,8 +16,8 @@ from support.graphs import TINY, tiny
 from support.stores import NAMES, Store, sha
 
 from adapters.store import backbones, database, heads
-from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import generation, version_blobs
 from adapters.store.schema import heads as heads_table
 from adapters.store.scrub import stored

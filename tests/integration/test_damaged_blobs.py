@@ -10,7 +10,7 @@ from support.training import COLOURS, Bench, Picture, bench, picture
 from adapters import finetune as pipeline
 from adapters.errors import CorruptArtifact, ExampleDamaged, HeadDamaged
 from adapters.store import examples, heads
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Edit, Example, HeadRef, HeadVersion
 
 LABELS = tuple(COLOURS)

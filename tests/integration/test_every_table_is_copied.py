@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from support.databases import empty
 
 from adapters.store import database
-from adapters.store.artifacts import Artifacts
 from adapters.store.backup import archive, tables, target
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import PASSING, metadata
 from service.cli import main
 

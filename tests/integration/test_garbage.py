@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from support.stores import NAMES, Store, opened, sha
 
 from adapters.drift.windows import Window
-from adapters.store import blobs, database, heads, jobs, retention
+from adapters.store import database, heads, jobs
 from adapters.store.audit import log, recording
 from adapters.store.audit.recording import Entry
 from adapters.store.audit.tables import audit
 from adapters.store.drift import windows
 from adapters.store.embeddings import Embedded, EmbeddingCache
-from adapters.store.retention import Keep
+from adapters.store.objects import blobs
 from adapters.store.schema import answer_windows, blob_holds, embeddings
 from adapters.store.schema import jobs as jobs_table
 from adapters.store.scrub import garbage
+from adapters.store.upkeep import retention
+from adapters.store.upkeep.retention import Keep
 from service.cli import main
 
 STEP = st.sampled_from(["teach", "fail", "wait", "embed", "delete", "age", "hold", "orphan", "backup"])

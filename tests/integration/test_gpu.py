@@ -8,10 +8,10 @@ from support.graphs import TINY, tiny
 
 from adapters.backbones.cards import DEFAULT
 from adapters.errors import DeviceError
-from adapters.runtime import devices, session
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
+from adapters.runtime.onnx import devices, session
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone.precisions import fp16
 from adapters.types import Backbone
 

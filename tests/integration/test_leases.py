@@ -14,11 +14,11 @@ from support.databases import empty
 
 from adapters.errors import Cancelled
 from adapters.store import database, heads, jobs, leases
-from adapters.store.artifacts import Artifacts
-from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import Publication
 from adapters.store.leases import LEASE, Lease, LeaseLost
+from adapters.store.objects.artifacts import Artifacts
+from adapters.store.objects.blobs import JobArtifacts
 from adapters.store.schema import job_blobs
 from adapters.store.schema import jobs as table
 from adapters.types import JobRequest

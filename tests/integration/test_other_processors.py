@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from support.services import ROOT
 
-from adapters.runtime import processor, session
+from adapters.runtime.onnx import processor, session
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import calibration_images
 from adapters.training.backbone.precisions import int8
 
@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from adapters.runtime import processor, session
+from adapters.runtime.onnx import processor, session
 from adapters.runtime.mapped import MappedGraphs
 
 processor.fast_int8 = lambda: False  # QEMU shows it the /proc/cpuinfo of the processor below

@@ -9,13 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.errors import InvalidInput, QuotaExceeded
-from adapters.store import blobs, database, heads, jobs
+from adapters.store import database, heads, jobs
 from adapters.store.access import keys
 from adapters.store.access.keys import Key
-from adapters.store.artifacts import Artifacts
 from adapters.store.audit import log
 from adapters.store.audit.actor import Actor, acting
 from adapters.store.heads import Publication
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.quotas import limits, usage
 from adapters.store.quotas.limits import ALL, Book, Limits
 from adapters.store.quotas.tables import blob_sizes

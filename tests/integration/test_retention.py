@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from test_store import accept, publication, publish, sha
 
 from adapters.errors import JobNotFound
-from adapters.store import compaction, database, examples, heads, jobs, retention
-from adapters.store.artifacts import Artifacts
-from adapters.store.blobs import JobArtifacts
+from adapters.store import database, examples, heads, jobs
 from adapters.store.embeddings import Embedded, EmbeddingCache
-from adapters.store.retention import Keep
+from adapters.store.objects.artifacts import Artifacts
+from adapters.store.objects.blobs import JobArtifacts
 from adapters.store.schema import changes, embeddings, job_events, metadata
 from adapters.store.schema import jobs as jobs_table
+from adapters.store.upkeep import compaction, retention
+from adapters.store.upkeep.retention import Keep
 from adapters.types import HeadRef
 
 LONG = Keep(days=30, jobs=10_000)

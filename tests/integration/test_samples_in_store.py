@@ -11,16 +11,17 @@ from support.stores import Store, data, sha
 from adapters.errors import HeadNotFound, QuotaExceeded, SampleNotFound
 from adapters.sampling.facts import Candidate
 from adapters.sampling.selection import unit
-from adapters.store import heads, jobs, retention
-from adapters.store.artifacts import Artifacts
+from adapters.store import heads, jobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.quotas import limits
 from adapters.store.quotas.limits import Limits
-from adapters.store.retention import Keep
 from adapters.store.sampling import merging, switches
 from adapters.store.sampling import samples as store
 from adapters.store.sampling.samples import After
 from adapters.store.schema import blob_holds, samples
 from adapters.store.scrub import garbage, stored
+from adapters.store.upkeep import retention
+from adapters.store.upkeep.retention import Keep
 from adapters.types import Example, JobRequest
 
 rng = np.random.default_rng(0)

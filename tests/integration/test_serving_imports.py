@@ -12,7 +12,7 @@ from support.services import PATIENCE, environment
 from adapters import finetune as pipeline
 from adapters.runtime.backbone import Backbones
 from adapters.store import database, heads, jobs
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Example, HeadRef, JobRequest
 from service.context import load_backbone
 

@@ -29,10 +29,10 @@ from adapters.errors import (
     VersionNotFound,
 )
 from adapters.store import backbones, capabilities, database, examples, heads, jobs, reports
-from adapters.store.artifacts import Artifacts
-from adapters.store.blobs import JobArtifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import AliasMoved, Publication
+from adapters.store.objects.artifacts import Artifacts
+from adapters.store.objects.blobs import JobArtifacts
 from adapters.store.schema import metadata
 from adapters.types import Assignment, Backbone, Edit, Example, HeadRef, JobRequest, Preprocessing
 from service.schemas import HeadView

@@ -5,7 +5,7 @@ import pytest
 import timm
 
 from adapters.backbones import exporter
-from adapters.runtime import session
+from adapters.runtime.onnx import session
 from adapters.training.backbone.taps import build
 from adapters.types import Preprocessing
 

@@ -7,13 +7,15 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from adapters.errors import IdempotencyConflict
-from adapters.store import blobs, examples, heads, jobs, retention
-from adapters.store.artifacts import Artifacts
+from adapters.store import examples, heads, jobs
 from adapters.store.database import reading
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import Publication
-from adapters.store.retention import Keep
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import embeddings
+from adapters.store.upkeep import retention
+from adapters.store.upkeep.retention import Keep
 from adapters.store.whose import ANYBODYS, Whose
 from adapters.tenancy import embedded_by, qualified
 from adapters.types import Assignment, Example, JobRequest

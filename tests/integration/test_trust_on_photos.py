@@ -17,9 +17,9 @@ from support.pictures import encoded
 from adapters import tasks, trust
 from adapters.modalities import image
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.data.split import split
 from adapters.training.publish import export
 from adapters.training.race.evaluate import evaluate

@@ -10,10 +10,10 @@ import pytest
 
 from adapters import finetune as pipeline
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.store import backbones, database, examples, heads, jobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import Embedded, EmbeddingCache
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Edit, Example, HeadRef, HeadVersion, JobRequest
 from service.context import load_backbone
 

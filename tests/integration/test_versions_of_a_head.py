@@ -10,7 +10,7 @@ import pytest
 from support.training import COLOURS, Bench, Picture, bench, picture
 
 from adapters.comparison import out_of_fold, versions
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.store import heads
 from adapters.training.data import dataset
 from adapters.training.publish import champion

@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapters.store import blobs, database, schema
-from adapters.store.artifacts import Artifacts
+from adapters.store import database, schema
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import TERMINAL
 
 Row = Mapping[str, Any]

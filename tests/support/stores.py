@@ -6,9 +6,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.store import blobs, database, examples, heads, jobs
-from adapters.store.artifacts import Artifacts
+from adapters.store import database, examples, heads, jobs
 from adapters.store.heads import Publication
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import examples as examples_table
 from adapters.store.schema import job_blobs, job_examples, samples, version_blobs
 from adapters.types import Assignment, Example, JobRequest

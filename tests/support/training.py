@@ -14,7 +14,7 @@ from PIL import Image
 from adapters import finetune as pipeline
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, database, examples, heads, jobs
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.embedding.embed import Embedder
 from adapters.training.publish import drafts
 from adapters.types import Assignment, Backbone, Example, HeadRef, HeadVersion, Job, JobRequest, SplitName

@@ -16,11 +16,11 @@ from adapters import trust
 from adapters.errors import BackboneDamaged, HeadDamaged, HeadNotFound, InvalidImage, InvalidInput
 from adapters.predict import Predictions, Predictor, predict
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.live import LiveHeads
-from adapters.runtime.traffic import Traffic
+from adapters.runtime.heads.live import LiveHeads
+from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import database, heads, jobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.publish import export
 from adapters.types import Affine, Backbone, Clip, HeadProgram, HeadRef, JobRequest, Linear, Sigmoid, Softmax, Step
 from service.schemas import PredictResponse

@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy.engine import Engine
 
 from adapters.errors import InvalidBackup, InvalidInput
-from adapters.store import blobs, database
-from adapters.store.artifacts import Artifacts
+from adapters.store import database
 from adapters.store.backup import draft, manifest, snapshot, tables, transfer
 from adapters.store.backup.manifest import DATABASE, Manifest
 from adapters.store.backup.transfer import Tell
-from adapters.store.folder import sync_file, sync_folder
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
+from adapters.store.objects.folder import sync_file, sync_folder
 
 TAR, PACKED = ".tar", (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip")
 Ask = Callable[[Engine, Artifacts], list[dict[str, Any]]]  # what some heads of an installation answer

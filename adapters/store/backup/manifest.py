@@ -11,7 +11,7 @@ from typing import Any
 from adapters.errors import InvalidBackup
 from adapters.store.backup.tables import Content
 from adapters.store.database import known_revisions, newest_revision
-from adapters.store.folder import sync_folder
+from adapters.store.objects.folder import sync_folder
 
 FILE, DATABASE = "manifest.json", "database.sqlite"
 FORMAT = 1  # of the folder; raised when an earlier release could not read it any more

@@ -7,9 +7,9 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict
 from adapters.store import database
-from adapters.store.artifacts import WRITERS, Artifacts
 from adapters.store.backup import snapshot, tables, transfer
 from adapters.store.backup.transfer import Tell
+from adapters.store.objects.artifacts import WRITERS, Artifacts
 
 # By migrations and `espalier init`, before it is of use: rows of these are replaced.
 MADE_BY_ITSELF = ("audit_chain_end", "backbones", "capabilities", "counters", "generation")

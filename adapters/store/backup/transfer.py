@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from adapters.errors import CorruptArtifact
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 
 BATCH = 200  # blobs after which somebody is told how far it is; as many names are made durable together
 Tell = Callable[[int, int], None]  # (blobs done, of how many)

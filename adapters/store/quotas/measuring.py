@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import reading
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.quotas.tables import blob_sizes
 from adapters.store.quotas.usage import note_sizes
 from adapters.store.schema import examples, job_examples

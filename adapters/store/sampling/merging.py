@@ -1,7 +1,7 @@
 """New hard inputs beside those that are kept: what is worth a place is decided first, and then done in one transaction.
 
-Bytes are held and stored before the rows that refer to them (`adapters.store.blobs`). Of two processes that do this at
-the same moment for the same head the second finds what the first has kept, and what is too much goes.
+Bytes are held and stored before the rows that refer to them (`adapters.store.objects.blobs`). Of two processes that do
+this at the same moment for the same head the second finds what the first has kept, and what is too much goes.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from sqlalchemy.engine import Engine
 from adapters import tenancy
 from adapters.sampling import selection
 from adapters.sampling.facts import Candidate
-from adapters.store import blobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import clock, reading
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.quotas import limits, usage
 from adapters.store.quotas.limits import Book, Limits
 from adapters.store.quotas.usage import Owner

@@ -9,10 +9,10 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import CorruptArtifact, ExampleDamaged, SampleNotFound
 from adapters.sampling.facts import Sample
-from adapters.store import blobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.audit.recording import record
 from adapters.store.database import clock, reading
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import examples, job_examples, jobs, samples, sampling
 from adapters.tenancy import shown
 from adapters.types import TERMINAL

@@ -5,9 +5,9 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import HeadNotFound
 from adapters.sampling.facts import Sampling
-from adapters.store import blobs
 from adapters.store.audit.recording import record
 from adapters.store.database import clock, reading
+from adapters.store.objects import blobs
 from adapters.store.sampling import samples
 from adapters.store.schema import counters, heads, sampling
 from adapters.tenancy import shown

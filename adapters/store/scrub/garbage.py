@@ -7,12 +7,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters import tenancy
-from adapters.store import blobs, retention
-from adapters.store.artifacts import Artifacts
 from adapters.store.audit import log
 from adapters.store.database import now, reading
 from adapters.store.drift import windows
-from adapters.store.retention import Keep
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.sampling import samples as sample_store
 from adapters.store.schema import (
     blob_holds,
@@ -24,6 +23,8 @@ from adapters.store.schema import (
     samples,
     tombstones,
 )
+from adapters.store.upkeep import retention
+from adapters.store.upkeep.retention import Keep
 
 _CHUNK = 500
 

@@ -6,8 +6,9 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.store import backbones, blobs
+from adapters.store import backbones
 from adapters.store.database import reading
+from adapters.store.objects import blobs
 from adapters.store.schema import changes, embeddings, generation, heads, version_blobs, versions
 from adapters.store.scrub.findings import Finding
 from adapters.tenancy import shown

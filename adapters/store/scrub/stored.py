@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.store import backbones as backbone_store
-from adapters.store import blobs
-from adapters.store.artifacts import WRITERS, Artifacts
 from adapters.store.database import now, reading
-from adapters.store.folder import Folder
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import WRITERS, Artifacts
+from adapters.store.objects.folder import Folder
 from adapters.store.schema import (
     backbones,
     blob_holds,

@@ -13,7 +13,7 @@ from adapters.backbones.cards import Card
 from adapters.errors import ParityError
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone.taps.build import tapped
 from adapters.types import Backbone, Pixels, Preprocessing
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from adapters.backbones.cards import variant_name
 from adapters.errors import Conflict
 from adapters.store import backbones
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone.build import digest
 from adapters.training.backbone.taps.build import tapped
 from adapters.types import Backbone

@@ -11,7 +11,7 @@ from adapters.backbones.cards import variant_name
 from adapters.errors import InvalidInput, ParityError
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import precisions
 from adapters.training.backbone.build import digest
 from adapters.training.backbone.calibration_images import CalibrationImages

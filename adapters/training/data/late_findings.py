@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.data.data_report import to_bytes

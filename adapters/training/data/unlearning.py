@@ -5,7 +5,7 @@ from sqlalchemy.engine import Engine
 from adapters.comparison import out_of_fold
 from adapters.errors import HeadDamaged
 from adapters.store import examples, heads
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.types import HeadVersion, Job
 
 

@@ -12,9 +12,9 @@ from adapters.modalities import image
 from adapters.problems import Problems
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import Batcher
-from adapters.store.artifacts import Artifacts
 from adapters.store.embeddings import CENTRE, Embedded, EmbeddingCache
 from adapters.store.examples import stored
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.data.duplicates import fingerprint
 from adapters.types import Example, Floats, Pixels
 

@@ -14,7 +14,7 @@ import torch
 
 from adapters import modalities
 from adapters.errors import InvalidInput
-from adapters.inputs import InPlace, Inputs
+from adapters.fitting.inputs import InPlace, Inputs
 from adapters.modalities import AUTO, NONE
 from adapters.store.embeddings import EmbeddingCache
 from adapters.types import Embeddings, Indices

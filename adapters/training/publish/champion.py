@@ -10,10 +10,10 @@ from adapters import tasks
 from adapters.comparison import gate, out_of_fold
 from adapters.comparison.asking import said
 from adapters.errors import HeadDamaged
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.spans import traced
 from adapters.store import backbones, heads
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.embedding.embed import Embedder
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training import programs
 from adapters.training.data import data_report
 from adapters.training.data.dataset import Dataset

@@ -11,9 +11,9 @@ import numpy as np
 
 from adapters import tasks
 from adapters.backbones import parts
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
 from adapters.store.heads import Publication
+from adapters.store.objects.artifacts import Artifacts
 from adapters.tasks import Task
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft

@@ -11,11 +11,11 @@ from sqlalchemy.engine import Engine
 
 from adapters import edits, tasks
 from adapters.errors import Conflict, ParityError
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.store import examples, heads
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import now
 from adapters.store.heads import Publication
+from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import shown
 from adapters.types import Edit, HeadVersion, Job
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from adapters.errors import ParityError
-from adapters.runtime.head import Head, HeadAnswers
+from adapters.runtime.heads.head import Head, HeadAnswers
 from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs

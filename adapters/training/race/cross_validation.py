@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from adapters import methods
-from adapters.inputs import Inputs
+from adapters.fitting.inputs import Inputs
 from adapters.methods import LeavesOut, Regime, Setting
 from adapters.tasks import Task
 from adapters.training import programs

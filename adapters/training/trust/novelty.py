@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from adapters.inputs import CHUNK, STEPS, numpy
+from adapters.fitting.inputs import CHUNK, STEPS, numpy
 from adapters.training import programs
 from adapters.training.data.split import Split
 from adapters.types import Affine, Clip, Embeddings, Floats, HeadProgram, Indices, Linear, Minimum, Step

@@ -128,7 +128,7 @@ def backbones_export(name: str, folder: Path) -> None:
 def backbones_remove(name: str, raw: bool) -> None:
     """Forget a backbone that no head uses."""
     from adapters.store import backbones as store
-    from adapters.store import blobs
+    from adapters.store.objects import blobs
     from service.context import mapped_graphs
 
     settings, engine, artifacts = parts()

@@ -52,7 +52,7 @@ def _of_store(settings: "Settings") -> "Iterator[Finding]":
     from functools import partial
 
     from adapters.store import database
-    from adapters.store.artifacts import Artifacts
+    from adapters.store.objects.artifacts import Artifacts
     from adapters.store.scrub import audit, rows, stored
     from service.processes import setup
 

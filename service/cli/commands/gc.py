@@ -16,12 +16,13 @@ def gc(dry_run: bool, raw: bool) -> None:
     """Remove what need not be kept: ended jobs (ESPALIER_KEEP_DAYS, ESPALIER_KEEP_JOBS), samples whose days are over,
     embeddings and blobs that nobody needs, rows of the audit log and counts of answers that are too old
     (ESPALIER_AUDIT_DAYS, ESPALIER_DRIFT_DAYS)."""
-    from adapters.store import compaction, database, retention
+    from adapters.store import database
     from adapters.store.audit import log
     from adapters.store.drift import windows
-    from adapters.store.retention import Keep
     from adapters.store.scrub import garbage
     from adapters.store.scrub.garbage import Ages
+    from adapters.store.upkeep import compaction, retention
+    from adapters.store.upkeep.retention import Keep
     from service.operations import backups
     from service.settings import Settings
 

@@ -21,12 +21,12 @@ from adapters.monitoring.monitor import Monitor
 from adapters.predict import Predictions, Predictor, predict
 from adapters.rollout.facts import Asked, Counts, Limits, Rollout, Rules
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.live import LiveHeads
+from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.meters import Meters
-from adapters.runtime.traffic import Traffic
+from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import database, heads, jobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.rollouts import control, rows
 from adapters.training.publish import export
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from adapters.errors import Overloaded
-from adapters.runtime.admission import Admission
 from adapters.runtime.meters import Meters
+from adapters.runtime.queueing.admission import Admission
 
 
 @dataclass

@@ -9,10 +9,11 @@ import onnxruntime as ort
 import pytest
 from support.graphs import SIDE, TINY, tiny
 
-from adapters.runtime import binding, devices, locked
+from adapters.runtime import binding
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.runtime.batcher import IN_FLIGHT, Batcher
 from adapters.runtime.binding import BoundPasses
+from adapters.runtime.onnx import devices, locked
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:

@@ -9,8 +9,8 @@ import pytest
 from support.graphs import SIDE, TINY, tiny
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices, session
 from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.onnx import devices, session
 
 NODES = {"Conv": 2, "Shape": 1, "Concat": 1}
 

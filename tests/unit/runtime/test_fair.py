@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.runtime.fair import FairQueue
+from adapters.runtime.queueing.fair import FairQueue
 
 
 def filled(*flows: str) -> FairQueue[tuple[str, int]]:

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from adapters.runtime.inflight import Item, same
 from adapters.runtime.meters import Meters
-from adapters.runtime.traffic import Traffic
+from adapters.runtime.queueing.inflight import Item, same
+from adapters.runtime.queueing.traffic import Traffic
 
 SECONDS = 10.0  # that anybody waits
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from adapters.errors import NotReady
-from adapters.runtime.lanes import Lanes
+from adapters.runtime.queueing.lanes import Lanes
 
 
 class Note:

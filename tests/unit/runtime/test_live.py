@@ -11,10 +11,10 @@ import pytest
 
 from adapters.errors import CorruptArtifact, HeadNotFound, NotEnoughHeldOut, StaleReplica, VersionNotFound
 from adapters.predict import EmbeddedImages, _decode
-from adapters.runtime.live import LiveHeads
+from adapters.runtime.heads.live import LiveHeads
 from adapters.store import database, heads, jobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.publish import export
 from adapters.trust import Terms
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax

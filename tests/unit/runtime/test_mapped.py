@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.graphs import TINY
 
-from adapters.runtime import mapped, session
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.mapped import DIGESTS, GRAPH, WEIGHTS, MappedGraphs
+from adapters.runtime.onnx import mapped, session
+from adapters.runtime.onnx.mapped import DIGESTS, GRAPH, WEIGHTS, MappedGraphs
 
 SIDE, WIDE = 8, 64
 DIGEST = "d" * 64

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 
 from adapters.errors import InvalidImage
-from adapters.runtime.memory import OVERHEAD, EmbeddingMemory
+from adapters.runtime.embedding_memory import OVERHEAD, EmbeddingMemory
 from adapters.runtime.meters import Meters
 
 

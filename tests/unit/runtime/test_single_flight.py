@@ -12,13 +12,13 @@ import pytest
 from support.graphs import TINY, tiny
 
 from adapters.errors import CorruptArtifact
-from adapters.runtime import session
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.live import LiveHeads
-from adapters.runtime.structure import Structures, take_apart
+from adapters.runtime.heads.live import LiveHeads
+from adapters.runtime.heads.structure import Structures, take_apart
+from adapters.runtime.onnx import session
 from adapters.store import database, heads, jobs
-from adapters.store.artifacts import Artifacts
 from adapters.store.heads import Publication
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.publish import export
 from adapters.types import HeadProgram, HeadRef, HeadVersion, JobRequest, Linear, Softmax
 

@@ -8,9 +8,9 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from adapters.runtime import session
-from adapters.runtime.head import Head
-from adapters.runtime.structure import Structures, take_apart
+from adapters.runtime.heads.head import Head
+from adapters.runtime.heads.structure import Structures, take_apart
+from adapters.runtime.onnx import session
 from adapters.training.publish import export
 from adapters.types import Affine, Clip, HeadProgram, L2Normalize, Linear, Minimum, Power, Relu, Scale, Softmax
 

@@ -13,9 +13,9 @@ import pytest
 from adapters.errors import DeadlineExceeded, InvalidImage, NotReady, Overloaded
 from adapters.runtime.batcher import Batcher
 from adapters.runtime.fake import SIDE, FakeBackbone
-from adapters.runtime.inflight import Item
 from adapters.runtime.meters import Meters
-from adapters.runtime.traffic import Traffic
+from adapters.runtime.queueing.inflight import Item
+from adapters.runtime.queueing.traffic import Traffic
 
 
 class Desk:

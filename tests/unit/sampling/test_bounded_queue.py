@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from adapters.monitoring import sampler as module
 from adapters.monitoring.sampler import Sampler
-from adapters.runtime.head import HeadAnswers
+from adapters.runtime.heads.head import HeadAnswers
 from adapters.runtime.meters import Meters
 
 

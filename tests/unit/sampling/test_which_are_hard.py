@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapters.monitoring import hard
-from adapters.runtime.head import HeadAnswers
+from adapters.runtime.heads.head import HeadAnswers
 from adapters.sampling import selection
 
 rng = np.random.default_rng(0)

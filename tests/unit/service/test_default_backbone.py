@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.backbones.cards import DEFAULT
-from adapters.runtime import processor
+from adapters.runtime.onnx import processor
 from adapters.store import backbones, database
 from adapters.types import Backbone, Preprocessing
 from service.processes import default_backbone

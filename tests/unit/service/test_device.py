@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices, processor
+from adapters.runtime.onnx import devices, processor
 from service.context import GPU_LANES, Context, lanes
 from service.processes.worker import Worker
 from service.settings import Settings

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from adapters.errors import EspalierError, StorageError, StorageFull
-from adapters.store import folder
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects import folder
+from adapters.store.objects.artifacts import Artifacts
 from service import errors
 
 FULL = [

@@ -25,8 +25,8 @@ from adapters.errors import (
 )
 from adapters.methods import logistic
 from adapters.store import backbones, capabilities, database, examples, jobs
-from adapters.store.artifacts import Artifacts
-from adapters.store.folder import Folder
+from adapters.store.objects.artifacts import Artifacts
+from adapters.store.objects.folder import Folder
 from adapters.types import Backbone, Preprocessing
 from service.intake import uploads
 from service.intake.submissions import Submissions, _hyperparameters

@@ -7,9 +7,9 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
-from adapters.inputs import Inputs
+from adapters.fitting.inputs import Inputs
+from adapters.fitting.shrinkage import Scatter
 from adapters.methods import Regime, check, gda, ridge
-from adapters.shrinkage import Scatter
 from adapters.training import programs
 
 SHAPES = {"tall": (120, 16), "wide": (40, 90)}

@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from adapters import tasks
 from adapters.errors import CorruptArtifact, ParityError
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.training import programs
 from adapters.training.publish import export
 from adapters.training.publish.verify import verify

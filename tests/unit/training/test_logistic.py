@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from adapters.errors import InvalidHyperparameter
-from adapters.inputs import Inputs
+from adapters.fitting.inputs import Inputs
 from adapters.methods import Regime, check, logistic
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from adapters.errors import InvalidHyperparameter
-from adapters.inputs import Inputs
+from adapters.fitting.inputs import Inputs
 from adapters.methods import Regime, check, mlp
 from adapters.training import programs
 

@@ -9,7 +9,7 @@ import torch
 
 from adapters import tasks
 from adapters.errors import ParityError
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.training import programs
 from adapters.training.data.split import Split, split
 from adapters.training.publish import export

@@ -11,10 +11,10 @@ from onnx import numpy_helper
 from support.graphs import SIDE, TINY, tiny
 
 from adapters.errors import InvalidInput, ParityError
-from adapters.runtime import session
 from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.onnx import session
 from adapters.store import backbones, database
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import calibration_images, precisions, rounding, variant
 from adapters.training.backbone.calibration_images import CalibrationImages
 from adapters.training.backbone.precisions import int8

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from adapters import methods, tasks
-from adapters.inputs import InPlace, Inputs
+from adapters.fitting.inputs import InPlace, Inputs
 from adapters.training import programs
 from adapters.training.data import sample
 from adapters.training.data.split import Split, split
@@ -50,7 +50,7 @@ def test_the_rarest_class_is_in_every_part():
 @pytest.mark.parametrize("kind", ["plain", "normalized", "power"])
 @pytest.mark.parametrize("exact", [True, False])
 def test_forms_in_place_are_the_same_forms(kind, exact, monkeypatch):
-    monkeypatch.setattr("adapters.inputs.CHUNK", 100)  # several chunks, the last one short
+    monkeypatch.setattr("adapters.fitting.inputs.CHUNK", 100)  # several chunks, the last one short
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(350, 20)).astype(np.float32)) * 3 + 1
     usual, frugal = Inputs(x.clone()), InPlace(x.clone())
     wanted, found = usual.standardized(kind), frugal.standardized(kind)

@@ -7,8 +7,8 @@ from support.networks import SIDE, Network
 
 from adapters.backbones import parts
 from adapters.errors import InvalidInput
-from adapters.runtime import session
 from adapters.runtime.fake import FAKE
+from adapters.runtime.onnx import session
 from adapters.training.backbone.precisions import int8
 from adapters.training.backbone.taps import build, ends, rounded
 

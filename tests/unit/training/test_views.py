@@ -8,7 +8,7 @@ import torch
 
 from adapters import tasks
 from adapters.errors import InvalidInput
-from adapters.inputs import Inputs
+from adapters.fitting.inputs import Inputs
 from adapters.methods import Regime, check, mlp
 from adapters.modalities import image
 from adapters.training import programs

@@ -3,7 +3,7 @@
 Four things decide whether the embeddings survive; docs/adr/0004 has figures for each:
 
 - Weights have 8 bits. x86 without VNNI would add pairs of their products in 16 bits, which overflow (the mean cosine
-  with fp32 was 0.81): every session is told to take exact kernels there (`adapters.runtime.session`), so sums are the
+  with fp32 was 0.81): every session is told to take exact kernels there (`runtime.onnx.session`), so sums are the
   same on all processors.
 - Weights are rounded so that layers answer as before (`adapters.training.backbone.rounding`).
 - The first convolution, and a depthwise one behind it, stay in float: what rounding does to a flat background it does
@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from adapters.runtime import session
+from adapters.runtime.onnx import session
 from adapters.training.backbone import rounding
 from adapters.training.backbone.rounding import Inputs, Shape
 from adapters.training.backbone.taps import build

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from adapters.errors import ParityError
-from adapters.runtime import session
+from adapters.runtime.onnx import session
 from adapters.training.backbone.taps import ends, graph, rounded
 from adapters.training.backbone.taps.nodes import EMBEDDING
 from adapters.training.backbone.taps.told import facts

@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapters.store import blobs
 from adapters.store.database import now
+from adapters.store.objects import blobs
 from adapters.store.rollouts import changes as rollout_changes
 from adapters.store.schema import aliases, jobs, versions
 

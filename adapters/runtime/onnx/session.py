@@ -7,7 +7,7 @@ from typing import Any
 import onnxruntime as ort
 
 from adapters.errors import DeviceError
-from adapters.runtime import devices, processor
+from adapters.runtime.onnx import devices, processor
 from adapters.types import Device
 
 ort.set_default_logger_severity(3)  # errors only: warnings about shapes are not for operators

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from adapters.runtime.batcher import Waiter
-from adapters.runtime.inflight import Bytes
 from adapters.runtime.meters import UNSEEN, Meters
+from adapters.runtime.queueing.inflight import Bytes
 from adapters.types import Floats
 
 Key = tuple[str, str]  # (backbone digest with the tenant's name before it, SHA-256)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from adapters import trust
 from adapters.rollout.facts import Arm, Rollout
-from adapters.runtime.head import Head
+from adapters.runtime.heads.head import Head
 from adapters.tenancy import shown
 from adapters.types import Floats, HeadVersion
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from adapters.errors import NotReady
-from adapters.runtime.fair import FairQueue
+from adapters.runtime.queueing.fair import FairQueue
 
 T = TypeVar("T")
 log = logging.getLogger("espalier.lanes")

@@ -11,8 +11,8 @@ import numpy as np
 
 from adapters import spans
 from adapters.errors import InvalidInput
-from adapters.runtime.lanes import Lanes, clock, resolve, tell
 from adapters.runtime.meters import Meters
+from adapters.runtime.queueing.lanes import Lanes, clock, resolve, tell
 from adapters.tenancy import tenant_of
 from adapters.types import Floats
 

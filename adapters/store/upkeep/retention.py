@@ -13,12 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.store import blobs
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import now, reading
 from adapters.store.heads import ANY
+from adapters.store.objects import blobs
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.sampling import samples
 from adapters.store.schema import changes, embeddings, examples, job_examples, jobs
 from adapters.tenancy import SEPARATOR

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.runtime.structure import Structure, Structures, take_apart
+from adapters.runtime.heads.structure import Structure, Structures, take_apart
 from adapters.types import Embeddings, Floats
 
 SESSION_BYTES = 200 * 1024  # resident for a session; measured with 1,500 of them

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from adapters.runtime import session
+from adapters.runtime.onnx import session
 from adapters.types import Floats
 
 FLOAT32 = 1  # TensorProto.DataType

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from adapters.errors import DeadlineExceeded, InvalidInput
-from adapters.runtime.admission import Admission
-from adapters.runtime.inflight import Bytes, InFlight, Item
-from adapters.runtime.lanes import Lanes
 from adapters.runtime.meters import UNSEEN, Meters
+from adapters.runtime.queueing.admission import Admission
+from adapters.runtime.queueing.inflight import Bytes, InFlight, Item
+from adapters.runtime.queueing.lanes import Lanes
 from adapters.types import Floats
 
 

@@ -16,13 +16,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import trust
 from adapters.errors import EspalierError, NotFound, NotReady, StaleReplica
-from adapters.runtime.candidates import Candidates
-from adapters.runtime.catch_up import CatchUp
-from adapters.runtime.head import Head
-from adapters.runtime.loaded import LiveHead
+from adapters.runtime.heads.candidates import Candidates
+from adapters.runtime.heads.catch_up import CatchUp
+from adapters.runtime.heads.head import Head
+from adapters.runtime.heads.loaded import LiveHead
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store import heads
-from adapters.store.artifacts import Artifacts
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.replicas import notices
 from adapters.tenancy import in_log, shown
 from adapters.types import HeadRef, HeadVersion

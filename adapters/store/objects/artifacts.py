@@ -2,7 +2,8 @@
 
 What `put` or `put_all` has returned from survives a loss of power, so a row may be committed that refers to it. What
 is there already is read and hashed before it counts as stored, so bytes that are sent again mend a damaged blob, for
-no more than their own size. Which blobs are in use, and deleting the others, is the matter of `adapters.store.blobs`.
+no more than their own size. Which blobs are in use, and deleting the others, is the matter of
+`adapters.store.objects.blobs`.
 """
 
 import errno
@@ -15,8 +16,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from adapters.errors import CorruptArtifact, EspalierError, StorageError, StorageFull
-from adapters.store.bucket import Bucket
-from adapters.store.folder import Folder
+from adapters.store.objects.bucket import Bucket
+from adapters.store.objects.folder import Folder
 from adapters.types import StoredBlob
 
 log = logging.getLogger("espalier.artifacts")
@@ -89,7 +90,7 @@ class Artifacts:
         return True
 
     def delete(self, digests: Iterable[str]) -> None:
-        """Remove blobs; those already gone are no error. Only `adapters.store.blobs` knows when that is safe."""
+        """Remove blobs; those already gone are no error. Only `blobs`, beside this, knows when that is safe."""
         with _translated("delete", None):
             self.place.delete(_path(digest) for digest in digests)
 

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from adapters.runtime import processor, session
-from adapters.store.folder import sync_folder
+from adapters.runtime.onnx import processor, session
+from adapters.store.objects.folder import sync_folder
 
 log = logging.getLogger("espalier.backbones")
 GRAPH, WEIGHTS, DIGESTS = "graph.onnx", "weights.bin", "digests.json"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from adapters.inputs import Eigenbasis, Inputs, Kind
+from adapters.fitting.inputs import Eigenbasis, Inputs, Kind
 
 ROUGH_FROM = 300  # examples: penalties are far above the axes that float32 loses of so many, and float64 is dear
 LEAST = 1e-6  # of an error that a fit leaves of an example, where rounding would say that it is fitted exactly

@@ -23,8 +23,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import StorageError
-from adapters.store.artifacts import Artifacts
 from adapters.store.database import locked, now, reading, unchecked
+from adapters.store.objects.artifacts import Artifacts
 from adapters.store.quotas.tables import blob_sizes
 from adapters.store.schema import (
     backbones,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adapters.errors import CorruptArtifact, StaleReplica
 
 if TYPE_CHECKING:
-    from adapters.runtime.live import LiveHeads
+    from adapters.runtime.heads.live import LiveHeads
 
 PAUSE = 0.1  # seconds between looks for a version that could not be loaded yet
 

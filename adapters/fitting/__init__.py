@@ -1,0 +1,1 @@
+"""What fits share: forms of their inputs, and shrunken covariances."""

@@ -1,0 +1,1 @@
+"""Heads in memory: loaded from the store, followed as they change, and asked."""

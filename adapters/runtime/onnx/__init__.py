@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions, devices, what this processor can, and weights that processes share."""

@@ -1,0 +1,1 @@
+"""What waits for the backbone: how much is let in, whose turn it is, and the threads that do it."""

@@ -1,0 +1,1 @@
+"""What is due: rows and versions that go, and the room that they took."""
