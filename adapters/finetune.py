@@ -176,7 +176,7 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
     choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
     pooled = embeddings[:, : backbone.dimension]
     grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples], progress.cancelled)
-    names = classes if targets.ndim == 1 else ()
+    names = task.stratum_names(classes)
     divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names)
     result = race(
         embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,
@@ -194,7 +194,7 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
     )
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = context.scratch(job_id)
-    draft = drafts.of(job, data, classes, divided, grouped, result, measured, trusted, found, timing, scratch)
+    draft = drafts.of(job, data, task, classes, divided, grouped, result, measured, trusted, found, timing, scratch)
     return scratch.put(draft.to_bytes())
 
 
@@ -260,7 +260,8 @@ def finish(context: TrainingContext, job_id: str, draft_digest: str) -> None:
 
 def warm() -> None:
     """Train a head on noise: libraries load, thread pools start, and the first job does not wait for them."""
-    targets = np.arange(200, dtype=np.int64) % 4
+    task, labels = tasks.get("classification"), ["abcd"[row % 4] for row in range(200)]
+    targets = task.targets(labels, "abcd")
     embeddings = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
-    parts = split(targets, np.arange(200), [None] * 200, [None] * 200, 0)
-    race(embeddings, targets, "abcd", parts, tasks.get("classification"), "auto", {}, 0, lambda _: None, lambda: None)
+    parts = split(task.strata(targets), np.arange(200), [None] * 200, [None] * 200, 0)
+    race(embeddings, targets, "abcd", parts, task, "auto", {}, 0, lambda _: None, lambda: None)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from adapters import tasks
+from adapters import arrays, tasks
 from adapters.errors import EspalierError
 from adapters.modalities import image
 from adapters.monitoring import arms
@@ -24,7 +24,7 @@ from adapters.runtime.backbone import Backbones
 from adapters.runtime.batcher import Batcher
 from adapters.runtime.embedding_memory import EmbeddingMemory
 from adapters.runtime.failures import Failed, HeadError, or_reason, told, working
-from adapters.runtime.heads.head import HeadAnswers
+from adapters.runtime.heads.head import NOVELTY, HeadAnswers
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.heads.loaded import LiveHead
 from adapters.runtime.queueing.inflight import Item
@@ -271,7 +271,7 @@ def _ask(
         assert isinstance(failed, EspalierError)
         return failed
     rows = read[head.head.reads]
-    return arms.ask(head, rows) if len(rows) else HeadAnswers(np.zeros((0, len(head.classes)), np.float32), None)
+    return arms.ask(head, rows) if len(rows) else HeadAnswers(arrays.empty(tasks.get(head.task).shapes(head.classes)))
 
 
 def _decode(
@@ -300,10 +300,10 @@ def _decode(
 
 
 def _said(head: LiveHead, terms: Terms, answers: HeadAnswers, row: int, top_k: int) -> dict[str, Any]:
-    task, output = tasks.get(head.task), answers.output[row]
+    task, answer = tasks.get(head.task), answers.row(row)
     schema = Schema(head.classes, head.version.manifest.get("decision", {}))
-    novelty = None if answers.novelty is None else float(answers.novelty[row])
-    said = task.decode(output, schema, top_k) | {"novelty": novelty}
+    novelty = float(answer[NOVELTY]) if NOVELTY in answer else None
+    said = task.decode(answer, schema, top_k) | {"novelty": novelty}
     if terms == NOTHING:
         return said
-    return said | task.promised(output, schema, novelty or 0.0, terms)
+    return said | task.promised(answer, schema, novelty or 0.0, terms)

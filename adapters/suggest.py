@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from sqlalchemy.engine import Engine
 
+from adapters import arrays, tasks
 from adapters import predict as pipeline
-from adapters import tasks
 from adapters.predict import ItemError, OnError, Predictor
 from adapters.runtime.heads.loaded import LiveHead
 from adapters.sampling.selection import uncertain, unit
@@ -68,21 +68,21 @@ async def suggest(
 
 def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages, count: int) -> Suggestions:
     task = tasks.get(loaded.task)
-    outputs = loaded.head.run(embedded.embeddings)
-    doubts = task.doubt(outputs)
+    answers = loaded.head.answer(embedded.embeddings).arrays
+    doubts = task.doubt(answers)
     schema = Schema(loaded.classes, loaded.version.manifest.get("decision", {}))
     labeled = _labeled(engine, loaded)
-    count = min(count, len(outputs))
+    count = min(count, len(doubts))
     few = len(labeled) < FEW * max(1, len(loaded.classes))
     if few:
         rows = typical(embedded.embeddings, labeled, count)
         why = f"the head has {len(labeled)} examples, so typical images of what none of them covers come first"
     else:
-        rows = uncertain(embedded.embeddings, task.hesitation(outputs), count)
+        rows = uncertain(embedded.embeddings, task.hesitation(answers), count)
         why = "the images that the head hesitates about most, from different places, come first"
     return Suggestions(
         loaded, "typical" if few else "uncertain", why, [embedded.indices[row] for row in rows],
-        [task.decode(outputs[row], schema, 2) for row in rows], [float(doubts[row]) for row in rows],
+        [task.decode(arrays.row(answers, row), schema, 2) for row in rows], [float(doubts[row]) for row in rows],
         float(doubts.mean()), embedded.errors,
     )  # fmt: skip
 

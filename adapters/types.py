@@ -1,5 +1,6 @@
 """The floor: plain facts that every step passes on. Frozen dataclasses and array aliases, nothing that runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -13,7 +14,9 @@ Pixels: TypeAlias = NDArray[np.uint8]  # [N, H, W, 3] RGB, or [H, W, 3] for one 
 Embeddings: TypeAlias = NDArray[np.float32]  # [N, E]: a backbone's `pooled` [N, D], and its taps where it has any
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.int64]  # [N], positions or class numbers
-Targets: TypeAlias = NDArray[Any]  # what a method fits: class numbers i64 [N], or f32 [N, K]
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]  # by name, N first: see adapters/arrays
+Targets: TypeAlias = Arrays  # what a task makes of N labels
+Fitted: TypeAlias = NDArray[Any]  # of targets what a method fits: class numbers i64 [N], or f32 [N, K]
 
 Objective = Literal["softmax", "sigmoid", "squared"]  # what a fit makes small; adapters/training/objectives
 SplitName = Literal["train", "val", "test"]

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from adapters import arrays
 from adapters.tasks import Task
-from adapters.types import Floats, Schema
+from adapters.types import Arrays, Floats, Schema
 
 SIGNIFICANT = 0.05
 
@@ -37,28 +38,27 @@ def gate(candidate: Floats, live: Floats, merit: str = "accuracy") -> dict[str, 
     }
 
 
-def merits(task: Task, outputs: Floats, schema: Schema, labels: Sequence[str], shared: Sequence[str]) -> Floats:
-    """How good each answer is when only `shared` classes may be chosen; outputs f32 [N, K] → f32 [N].
+def merits(task: Task, answers: Arrays, schema: Schema, labels: Sequence[str], shared: Sequence[str]) -> Floats:
+    """How good each of N answers is when only `shared` classes may be chosen, f32 [N].
 
     A class that only one of two versions knows would hand the other its examples for free. Labels must be shared.
     """
-    columns = [schema.classes.index(name) for name in shared]
-    read = Schema(tuple(shared), schema.decision)
-    return task.merits(outputs[:, columns], task.targets(labels, shared), read)
+    among, read = task.among(answers, schema, shared)
+    return task.merits(among, task.targets(labels, shared), read)
 
 
 def compare(
-    task: Task, candidate: Floats, of_candidate: Schema, live: Floats, of_live: Schema, labels: Sequence[str]
+    task: Task, candidate: Arrays, of_candidate: Schema, live: Arrays, of_live: Schema, labels: Sequence[str]
 ) -> dict[str, Any]:
-    """The gate from the outputs f32 [N, K] of both versions: only examples and classes that both know count."""
+    """The gate from the answers of both versions to N examples: only examples and classes that both know count."""
     shared = sorted(set(of_candidate.classes) & set(of_live.classes))
     known = [i for i, label in enumerate(labels) if set(task.names(label)) <= set(shared)]
     of_known = [labels[i] for i in known]
     if not known or not shared:
         return gate(np.zeros(0, np.float32), np.zeros(0, np.float32))
     return gate(
-        merits(task, candidate[known], of_candidate, of_known, shared),
-        merits(task, live[known], of_live, of_known, shared),
+        merits(task, arrays.take(candidate, known), of_candidate, of_known, shared),
+        merits(task, arrays.take(live, known), of_live, of_known, shared),
         task.MERIT,
     )
 

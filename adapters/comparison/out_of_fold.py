@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 
+from adapters import arrays, tasks
 from adapters.store import heads
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Floats, HeadVersion
+from adapters.types import Arrays, HeadVersion
 
 
 def data_list(version: HeadVersion, artifacts: Artifacts) -> list[tuple[str, str | None]]:
@@ -18,19 +19,21 @@ def data_list(version: HeadVersion, artifacts: Artifacts) -> list[tuple[str, str
     return [(sha, part) for sha, part in stored]
 
 
-def remembered(version: HeadVersion, artifacts: Artifacts) -> dict[str, Floats]:
-    """SHA-256 → what cross-validation said of it when the version was made: fits that had not seen it, f32 [K].
+def remembered(version: HeadVersion, artifacts: Artifacts) -> dict[str, Arrays]:
+    """SHA-256 → what cross-validation said of it when the version was made: a row of fits that had not seen it.
 
-    The version itself was trained on all its data, so these are its only honest answers about them.
+    The version itself was trained on all its data, so these are its only honest answers about them. They are stored as
+    `arrays.flat` has them, where an answer is one array f32 [N, K] as it is; NaN for copies that were left out.
     """
     stored = version.manifest["data"].get("answers")
     if stored is None:
         return {}
     keys = [sha for sha, _ in data_list(version, artifacts)]
-    table = np.frombuffer(heads.stored(artifacts, version, stored), "<f4").reshape(
-        len(keys), len(version.manifest["classes"])
-    )
-    return {key: row for key, row in zip(keys, table, strict=True) if np.isfinite(row).all()}
+    shapes = tasks.get(version.manifest["task"]).shapes(version.manifest["classes"])
+    table = np.frombuffer(heads.stored(artifacts, version, stored), "<f4").reshape(len(keys), arrays.numbers(shapes))
+    answers = arrays.each(arrays.unflat(table, shapes))
+    known = np.isfinite(table).all(axis=1).tolist()
+    return {key: answer for key, answer, finite in zip(keys, answers, known, strict=True) if finite}
 
 
 def learned(version: HeadVersion, artifacts: Artifacts) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters import tasks
+from adapters import arrays, tasks
 from adapters.comparison import asking, out_of_fold, paired
 from adapters.runtime.heads.head import Head
 from adapters.store import examples as example_store
@@ -20,14 +20,14 @@ from adapters.store.embeddings import EmbeddingCache
 from adapters.store.objects.artifacts import Artifacts
 from adapters.tasks import Task
 from adapters.tenancy import embedded_by, shown
-from adapters.types import Example, Floats, HeadVersion, Schema
+from adapters.types import Arrays, Example, Floats, HeadVersion, Schema
 
 
 @dataclass(frozen=True, slots=True)
 class _Testimony:
-    """What a version honestly says, f32 [K] by SHA-256; `silent` are those that it could say but cannot here."""
+    """What a version honestly says, by SHA-256; `silent` are those that it could say but cannot here."""
 
-    answers: dict[str, Floats]
+    answers: dict[str, Arrays]  # rows
     silent: set[str]  # without an embedding of its backbone
 
 
@@ -64,8 +64,8 @@ def _testimony(version: HeadVersion, held: Sequence[Example], engine: Engine, ar
     silent = set(cache.missing(fresh))
     asked = [sha256 for sha256 in fresh if sha256 not in silent]
     if asked:
-        outputs = asking.said(Head.from_bytes(heads.stored(artifacts, version)), cache, asked)
-        said |= dict(zip(asked, outputs, strict=True))
+        answers = asking.said(Head.from_bytes(heads.stored(artifacts, version)), cache, asked)
+        said |= dict(zip(asked, arrays.each(answers), strict=True))
     return _Testimony(said, silent)
 
 
@@ -74,17 +74,15 @@ def _both_could(sha256: str, *testimonies: _Testimony) -> bool:
 
 
 def _among(
-    task: Task, version: HeadVersion, answers: list[Floats], examples: Sequence[Example], shared: Sequence[str]
+    task: Task, version: HeadVersion, answers: list[Arrays], examples: Sequence[Example], shared: Sequence[str]
 ) -> _Answers:
     """The version's answers when only shared classes may be chosen."""
-    classes = version.manifest["classes"]
-    columns = [classes.index(name) for name in shared]
-    schema = Schema(tuple(shared), version.manifest.get("decision", {}))
     if not answers:
         return _Answers([], np.zeros(0, np.float32))
-    table = np.stack(answers)[:, columns]
+    schema = Schema(tuple(version.manifest["classes"]), version.manifest.get("decision", {}))
+    among, read = task.among(arrays.stacked(answers, task.shapes(schema.classes)), schema, shared)
     targets = task.targets([e.label for e in examples], shared)
-    return _Answers([task.decode(row, schema, 1) for row in table], task.merits(table, targets, schema))
+    return _Answers([task.decode(one, read, 1) for one in arrays.each(among)], task.merits(among, targets, read))
 
 
 def _changed(examples: Sequence[Example], task: Task, a: _Answers, b: _Answers) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ def _said(head: LiveHead, embedding: Floats) -> dict[str, Any]:
     answers = head.head.answer(embedding[None])
     schema = Schema(head.classes, head.version.manifest.get("decision", {}))
     novelty = None if answers.novelty is None else float(answers.novelty[0])
-    return tasks.get(head.task).decode(answers.output[0], schema, 1) | {"novelty": novelty}
+    return tasks.get(head.task).decode(answers.row(0), schema, 1) | {"novelty": novelty}
 
 
 def _asked(answer: dict[str, Any]) -> Asked:

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from adapters import tasks
+from adapters import arrays, tasks
 from adapters.runtime.heads.head import HeadAnswers
 from adapters.runtime.heads.loaded import LiveHead
 from adapters.sampling.facts import Why
 from adapters.trust import NOVEL
-from adapters.types import Floats
+from adapters.types import Arrays, Floats
 
 UNSURE = 0.8  # hesitation (`tasks`): of two classes one is at most a fifth likelier than the other
-NUMBERS = 20_000  # of an output that are looked at in a request: a millisecond of the event loop
+NUMBERS = 20_000  # of answers that are looked at in a request: a millisecond of the event loop
 MOST_TOP = 5  # labels of an answer that are kept
 
 
@@ -28,9 +28,10 @@ class Hard:
 
 
 def rows(head: LiveHead, output: HeadAnswers, answers: Sequence[Mapping[str, Any]]) -> list[Hard]:
-    """Output [M, K] and what was answered of the same M inputs → the hard ones, the hardest first."""
-    count = min(len(answers), max(1, NUMBERS // max(1, output.output.shape[1])))
-    hesitation, novelty = _hesitation(head, output.output[:count]), _novelty(output, count)
+    """What a head said of M inputs and what was answered → the hard ones, the hardest first."""
+    each = arrays.numbers(tasks.get(head.task).shapes(head.classes))
+    count = min(len(answers), max(1, NUMBERS // max(1, each)))
+    hesitation, novelty = _hesitation(head, arrays.take(output.arrays, slice(count))), _novelty(output, count)
     hardness = np.maximum(hesitation, novelty)
     found = [
         Hard(row, why, float(hardness[row]))
@@ -45,10 +46,10 @@ def kept_answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value[:MOST_TOP] if isinstance(value, list) else value for name, value in answer.items()}
 
 
-def _hesitation(head: LiveHead, output: Floats) -> Floats:
+def _hesitation(head: LiveHead, answers: Arrays) -> Floats:
     """f32 [M]; nothing where answers are numbers, which tell of no doubt."""
     task = tasks.get(head.task)
-    return np.zeros(len(output), np.float32) if task.ALONG else task.hesitation(output)
+    return np.zeros(arrays.count(answers), np.float32) if task.ALONG else task.hesitation(answers)
 
 
 def _novelty(output: HeadAnswers, count: int) -> Floats:

@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from adapters.arrays import Shapes
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.figures import ece, log_loss, wilson
 from adapters.labels import clean, is_composite, refuse_contradictions, some
 from adapters.problems import each
 from adapters.suspicion import Suspects, suspicion
+from adapters.tasks import Chosen
 from adapters.trust import NOVEL, HeldOut, Terms
-from adapters.types import Example, Floats, Indices, Objective, Schema, Softmax
+from adapters.types import Arrays, Example, Floats, Indices, Objective, Schema, Softmax, Targets
 
 OBJECTIVE: Objective = "softmax"
 ALONG = 0  # answers are labels
-OUTPUT, MERIT, SHARE = "probabilities", "accuracy", "accuracy"
+MERIT, SHARE = "accuracy", "accuracy"
+PROBABILITIES, CLASS = "probabilities", "class"  # of answers f32 [N, K]; of targets i64 [N], positions of classes
 MIN_CLASSES = 2
 MIN_EXAMPLES = 2  # distinct ones a class: one to train on and one to measure with
 MAX_CONFUSION = 200  # classes; the matrix of more is too large for a response and too large to read
@@ -59,19 +62,33 @@ def classes(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(labels)))
 
 
-def targets(labels: Sequence[str], classes: Sequence[str]) -> Indices:
-    """Labels → positions in `classes`, i64 [N]. Raises InvalidLabel for a label that is not among them."""
+def targets(labels: Sequence[str], classes: Sequence[str]) -> Targets:
+    """Labels → {"class": positions in `classes`, i64 [N]}. Raises InvalidLabel for one that is not among them."""
     positions = {label: position for position, label in enumerate(classes)}
     try:
-        return np.fromiter((positions[label] for label in labels), dtype=np.int64, count=len(labels))
+        found = np.fromiter((positions[label] for label in labels), dtype=np.int64, count=len(labels))
     except KeyError as error:
         label = str(error.args[0])[:50]
         raise InvalidLabel(f"the label {label!r} is not one of the head's classes", item=label) from None
+    return {CLASS: found}
 
 
-def strata(targets: Indices) -> Indices:
-    """The classes themselves."""
-    return targets
+def fitted(targets: Targets) -> Indices:
+    """The classes, i64 [N]."""
+    return targets[CLASS]
+
+
+strata = kinds = fitted
+
+
+def stratum_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Those of the classes."""
+    return tuple(classes)
+
+
+def shapes(classes: Sequence[str]) -> Shapes:
+    """A probability for each class."""
+    return {PROBABILITIES: (len(classes),)}
 
 
 def output_steps() -> tuple[Softmax]:
@@ -79,13 +96,19 @@ def output_steps() -> tuple[Softmax]:
     return (Softmax(),)
 
 
-def decide(outputs: Floats, targets: Indices, classes: Sequence[str]) -> dict[str, Any]:
+def answers(output: Floats) -> Arrays:
+    """Probabilities as they are."""
+    return {PROBABILITIES: output}
+
+
+def decide(answers: Arrays, targets: Targets, classes: Sequence[str]) -> dict[str, Any]:
     """Nothing to choose: the likeliest class is the answer."""
     return {}
 
 
-def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
+def decode(answer: Arrays, schema: Schema, top_k: int) -> dict[str, Any]:
     """Probabilities f32 [K] → {"label", "score", "top": [{"label", "score"}, …]}, best first, ties in class order."""
+    output = answer[PROBABILITIES]
     count = max(1, min(top_k, len(output)))
     order = (-output).argsort(kind="stable")[:count]
     named = zip(order.tolist(), output[order].tolist(), strict=True)
@@ -93,17 +116,23 @@ def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
     return {**top[0], "top": top}
 
 
-def doubt(outputs: Floats) -> Floats:
+def doubt(answers: Arrays) -> Floats:
     """One less the probability of the best class, f32 [N]."""
-    found: Floats = 1 - outputs.max(axis=1)
+    found: Floats = 1 - answers[PROBABILITIES].max(axis=1)
     return found
 
 
-def hesitation(outputs: Floats) -> Floats:
+def hesitation(answers: Arrays) -> Floats:
     """One less the margin between the best two classes, f32 [N]."""
-    best = np.sort(outputs, axis=1)[:, -2:]
+    best = np.sort(answers[PROBABILITIES], axis=1)[:, -2:]
     found: Floats = 1 - (best[:, 1] - best[:, 0])
     return found
+
+
+def among(answers: Arrays, schema: Schema, shared: Sequence[str]) -> tuple[Arrays, Schema]:
+    """The probabilities of these classes; what the others had is nobody's."""
+    columns = [schema.classes.index(name) for name in shared]
+    return {PROBABILITIES: answers[PROBABILITIES][:, columns]}, Schema(tuple(shared), schema.decision)
 
 
 def agree(one: str, other: str, schema: Schema) -> bool:
@@ -111,7 +140,7 @@ def agree(one: str, other: str, schema: Schema) -> bool:
     return one == other
 
 
-def edges(outputs: Floats) -> list[list[float]]:
+def edges(answers: Arrays) -> list[list[float]]:
     """None: answers are labels."""
     return []
 
@@ -126,24 +155,20 @@ def binned(label: str, positions: Mapping[str, int], edges: Sequence[Sequence[fl
     return (positions[label],)
 
 
-def kinds(targets: Indices) -> Indices:
-    """The classes themselves."""
-    return targets
+def held_out(answers: Arrays, targets: Targets, schema: Schema) -> HeldOut:
+    """A set holds the class when the class is probable enough."""
+    found = chosen(answers, targets)
+    of_truth = answers[PROBABILITIES][np.arange(len(found.truth)), found.truth]
+    return HeldOut(of_truth, found.confidence, found.said == found.truth)
 
 
-def held_out(probabilities: Floats, targets: Indices, schema: Schema) -> HeldOut:
-    """Probabilities f32 [N, K] of held-out examples and what they are, i64 [N]."""
-    of_truth = probabilities[np.arange(len(targets)), targets]
-    return HeldOut(of_truth, probabilities.max(axis=1), probabilities.argmax(axis=1) == targets)
-
-
-def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
+def promised(answer: Arrays, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
     """Probabilities f32 [K] → {"set", "coverage"} and {"abstain"}, as asked for.
 
     The set is every label that is probable enough, best first. It is empty where none is: a head that is right more
     often than the coverage asked for leaves out the answers it is least sure of.
     """
-    found: dict[str, Any] = {}
+    output, found = answer[PROBABILITIES], dict[str, Any]()
     if terms.coverage is not None:
         order = (-output).argsort(kind="stable")
         found |= {"set": [schema.classes[k] for k in order if output[k] >= terms.least], "coverage": terms.coverage}
@@ -152,58 +177,65 @@ def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> di
     return found
 
 
-def merits(outputs: Floats, targets: Indices, schema: Schema) -> Floats:
+def chosen(answers: Arrays, targets: Targets) -> Chosen:
+    """The likeliest class."""
+    outputs = answers[PROBABILITIES]
+    return Chosen(targets[CLASS], outputs.argmax(axis=1), outputs.max(axis=1))
+
+
+def merits(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
     """One for a right answer, zero for a wrong one."""
-    return (outputs.argmax(axis=1) == targets).astype(np.float32)
+    return (answers[PROBABILITIES].argmax(axis=1) == targets[CLASS]).astype(np.float32)
 
 
 shares = merits
 
 
-def mistakes(outputs: Floats, targets: Indices, schema: Schema) -> Floats:
+def mistakes(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
     """The probability of the wrong answer, f32 [M]."""
-    found: Floats = np.where(outputs.argmax(axis=1) == targets, 0, outputs.max(axis=1))
+    made = chosen(answers, targets)
+    found: Floats = np.where(made.said == made.truth, 0, made.confidence)
     return found
 
 
-def suspects(outputs: Floats, targets: Indices, schema: Schema) -> Suspects:
+def suspects(answers: Arrays, targets: Targets, schema: Schema) -> Suspects:
     """Confident learning."""
-    found = suspicion(outputs, targets)
+    found = suspicion(answers[PROBABILITIES], targets[CLASS])
     return Suspects(found.score, [schema.classes[k] for k in found.suggested], found.flagged, found.estimate)
 
 
-def regret(wanted: Floats, answered: Floats, schema: Schema) -> Floats:
+def regret(wanted: Arrays, answered: Arrays, schema: Schema) -> Floats:
     """How much less probable the chosen class is than the best one, f32 [N]."""
-    chosen = np.take_along_axis(wanted, answered.argmax(axis=1)[:, None], axis=1)[:, 0]
-    found: Floats = wanted.max(axis=1) - chosen
+    probable, said = wanted[PROBABILITIES], answered[PROBABILITIES].argmax(axis=1)
+    found: Floats = probable.max(axis=1) - np.take_along_axis(probable, said[:, None], axis=1)[:, 0]
     return found
 
 
-def units(schema: Schema) -> Floats:
+def units(schema: Schema) -> dict[str, Floats]:
     """Probabilities are."""
-    return np.ones(len(schema.classes), np.float32)
+    return {PROBABILITIES: np.ones(len(schema.classes), np.float32)}
 
 
-def metrics(probabilities: Floats, targets: Indices, schema: Schema) -> dict[str, Any]:
-    """Probabilities f32 [N, K], targets i64 [N] → plain floats, ready for JSON.
+def metrics(answers: Arrays, targets: Targets, schema: Schema) -> dict[str, Any]:
+    """Plain floats, ready for JSON.
 
     `accuracy_interval` is the 95 % Wilson interval; `ece` has 15 bins of equal width (Guo et al., ICML 2017);
     `log_loss` is in nats with probabilities clipped at 1e-7; balanced accuracy averages over the classes that occur,
     macro F1 over those that occur or were predicted, as scikit-learn does.
     """
-    classes, predicted = schema.classes, probabilities.argmax(axis=1)
-    right = predicted == targets
-    confusion = _confusion(targets, predicted, len(classes))
+    classes, found, of_truth = schema.classes, chosen(answers, targets), held_out(answers, targets, schema).of_truth
+    right = found.said == found.truth
+    confusion = _confusion(found.truth, found.said, len(classes))
     per_class = _per_class(confusion)
     report = {
-        "examples": len(targets),
+        "examples": len(right),
         "accuracy": float(right.mean()),
-        "accuracy_interval": wilson(int(right.sum()), len(targets)),
+        "accuracy_interval": wilson(int(right.sum()), len(right)),
         "balanced_accuracy": float(per_class["recall"][per_class["support"] > 0].mean()),
         "macro_f1": float(per_class["f1"][per_class["occurs"]].mean()),
-        "log_loss": log_loss(probabilities[np.arange(len(targets)), targets]),
-        "ece": ece(probabilities.max(axis=1), right),
-        "majority_baseline": float(per_class["support"].max() / len(targets)),
+        "log_loss": log_loss(of_truth),
+        "ece": ece(found.confidence, right),
+        "majority_baseline": float(per_class["support"].max() / len(right)),
         "per_class": {label: _row(per_class, k) for k, label in enumerate(classes)},
     }
     if len(classes) <= MAX_CONFUSION:

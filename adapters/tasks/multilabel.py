@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from adapters.arrays import Shapes
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.figures import ece, log_loss, wilson
 from adapters.labels import clean, is_composite, refuse_contradictions, some
 from adapters.suspicion import Suspects, suspicion
 from adapters.trust import NOVEL, HeldOut, Terms
-from adapters.types import Example, Floats, Indices, Objective, Schema, Sigmoid
+from adapters.types import Arrays, Example, Floats, Indices, Objective, Schema, Sigmoid, Targets
 
 OBJECTIVE: Objective = "sigmoid"
 ALONG = 0  # answers are labels
-OUTPUT, MERIT, SHARE = "probabilities", "label_accuracy", "the share of labels right"
+MERIT, SHARE = "label_accuracy", "the share of labels right"
+PROBABILITIES, LABELS = "probabilities", "labels"  # of answers f32 [N, K]; of targets f32 [N, K], 1 where it applies
 SEPARATOR = "|"
 MAX_NAMES = 1000  # of one example
 MIN_EXAMPLES = 2  # distinct ones with a label, and as many without: one to train on and one to measure with
@@ -73,8 +75,8 @@ def classes(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({name for label in labels for name in names(label)}))
 
 
-def targets(labels: Sequence[str], classes: Sequence[str]) -> Floats:
-    """Labels → f32 [N, K], 1 where the label applies. Raises InvalidLabel for one that is not among `classes`."""
+def targets(labels: Sequence[str], classes: Sequence[str]) -> Targets:
+    """Labels → {"labels": f32 [N, K], 1 where one applies}. Raises InvalidLabel for one not among `classes`."""
     positions = {name: position for position, name in enumerate(classes)}
     found = np.zeros((len(labels), len(classes)), np.float32)
     for row, label in enumerate(labels):
@@ -82,27 +84,42 @@ def targets(labels: Sequence[str], classes: Sequence[str]) -> Floats:
             if name not in positions:
                 raise InvalidLabel(f"the label {name[:50]!r} is not one of the head's labels", item=name[:50])
             found[row, positions[name]] = 1
-    return found
+    return {LABELS: found}
 
 
-def strata(targets: Floats) -> Indices:
+def fitted(targets: Targets) -> Floats:
+    """Zeros and ones, f32 [N, K]."""
+    return targets[LABELS]
+
+
+def stratum_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """None: a stratum is not all examples with a label."""
+    return ()
+
+
+def strata(targets: Targets) -> Indices:
     """By the rarest label of each example; those without any, and labels too rare to share out, are groups of theirs.
 
     A short form of iterative stratification (Sechidis et al., ECML 2011), which also begins with the rarest label.
     """
-    counts = targets.sum(axis=0)
-    rarity = np.where(targets > 0, counts, np.inf)
-    found = np.where(targets.any(axis=1), rarity.argmin(axis=1), targets.shape[1]).astype(np.int64)
-    sizes = np.bincount(found, minlength=targets.shape[1] + 1)
+    wanted = targets[LABELS]
+    rarity = np.where(wanted > 0, wanted.sum(axis=0), np.inf)
+    found = np.where(wanted.any(axis=1), rarity.argmin(axis=1), wanted.shape[1]).astype(np.int64)
+    sizes = np.bincount(found, minlength=wanted.shape[1] + 1)
     common = int(sizes.argmax())
     found[sizes[found] < RARE] = common
     return found
 
 
-def kinds(targets: Floats) -> Indices:
+def kinds(targets: Targets) -> Indices:
     """Examples with the same labels are alike."""
-    _, found = np.unique(targets, axis=0, return_inverse=True)
+    _, found = np.unique(targets[LABELS], axis=0, return_inverse=True)
     return np.asarray(found, np.int64).reshape(-1)
+
+
+def shapes(classes: Sequence[str]) -> Shapes:
+    """A probability for each label."""
+    return {PROBABILITIES: (len(classes),)}
 
 
 def output_steps() -> tuple[Sigmoid]:
@@ -110,17 +127,24 @@ def output_steps() -> tuple[Sigmoid]:
     return (Sigmoid(),)
 
 
-def decide(outputs: Floats, targets: Floats, classes: Sequence[str]) -> dict[str, Any]:
+def answers(output: Floats) -> Arrays:
+    """Probabilities as they are."""
+    return {PROBABILITIES: output}
+
+
+def decide(answers: Arrays, targets: Targets, classes: Sequence[str]) -> dict[str, Any]:
     """{"thresholds": {label: the probability from which it is given}}: of those, the one with the highest F1."""
-    found = {name: _threshold(outputs[:, k], targets[:, k]) for k, name in enumerate(classes)}
+    outputs, wanted = answers[PROBABILITIES], targets[LABELS]
+    found = {name: _threshold(outputs[:, k], wanted[:, k]) for k, name in enumerate(classes)}
     return {"thresholds": found}
 
 
-def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
+def decode(answer: Arrays, schema: Schema, top_k: int) -> dict[str, Any]:
     """Probabilities f32 [K] → {"label": [names that apply], "score", "top": [{"label", "score"}, …]}, best first.
 
     `score` is how sure the least sure decision is: the least probability, over all labels, of what was decided.
     """
+    output = answer[PROBABILITIES]
     given = output >= _thresholds(schema)
     order = np.argsort(-output, kind="stable")
     top = [{"label": schema.classes[k], "score": float(output[k])} for k in order[: max(1, min(top_k, len(output)))]]
@@ -128,16 +152,23 @@ def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
     return {"label": label, "score": float(np.where(given, output, 1 - output).min()), "top": top}
 
 
-def doubt(outputs: Floats) -> Floats:
+def doubt(answers: Arrays) -> Floats:
     """One less the product of what each label's likelier side has, f32 [N], as if labels were independent."""
+    outputs = answers[PROBABILITIES]
     found: Floats = 1 - np.maximum(outputs, 1 - outputs).prod(axis=1)
     return found
 
 
-def hesitation(outputs: Floats) -> Floats:
+def hesitation(answers: Arrays) -> Floats:
     """How near the least sure label is to a coin's toss, f32 [N]."""
-    found: Floats = 1 - np.abs(2 * outputs - 1).min(axis=1)
+    found: Floats = 1 - np.abs(2 * answers[PROBABILITIES] - 1).min(axis=1)
     return found
+
+
+def among(answers: Arrays, schema: Schema, shared: Sequence[str]) -> tuple[Arrays, Schema]:
+    """The probabilities of these labels."""
+    columns = [schema.classes.index(name) for name in shared]
+    return {PROBABILITIES: answers[PROBABILITIES][:, columns]}, Schema(tuple(shared), schema.decision)
 
 
 def agree(one: Sequence[str], other: Sequence[str], schema: Schema) -> bool:
@@ -145,7 +176,7 @@ def agree(one: Sequence[str], other: Sequence[str], schema: Schema) -> bool:
     return set(one) == set(other)
 
 
-def edges(outputs: Floats) -> list[list[float]]:
+def edges(answers: Arrays) -> list[list[float]]:
     """None: answers are labels."""
     return []
 
@@ -160,13 +191,14 @@ def binned(label: Sequence[str], positions: Mapping[str, int], edges: Sequence[S
     return [positions[name] for name in label] or [len(positions)]
 
 
-def metrics(probabilities: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:
-    """Probabilities f32 [M, K], targets f32 [M, K] → plain floats, ready for JSON.
+def metrics(answers: Arrays, targets: Targets, schema: Schema) -> dict[str, Any]:
+    """Plain floats, ready for JSON.
 
     mAP is the mean over labels that occur of scikit-learn's average precision; F1 is at the thresholds. `exact_match`
     is the share of examples with every label right, `label_accuracy` the share of all single decisions.
     """
-    given, wanted = probabilities >= _thresholds(schema), targets > 0
+    probabilities = answers[PROBABILITIES]
+    given, wanted = _decided(answers, targets, schema)
     right = given == wanted
     exact = right.all(axis=1)
     columns = zip(schema.classes, probabilities.T, given.T, wanted.T, strict=True)
@@ -174,7 +206,7 @@ def metrics(probabilities: Floats, targets: Floats, schema: Schema) -> dict[str,
     occurring = [row for row in per_class.values() if row["support"]]
     of_truth = np.where(wanted, probabilities, 1 - probabilities)
     return {
-        "examples": len(targets),
+        "examples": len(exact),
         "exact_match": float(exact.mean()), "exact_match_interval": wilson(int(exact.sum()), len(exact)),
         "label_accuracy": float(right.mean()),
         "mean_average_precision": _mean(row["average_precision"] for row in occurring),
@@ -185,59 +217,63 @@ def metrics(probabilities: Floats, targets: Floats, schema: Schema) -> dict[str,
     }  # fmt: skip
 
 
-def merits(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+def merits(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
     """The share of an example's labels that were decided rightly, f32 [M]."""
-    right = (outputs >= _thresholds(schema)) == (targets > 0)
-    return right.mean(axis=1).astype(np.float32)
+    given, wanted = _decided(answers, targets, schema)
+    return (given == wanted).mean(axis=1).astype(np.float32)
 
 
 shares = merits
 
 
-def mistakes(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+def mistakes(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
     """The probability of the surest wrong decision, f32 [M]."""
-    wrong = (outputs >= _thresholds(schema)) != (targets > 0)
-    found: Floats = np.where(wrong, np.where(targets > 0, 1 - outputs, outputs), 0).max(axis=1)
+    outputs = answers[PROBABILITIES]
+    given, wanted = _decided(answers, targets, schema)
+    found: Floats = np.where(given != wanted, np.where(wanted, 1 - outputs, outputs), 0).max(axis=1)
     return found
 
 
-def suspects(outputs: Floats, targets: Floats, schema: Schema) -> Suspects:
+def chosen(answers: Arrays, targets: Targets) -> None:
+    """None: an answer is any number of labels."""
+
+
+def suspects(answers: Arrays, targets: Targets, schema: Schema) -> Suspects:
     """Confident learning, label by label; what is suggested is the list with the most suspect label turned over."""
-    each = [
-        suspicion(np.stack([1 - p, p], axis=1), y.astype(np.int64)) for p, y in zip(outputs.T, targets.T, strict=True)
-    ]
+    columns = zip(answers[PROBABILITIES].T, targets[LABELS].T, strict=True)
+    each = [suspicion(np.stack([1 - p, p], axis=1), y.astype(np.int64)) for p, y in columns]
     scores, flags = np.stack([s.score for s in each], axis=1), np.stack([s.flagged for s in each], axis=1)
     worst = np.where(flags, scores, scores - 1).argmax(axis=1)  # a flagged one, where there is any
-    turned = targets > 0
+    turned = targets[LABELS] > 0
     turned[np.arange(len(turned)), worst] ^= True
     suggested = [[schema.classes[k] for k in np.flatnonzero(row)] for row in turned]
     estimate = min(float(sum(s.estimate for s in each)), float(flags.any(axis=1).sum()))  # of images, not of labels
     return Suspects(scores[np.arange(len(worst)), worst], suggested, np.asarray(flags.any(axis=1)), estimate)
 
 
-def regret(wanted: Floats, answered: Floats, schema: Schema) -> Floats:
+def regret(wanted: Arrays, answered: Arrays, schema: Schema) -> Floats:
     """How far the farthest label that was decided differently is from its threshold, f32 [N]."""
-    limits = _thresholds(schema)
-    found: Floats = np.where((wanted >= limits) != (answered >= limits), np.abs(wanted - limits), 0).max(axis=1)
+    limits, one, other = _thresholds(schema), wanted[PROBABILITIES], answered[PROBABILITIES]
+    found: Floats = np.where((one >= limits) != (other >= limits), np.abs(one - limits), 0).max(axis=1)
     return found
 
 
-def units(schema: Schema) -> Floats:
+def units(schema: Schema) -> dict[str, Floats]:
     """Probabilities are."""
-    return np.ones(len(schema.classes), np.float32)
+    return {PROBABILITIES: np.ones(len(schema.classes), np.float32)}
 
 
-def held_out(outputs: Floats, targets: Floats, schema: Schema) -> HeldOut:
+def held_out(answers: Arrays, targets: Targets, schema: Schema) -> HeldOut:
     """A set holds all labels that apply when the least probable of them is in it."""
-    limits, wanted = _thresholds(schema), targets > 0
-    given = outputs >= limits
+    outputs = answers[PROBABILITIES]
+    given, wanted = _decided(answers, targets, schema)
     sure = np.where(given, outputs, 1 - outputs).min(axis=1)
     return HeldOut(np.where(wanted, outputs, 1).min(axis=1), sure, (given == wanted).all(axis=1))
 
 
-def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
+def promised(answer: Arrays, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
     """{"set", "coverage"}: labels that hold all that apply that often; and {"abstain"}, as asked for."""
-    found: dict[str, Any] = {}
+    output, found = answer[PROBABILITIES], dict[str, Any]()
     if terms.coverage is not None:
         order = np.argsort(-output, kind="stable")
         found |= {"set": [schema.classes[k] for k in order if output[k] >= terms.least], "coverage": terms.coverage}
@@ -279,6 +315,11 @@ def _check_counts(counts: Counter[str], examples: int) -> None:
             f"{some([repr(name[:50]) for name in everywhere])}; add images that it does not apply to",
             item=everywhere[0],
         )
+
+
+def _decided(answers: Arrays, targets: Targets, schema: Schema) -> tuple[Any, Any]:
+    """Which labels are given, and which apply; bool [M, K] each."""
+    return answers[PROBABILITIES] >= _thresholds(schema), targets[LABELS] > 0
 
 
 def _thresholds(schema: Schema) -> Floats:

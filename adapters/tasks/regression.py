@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from adapters.arrays import Shapes, each
 from adapters.errors import Conflict, InvalidLabel, NotEnoughData
 from adapters.figures import around_mean
 from adapters.labels import clean, refuse_contradictions
 from adapters.suspicion import Suspects, astray
 from adapters.trust import HeldOut, Terms
-from adapters.types import Example, Floats, Indices, Objective, Schema, Step
+from adapters.types import Arrays, Example, Floats, Indices, Objective, Schema, Step, Targets
 
 OBJECTIVE: Objective = "squared"
-OUTPUT, MERIT, SHARE = "values", "neg_mean_absolute_error", "the share of variance explained"  # scikit-learn's name
+MERIT, SHARE = "neg_mean_absolute_error", "the share of variance explained"  # scikit-learn's name
+VALUES = "values"  # of answers and of targets, f32 [N, K], in the caller's units
 ONLY = "value"  # the name of the target where labels are plain numbers
 MOST_TARGETS = 100
 LARGEST = 1e9  # magnitude of a target: float32 has seven digits
@@ -75,7 +77,7 @@ def check_examples(examples: Sequence[Example]) -> None:
     _check_names(list(first.values()))
     if len(first) < MIN_EXAMPLES:
         raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different images, there are {len(first)}")
-    values = targets([e.label for e in first.values()], classes([e.label for e in first.values()]))
+    values = targets([e.label for e in first.values()], classes([e.label for e in first.values()]))[VALUES]
     for name, column in zip(classes([next(iter(first.values())).label]), values.T, strict=True):
         if column.min() == column.max():
             raise NotEnoughData(f"{name[:50]!r} is {column[0]:g} for every image; send some that differ", item=name)
@@ -86,8 +88,8 @@ def classes(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({name for label in labels for name in names(label)}))
 
 
-def targets(labels: Sequence[str], classes: Sequence[str]) -> Floats:
-    """Labels → f32 [N, K], in the caller's units. Raises InvalidLabel for one that measures something else."""
+def targets(labels: Sequence[str], classes: Sequence[str]) -> Targets:
+    """Labels → {"values": f32 [N, K]}, in the caller's units. Raises InvalidLabel for one of something else."""
     found = np.zeros((len(labels), len(classes)), np.float32)
     for row, label in enumerate(labels):
         value = shown(label)
@@ -95,19 +97,35 @@ def targets(labels: Sequence[str], classes: Sequence[str]) -> Floats:
         if set(named) != set(classes):
             raise InvalidLabel(f"the label {label[:50]!r} does not give {', '.join(classes)[:100]}", item=label[:50])
         found[row] = [named[name] for name in classes]
-    return found
+    return {VALUES: found}
 
 
-def strata(targets: Floats) -> Indices:
+def fitted(targets: Targets) -> Floats:
+    """The values, f32 [N, K]."""
+    return targets[VALUES]
+
+
+def strata(targets: Targets) -> Indices:
     """Tenths of the examples by their first target."""
-    order = np.argsort(np.argsort(targets[:, 0], kind="stable"), kind="stable")
-    bins = max(1, min(BINS, len(targets) // BINS))
-    return (order * bins // len(targets)).astype(np.int64)
+    first = targets[VALUES][:, 0]
+    order = np.argsort(np.argsort(first, kind="stable"), kind="stable")
+    bins = max(1, min(BINS, len(first) // BINS))
+    return (order * bins // len(first)).astype(np.int64)
 
 
-def kinds(targets: Floats) -> Indices:
+def stratum_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """None: they are tenths."""
+    return ()
+
+
+def kinds(targets: Targets) -> Indices:
     """All alike: what is measured says little of what the pictures show."""
-    return np.zeros(len(targets), np.int64)
+    return np.zeros(len(targets[VALUES]), np.int64)
+
+
+def shapes(classes: Sequence[str]) -> Shapes:
+    """A value for each target."""
+    return {VALUES: (len(classes),)}
 
 
 def output_steps() -> tuple[Step, ...]:
@@ -115,25 +133,36 @@ def output_steps() -> tuple[Step, ...]:
     return ()
 
 
-def decide(outputs: Floats, targets: Floats, classes: Sequence[str]) -> dict[str, Any]:
+def answers(output: Floats) -> Arrays:
+    """Values as they are."""
+    return {VALUES: output}
+
+
+def decide(answers: Arrays, targets: Targets, classes: Sequence[str]) -> dict[str, Any]:
     """{"spread": {name: the standard deviation of what was taught}}: what errors are measured in."""
-    spread = np.maximum(targets.astype(np.float64).std(axis=0), 1e-9)
+    spread = np.maximum(targets[VALUES].astype(np.float64).std(axis=0), 1e-9)
     return {"spread": dict(zip(classes, spread.tolist(), strict=True))}
 
 
-def decode(output: Floats, schema: Schema, top_k: int) -> dict[str, Any]:
+def decode(answer: Arrays, schema: Schema, top_k: int) -> dict[str, Any]:
     """Values f32 [K] → {"label": the number, or numbers by name, "score": None, "top": []}."""
-    return {"label": _shaped(output.tolist(), schema), "score": None, "top": []}
+    return {"label": _shaped(answer[VALUES].tolist(), schema), "score": None, "top": []}
 
 
-def doubt(outputs: Floats) -> Floats:
+def doubt(answers: Arrays) -> Floats:
     """Unknown: a value does not say how sure it is, f32 [N] of zeros."""
-    return np.zeros(len(outputs), np.float32)
+    return np.zeros(len(answers[VALUES]), np.float32)
 
 
-def hesitation(outputs: Floats) -> Floats:
+def hesitation(answers: Arrays) -> Floats:
     """The same for all, f32 [N]: then those far from one another are asked for."""
-    return np.ones(len(outputs), np.float32)
+    return np.ones(len(answers[VALUES]), np.float32)
+
+
+def among(answers: Arrays, schema: Schema, shared: Sequence[str]) -> tuple[Arrays, Schema]:
+    """The values of these targets."""
+    columns = [schema.classes.index(name) for name in shared]
+    return {VALUES: answers[VALUES][:, columns]}, Schema(tuple(shared), schema.decision)
 
 
 def agree(one: Any, other: Any, schema: Schema) -> bool:
@@ -145,9 +174,10 @@ def agree(one: Any, other: Any, schema: Schema) -> bool:
     return all(abs(value - pairs[1][name]) <= ALIKE * spread.get(name, 1.0) for name, value in pairs[0].items())
 
 
-def edges(outputs: Floats) -> list[list[float]]:
+def edges(answers: Arrays) -> list[list[float]]:
     """Deciles of each target's answers."""
-    inner = np.quantile(outputs.astype(np.float64), [k / BINS for k in range(1, BINS)], axis=0)  # [BINS − 1, K]
+    values = answers[VALUES].astype(np.float64)
+    inner = np.quantile(values, [k / BINS for k in range(1, BINS)], axis=0)  # [BINS − 1, K]
     return [column.tolist() for column in inner.T]
 
 
@@ -162,73 +192,88 @@ def binned(label: Any, positions: Mapping[str, int], edges: Sequence[Sequence[fl
     return [BINS * positions[name] + bisect.bisect_right(edges[positions[name]], v) for name, v in named.items()]
 
 
-def metrics(values: Floats, targets: Floats, schema: Schema) -> dict[str, Any]:
-    """Values f32 [M, K] against targets f32 [M, K] → plain floats, ready for JSON; means over targets.
+def metrics(answers: Arrays, targets: Targets, schema: Schema) -> dict[str, Any]:
+    """Plain floats, ready for JSON; means over targets.
 
     `mae` and `rmse` are in the caller's units, `r2` is the share of the variance that is explained, as scikit-learn
     has it (uniform average).
     """
-    error = values.astype(np.float64) - targets
-    variance = np.maximum(targets.astype(np.float64).var(axis=0), 1e-30)
-    each = np.abs(error).mean(axis=1)
+    truth = targets[VALUES]
+    error = answers[VALUES].astype(np.float64) - truth
+    variance = np.maximum(truth.astype(np.float64).var(axis=0), 1e-30)
+    absolute = np.abs(error).mean(axis=1)
     per_target = {name: _figures(error[:, k], variance[k]) for k, name in enumerate(schema.classes)}
     return {
-        "examples": len(targets),
-        "mae": float(each.mean()), "mae_interval": around_mean(each),
+        "examples": len(truth),
+        "mae": float(absolute.mean()), "mae_interval": around_mean(absolute),
         "rmse": float(np.sqrt((error**2).mean(axis=0)).mean()),
         "r2": float((1 - (error**2).mean(axis=0) / variance).mean()),
-        "mean_baseline_mae": float(np.abs(targets - targets.mean(axis=0)).mean()),
+        "mean_baseline_mae": float(np.abs(truth - truth.mean(axis=0)).mean()),
         "per_target": per_target,
     }  # fmt: skip
 
 
-def merits(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+def merits(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
     """Less the mean absolute error of each answer, in the caller's units, f32 [M]."""
-    return (-np.abs(outputs - targets).mean(axis=1)).astype(np.float32)
+    return (-np.abs(answers[VALUES] - targets[VALUES]).mean(axis=1)).astype(np.float32)
 
 
-def shares(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+def shares(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
     """One less the squared error in units of the variance: their mean is R², f32 [M]."""
-    found: Floats = 1 - np.square((outputs - targets) / units(schema)).mean(axis=1)
+    found: Floats = 1 - np.square(_errors(answers, targets, schema)).mean(axis=1)
     return found
 
 
-def mistakes(outputs: Floats, targets: Floats, schema: Schema) -> Floats:
+def mistakes(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
     """The largest error of each answer in the targets' spreads, f32 [M]."""
-    found: Floats = np.abs((outputs - targets) / units(schema)).max(axis=1)
+    found: Floats = np.abs(_errors(answers, targets, schema)).max(axis=1)
     return found
 
 
-def suspects(outputs: Floats, targets: Floats, schema: Schema) -> Suspects:
+def chosen(answers: Arrays, targets: Targets) -> None:
+    """None: values choose no class."""
+
+
+def suspects(answers: Arrays, targets: Targets, schema: Schema) -> Suspects:
     """Labels that answers are far further from than usual."""
-    found = astray(mistakes(outputs, targets, schema))
-    suggested = [decode(row, schema, 1)["label"] for row in outputs]
+    found = astray(mistakes(answers, targets, schema))
+    suggested = [decode(answer, schema, 1)["label"] for answer in each(answers)]
     return Suspects(found.score, suggested, found.flagged, found.estimate)
 
 
-def regret(wanted: Floats, answered: Floats, schema: Schema) -> Floats:
+def regret(wanted: Arrays, answered: Arrays, schema: Schema) -> Floats:
     """Values are not decisions: zeros, f32 [N]."""
-    return np.zeros(len(wanted), np.float32)
+    return np.zeros(len(wanted[VALUES]), np.float32)
 
 
-def units(schema: Schema) -> Floats:
+def units(schema: Schema) -> dict[str, Floats]:
     """The standard deviation of each target, f32 [K]."""
+    return {VALUES: _spreads(schema)}
+
+
+def held_out(answers: Arrays, targets: Targets, schema: Schema) -> HeldOut:
+    """Less the largest error of each answer in the targets' spreads: intervals hold all targets at once."""
+    return HeldOut(-mistakes(answers, targets, schema))
+
+
+def promised(answer: Arrays, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
+    """{"interval", "coverage"}: [low, high] of each target, all of which hold that often."""
+    if terms.coverage is None:
+        return {}
+    values, half = answer[VALUES], -terms.least * _spreads(schema)
+    pairs = np.stack([values - half, values + half], axis=1).tolist()
+    return {"interval": _shaped(pairs, schema), "coverage": terms.coverage}
+
+
+def _spreads(schema: Schema) -> Floats:
     spread = schema.decision.get("spread", {})
     return np.array([spread.get(name, 1.0) for name in schema.classes], np.float32)
 
 
-def held_out(outputs: Floats, targets: Floats, schema: Schema) -> HeldOut:
-    """Less the largest error of each answer in the targets' spreads: intervals hold all targets at once."""
-    return HeldOut(-mistakes(outputs, targets, schema))
-
-
-def promised(output: Floats, schema: Schema, novelty: float, terms: Terms) -> dict[str, Any]:
-    """{"interval", "coverage"}: [low, high] of each target, all of which hold that often."""
-    if terms.coverage is None:
-        return {}
-    half = -terms.least * units(schema)
-    pairs = np.stack([output - half, output + half], axis=1).tolist()
-    return {"interval": _shaped(pairs, schema), "coverage": terms.coverage}
+def _errors(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
+    """In the targets' spreads, f32 [M, K]."""
+    error: Floats = answers[VALUES] - targets[VALUES]
+    return error / _spreads(schema)
 
 
 def _number(value: Any, item: str) -> float:

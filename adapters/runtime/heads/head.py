@@ -5,22 +5,32 @@ from typing import Any
 
 import numpy as np
 
+from adapters import arrays
 from adapters.runtime.heads.structure import Structure, Structures, take_apart
-from adapters.types import Embeddings, Floats
+from adapters.types import Arrays, Embeddings, Floats
 
 SESSION_BYTES = 200 * 1024  # resident for a session; measured with 1,500 of them
 HEAD_BYTES = 8 * 1024  # resident for a head beside its weights; measured with 10,000 heads
-OUTPUTS, NOVELTY = ("probabilities", "values"), "novelty"  # of a graph: one of the first, perhaps the second
+NOVELTY = "novelty"  # an output of a graph beside the task's; not of versions that were made before heads told it
+UNREAD = frozenset({"logits"})  # outputs for those who run the graph without Espalier
 
 _STRUCTURES = Structures()
 
 
 @dataclass(frozen=True, slots=True)
 class HeadAnswers:
-    """What a head says of N embeddings."""
+    """What a head says of N embeddings: its task's arrays and the novelty, called as the graph's outputs are."""
 
-    output: Floats  # [N, K], the task's
-    novelty: Floats | None  # [N]; None from a version that was made before heads told it
+    arrays: Arrays  # N first
+
+    @property
+    def novelty(self) -> Floats | None:
+        """f32 [N]; None from a version that was made before heads told it."""
+        return self.arrays.get(NOVELTY)
+
+    def row(self, position: int) -> Arrays:
+        """What it says of one; views, no copies."""
+        return arrays.row(self.arrays, position)
 
 
 class Head:
@@ -28,7 +38,7 @@ class Head:
 
     def __init__(self, structure: Structure, weights: dict[str, Floats], metadata: dict[str, str], size: int) -> None:
         self._structure, self._weights = structure, weights
-        self._names = [name for name in structure.outputs if name in (*OUTPUTS, NOVELTY)]
+        self._names = [name for name in structure.outputs if name not in UNREAD]
         self.metadata = metadata
         self.bytes = size  # resident, estimated: the cache's bound is of memory
 
@@ -46,15 +56,9 @@ class Head:
         size = sum(array.nbytes for array in parts.weights.values()) + HEAD_BYTES + made * SESSION_BYTES
         return cls(structure, parts.weights, parts.metadata, size)
 
-    def run(self, embeddings: Embeddings) -> Floats:
-        """Embeddings f32 [N, E] → the task's output f32 [N, K]."""
-        return self.answer(embeddings).output
-
     def answer(self, embeddings: Embeddings) -> HeadAnswers:
-        """The same and the novelty, in one run. Without a copy where the embeddings are as long as what it reads."""
+        """Embeddings f32 [N, E] → answers, in one run. Without a copy where they are as long as what it reads."""
         read = np.ascontiguousarray(embeddings[:, : self.reads], np.float32)
         given: dict[str, Any] = {"embedding": read, **self._weights}
         said = self._structure.session.run(self._names, given)
-        outputs: dict[str, Any] = dict(zip(self._names, said, strict=True))
-        novelty = outputs.pop(NOVELTY, None)
-        return HeadAnswers(next(iter(outputs.values())), novelty)
+        return HeadAnswers(dict(zip(self._names, said, strict=True)))

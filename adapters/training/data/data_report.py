@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.tasks import Task
+from adapters.arrays import joined, row, take
+from adapters.tasks import Chosen, Task
 from adapters.training.data.dataset import Dataset
 from adapters.training.data.duplicates import Thumbnails, groups
 from adapters.training.data.outliers import outliers
@@ -20,7 +21,7 @@ from adapters.training.data.split import Split
 from adapters.training.race.evaluate import Measured
 from adapters.training.race.race import RaceResult
 from adapters.training.trust.reliability import reliability
-from adapters.types import Embeddings, Example, Floats, Indices, Schema, Targets
+from adapters.types import Arrays, Embeddings, Example, Floats, Indices, Schema, Targets
 
 FORMAT = 1
 MOST = 100  # rows of a list
@@ -44,7 +45,7 @@ def data_report(
 ) -> Json:
     """Figures, race and findings of one job, ready for JSON; `received` is how what was sent was understood.
 
-    Embeddings f32 [N, D], fingerprints u8 [N, 256], targets [N] or [N, K] and groups i64 [N], in the order of the data.
+    Embeddings f32 [N, D], fingerprints u8 [N, 256], targets and groups i64 [N], in the order of the data.
     """
     copies = _copies(data, embeddings, fingerprints, grouped)
     about = _Described(data.examples, task, measured.schema)
@@ -68,9 +69,10 @@ def data_report(
         report["findings"]["similar_names"] = similar[:MOST]
     if "per_class" in measured.figures:
         report["findings"]["imbalance"] = _imbalance(data.examples, task, classes)
-    if _one_class_each(targets):
-        report["reliability"] = reliability(measured.outputs, targets[measured.index])
-        report["findings"]["look_alikes"] = _look_alikes(measured, embeddings, targets, classes)
+    chosen = task.chosen(measured.outputs, take(targets, measured.index))
+    if chosen is not None:
+        report["reliability"] = reliability(chosen.confidence, chosen.said == chosen.truth)
+        report["findings"]["look_alikes"] = _look_alikes(chosen, embeddings, task.kinds(targets), classes)
     return report
 
 
@@ -105,21 +107,15 @@ class _Described:
         label = self.task.shown(example.label)
         return {"sha256": example.sha256, "file_name": example.file_name, "label": label} | more
 
-    def said(self, output: Floats) -> Any:
-        return self.task.decode(output, self.schema, 1)["label"]
+    def said(self, answer: Arrays) -> Any:
+        return self.task.decode(answer, self.schema, 1)["label"]
 
 
-def _one_class_each(targets: Targets) -> bool:
-    """Whether targets are class numbers."""
-    return targets.ndim == 1
-
-
-def _unseen(result: RaceResult, measured: Measured) -> tuple[Indices, Floats]:
+def _unseen(result: RaceResult, measured: Measured) -> tuple[Indices, Arrays]:
     """Every example that a fit which had not seen it was asked about, once: the race's and the test set's."""
     index = np.concatenate([measured.index, result.index])
-    answers = np.concatenate([measured.outputs, result.outputs])
     kept, first = np.unique(index, return_index=True)
-    return kept, answers[first]
+    return kept, take(joined([measured.outputs, result.outputs]), first)
 
 
 # Copies
@@ -179,9 +175,9 @@ def _imbalance(examples: Sequence[Example], task: Task, classes: Sequence[str]) 
     }  # fmt: skip
 
 
-def _look_alikes(measured: Measured, embeddings: Embeddings, targets: Indices, classes: Sequence[str]) -> list[Json]:
-    """Pairs of classes that the head takes for each other, most often confused first."""
-    truth, said = targets[measured.index], measured.outputs.argmax(axis=1)
+def _look_alikes(chosen: Chosen, embeddings: Embeddings, kinds: Indices, classes: Sequence[str]) -> list[Json]:
+    """Pairs of classes that the head takes for each other, most often confused first; kinds i64 [N] are the classes."""
+    truth, said = chosen.truth, chosen.said
     wrong = truth != said
     mistakes = Counter(zip(truth[wrong].tolist(), said[wrong].tolist(), strict=True))
     support = np.bincount(truth, minlength=len(classes))
@@ -190,7 +186,7 @@ def _look_alikes(measured: Measured, embeddings: Embeddings, targets: Indices, c
         pairs[min(a, b), max(a, b)] += count
     share = {p: count / int(support[list(p)].sum()) for p, count in pairs.items()}
     top = sorted(pairs, key=lambda p: (-share[p], p))[:MOST_PAIRS]
-    means = _means(embeddings, targets, {k for pair in top for k in pair})
+    means = _means(embeddings, kinds, {k for pair in top for k in pair})
     return [
         {
             "classes": [classes[a], classes[b]], "confused": pairs[a, b], "of": int(support[[a, b]].sum()),
@@ -201,9 +197,9 @@ def _look_alikes(measured: Measured, embeddings: Embeddings, targets: Indices, c
     ]  # fmt: skip
 
 
-def _means(embeddings: Embeddings, targets: Indices, wanted: set[int]) -> dict[int, Floats]:
+def _means(embeddings: Embeddings, kinds: Indices, wanted: set[int]) -> dict[int, Floats]:
     """The direction f32 [D] of the mean of each class: their products are cosines."""
-    means = {k: embeddings[targets == k].mean(axis=0) for k in wanted}
+    means = {k: embeddings[kinds == k].mean(axis=0) for k in wanted}
     return {k: mean / max(float(np.linalg.norm(mean)), 1e-12) for k, mean in means.items()}
 
 
@@ -211,13 +207,13 @@ def _means(embeddings: Embeddings, targets: Indices, wanted: set[int]) -> dict[i
 def _suspected(about: _Described, result: RaceResult, measured: Measured, targets: Targets) -> Json:
     """Labels that are likely wrong, the likeliest first; judged by fits that had not seen the example."""
     index, answers = _unseen(result, measured)
-    found = about.task.suspects(answers, targets[index], about.schema)
+    found = about.task.suspects(answers, take(targets, index), about.schema)
     flagged = np.flatnonzero(found.flagged)
     ranked = flagged[np.argsort(-found.score[flagged], kind="stable")]
     rows = [
         about.row(int(index[i]), suggested=found.suggested[i], score=_rounded(found.score[i])) for i in ranked[:MOST]
     ]
-    counts = {"judged": len(index), "examples": len(targets), "flagged": len(flagged)}
+    counts = {"judged": len(index), "examples": len(about.examples), "flagged": len(flagged)}
     return counts | {"estimate": round(found.estimate, 1), "list": rows}
 
 
@@ -231,11 +227,11 @@ def _outliers(about: _Described, embeddings: Embeddings, kinds: Indices, copies:
 
 def _worst(about: _Described, measured: Measured, targets: Targets) -> list[Json]:
     """Held-out mistakes, the surest or largest first."""
-    mistakes = about.task.mistakes(measured.outputs, targets[measured.index], about.schema)
+    mistakes = about.task.mistakes(measured.outputs, take(targets, measured.index), about.schema)
     wrong = np.flatnonzero(mistakes > 0)
     ranked = wrong[np.argsort(-mistakes[wrong], kind="stable")][:MOST]
     return [
-        about.row(int(measured.index[i]), predicted=about.said(measured.outputs[i]), score=_rounded(mistakes[i]))
+        about.row(int(measured.index[i]), predicted=about.said(row(measured.outputs, i)), score=_rounded(mistakes[i]))
         for i in ranked
     ]
 

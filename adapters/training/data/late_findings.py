@@ -33,6 +33,6 @@ def with_late_findings(
     )  # fmt: skip
     report["curve"] = learning_curve(
         task.strata(targets), draft.classes, np.array(draft.groups, dtype=np.int64), drafts.trials(draft),
-        drafts.answers(artifacts, draft), learn, judge(task, targets, draft.schema), task.SHARE, seed,
+        drafts.answers(artifacts, draft, task), learn, judge(task, targets, draft.schema), task.SHARE, seed,
     )  # fmt: skip
     return to_bytes(report)

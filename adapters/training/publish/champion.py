@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters import tasks
+from adapters import arrays, tasks
 from adapters.comparison import gate, out_of_fold
 from adapters.comparison.asking import said
 from adapters.errors import HeadDamaged
@@ -17,7 +16,7 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.training.embedding.embed import Embedder
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft
-from adapters.types import Backbone, Example, Floats, HeadVersion, Schema
+from adapters.types import Arrays, Backbone, Example, HeadVersion, Schema
 
 
 @traced("gate")
@@ -56,14 +55,14 @@ def _compared(
     rows = _comparable(draft, live, remembered, artifacts)
     examples = {e.sha256: e for e in draft.examples}
     shared = [examples[draft.held_out[row]] for row in rows]
-    ours = drafts.answers(artifacts, draft)[rows]
-    theirs = _answers(live, shared, remembered, artifacts, embedder, engine)
     task = tasks.get(task_name)
+    ours = arrays.take(drafts.answers(artifacts, draft, task), rows)
+    theirs = _answers(live, shared, remembered, artifacts, embedder, engine)
     read = Schema(tuple(live.manifest["classes"]), live.manifest.get("decision", {}))
     return gate.compare(task, ours, draft.schema, theirs, read, [e.label for e in shared])
 
 
-def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Floats], artifacts: Artifacts) -> list[int]:
+def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Arrays], artifacts: Artifacts) -> list[int]:
     """Rows of the draft's held-out examples about which the live version has an honest answer, too."""
     learned = out_of_fold.learned(live, artifacts) - remembered.keys()
     return [row for row, sha in enumerate(draft.held_out) if sha not in learned]
@@ -72,18 +71,18 @@ def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Floats], 
 def _answers(
     live: HeadVersion,
     examples: list[Example],
-    remembered: dict[str, Floats],
+    remembered: dict[str, Arrays],
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
     engine: Engine,
-) -> Floats:
-    """What the live version says, f32 [N, K]: as remembered, or now, through its own graph on its own backbone."""
+) -> Arrays:
+    """What the live version says: as remembered, or now, through its own graph on its own backbone."""
     fresh = [e for e in examples if e.sha256 not in remembered]
     known = remembered | dict(
         zip([e.sha256 for e in fresh], _ask(live, fresh, artifacts, embedder, engine), strict=True)
     )
-    empty = np.zeros((0, len(live.manifest["classes"])), np.float32)
-    return np.stack([known[e.sha256] for e in examples]) if examples else empty
+    shapes = tasks.get(live.manifest["task"]).shapes(live.manifest["classes"])
+    return arrays.stacked([known[e.sha256] for e in examples], shapes)
 
 
 def _ask(
@@ -92,9 +91,10 @@ def _ask(
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
     engine: Engine,
-) -> Floats:
+) -> list[Arrays]:
     if not examples:
-        return np.zeros((0, len(live.manifest["classes"])), np.float32)
+        return []
     on = embedder(backbones.find_digest(engine, live.manifest["backbone"]["digest"]))
     on.embed(examples, lambda done, total: None)  # nothing to do unless the backbone differs
-    return said(Head.from_bytes(heads.stored(artifacts, live)), on.cache, [e.sha256 for e in examples])
+    asked = said(Head.from_bytes(heads.stored(artifacts, live)), on.cache, [e.sha256 for e in examples])
+    return list(arrays.each(asked))

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from adapters import arrays
 from adapters.store.objects.artifacts import Artifacts
+from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.data import data_report
 from adapters.training.data.dataset import Dataset
@@ -15,7 +17,7 @@ from adapters.training.race.evaluate import Measured
 from adapters.training.race.learning_curve import Trial
 from adapters.training.race.race import RaceResult
 from adapters.training.trust.terms import Trust
-from adapters.types import Assignment, Example, Floats, Indices, Job, Schema
+from adapters.types import Arrays, Assignment, Example, Indices, Job, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Draft:
     examples: list[Example]
     assignments: list[Assignment]
     held_out: list[str]  # SHA-256 of the examples that the figures are from
-    answers: str  # digest of what the candidate said of them: f32 [M, K]
+    answers: str  # digest of what the candidate said of them, as `arrays.flat` has it: f32 [M, S]
     findings: str  # digest of the data report
     groups: list[int]  # near-duplicate group of each example
     folds: list[list[int]]  # positions held out together: the test set, or each fold of cross-validation
@@ -43,7 +45,7 @@ class Draft:
 
     @property
     def schema(self) -> Schema:
-        """How outputs are read."""
+        """How answers are read."""
         return Schema(self.classes, self.decision)
 
     def to_bytes(self) -> bytes:
@@ -65,6 +67,7 @@ def load(artifacts: Artifacts, digest: str) -> Draft:
 def of(
     job: Job,
     data: Dataset,
+    task: Task,
     classes: tuple[str, ...],
     split: Split,
     groups: Indices,
@@ -87,7 +90,8 @@ def of(
         artifacts.put(programs.to_bytes(trusted.program)), classes, measured.schema.decision, result.finish,
         result.method, result.hyperparameters, result.views, result.reads,
         headline(measured.figures), report, data.examples, assignments, [shas[i] for i in measured.index],
-        artifacts.put(measured.outputs.astype("<f4").tobytes()), artifacts.put(data_report.to_bytes(found)),
+        artifacts.put(arrays.flat(measured.outputs, task.shapes(classes)).tobytes()),
+        artifacts.put(data_report.to_bytes(found)),
         groups.tolist(), [positions.tolist() for positions in held], trusted.metadata,
     )  # fmt: skip
 
@@ -99,9 +103,11 @@ def trials(draft: Draft) -> list[Trial]:
     return [Trial(np.setdiff1d(learned, positions), positions) for positions in held]
 
 
-def answers(artifacts: Artifacts, draft: Draft) -> Floats:
-    """What the candidate said of its held-out examples, f32 [M, K]."""
-    return np.frombuffer(artifacts.get(draft.answers), "<f4").reshape(len(draft.held_out), len(draft.classes))
+def answers(artifacts: Artifacts, draft: Draft, task: Task) -> Arrays:
+    """What the candidate said of its held-out examples."""
+    shapes = task.shapes(draft.classes)
+    table = np.frombuffer(artifacts.get(draft.answers), "<f4").reshape(len(draft.held_out), arrays.numbers(shapes))
+    return arrays.unflat(table, shapes)
 
 
 def headline(measured: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters import tasks
+from adapters import arrays, tasks
 from adapters.backbones import parts
 from adapters.store.database import now
 from adapters.store.heads import Publication
@@ -50,8 +50,9 @@ def publication(
     retired: Sequence[int] = (),
 ) -> Publication:
     """Everything that `heads.publish` writes."""
-    report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, artifacts)}
-    report["data"] |= {"classes": _counts(draft, tasks.get(job.request.task))}
+    task = tasks.get(job.request.task)
+    report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, task, artifacts)}
+    report["data"] |= {"classes": _counts(draft, task)}
     report["deploy"] = _deployed(job.request.deploy, lost, live)
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
@@ -61,7 +62,7 @@ def publication(
         "metrics": draft.metrics, "parity": proven["parity"], "data": report["data"] | {"report": draft.findings},
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
         "inputs": {"embedding": ["batch", draft.reads]},
-        "outputs": {tasks.get(job.request.task).OUTPUT: ["batch", len(draft.classes)], "novelty": ["batch"]},
+        "outputs": _outputs(task, draft.classes),
         "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),
     }  # fmt: skip
     dataset = list(zip(draft.examples, draft.assignments, strict=True))
@@ -69,6 +70,11 @@ def publication(
     return Publication(
         job.id, job.request, proven["digest"], facts, draft.metrics, report, dataset, lost, expected, retired
     )
+
+
+def _outputs(task: Task, classes: Sequence[str]) -> dict[str, list[Any]]:
+    """The shapes of what the graph answers with."""
+    return {name: ["batch", *shape] for name, shape in task.shapes(classes).items()} | {"novelty": ["batch"]}
 
 
 def _deployed(deploy: Deploy, lost: bool, live: HeadVersion | None) -> str:
@@ -82,13 +88,13 @@ def _deployed(deploy: Deploy, lost: bool, live: HeadVersion | None) -> str:
     return "kept as rejected: it lost against the live version" if lost else "served as live: it passed the gate"
 
 
-def _data(draft: Draft, artifacts: Artifacts) -> dict[str, Any]:
+def _data(draft: Draft, task: Task, artifacts: Artifacts) -> dict[str, Any]:
     facts = {
         "digest": artifacts.put(dataset_bytes(draft)), "examples": len(draft.examples),
         "splits": dict(sorted(Counter(a.split or "left out" for a in draft.assignments).items())),
     }  # fmt: skip
     if draft.report["evaluation"] == "cross-validation":
-        facts["answers"] = artifacts.put(_in_order(draft, artifacts))
+        facts["answers"] = artifacts.put(_in_order(draft, task, artifacts))
     return facts
 
 
@@ -97,10 +103,11 @@ def _counts(draft: Draft, task: Task) -> dict[str, int]:
     return dict(sorted(Counter(name for e in draft.examples for name in task.names(e.label)).items()))
 
 
-def _in_order(draft: Draft, artifacts: Artifacts) -> bytes:
-    """Out-of-fold answers in the order of the data, for the gate of the next version: f32 [N, K]."""
-    answers = dict(zip(draft.held_out, drafts.answers(artifacts, draft), strict=True))
-    unknown = np.full(len(draft.classes), np.nan, np.float32)  # copies that were left out
+def _in_order(draft: Draft, task: Task, artifacts: Artifacts) -> bytes:
+    """Out-of-fold answers in the order of the data, for the gate of the next version: f32 [N, S], see `arrays.flat`."""
+    shapes = task.shapes(draft.classes)
+    answers = dict(zip(draft.held_out, arrays.flat(drafts.answers(artifacts, draft, task), shapes), strict=True))
+    unknown = np.full(arrays.numbers(shapes), np.nan, np.float32)  # copies that were left out
     return np.stack([answers.get(a.sha256, unknown) for a in draft.assignments]).astype("<f4").tobytes()
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from adapters.arrays import joined, take
 from adapters.errors import ParityError
 from adapters.runtime.heads.head import Head, HeadAnswers
 from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.trust.novelty import steepness
-from adapters.types import Embeddings, Floats, HeadProgram, Schema
+from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Schema
 
 TOLERANCE = 1e-4  # of a probability, or of the spread of a value
 FEW = 64  # rows that go through in small batches
@@ -42,8 +43,8 @@ def verify(
     head = Head.from_bytes(onnx_bytes)
     batches = sorted({1, 2, batch_max})
     probes = _probes(embeddings, batch_max)
-    wanted = programs.run(program, probes)
-    slack = _slack(program, probes, wanted)
+    wanted = task.answers(programs.run(program, probes))
+    slack = _slack(wanted, task.answers(programs.run(program, probes[-EXTREMES:], dtype=torch.float64)))
     novelty = _Novelty.of(program, probes) if program.novelty else None
     judged = _Judge(task, schema)
     worst = max(_compare(head, probes, wanted, slack, novelty, size, judged) for size in batches)
@@ -78,24 +79,25 @@ class _Novelty:
         return cls(wanted, max(2 * float(off), usual))
 
 
-def _slack(program: HeadProgram, probes: Embeddings, wanted: Floats) -> Floats:
-    """How far float32 itself is off at the extreme rows, f32 [N, 1]; zero at real ones, where nothing is forgiven.
+def _slack(wanted: Arrays, exact: Arrays) -> Arrays:
+    """How far float32 itself is off at the extreme rows, f32 [N] of each array; `exact` is what is right there.
 
-    Logits of a million are known to a tenth: two right answers may differ there, and only there.
+    Zero at real ones, where nothing is forgiven. Logits of a million are known to a tenth: two right answers may differ
+    there, and only there.
     """
-    exact = programs.run(program, probes[-EXTREMES:], dtype=torch.float64)
-    slack = np.zeros((len(probes), 1), np.float32)
-    # Ten times what it is off by, and, as that may be little by luck, a few of the last digits of a large value.
-    off, size = np.abs(exact - wanted[-EXTREMES:]), np.abs(wanted[-EXTREMES:])
-    slack[-EXTREMES:] = (10 * off + ROUNDING * size).max(axis=1, keepdims=True)
+    slack = {name: np.zeros(len(array), np.float32) for name, array in wanted.items()}
+    for name, right in exact.items():
+        # Ten times what it is off by, and, as that may be little by luck, a few of the last digits of a large value.
+        off, size = np.abs(right - wanted[name][-EXTREMES:]), np.abs(wanted[name][-EXTREMES:])
+        slack[name][-EXTREMES:] = (10 * off + ROUNDING * size).reshape(EXTREMES, -1).max(axis=1)
     return slack
 
 
 def _compare(
     head: Head,
     probes: Embeddings,
-    wanted: Floats,
-    slack: Floats,
+    wanted: Arrays,
+    slack: Arrays,
     novelty: _Novelty | None,
     size: int,
     judged: "_Judge",
@@ -105,13 +107,17 @@ def _compare(
     few = np.arange(len(probes))[-min(len(probes), max(size, FEW)) :]
     rows = np.resize(few, -(-len(few) // size) * size)
     answers = [head.answer(probes[part]) for part in rows.reshape(-1, size)]
-    answered = np.concatenate([a.output for a in answers])
-    if answered.shape != (len(rows), wanted.shape[1]) or not np.isfinite(answered).all():
+    answered, expected = joined([a.arrays for a in answers]), take(wanted, rows)
+    if not all(_alike(answered.get(name), array) for name, array in expected.items()):
         raise ParityError(f"at batch {size} the exported graph does not answer with finite numbers of the right shape")
-    worst = judged.difference(answered, wanted[rows], slack[rows], size)
+    worst = judged.difference(answered, expected, take(slack, rows), size)
     if novelty is None:
         return worst
     return max(worst, _novelty_difference(answers, novelty.wanted[rows], novelty.slack, size))
+
+
+def _alike(answered: Floats | None, wanted: Floats) -> bool:
+    return answered is not None and answered.shape == wanted.shape and bool(np.isfinite(answered).all())
 
 
 def _novelty_difference(answers: Sequence[HeadAnswers], wanted: Floats, slack: float, size: int) -> float:
@@ -133,14 +139,18 @@ class _Judge:
     task: Task
     schema: Schema
 
-    def difference(self, answered: Floats, wanted: Floats, slack: Floats, size: int) -> float:
-        """The largest, in units of the outputs. Raises ParityError."""
-        units = self.task.units(self.schema)
-        worst = float(((np.abs(answered - wanted) - slack) / units).max())
+    def difference(self, answered: Arrays, wanted: Arrays, slack: Arrays, size: int) -> float:
+        """The largest, in units of the answers. Raises ParityError."""
+        worst = max(self._of_one(name, answered[name], wanted[name], slack[name]) for name in wanted)
         if worst > TOLERANCE:
             raise ParityError(
                 f"at batch {size} the exported graph differs from torch by {worst:.2g} (at most {TOLERANCE})"
             )
-        if (self.task.regret(wanted, answered, self.schema) > TIE + slack[:, 0]).any():
+        if (self.task.regret(wanted, answered, self.schema) > TIE + np.max([*slack.values()], axis=0)).any():
             raise ParityError(f"at batch {size} the exported graph decides differently from torch")
         return max(worst, 0.0)
+
+    def _of_one(self, name: str, answered: Floats, wanted: Floats, slack: Floats) -> float:
+        """Of one array, beyond its slack f32 [N]."""
+        forgiven = slack.reshape(-1, *[1] * (wanted.ndim - 1))
+        return float(((np.abs(answered - wanted) - forgiven) / self.task.units(self.schema)[name]).max())

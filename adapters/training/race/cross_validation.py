@@ -45,8 +45,9 @@ class Data:
     ) -> None:
         self.objective, self.goal = task.OBJECTIVE, objectives.get(task.OBJECTIVE)
         rest = split.rest
-        scaled, back = self.goal.scaled(targets, rest)
+        scaled, back = self.goal.scaled(task.fitted(targets), rest)
         self.finish: tuple[Step, ...] = (*back, *task.output_steps())  # after calibration
+        self.answers = task.answers  # from the last step's output
         self.truth = scaled  # i64 [N] or f32 [N, K]
         device = programs.device()
         self.embeddings = torch.from_numpy(embeddings).to(device)  # f32 [N, E], what serving sees

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.arrays import take
 from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.data.split import Split
 from adapters.training.race.race import RaceResult
-from adapters.types import Embeddings, Floats, Indices, Schema, Targets
+from adapters.types import Arrays, Embeddings, Indices, Schema, Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,8 @@ class Measured:
 
     figures: dict[str, Any]  # the task's metrics, "evaluation" and "explanation"; ready for JSON
     index: Indices  # [M], positions of the held-out examples
-    outputs: Floats  # [M, K], what the head (or a fit without the example) said of them
-    schema: Schema  # how outputs are read
+    outputs: Arrays  # M answers, what the head (or a fit without the example) said of them
+    schema: Schema  # how they are read
 
 
 @traced("evaluate")
@@ -32,14 +33,15 @@ def evaluate(
     the example. Those are of the winner among several, its calibration and thresholds, so they flatter it a little.
     `ece_before` is what the calibration error was without calibration.
     """
-    schema = Schema(tuple(classes), task.decide(result.outputs, targets[result.index], classes))
+    schema = Schema(tuple(classes), task.decide(result.outputs, take(targets, result.index), classes))
     if split.evaluation == "holdout":
         index = split.test
-        outputs, unscaled = (programs.run(p, embeddings[index]) for p in (result.program, result.uncalibrated))
+        asked = embeddings[index]
+        outputs, unscaled = (task.answers(programs.run(p, asked)) for p in (result.program, result.uncalibrated))
     else:
         outputs, unscaled, index = result.outputs, result.unscaled, result.index
-    figures = task.metrics(outputs, targets[index], schema)
+    figures = task.metrics(outputs, take(targets, index), schema)
     if "ece" in figures:
-        figures["ece_before"] = task.metrics(unscaled, targets[index], schema)["ece"]
+        figures["ece_before"] = task.metrics(unscaled, take(targets, index), schema)["ece"]
     about = {"evaluation": split.evaluation, "explanation": split.explanation}
     return Measured(about | figures, index, outputs, schema)

@@ -14,21 +14,22 @@ import torch
 from numpy.typing import NDArray
 
 from adapters import methods
+from adapters.arrays import joined, take
 from adapters.figures import Z, around_mean, wilson
 from adapters.methods import Setting
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.embedding.views import Rows
 from adapters.training.race import objectives
-from adapters.types import Embeddings, Floats, Indices, Schema, Step, Targets
+from adapters.types import Arrays, Embeddings, Floats, Indices, Schema, Step, Targets
 
 SHARES = (0.25, 0.5)
 SMALLEST = 8  # training examples a class: two are left in a quarter
 HELD_OUT = 600  # examples: folds beyond these make the interval narrower more slowly than they cost
 WORTH = 0.01  # of the share: a last doubling that brought less than this is not worth another one
 Json = dict[str, Any]
-Learn = Callable[[Indices, Indices], Floats]  # (positions to fit, positions to ask, M) → outputs f32 [M, K]
-Judge = Callable[[Floats, Indices], Floats]  # (outputs f32 [M, K], whose they are) → the task's shares f32 [M]
+Learn = Callable[[Indices, Indices], Arrays]  # (positions to fit, positions to ask, M) → M answers
+Judge = Callable[[Arrays, Indices], Floats]  # (M answers, whose they are) → the task's shares f32 [M]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def learning_curve(
     names: Sequence[str],
     groups: Indices,
     trials: Sequence[Trial],
-    answers: Floats,
+    answers: Arrays,
     learn: Learn,
     judge: Judge,
     measure: str,
@@ -52,8 +53,8 @@ def learning_curve(
 ) -> Json:
     """{"measure", "points", "gain", "more_images", "answer"}, or {"skipped": why}.
 
-    The task's strata and near-duplicate groups i64 [N]; `names` of strata, as far as they have any; `answers` f32
-    [M, K] are the head's for the held-out examples of all trials, in their order; `learn` fits to some of the examples
+    The task's strata and near-duplicate groups i64 [N]; `names` of strata, as far as they have any; `answers`
+    are the head's for the held-out examples of all trials, in their order; `learn` fits to some of the examples
     and answers for others, `judge` says how good answers are, and `measure` what its mean is called.
     """
     short = _too_small(strata, names, trials)
@@ -66,9 +67,9 @@ def learning_curve(
     for share in (*SHARES, 1.0):
         rows = [t.train[_with_every_class(rank[t.train], strata[t.train], share)] for t in chosen]
         if share < 1:
-            said = np.concatenate([learn(fitted, t.held) for fitted, t in zip(rows, chosen, strict=True)])
+            said = joined([learn(fitted, t.held) for fitted, t in zip(rows, chosen, strict=True)])
         else:
-            said = answers[: len(asked)]
+            said = take(answers, slice(len(asked)))
         shares.append(judge(said, asked))
         points.append(_point(share, round(float(np.mean([len(r) for r in rows]))), shares[-1]))
     gain = _gain(shares[-2], shares[-1]) | {"from": points[-2]["examples"], "to": points[-1]["examples"]}
@@ -90,23 +91,23 @@ def learner(
 
     Embeddings f32 [N, D], and the views f32 [V, N, D] that it was trained on beside them.
     """
-    everyone = np.arange(len(targets))
+    fitted_to, everyone = task.fitted(targets), np.arange(len(embeddings))
     device = programs.device()
     source = Rows(torch.from_numpy(embeddings).to(device), torch.from_numpy(views).to(device), everyone)
-    scaled, _ = objectives.get(task.OBJECTIVE).scaled(targets, everyone)
+    scaled, _ = objectives.get(task.OBJECTIVE).scaled(fitted_to, everyone)
 
-    def learn(rows: Indices, held: Indices) -> Floats:
+    def learn(rows: Indices, held: Indices) -> Arrays:
         # One fit to each: nothing is shared, and a half of many examples is many, too.
         x, y = source.in_place(rows), source.repeated(torch.from_numpy(scaled[rows])).to(device)
         fitted = methods.get(method).fit(x, y, outputs, [setting], seed, lambda: None, objective=task.OBJECTIVE)
-        return programs.run(fitted[0].then(*finish), embeddings[held])
+        return task.answers(programs.run(fitted[0].then(*finish), embeddings[held]))
 
     return learn
 
 
 def judge(task: Task, targets: Targets, schema: Schema) -> Judge:
     """The task's shares of answers to some of the examples."""
-    return lambda outputs, rows: task.shares(outputs, targets[rows], schema)
+    return lambda answers, rows: task.shares(answers, take(targets, rows), schema)
 
 
 def nested(targets: Indices, groups: Indices, seed: int) -> Floats:

@@ -27,7 +27,7 @@ from adapters.training.race.cross_validation import Data, measure, run
 from adapters.training.race.objectives import Calibration, softmax
 from adapters.training.trust.calibrate import correction, spread
 from adapters.training_memory import MOST
-from adapters.types import Embeddings, Floats, HeadProgram, Indices, Scale, Targets
+from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Indices, Scale, Targets
 
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
 RIVALS = 16  # candidates that may win without some fold, as far as anybody cares
@@ -50,8 +50,8 @@ class RaceResult:
     reads: int  # numbers of each embedding, from the first on
     table: list[Row]  # best first, ready for JSON: see `cross_validation.measure`
     note: str  # what was tried, and what was not for want of time
-    outputs: Floats  # [M, K], of the winner for `index`, from fits that had not seen them
-    unscaled: Floats  # [M, K], the same without calibration
+    outputs: Arrays  # of the winner for `index`, M answers from fits that had not seen them
+    unscaled: Arrays  # the same without calibration
     index: Indices  # [M], positions in the data that the race was given
     calibration: dict[str, Any]  # ready for JSON
     seconds: float
@@ -78,7 +78,7 @@ def race(
     choices: Choices | None = None,
     lengths: Mapping[str, int] | None = None,
 ) -> RaceResult:
-    """Choose and train a head on embeddings f32 [N, E] with the task's targets, [N] or [N, K].
+    """Choose and train a head on embeddings f32 [N, E] with the task's targets.
 
     `method` is a name or "auto", which races every method that suits the data. `report` gets
     {"method", "done", "of", "rows"} for each method; `cancelled` is called often and raises Cancelled. `budget` is in
@@ -119,8 +119,8 @@ def race(
         reads=parts[winner.source.reads],
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
         note=entry.note + _settlement(raced, winner) + _drawn(split, whole),
-        outputs=programs.run(HeadProgram((*apart.steps, *data.finish)), raw),
-        unscaled=programs.run(HeadProgram(data.finish), raw),
+        outputs=data.answers(programs.run(HeadProgram((*apart.steps, *data.finish)), raw)),
+        unscaled=data.answers(programs.run(HeadProgram(data.finish), raw)),
         index=np.concatenate([val for _, val in split.folds]),
         calibration=calibration.facts,
         seconds=time.perf_counter() - began,
@@ -149,7 +149,7 @@ def _unraced(
     """With one example a class nothing can be compared: the one that has led on other data is taken, on trust."""
     chosen = next((c for c in candidates if c.method == "prototype" and c.setting["inputs"] == "power"), candidates[0])
     program = _fit_final(data, chosen, data.rest, seed, cancelled)
-    nothing = np.zeros((0, data.classes), np.float32)
+    nothing = data.answers(np.zeros((0, data.classes), np.float32))
     note = "no two examples of a class to compare candidates with; class means were taken on trust"
     finished = (program.then(Scale(1 / ON_TRUST), *data.finish), program.then(*data.finish))
     return RaceResult(

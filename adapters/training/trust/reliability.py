@@ -3,20 +3,20 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters.figures import wilson
-from adapters.types import Floats, Indices
+from adapters.types import Floats
 
 BINS = 10
 
 
-def reliability(probabilities: Floats, targets: Indices) -> list[dict[str, Any]]:
-    """Held-out probabilities f32 [M, K], classes i64 [M] → the bins of equal width that hold examples, ascending.
+def reliability(confidence: Floats, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """The probability of each held-out answer [M], and whether it was right → the bins of equal width that hold any.
 
-    Each is {"from", "to", "examples", "confidence", "accuracy", "interval"}: mean of the largest probability, share
-    that was right, and its 95 % Wilson interval.
+    Each is {"from", "to", "examples", "confidence", "accuracy", "interval"}, ascending: mean of the probabilities,
+    share that was right, and its 95 % Wilson interval.
     """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     return [_bin(int(b), confidence[bins == b], right[bins == b]) for b in np.unique(bins)]
 

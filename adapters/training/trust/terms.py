@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters import trust
+from adapters.arrays import each, take
 from adapters.drift import windows
 from adapters.tasks import Task
 from adapters.training.data.split import Split
@@ -38,7 +39,7 @@ def learn(
     """
     novel = novelty.fit(embeddings, task.kinds(targets), split, dimension)
     facts: dict[str, Any] = {"held_out": len(measured.index), "novelty": {"threshold": trust.NOVEL}}
-    held_out = task.held_out(measured.outputs, targets[measured.index], measured.schema)
+    held_out = task.held_out(measured.outputs, take(targets, measured.index), measured.schema)
     facts["options"] = ["coverage"]
     if held_out.confidence is not None:
         facts |= {"options": ["coverage", "abstain"], "abstain": trust.thresholds(held_out)}
@@ -53,7 +54,7 @@ def _reference(task: Task, measured: Measured, novel: novelty.Novelty) -> dict[s
     """
     schema, edges = measured.schema, task.edges(measured.outputs)
     positions = {name: position for position, name in enumerate(schema.classes)}
-    answers = (task.decode(row, schema, 1)["label"] for row in measured.outputs)
+    answers = (task.decode(answer, schema, 1)["label"] for answer in each(measured.outputs))
     found = [one for answer in answers for one in task.binned(answer, positions, edges)]
     shares = [windows.novelty_bin(share) for share in novelty.held_out(novel)]
     return {

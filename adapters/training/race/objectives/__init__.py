@@ -8,7 +8,7 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from adapters.types import Floats, Indices, Objective, Step, Targets
+from adapters.types import Fitted, Floats, Indices, Objective, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +20,24 @@ class Calibration:
 
 
 class Functions(Protocol):
-    """What every file of this folder offers. N examples, K outputs; raw outputs f32 [N, K] are a method's."""
+    """What every file of this folder offers. N examples, K outputs; raw outputs f32 [N, K] are a method's.
 
-    def scaled(self, targets: Targets, rest: Indices) -> tuple[Targets, tuple[Step, ...]]:
+    Targets are those that a task says are fitted: class numbers i64 [N], or f32 [N, K].
+    """
+
+    def scaled(self, targets: Fitted, rest: Indices) -> tuple[Fitted, tuple[Step, ...]]:
         """Targets as they are fitted, and the steps that bring outputs back; `rest` are those trained on."""
 
-    def counts(self, targets: Targets, outputs: int) -> Indices:
+    def counts(self, targets: Fitted, outputs: int) -> Indices:
         """How many examples each output can be learned from, i64 [K]."""
 
-    def calibrate(self, raw: Floats, targets: Targets) -> Calibration:
+    def calibrate(self, raw: Floats, targets: Fitted) -> Calibration:
         """Fitted to raw outputs of examples that the fits had not seen."""
 
-    def losses(self, calibrated: Floats, targets: Targets) -> Floats:
+    def losses(self, calibrated: Floats, targets: Fitted) -> Floats:
         """What the race compares, f32 [N]; smaller is better."""
 
-    def score(self, calibrated: Floats, targets: Targets) -> dict[str, float]:
+    def score(self, calibrated: Floats, targets: Fitted) -> dict[str, float]:
         """A figure that people know, for the race's table."""
 
 
