@@ -110,9 +110,8 @@ def _auto(embeddings: Embeddings, targets: Indices, groups: Indices) -> tuple[Fi
         everything, none = np.arange(len(targets)), np.zeros(0, np.int64)
         parts = Split(everything, none, none, [], "cross-validation", "one example a class")
     lengths = {TAPS: embeddings.shape[1], POOLED: datasets.POOLED}
-    result = race(
-        embeddings, targets, classes, parts, task, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
-    )
+    given = (embeddings, {"class": targets}, classes, parts)
+    result = race(*given, task, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths)
     return lambda x: programs.run(result.program, x), True
 
 

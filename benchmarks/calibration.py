@@ -123,7 +123,8 @@ def _raced(x: Embeddings, targets: Indices, groups: Indices, train: Indices, tes
         patch.object(race, "_calibration", lambda *given: seen.append(given) or calibration(*given)),
         patch.object(cross_validation, "_keep", keep),
     ):
-        given = (x[train], targets[train], classes, parts, tasks.get("classification"), "auto", {}, 0, silent, silent)
+        task = tasks.get("classification")
+        given = (x[train], {"class": targets[train]}, classes, parts, task, "auto", {}, 0, silent, silent)
         result = race.race(*given, lengths=PARTS)
     winner, finished, data, _ = seen[0]
     heat = float(calibration(*seen[0]).facts["temperature"])

@@ -18,7 +18,6 @@ import numpy as np
 
 from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
-from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.data.split import split
 from adapters.training.race.race import race
@@ -29,6 +28,7 @@ KINDS = ("Platelets", "RBC", "WBC")
 COUNTED = 2  # the first ones: nearly every photo shows one white cell
 EXAMPLES = (20, 50, 100, 0)  # 0: all of the rest
 SEEDS = 5
+TOLD = {"classification": "class", "multilabel": "labels", "regression": "values"}  # by task, the array of its targets
 Peer = Callable[[Embeddings, Floats, Embeddings], Floats]  # train, targets, test → answers
 
 
@@ -73,7 +73,7 @@ def _round(
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peers say of convergence and of rare labels
-            fit = _auto(tasks.get(name), groups[train]) if method == "auto" else peers[method]
+            fit = _auto(name, groups[train]) if method == "auto" else peers[method]
             seen = x if method == "auto" else x[:, : datasets.POOLED]
             said = fit(seen[train], y[train], seen[test])
         seconds = time.perf_counter() - began
@@ -86,20 +86,22 @@ def _figures(name: str, said: Floats, truth: Floats, taught: Floats) -> dict[str
     """Higher is better: mAP and less the log-loss of labels, R² in what was taught and less the mean absolute error."""
     task = tasks.get(name)
     names = KINDS[: truth.shape[1]]
-    schema = Schema(names, task.decide(taught, taught, names) if name == "regression" else {})
-    figures = task.metrics(said, truth, schema)
+    answers, targets, known = task.answers(said), {TOLD[name]: truth}, {TOLD[name]: taught}
+    schema = Schema(names, task.decide(task.answers(taught), known, names) if name == "regression" else {})
+    figures = task.metrics(answers, targets, schema)
     if name == "multilabel":
         return {"main": figures["mean_average_precision"], "second": -figures["log_loss"]}
-    return {"main": float(task.shares(said, truth, schema).mean()), "second": -figures["mae"]}
+    return {"main": float(task.shares(answers, targets, schema).mean()), "second": -figures["mae"]}
 
 
-def _auto(task: Task, groups: np.ndarray) -> Peer:
+def _auto(name: str, groups: np.ndarray) -> Peer:
     def fit(x: Embeddings, y: Floats, asked: Embeddings) -> Floats:
         nothing: list[Any] = [None] * len(x)
-        parts = split(task.strata(y), groups, nothing, nothing, 0)
+        task, targets = tasks.get(name), {TOLD[name]: y}
+        parts = split(task.strata(targets), groups, nothing, nothing, 0)
         lengths = {TAPS: x.shape[1], POOLED: datasets.POOLED}
         result = race(
-            x, y, KINDS[: y.shape[1]], parts, task, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
+            x, targets, KINDS[: y.shape[1]], parts, task, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
         )
         return programs.run(result.program, asked)
 

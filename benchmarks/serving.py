@@ -70,7 +70,7 @@ def bare(home: Path, *, alone: bool = False) -> Callable[[bytes], int]:
 
     def one(data: bytes) -> int:
         pixels = image.decode(data, backbone.preprocessing)
-        return int(head.run(loaded.embed(pixels[None], alone)).argmax())
+        return int(head.answer(loaded.embed(pixels[None], alone)).arrays["probabilities"].argmax())
 
     return one
 

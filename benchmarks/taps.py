@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from adapters import tasks
+from adapters.arrays import take
 from adapters.backbones.parts import POOLED, TAPS
 from adapters.runtime.onnx import processor
 from adapters.training import programs
 from adapters.training.data.split import Split, split
 from adapters.training.race.race import race
-from adapters.types import Embeddings, Indices, Schema, Targets
+from adapters.types import Embeddings, Fitted, Indices, Schema
 from benchmarks import cells, datasets, options, record
 from benchmarks.adaptation import all_of, drawn
 
@@ -75,7 +76,7 @@ def _round(name: str, count: str, seed: int) -> Iterator[Row]:
         yield row | _figures(task, said, y[test], y[train], schema) | {"seconds": time.perf_counter() - began}
 
 
-def _data(name: str) -> tuple[str, Embeddings, Targets, Indices]:
+def _data(name: str) -> tuple[str, Embeddings, Fitted, Indices]:
     """Task, embeddings f32 [N, E], targets and groups."""
     if name not in BLOOD:
         return ("classification", *datasets.load(name, taps=True))
@@ -85,7 +86,7 @@ def _data(name: str) -> tuple[str, Embeddings, Targets, Indices]:
 
 
 def _drawn(
-    name: str, targets: Targets, groups: Indices, count: str, random: np.random.Generator
+    name: str, targets: Fitted, groups: Indices, count: str, random: np.random.Generator
 ) -> tuple[Indices | None, Indices]:
     if name not in BLOOD:
         return drawn(targets, groups, count, random)
@@ -95,17 +96,18 @@ def _drawn(
 
 
 def _taught(
-    name: str, x: Embeddings, y: Targets, groups: Indices, way: str, asked: Embeddings
+    name: str, x: Embeddings, y: Fitted, groups: Indices, way: str, asked: Embeddings
 ) -> tuple[np.ndarray, Schema, str]:
     """What a head says of what it was not taught, and the part of embeddings that it reads."""
     task = tasks.get(name)
     classes = [str(k) for k in range(int(y.max()) + 1 if y.ndim == 1 else y.shape[1])]
     budget = GENEROUS if way == "generous" else None
+    targets = {cells.TOLD[name]: y}
     result = race(
-        x, y, classes, _parts(task.strata(y), groups), task, "auto", {}, 0, lambda _: None, lambda: None, budget,
-        lengths=READS[way],
+        x, targets, classes, _parts(task.strata(targets), groups), task, "auto", {}, 0, lambda _: None, lambda: None,
+        budget, lengths=READS[way],
     )  # fmt: skip
-    schema = Schema(tuple(classes), task.decide(result.outputs, y[result.index], classes))
+    schema = Schema(tuple(classes), task.decide(result.outputs, take(targets, result.index), classes))
     return programs.run(result.program, asked), schema, result.source.reads
 
 
@@ -114,14 +116,14 @@ def _parts(strata: Indices, groups: Indices) -> Split:
     return all_of(split(strata, groups, nothing, nothing, 0))
 
 
-def _figures(name: str, said: np.ndarray, truth: Targets, taught: Targets, schema: Schema) -> dict[str, float]:
+def _figures(name: str, said: np.ndarray, truth: Fitted, taught: Fitted, schema: Schema) -> dict[str, float]:
     """Accuracy, loss and calibration error; of labels mean average precision, of numbers the share explained."""
     task = tasks.get(name)
     if name == "regression":
         spread = taught.std(axis=0)
         error = float(np.square((said - truth) / spread).mean())
         return {"accuracy": 1 - error, "loss": error, "ece": math.nan}
-    found = task.metrics(said, truth, schema)
+    found = task.metrics(task.answers(said), {cells.TOLD[name]: truth}, schema)
     if name == "multilabel":
         return {"accuracy": found["mean_average_precision"], "loss": found["log_loss"], "ece": math.nan}
     return {"accuracy": found["accuracy"], "loss": found["log_loss"], "ece": found["ece"]}

@@ -76,7 +76,7 @@ def _raced(
     parts = split(targets, groups, nothing, nothing, 0)
     task = tasks.get("classification")
     return race(
-        embeddings, targets, classes, parts, task, method, setting, 0, lambda _: None, lambda: None, budget
+        embeddings, {"class": targets}, classes, parts, task, method, setting, 0, lambda _: None, lambda: None, budget
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from adapters.training.embedding import views
 from adapters.training.race.evaluate import Measured, evaluate
 from adapters.training.race.learning_curve import Trial, judge, learner, learning_curve
 from adapters.training.race.race import RaceResult, race
-from adapters.types import Example
+from adapters.types import Example, Targets
 from benchmarks import record
 from service.context import load_backbone
 from service.processes import default_backbone, setup
@@ -80,7 +80,7 @@ class Trained:
 
     photos: Photos
     classes: tuple[str, ...]
-    targets: np.ndarray
+    targets: Targets
     groups: np.ndarray
     split: Split
     result: RaceResult
@@ -88,7 +88,7 @@ class Trained:
 
     def report(self) -> dict[str, Any]:
         """The data report."""
-        data = Dataset(self.photos.examples, [None] * len(self.targets))
+        data = Dataset(self.photos.examples, [None] * len(self.photos.examples))
         return data_report(
             data, TASK, self.classes, self.photos.pooled, self.photos.fingerprints, self.targets, self.groups,
             self.split, self.result, self.measured,
@@ -101,9 +101,9 @@ class Trained:
         setting = result.hyperparameters
         learn = learner(x, views.no_views(x), self.targets, len(self.classes), result.method, setting, 0, TASK, ())
         trials = [Trial(train, held) for train, held in self.split.folds]
-        judged = judge(TASK, self.targets, self.measured.schema)
+        judged, strata = judge(TASK, self.targets, self.measured.schema), TASK.strata(self.targets)
         return learning_curve(
-            self.targets, self.classes, self.groups, trials, self.measured.outputs, learn, judged, TASK.SHARE, 0
+            strata, self.classes, self.groups, trials, self.measured.outputs, learn, judged, TASK.SHARE, 0
         )
 
 
@@ -158,7 +158,7 @@ def trained(photos: Photos, labels: np.ndarray | None = None) -> Trained:
     classes = TASK.classes(given)
     targets, nothing = TASK.targets(given, classes), [None] * len(given)
     grouped = groups(photos.pooled, photos.fingerprints, [e.sha256 for e in photos.examples], nothing)
-    parts = split(targets, grouped, nothing, nothing, 0)
+    parts = split(TASK.strata(targets), grouped, nothing, nothing, 0)
     lengths = {TAPS: photos.embeddings.shape[1], POOLED: photos.dimension}
     result = race(
         photos.embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
@@ -169,7 +169,7 @@ def trained(photos: Photos, labels: np.ndarray | None = None) -> Trained:
 
 def answers(job: Trained) -> tuple[np.ndarray, np.ndarray]:
     """Out-of-fold probabilities [M, K] of a job and the labels [M] given to these examples."""
-    return job.result.outputs, job.targets[job.result.index]
+    return job.result.outputs["probabilities"], job.targets["class"][job.result.index]
 
 
 def auroc(score: np.ndarray, wrong: np.ndarray) -> float:

@@ -92,7 +92,7 @@ def _parts(targets: Indices, groups: Indices) -> Split:
 
 def _raced(x: Embeddings, targets: Indices, parts: Split, choices: Mapping[str, Embeddings]) -> Any:
     classes, task = [str(k) for k in range(int(targets.max()) + 1)], tasks.get("classification")
-    return race(x, targets, classes, parts, task, "auto", {}, 0, lambda _: None, lambda: None, None, choices)
+    return race(x, {"class": targets}, classes, parts, task, "auto", {}, 0, lambda _: None, lambda: None, None, choices)
 
 
 def _differences(rows: list[Row], views: str, figure: str) -> np.ndarray:

@@ -108,6 +108,6 @@ def _decides_alike(full: Embeddings, half: Embeddings, labels: Any) -> float:
     parts = split(labels, np.arange(len(labels)), nothing, nothing, 0)
     names = [str(k) for k in range(CLASSES)]
     task = tasks.get("classification")
-    program = race(full, labels, names, parts, task, "logistic", {}, 0, lambda _: None, lambda: None).program
+    program = race(full, {"class": labels}, names, parts, task, "logistic", {}, 0, lambda _: None, lambda: None).program
     decisions = [programs.run(program, embeddings).argmax(axis=1) for embeddings in (full, half)]
     return float((decisions[0] == decisions[1]).mean())

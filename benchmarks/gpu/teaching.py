@@ -72,7 +72,7 @@ def race_seconds(examples: int, classes: int) -> float:
     names = [str(k) for k in range(classes)]
     task = tasks.get("classification")
     began = time.perf_counter()
-    race(embeddings, targets, names, parts, task, "auto", {}, 0, lambda _: None, lambda: None)
+    race(embeddings, {"class": targets}, names, parts, task, "auto", {}, 0, lambda _: None, lambda: None)
     if programs.device().type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began

@@ -95,7 +95,7 @@ def taught(
     classes = tuple(sorted(set(labels.tolist())))
     targets = TASK.targets(labels.tolist(), classes)
     wished = ["test" if test else None for test in options.get("test", [False] * len(labels))]
-    parts = split(targets, np.arange(len(labels)), wished, [None] * len(labels), options.get("seed", 0))
+    parts = split(TASK.strata(targets), np.arange(len(labels)), wished, [None] * len(labels), options.get("seed", 0))
     setting = {"inputs": "power"} | ({"regularization": 0.015} if method == "logistic" else {})
     result = race(
         embeddings, targets, classes, parts, TASK, method, setting, 0,
@@ -128,8 +128,8 @@ def test_sets_cover_nine_in_ten_within_the_binomial_interval_over_twenty_splits(
         test = np.arange(len(known)) % 2 == 0 if evaluation == "holdout" else np.zeros(len(known), bool)
         head, of_truth = taught(embeddings[known], labels[known], method, seed=seed, test=test)
         assert len(of_truth) == (test.sum() if evaluation == "holdout" else len(known))
-        output = head.run(embeddings[fresh])
-        truth = TASK.targets(labels[fresh].tolist(), KINDS)
+        output = head.answer(embeddings[fresh]).arrays["probabilities"]
+        truth = TASK.targets(labels[fresh].tolist(), KINDS)["class"]
         covered.append(output[np.arange(len(fresh)), truth] >= trust.least_probability(of_truth, 0.9))
     shares = np.array([c.mean() for c in covered])
     half = 1.96 * (0.9 * 0.1 / len(labels)) ** 0.5  # the splits share 1,097 photos: twenty times as many tell no more
@@ -161,4 +161,4 @@ def test_weather_of_a_kind_that_was_not_taught_is_more_novel_than_not(weather, k
     head, _ = taught(*together(known))
     told, usual = head.answer(weather[kind]), head.answer(fresh)
     assert auroc(usual.novelty, told.novelty) > 0.55
-    assert auroc(-usual.output.max(axis=1), -told.output.max(axis=1)) > 0.75
+    assert auroc(*(-said.arrays["probabilities"].max(axis=1) for said in (usual, told))) > 0.75

@@ -221,7 +221,7 @@ def test_what_is_remembered_of_a_version_is_what_its_figures_are_from(shop):
     live = shop.teach("figures", some(40, start=900))
     said = out_of_fold.remembered(live, shop.shop.artifacts)
     labels = {p.example.sha256: p.example.label for p in some(40, start=900)}
-    right = [LABELS[row.argmax()] == labels[sha] for sha, row in said.items()]
+    right = [LABELS[row["probabilities"].argmax()] == labels[sha] for sha, row in said.items()]
     assert said.keys() == labels.keys()
     assert np.mean(right) == pytest.approx(live.manifest["metrics"]["accuracy"]) and np.mean(right) > 0.5
 
@@ -242,7 +242,8 @@ def test_what_a_version_left_out_of_training_it_may_be_asked_about(shop):
 
 def answers(shop: Bench, version: HeadVersion) -> np.ndarray:
     probes = np.random.default_rng(0).normal(size=(20, version.manifest["inputs"]["embedding"][1])).astype(np.float32)
-    return Head.from_bytes(shop.shop.artifacts.get(version.digest)).run(np.abs(probes) * 100)
+    graph = shop.shop.artifacts.get(version.digest)
+    return Head.from_bytes(graph).answer(np.abs(probes) * 100).arrays["probabilities"]
 
 
 def test_labels_of_test_images_do_not_change_the_head(shop):

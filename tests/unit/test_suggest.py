@@ -56,6 +56,6 @@ def test_no_image_is_suggested_twice():
 
 
 def test_doubt_and_hesitation_are_of_the_calibrated_probabilities():
-    outputs = np.array([[0.5, 0.5, 0], [0.9, 0.05, 0.05]], np.float32)
-    np.testing.assert_allclose(classification.doubt(outputs), [0.5, 0.1], atol=1e-6)
-    np.testing.assert_allclose(classification.hesitation(outputs), [1, 0.15], atol=1e-6)
+    answers = {"probabilities": np.array([[0.5, 0.5, 0], [0.9, 0.05, 0.05]], np.float32)}
+    np.testing.assert_allclose(classification.doubt(answers), [0.5, 0.1], atol=1e-6)
+    np.testing.assert_allclose(classification.hesitation(answers), [1, 0.15], atol=1e-6)

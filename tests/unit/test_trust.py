@@ -111,17 +111,17 @@ def test_a_task_that_promises_nothing_says_so(asked, option):
 
 
 def test_a_set_holds_every_label_that_is_probable_enough_best_first():
-    output = np.array([0.3, 0.6, 0.1], np.float32)
-    said = classification.promised(output, Schema(LABELS), 0.5, Terms(coverage=0.9, least=0.3))
+    answer = {"probabilities": np.array([0.3, 0.6, 0.1], np.float32)}
+    said = classification.promised(answer, Schema(LABELS), 0.5, Terms(coverage=0.9, least=0.3))
     assert said == {"set": ["b", "a"], "coverage": 0.9}
-    assert classification.promised(output, Schema(LABELS), 0.5, Terms(coverage=0.5, least=0.7))["set"] == []
+    assert classification.promised(answer, Schema(LABELS), 0.5, Terms(coverage=0.5, least=0.7))["set"] == []
 
 
 @pytest.mark.parametrize(
     ("confidence", "novelty", "abstains"), [(0.5, 0.5, False), (0.7, 0.5, True), (0.0, 0.995, True)]
 )
 def test_an_answer_is_left_be_when_unsure_or_novel(confidence, novelty, abstains):
-    output = np.array([0.3, 0.6, 0.1], np.float32)
-    assert classification.promised(output, Schema(LABELS), novelty, Terms(confidence=confidence)) == {
+    answer = {"probabilities": np.array([0.3, 0.6, 0.1], np.float32)}
+    assert classification.promised(answer, Schema(LABELS), novelty, Terms(confidence=confidence)) == {
         "abstain": abstains
     }

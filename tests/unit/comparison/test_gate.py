@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from adapters import tasks
+from adapters.arrays import take
 from adapters.comparison.gate import compare, gate
 from adapters.types import Schema
 
@@ -45,13 +46,14 @@ def test_nothing_in_common_passes_and_says_so():
 
 
 def test_a_class_that_only_the_candidate_knows_does_not_count_against_it():
-    live = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    candidate = np.array([[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.0, 0.0, 1.0]], np.float32)
-    verdict = compare(TASK, candidate[:2], ABC, live, AB, ["a", "b"])
+    live = {"probabilities": np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)}
+    answered = [[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.0, 0.0, 1.0]]
+    candidate = {"probabilities": np.array(answered, np.float32)}
+    verdict = compare(TASK, take(candidate, slice(2)), ABC, live, AB, ["a", "b"])
     assert verdict["candidate_accuracy"] == verdict["live_accuracy"] == 1.0
-    assert compare(TASK, candidate[2:], ABC, live[:1], AB, ["c"])["examples"] == 0
+    assert compare(TASK, take(candidate, [2]), ABC, take(live, [0]), AB, ["c"])["examples"] == 0
 
 
 def test_the_order_of_classes_does_not_matter():
-    live = np.array([[0.9, 0.1]], np.float32)
-    assert compare(TASK, live[:, ::-1], Schema(("b", "a")), live, AB, ["a"])["candidate_accuracy"] == 1.0
+    live, turned = ({"probabilities": np.array([row], np.float32)} for row in ([0.9, 0.1], [0.1, 0.9]))
+    assert compare(TASK, turned, Schema(("b", "a")), live, AB, ["a"])["candidate_accuracy"] == 1.0

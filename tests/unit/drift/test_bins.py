@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from adapters import tasks
+from adapters.arrays import each
 from adapters.drift.windows import Window, histogram
 from adapters.monitoring.bins import Bins
 from adapters.monitoring.tally import Tally
@@ -23,10 +24,10 @@ def outputs(seed: int = 0, rows: int = 200) -> np.ndarray:
 @pytest.mark.parametrize("name", tasks.names())
 def test_every_answer_falls_into_bins_that_have_names(name):
     task, schema = tasks.get(name), Schema(CLASSES, DECISION.get(name, {}))
-    edges, positions = task.edges(outputs()), {label: k for k, label in enumerate(CLASSES)}
+    edges, positions = task.edges(task.answers(outputs())), {label: k for k, label in enumerate(CLASSES)}
     names = task.bin_names(CLASSES)
-    for row in outputs(1) * 3 - 1:
-        found = task.binned(task.decode(row, schema, 1)["label"], positions, edges)
+    for answer in each(task.answers(outputs(1) * 3 - 1)):
+        found = task.binned(task.decode(answer, schema, 1)["label"], positions, edges)
         assert found and all(0 <= one < len(names) for one in found) and len(set(found)) == len(found)
     assert len(set(names)) == len(names)
 
@@ -34,7 +35,7 @@ def test_every_answer_falls_into_bins_that_have_names(name):
 def test_numbers_are_counted_in_tenths_of_the_held_out_answers():
     task = tasks.get("regression")
     values = outputs(rows=1000)
-    edges = task.edges(values)
+    edges = task.edges({"values": values})
     found = [
         one
         for row in values

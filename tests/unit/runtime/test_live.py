@@ -67,7 +67,7 @@ def test_a_head_is_loaded_at_its_first_use_and_then_at_hand(shelf):
     assert live.peek(ref) is None
     found = live.get(ref)
     assert found.version.digest == digest and found.classes == ("a", "b")
-    assert found.head.run(X).sum() == pytest.approx(1)
+    assert found.head.answer(X).arrays["probabilities"].sum() == pytest.approx(1)
     assert live.peek(ref) == found and live.get(ref) == found and live.loads == 1
 
 
@@ -89,7 +89,9 @@ def test_a_swap_is_seen_at_the_next_look_and_not_before(shelf):
     assert live.get(HeadRef("cats")).version.number == 1
     live.refresh()
     assert live.peek(HeadRef("cats")).version.number == 2, "it must be loaded before it is shown"
-    assert old.head.run(X).shape == (1, 2), "requests that began on the old version finish on it"
+    assert old.head.answer(X).arrays["probabilities"].shape == (1, 2), (
+        "requests that began on the old version finish on it"
+    )
     assert live.get(HeadRef("cats", version=1)).version.number == 1
     assert live.generation == heads.current_generation(shelf.engine)
 
@@ -121,7 +123,7 @@ def test_memory_is_bounded_by_bytes_and_the_least_recently_used_goes(shelf):
 def test_a_head_larger_than_the_bound_is_served_all_the_same(shelf):
     shelf.publish("a")
     live = shelf.live(max_bytes=1)
-    assert live.get(HeadRef("a")).head.run(X).shape == (1, 2) and live.loaded()[0] == 1
+    assert live.get(HeadRef("a")).head.answer(X).arrays["probabilities"].shape == (1, 2) and live.loaded()[0] == 1
 
 
 @pytest.mark.parametrize("harm", ["missing", "altered", "no graph"])

@@ -35,7 +35,7 @@ def test_a_head_taken_apart_answers_bit_by_bit_as_its_graph_does():
     for data in (graph(), graph()):
         whole = session.create(data, arena=False, prepack=False).run(["probabilities", "novelty"], {"embedding": X})
         answers = Head.from_bytes(data).answer(X)
-        np.testing.assert_array_equal(answers.output, whole[0])
+        np.testing.assert_array_equal(answers.arrays["probabilities"], whole[0])
         np.testing.assert_array_equal(answers.novelty, whole[1])
 
 

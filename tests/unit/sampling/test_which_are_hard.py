@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from adapters import tasks
 from adapters.monitoring import hard
 from adapters.runtime.heads.head import HeadAnswers
 from adapters.sampling import selection
@@ -14,9 +15,10 @@ rng = np.random.default_rng(0)
 
 def rows(output, novelty=None, answers=None, task="classification"):
     output = np.asarray(output, np.float32)
-    novel = None if novelty is None else np.asarray(novelty, np.float32)
+    told = {} if novelty is None else {"novelty": np.asarray(novelty, np.float32)}
+    head = SimpleNamespace(task=task, classes=[str(k) for k in range(output.shape[1])])
     said = answers or [{"label": "x"}] * len(output)
-    return hard.rows(SimpleNamespace(task=task), HeadAnswers(output, novel), said)
+    return hard.rows(head, HeadAnswers(tasks.get(task).answers(output) | told), said)
 
 
 def units(count, size=64):

@@ -66,7 +66,7 @@ def test_contradicting_labels_name_both_files():
 def test_targets_follow_the_sorted_classes_and_refuse_strangers():
     classes = task.classes(["b", "a", "b"])
     assert classes == ("a", "b")
-    assert task.targets(["b", "a", "b"], classes).tolist() == [1, 0, 1]
+    assert task.targets(["b", "a", "b"], classes)["class"].tolist() == [1, 0, 1]
     with pytest.raises(InvalidLabel, match="'c'"):
         task.targets(["c"], classes)
 
@@ -77,7 +77,7 @@ def test_the_last_step_is_softmax():
 
 @pytest.mark.parametrize(("top_k", "labels"), [(1, ["b"]), (2, ["b", "a"]), (9, ["b", "a", "c"]), (0, ["b"])])
 def test_decoding_is_best_first_with_ties_in_class_order(top_k, labels):
-    answer = task.decode(np.array([0.25, 0.5, 0.25], np.float32), Schema(("a", "b", "c")), top_k)
+    answer = task.decode({"probabilities": np.array([0.25, 0.5, 0.25], np.float32)}, Schema(("a", "b", "c")), top_k)
     assert [row["label"] for row in answer["top"]] == labels
     assert answer["label"] == "b" and answer["score"] == 0.5
     json.dumps(answer)
@@ -87,7 +87,7 @@ def test_metrics_agree_with_scikit_learn():
     random = np.random.default_rng(0)
     probabilities = random.dirichlet(np.ones(4), 200).astype(np.float32)
     targets = np.where(random.random(200) < 0.6, probabilities.argmax(axis=1), random.integers(0, 4, 200))
-    found = task.metrics(probabilities, targets, Schema(("a", "b", "c", "d")))
+    found = task.metrics({"probabilities": probabilities}, {"class": targets}, Schema(("a", "b", "c", "d")))
     predicted = probabilities.argmax(axis=1)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(targets, predicted))
     assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(targets, predicted))
@@ -103,7 +103,9 @@ def test_metrics_agree_with_scikit_learn():
 
 
 def test_metrics_are_finite_when_classes_are_missing_and_answers_are_sure_and_wrong():
-    found = task.metrics(np.array([[1, 0, 0]], np.float32), np.array([1]), Schema(("a", "b", "c")))
+    found = task.metrics(
+        {"probabilities": np.array([[1, 0, 0]], np.float32)}, {"class": np.array([1])}, Schema(("a", "b", "c"))
+    )
     assert found["accuracy"] == 0 and found["accuracy_interval"][1] > 0.5
     assert found["log_loss"] == pytest.approx(-np.log(1e-7), rel=1e-5)
     json.dumps(found, allow_nan=False)
@@ -114,11 +116,12 @@ def test_the_calibration_error_of_honest_answers_is_small_and_of_boasts_is_not()
     right = random.random(5000) < 0.7
     for confidence, error in ((0.7, 0.0), (0.95, 0.25)):
         probabilities = np.tile(np.array([confidence, 1 - confidence], np.float32), (5000, 1))
-        found = task.metrics(probabilities, np.where(right, 0, 1), Schema(("a", "b")))
+        found = task.metrics({"probabilities": probabilities}, {"class": np.where(right, 0, 1)}, Schema(("a", "b")))
         assert found["ece"] == pytest.approx(error, abs=0.03)
 
 
 def test_a_large_confusion_matrix_is_left_out():
     classes = [str(i) for i in range(201)]
-    found = task.metrics(np.eye(201, dtype=np.float32), np.arange(201), Schema(tuple(classes)))
+    answers = {"probabilities": np.eye(201, dtype=np.float32)}
+    found = task.metrics(answers, {"class": np.arange(201)}, Schema(tuple(classes)))
     assert "confusion" not in found and found["accuracy"] == 1

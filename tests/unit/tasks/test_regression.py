@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from adapters import trust
+from adapters.arrays import each
 from adapters.tasks import regression
 from adapters.training import programs
 from adapters.training.data.split import split
@@ -44,8 +45,8 @@ class Head:
     def intervals(self) -> np.ndarray:
         """[low, high] of both numbers for every picture, f64 [N, 2, 2]."""
         terms = trust.terms("head", self.of_truth, self.facts, COVERAGE, None)
-        rows = programs.run(self.program, self.embeddings)
-        said = [regression.promised(row, self.schema, 0.5, terms)["interval"] for row in rows]
+        answers = regression.answers(programs.run(self.program, self.embeddings))
+        said = [regression.promised(answer, self.schema, 0.5, terms)["interval"] for answer in each(answers)]
         return np.array([[row[name] for name in NAMES] for row in said])
 
 
@@ -87,7 +88,7 @@ def test_a_larger_coverage_makes_a_wider_interval(both):
     widths = []
     for coverage in (0.5, 0.8, 0.9):
         terms = trust.terms("head", head.of_truth, head.facts, coverage, None)
-        low, high = regression.promised(output, head.schema, 0.5, terms)["interval"]["height"]
+        low, high = regression.promised(regression.answers(output), head.schema, 0.5, terms)["interval"]["height"]
         assert low < output[0] < high
         widths.append(high - low)
     assert widths == sorted(set(widths))
@@ -98,20 +99,21 @@ def test_errors_count_in_the_spread_of_their_own_number():
     schema = Schema(NAMES, {"spread": {"height": 0.1, "weight": 10.0}})
     targets = np.array([[1.5, 60.0]] * 3, np.float32)
     outputs = targets + np.array([[0.1, 0.0], [0.0, 20.0], [-0.05, -5.0]], np.float32)
-    np.testing.assert_allclose(regression.mistakes(outputs, targets, schema), [1, 2, 0.5], rtol=1e-5)
-    np.testing.assert_allclose(regression.held_out(outputs, targets, schema).of_truth, [-1, -2, -0.5], rtol=1e-5)
-    np.testing.assert_allclose(regression.shares(outputs, targets, schema), [0.5, -1, 0.75], rtol=1e-5)
-    np.testing.assert_allclose(regression.units(schema), [0.1, 10])
+    given = ({"values": outputs}, {"values": targets}, schema)
+    np.testing.assert_allclose(regression.mistakes(*given), [1, 2, 0.5], rtol=1e-5)
+    np.testing.assert_allclose(regression.held_out(*given).of_truth, [-1, -2, -0.5], rtol=1e-5)
+    np.testing.assert_allclose(regression.shares(*given), [0.5, -1, 0.75], rtol=1e-5)
+    np.testing.assert_allclose(regression.units(schema)["values"], [0.1, 10])
 
 
 def test_a_spread_belongs_to_its_name_and_not_to_its_place():
     """Classes in another order have the same spreads."""
     turned = Schema(NAMES[::-1], {"spread": {"height": 0.1, "weight": 10.0}})
-    np.testing.assert_allclose(regression.units(turned), [10, 0.1])
+    np.testing.assert_allclose(regression.units(turned)["values"], [10, 0.1])
 
 
 def test_the_spread_is_that_of_the_numbers_and_not_of_the_answers():
     """Answers that are all alike change nothing about it."""
     targets = np.array([[0.0, 0.0], [2.0, 200.0]], np.float32)
-    found = regression.decide(np.zeros((2, 2), np.float32), targets, NAMES)["spread"]
+    found = regression.decide({"values": np.zeros((2, 2), np.float32)}, {"values": targets}, NAMES)["spread"]
     assert found == pytest.approx({"height": 1.0, "weight": 100.0})

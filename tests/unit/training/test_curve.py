@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters import tasks
+from adapters.arrays import joined
 from adapters.training.embedding import views
 from adapters.training.race.learning_curve import HELD_OUT, SMALLEST, Trial, judge, learner, learning_curve, nested
 from adapters.types import Schema
@@ -28,13 +29,13 @@ def curve(count: int, skill) -> dict:
     """Of a learner that is right about a share of its answers, which depends on how much it has learned."""
     truth = targets(count)
 
-    def answer(size: int, held: np.ndarray) -> np.ndarray:
+    def answer(size: int, held: np.ndarray) -> dict[str, np.ndarray]:
         luck = np.random.default_rng(0).random(count)[held]
         said = np.where(luck < skill(size), truth[held], (truth[held] + 1) % 3)
-        return np.eye(3, dtype=np.float32)[said]
+        return {"probabilities": np.eye(3, dtype=np.float32)[said]}
 
     parts = trials(count)
-    full = np.concatenate([answer(len(t.train), t.held) for t in parts])
+    full = joined([answer(len(t.train), t.held) for t in parts])
     return learning_curve(
         truth,
         CLASSES,
@@ -42,7 +43,7 @@ def curve(count: int, skill) -> dict:
         parts,
         full,
         lambda rows, held: answer(len(rows), held),
-        judge(TASK, truth, Schema(CLASSES)),
+        judge(TASK, {"class": truth}, Schema(CLASSES)),
         "accuracy",
         0,
     )
@@ -83,11 +84,19 @@ def test_a_real_method_learns_more_from_more():
     truth = targets(360)
     embeddings = np.abs(random.normal(size=(3, 64))[truth] + 2.5 * random.normal(size=(360, 64))).astype(np.float32)
     setting = {"inputs": "power", "regularization": 1.0, "prior": "data"}
-    learn = learner(embeddings, views.no_views(embeddings), truth, 3, "logistic", setting, 0, TASK, ())
+    learn = learner(embeddings, views.no_views(embeddings), {"class": truth}, 3, "logistic", setting, 0, TASK, ())
     parts = trials(360)
-    full = np.concatenate([learn(t.train, t.held) for t in parts])
+    full = joined([learn(t.train, t.held) for t in parts])
     found = learning_curve(
-        truth, CLASSES, np.arange(360), parts, full, learn, judge(TASK, truth, Schema(CLASSES)), "accuracy", 0
+        truth,
+        CLASSES,
+        np.arange(360),
+        parts,
+        full,
+        learn,
+        judge(TASK, {"class": truth}, Schema(CLASSES)),
+        "accuracy",
+        0,
     )
     first, _, last = (p["score"] for p in found["points"])
     assert last > first > 0.4

@@ -39,8 +39,8 @@ class Job:
         self.grouped = groups(x, prints, self.data.sha256s, [None] * count)
 
     def report(self, wished=None) -> dict:
-        nothing = [None] * len(self.targets)
-        parts = split(self.targets, self.grouped, wished or nothing, nothing, 0)
+        nothing = [None] * len(self.labels)
+        parts = split(TASK.strata(self.targets), self.grouped, wished or nothing, nothing, 0)
         result = race(
             self.embeddings, self.targets, CLASSES, parts, TASK, "logistic", {}, 0, lambda _: None, lambda: None
         )
@@ -88,7 +88,7 @@ def test_copies_are_listed_and_none_straddles_the_split(report):
 def test_a_group_that_did_straddle_would_be_counted():
     job = Job()
     job.grouped = np.arange(120)  # as if no copy had been found before the split
-    parts = split(job.targets, job.grouped, [None] * 120, [None] * 120, 0)
+    parts = split(TASK.strata(job.targets), job.grouped, [None] * 120, [None] * 120, 0)
     copies = groups(job.embeddings, job.fingerprints, job.data.sha256s, [None] * 120)
     about = reports._Described(job.data.examples, TASK, Schema(CLASSES))
     assert reports._duplicates(about, copies, parts)["straddling"] >= 1
@@ -134,15 +134,17 @@ def test_the_summary_is_a_handful_of_counts(report):
 def test_answers_that_are_no_probabilities_of_classes_leave_the_rest_in():
     """A task of numbers instead of classes: race, figures and copies, and nothing about wrong labels."""
     job = Job()
-    parts = split(job.targets, job.grouped, [None] * 120, [None] * 120, 0)
+    parts = split(TASK.strata(job.targets), job.grouped, [None] * 120, [None] * 120, 0)
     result = race(job.embeddings, job.targets, CLASSES, parts, TASK, "prototype", {}, 0, lambda _: None, lambda: None)
-    schema, numbers = Schema(("value",), {"spread": {"value": 0.8}}), job.targets.astype(np.float32)[:, None]
-    result = replace(result, outputs=np.zeros((len(result.index), 1), np.float32))
-    measured = Measured({"rmse": 1.0, "examples": 120}, np.arange(120), np.zeros((120, 1), np.float32), schema)
+    schema, numbers = Schema(("value",), {"spread": {"value": 0.8}}), job.targets["class"].astype(np.float32)[:, None]
+    result = replace(result, outputs={"values": np.zeros((len(result.index), 1), np.float32)})
+    measured = Measured(
+        {"rmse": 1.0, "examples": 120}, np.arange(120), {"values": np.zeros((120, 1), np.float32)}, schema
+    )
     data = Dataset([replace(e, label="1.0") for e in job.data.examples], job.data.known)
     found = reports.data_report(
-        data, tasks.get("regression"), ("value",), job.embeddings, job.fingerprints, numbers, job.grouped, parts,
-        result, measured,
+        data, tasks.get("regression"), ("value",), job.embeddings, job.fingerprints, {"values": numbers}, job.grouped,
+        parts, result, measured,
     )  # fmt: skip
     assert list(found["findings"]) == ["examples", "duplicates", "suspected_labels", "outliers"]
     assert "reliability" not in found and found["worst"][0]["score"] == 2.5

@@ -34,7 +34,7 @@ def graph(metadata: dict[str, str] | None = None) -> bytes:
 
 def test_the_served_graph_answers_as_torch_does():
     wanted = programs.run(program(), EMBEDDINGS)
-    np.testing.assert_allclose(Head.from_bytes(graph()).run(EMBEDDINGS), wanted, atol=1e-6)
+    np.testing.assert_allclose(Head.from_bytes(graph()).answer(EMBEDDINGS).arrays["probabilities"], wanted, atol=1e-6)
 
 
 def test_inputs_outputs_and_versions_are_what_the_documents_say():

@@ -113,7 +113,7 @@ def test_the_graph_says_that_it_has_it():
 
 def test_a_head_without_it_answers_without_it():
     answers = Head.from_bytes(graph(replace(fitted(40), novelty=()))).answer(data(5)[0])
-    assert answers.novelty is None and answers.output.shape == (5, CLASSES)
+    assert answers.novelty is None and answers.arrays["probabilities"].shape == (5, CLASSES)
 
 
 def test_a_graph_with_another_novelty_or_none_is_refused():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from adapters import tasks, trust
+from adapters.arrays import count, each, take
 from adapters.training import programs
 from adapters.training.data.split import split
 from adapters.training.race.evaluate import Measured, evaluate
@@ -50,13 +51,13 @@ class Taught:
         self.measured = evaluate(result, data.task, data.embeddings, data.targets, data.classes, parts)
         found = learned.learn(result.program, data.task, self.measured, data.embeddings, data.targets, parts)
         self.program, self.facts, self.of_truth = found.program, found.facts, trust.unpack(found.metadata)
-        self.truth = data.targets[self.measured.index]
+        self.truth = take(data.targets, self.measured.index)
 
     def says(self, data: Data) -> list[dict]:
         """Its promises of pictures."""
         terms = trust.terms("head", self.of_truth, self.facts, COVERAGE, None)
-        rows = programs.run(self.program, data.embeddings)
-        return [self.task.promised(row, self.measured.schema, 0.5, terms) for row in rows]
+        answers = self.task.answers(programs.run(self.program, data.embeddings))
+        return [self.task.promised(answer, self.measured.schema, 0.5, terms) for answer in each(answers)]
 
 
 @pytest.fixture(scope="module", params=[(n, t) for n in tasks.names() for t in (False, True)], ids=str)
@@ -84,7 +85,7 @@ def test_promises_are_made_from_the_answers_that_the_figures_are_from(taught):
     _, head = taught
     told = head.task.held_out(head.measured.outputs, head.truth, head.measured.schema)
     np.testing.assert_array_equal(head.of_truth, np.sort(told.of_truth))
-    assert head.facts["held_out"] == len(head.truth) == len(head.of_truth)
+    assert head.facts["held_out"] == count(head.truth) == len(head.of_truth)
     assert head.facts.get("abstain") == (None if told.confidence is None else trust.thresholds(told))
 
 
@@ -94,6 +95,6 @@ def test_promises_follow_the_answers(taught):
     data = Data(taught[0], 90)
     nothing = [None] * 90
     parts = split(data.task.strata(data.targets), np.arange(90), nothing, nothing, 0)
-    worse = Measured({}, head.measured.index, head.measured.outputs[::-1].copy(), head.measured.schema)
+    worse = Measured({}, head.measured.index, take(head.measured.outputs, slice(None, None, -1)), head.measured.schema)
     found = learned.learn(head.program, head.task, worse, data.embeddings, data.targets, parts)
     assert np.median(trust.unpack(found.metadata)) < np.median(head.of_truth)

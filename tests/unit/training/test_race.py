@@ -32,10 +32,10 @@ def run(per_class: int, method="auto", hyperparameters=None, report=None, cancel
     nothing = [None] * len(targets)
     parts = split(targets, np.arange(len(targets)), nothing, nothing, 0)
     result = race(
-        embeddings, targets, classes, parts, TASK, method, hyperparameters or {}, 0,
+        embeddings, {"class": targets}, classes, parts, TASK, method, hyperparameters or {}, 0,
         report or (lambda facts: None), cancelled,
     )  # fmt: skip
-    return result, evaluate(result, TASK, embeddings, targets, classes, parts)
+    return result, evaluate(result, TASK, embeddings, {"class": targets}, classes, parts)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_program_answers_with_probabilities(few):
 
 
 def test_out_of_fold_answers_cover_every_example_once(few):
-    assert sorted(few.index.tolist()) == list(range(12)) and few.outputs.shape == (12, 3)
+    assert sorted(few.index.tolist()) == list(range(12)) and few.outputs["probabilities"].shape == (12, 3)
 
 
 def test_a_named_method_with_a_value_runs_alone():
@@ -89,7 +89,7 @@ def test_the_penalty_of_ridge_is_settled_by_leaving_each_of_all_examples_out():
     assert f"; settled on regularization {settled}, which errs least when each of all" in result.note
     (row,) = (row for row in result.table if row["hyperparameters"] == result.hyperparameters)
     truth = data(2, classes=8, dimension=64)[1][result.index]
-    logits = np.log(result.unscaled)
+    logits = np.log(result.unscaled["probabilities"])
     calibrated = logits / temperature(logits, truth)
     measured = (np.log(np.exp(calibrated).sum(axis=1)) - calibrated[np.arange(len(truth)), truth]).mean()
     assert measured == pytest.approx(row["loss"], rel=1e-3)  # of its own answers, not of the raced one's
@@ -109,14 +109,14 @@ def test_the_temperature_is_carried_over_to_a_final_fit_whose_logits_are_larger(
     assert scaled.calibration["temperature"] == pytest.approx(3 * plain.calibration["temperature"], rel=1e-4)
     answers = [programs.run(result.program, data(10)[0]) for result in (plain, scaled)]
     np.testing.assert_allclose(*answers, atol=1e-5)
-    np.testing.assert_array_equal(plain.outputs, scaled.outputs)  # of the fits to folds, which are as they were
+    np.testing.assert_equal(plain.outputs, scaled.outputs)  # of the fits to folds, which are as they were
 
 
 def test_closed_forms_keep_the_temperature_of_their_folds():
     result = run(10, "ridge", {"inputs": "power", "regularization": 1.0})[0]
-    logits = np.log(result.unscaled) / result.calibration["temperature"]
+    logits = np.log(result.unscaled["probabilities"]) / result.calibration["temperature"]
     odds = np.exp(logits)
-    np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), result.outputs, atol=1e-4)
+    np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), result.outputs["probabilities"], atol=1e-4)
 
 
 def test_copies_of_an_example_do_not_speak_for_it():
@@ -128,7 +128,7 @@ def test_copies_of_an_example_do_not_speak_for_it():
         nothing = [None] * len(labels)
         parts = replace(split(labels, np.arange(len(labels)) // 2, nothing, nothing, 0), groups=groups)
         args = ("ridge", {"inputs": "power"}, 0, lambda facts: None, lambda: None)
-        found.append(race(double, labels, classes, parts, TASK, *args).hyperparameters["regularization"])
+        found.append(race(double, {"class": labels}, classes, parts, TASK, *args).hyperparameters["regularization"])
     together, alone = found
     assert alone == 0.1 < together
 
@@ -182,7 +182,7 @@ def test_without_a_test_set_every_example_is_measured_out_of_fold():
 def test_the_figures_hold_on_data_from_the_same_source():
     result, measured = run(100, spread=2.0)
     embeddings, targets, classes = data(500, spread=2.0, seed=1)
-    truth = TASK.metrics(programs.run(result.program, embeddings), targets, Schema(classes))
+    truth = TASK.metrics(TASK.answers(programs.run(result.program, embeddings)), {"class": targets}, Schema(classes))
     low, high = measured.figures["accuracy_interval"]
     assert low - 0.02 <= truth["accuracy"] <= high + 0.02 and truth["ece"] < 0.08
 
@@ -192,8 +192,9 @@ def test_noise_is_not_made_to_look_like_skill():
     embeddings, targets = random.random((60, 300), dtype=np.float32), np.arange(60) % 3
     nothing = [None] * 60
     parts = split(targets, np.arange(60), nothing, nothing, 0)
-    result = race(embeddings, targets, ("a", "b", "c"), parts, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
-    figures = evaluate(result, TASK, embeddings, targets, ("a", "b", "c"), parts).figures
+    given = (embeddings, {"class": targets}, ("a", "b", "c"), parts)
+    result = race(*given, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
+    figures = evaluate(result, TASK, *given).figures
     assert (
         figures["accuracy_interval"][0] < 1 / 3 and figures["log_loss"] < 1.2
     )  # no worse than not knowing: ln 3 = 1.1
@@ -206,7 +207,17 @@ def test_a_budget_leaves_out_what_it_cannot_afford_and_says_so():
     notes = {}
     for budget in (1e-9, 3600.0):
         result = race(
-            embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda facts: None, lambda: None, budget
+            embeddings,
+            {"class": targets},
+            classes,
+            parts,
+            TASK,
+            "auto",
+            {},
+            0,
+            lambda facts: None,
+            lambda: None,
+            budget,
         )
         notes[budget] = result.note
         assert result.table
@@ -220,7 +231,7 @@ def test_what_is_left_out_depends_on_the_data_and_never_on_the_clock():
 def test_one_example_a_class_is_taken_on_trust():
     embeddings, targets, classes = data(1)
     alone = Split(np.arange(3), np.zeros(0, np.int64), np.zeros(0, np.int64), [], "cross-validation", "")
-    result = race(embeddings, targets, classes, alone, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
+    result = race(embeddings, {"class": targets}, classes, alone, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
     assert result.method == "prototype" and "on trust" in result.note
     assert (programs.run(result.program, embeddings).argmax(axis=1) == targets).all()
 
@@ -234,7 +245,7 @@ def test_rare_classes_can_count_as_much_as_common_ones():
     recalls = {}
     for prior in ("data", "uniform"):
         arguments = (classes, parts, TASK, "logistic", {"prior": prior}, 0, lambda facts: None, lambda: None)
-        result = race(embeddings, targets, *arguments)
+        result = race(embeddings, {"class": targets}, *arguments)
         fresh, truth, _ = data(300, spread=3.0, seed=1)
         rare = truth == 2
         recalls[prior] = (programs.run(result.program, fresh)[rare].argmax(axis=1) == 2).mean()

@@ -35,7 +35,8 @@ def run(
     nothing, classes = [None] * len(y), [str(k) for k in range(int(y.max()) + 1)]
     parted = split(y, np.arange(len(y)), nothing, nothing, 0)
     task = tasks.get("classification")
-    return race(x, y, classes, parted, task, method, {}, 0, lambda _: None, lambda: None, lengths=lengths, **more)
+    given = (x, {"class": y}, classes, parted)
+    return race(*given, task, method, {}, 0, lambda _: None, lambda: None, lengths=lengths, **more)
 
 
 @pytest.mark.parametrize(("told_by", "read"), [(slice(FIRST, ALL), "taps"), (slice(0, FIRST), "pooled")])

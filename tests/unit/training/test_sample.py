@@ -93,7 +93,7 @@ def test_a_race_on_a_part_is_fitted_to_all_and_says_so(monkeypatch):
         fitted.append(len(rest)), old(self, rest, source)
     )[1])  # fmt: skip
     task = tasks.get("classification")
-    result = race(x, targets, "abcd", whole, task, "ridge", {}, 0, lambda _: None, lambda: None)
+    result = race(x, {"class": targets}, "abcd", whole, task, "ridge", {}, 0, lambda _: None, lambda: None)
     assert fitted == [len(whole.rest)]
     assert "compared on 40" in result.note and f"of {len(whole.rest):,} examples" in result.note
     assert set(result.index) < set(whole.folds[0][1])

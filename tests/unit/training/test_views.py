@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adapters import tasks
+from adapters.arrays import count
 from adapters.errors import InvalidInput
 from adapters.fitting.inputs import Inputs
 from adapters.methods import Regime, check, mlp
@@ -43,8 +44,8 @@ def run(embeddings, targets, choices, method="auto", fixed=None) -> tuple[RaceRe
     nothing = [None] * len(targets)
     parts = split(targets, np.arange(len(targets)), nothing, nothing, 0)
     result = race(
-        embeddings, targets, CLASSES, parts, TASK, method, fixed or {}, 0, lambda facts: None, lambda: None, None,
-        choices,
+        embeddings, {"class": targets}, CLASSES, parts, TASK, method, fixed or {}, 0, lambda facts: None,
+        lambda: None, None, choices,
     )  # fmt: skip
     return result, parts
 
@@ -105,32 +106,33 @@ def test_views_never_straddle_a_fold(count, method, fixed):
     embeddings, targets = random.random((count, 300), dtype=np.float32), np.arange(count) % 3
     copies = np.stack([embeddings, embeddings])
     result, parts = run(embeddings, targets, {"more": copies}, method, fixed)
-    figures = evaluate(result, TASK, embeddings, targets, CLASSES, parts).figures
+    figures = evaluate(result, TASK, embeddings, {"class": targets}, CLASSES, parts).figures
     assert figures["examples"] == count  # each once, as serving sees it
     assert figures["accuracy_interval"][0] < 1 / 3 < figures["accuracy_interval"][1] + 0.1
 
 
 def test_calibration_is_on_what_serving_sees(helped):
     data, result = helped
-    assert sorted(result.index.tolist()) == list(range(len(data.targets))) and len(result.outputs) == 24
+    assert sorted(result.index.tolist()) == list(range(len(data.targets))) and count(result.outputs) == 24
 
 
 def test_one_example_a_class_takes_no_views_on_trust():
     """Nothing can be compared, and views that mislead (a mirrored character) cost more than good ones bring."""
     data, nothing = Pictures(3), np.zeros(0, np.int64)
     alone = Split(np.arange(3), nothing, nothing, [], "cross-validation", "")
-    arguments = (data.embeddings, data.targets, CLASSES, alone, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
+    given = (data.embeddings, {"class": data.targets}, CLASSES, alone)
+    arguments = (*given, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
     for choices, taken in ((both(data.embeddings, data.others), "none"), ({"more": data.others}, "more")):
         assert race(*arguments, None, choices).views == taken
 
 
 def test_the_learning_curve_is_of_a_fit_with_the_views():
     data = Pictures(60)
-    fits = {}
+    fits, targets = {}, {"class": data.targets}
     for name, further in both(data.embeddings, data.others).items():
-        learn = learner(data.embeddings, further, data.targets, 3, "prototype", {"inputs": "plain"}, 0, TASK, ())
+        learn = learner(data.embeddings, further, targets, 3, "prototype", {"inputs": "plain"}, 0, TASK, ())
         fits[name] = learn(np.arange(30), np.arange(30, 60))
-    assert np.abs(fits["none"] - fits["more"]).max() > 0.1
+    assert np.abs(fits["none"]["probabilities"] - fits["more"]["probabilities"]).max() > 0.1
 
 
 def test_a_network_stops_by_examples_of_which_it_saw_no_view():
