@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from test_store import accept, publication, publish, sha
+from support.published import accept, publication, publish, sha
 
 from adapters.errors import JobNotFound
 from adapters.store import database, examples, heads, jobs
