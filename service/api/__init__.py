@@ -17,7 +17,7 @@ from adapters.errors import NotReady
 from service import errors
 from service.api import openapi
 from service.context import Context
-from service.schemas import Problem
+from service.wire import Problem
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
     "4XX": {"model": Problem, "description": "The request is at fault; `code` and `item` say how."},

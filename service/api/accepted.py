@@ -9,10 +9,10 @@ from pydantic import Field
 
 from adapters.types import Job
 from service.api import PROBLEMS, Context
+from service.api.job_schemas import JobView
 from service.intake.submissions import MAX_KEY
 from service.replicas.everywhere import LONGEST, served
 from service.replicas.views import ReplicasView
-from service.schemas import JobView
 
 Seconds = Annotated[float, Field(ge=0, le=LONGEST)]
 Wait = Annotated[

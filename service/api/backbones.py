@@ -2,8 +2,8 @@
 
 from adapters.store import backbones, capabilities
 from service.api import PROBLEMS, Ctx
+from service.api.backbone_schemas import BackboneList, BackboneView, MethodList, MethodView
 from service.api.routing import router as new_router
-from service.schemas import BackboneList, BackboneView, MethodList, MethodView
 
 router = new_router(tags=["backbones"])
 

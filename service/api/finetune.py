@@ -5,12 +5,12 @@ from fastapi.responses import JSONResponse
 
 from service.api import Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.job_schemas import JobView
 from service.api.openapi import FINETUNE_FORM
 from service.api.routing import router as new_router
 from service.intake import uploads
 from service.intake.submissions import Submissions
 from service.operations.database_threads import SUBMITTING
-from service.schemas import JobView
 
 router = new_router(tags=["finetune"])
 

@@ -9,8 +9,9 @@ from adapters.store import jobs as store
 from adapters.store.whose import Whose
 from service.access.principal import current, mine
 from service.api import PROBLEMS, Ctx
+from service.api.job_schemas import JobPage, JobView
 from service.api.routing import router as new_router
-from service.schemas import JobPage, JobView, Text
+from service.wire import Text
 
 router = new_router(prefix="/jobs", tags=["jobs"])
 Status = Literal[

@@ -8,7 +8,7 @@ from adapters.backbones import parts
 from adapters.modalities import image
 from adapters.trust import ACCURACIES
 from service.intake.forms import LEAST_SECONDS, MOST_KEY
-from service.schemas import HEAD_REFERENCE
+from service.wire import HEAD_REFERENCE
 
 MAX_TOP_K, MAX_COUNT, MAX_GENERATION = 10_000, 1000, 2**53  # of options of forms
 JSON, PROBLEM = "application/json", "application/problem+json"

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.schemas import Wire
+from service.wire import Wire
 
 
 class AuditRow(Wire):

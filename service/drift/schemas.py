@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.schemas import Wire
+from service.wire import Wire
 
 Level = Literal["none", "moderate", "major", "unknown"]
 

@@ -14,8 +14,8 @@ from adapters.types import HeadRef
 from service.access.principal import mine
 from service.intake import strict, uploads
 from service.limits.space import Space
-from service.schemas import ALIAS_NAME, HEAD_NAME
 from service.settings import Settings
+from service.wire import ALIAS_NAME, HEAD_NAME
 
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens

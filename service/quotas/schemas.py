@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from adapters.store.quotas.limits import SLOWEST, Book, Limits
-from service.schemas import NUMBER, Wire
+from service.wire import NUMBER, Wire
 
 Bound = Annotated[float, Field(ge=0, le=2**53), NUMBER] | Literal["unlimited", "default"]
 NONE = Annotated[float, Field(ge=0, le=0), NUMBER]

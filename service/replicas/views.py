@@ -1,15 +1,12 @@
-"""What is told of serving processes over HTTP; part of the wire contract in `service.schemas`."""
+"""What is told of serving processes over HTTP; part of the wire contract (`service.wire`)."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from adapters.store.replicas.registry import Replica, Serving
+from service.wire import Wire
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ReplicasView(_Wire):
+class ReplicasView(Wire):
     """Serving processes that live when a request with `wait=all` is answered."""
 
     living: int
@@ -20,7 +17,7 @@ class ReplicasView(_Wire):
         return None if found is None else cls(living=found.living, serving=found.serving)
 
 
-class ReplicaView(_Wire):
+class ReplicaView(Wire):
     """A serving process that lives. What its id is says nothing of where it runs."""
 
     id: str
@@ -40,7 +37,7 @@ class ReplicaView(_Wire):
         )  # fmt: skip
 
 
-class ReplicaList(_Wire):
+class ReplicaList(Wire):
     """The serving processes that live."""
 
     generation: int = Field(description="The newest state of the heads.")

@@ -10,7 +10,7 @@ from pydantic import Field
 from adapters.rollout import decision
 from adapters.rollout.facts import Limits, Rollout, Rules
 from adapters.tenancy import shown
-from service.schemas import NUMBER, Wire
+from service.wire import NUMBER, Wire
 
 Share = Annotated[float, Field(ge=0, le=1), NUMBER]
 WEIGHTS = {"canary": 0.1, "shadow": 1.0}  # where the request has none

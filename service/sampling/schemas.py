@@ -10,7 +10,7 @@ from adapters.sampling.facts import DAYS, KEEP, MOST_DAYS, MOST_KEPT, Sample, Sa
 from adapters.store.sampling.samples import After
 from service.api.heads.edit_schemas import AnyLabel, Sha256
 from service.limits.slices import in_slices
-from service.schemas import NUMBER, Wire
+from service.wire import NUMBER, Wire
 
 NEXT = r"^([0-9](\.[0-9]{1,20})?(e-[0-9]{1,3})?~[0-9a-f]{64})?$"  # hardness and SHA-256
 

@@ -16,7 +16,7 @@ from adapters.store import backbones, capabilities, database, heads, jobs
 from adapters.store.heads import AliasMoved
 from adapters.store.schema import metadata
 from adapters.types import HeadRef
-from service.schemas import HeadView
+from service.api.heads.schemas import HeadView
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(engine):

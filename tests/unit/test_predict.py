@@ -23,7 +23,7 @@ from adapters.store.heads import Publication
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.publish import export
 from adapters.types import Affine, Backbone, Clip, HeadProgram, HeadRef, JobRequest, Linear, Sigmoid, Softmax, Step
-from service.schemas import PredictResponse
+from service.api.inference.schemas import PredictResponse
 
 NEAR, FAR = "n" * 64, "f" * 64  # two backbones: the second one sees the middle of a picture only
 BACKBONES = {

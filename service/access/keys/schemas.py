@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from adapters.store.access.keys import Key
 from adapters.store.database import now
 from service.access.keys.administration import MOST_DAYS, MOST_NAME, MOST_OVERLAP, OVERLAP
-from service.schemas import NUMBER, Wire
+from service.wire import NUMBER, Wire
 
 Scope = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 

@@ -10,7 +10,7 @@ from service.access.principal import current
 from service.api import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.audit.schemas import AuditPage, AuditRow
-from service.schemas import Moment, Text
+from service.wire import Moment, Text
 
 router = new_router(tags=["audit"])
 MOST = 2**53

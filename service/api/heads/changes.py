@@ -13,10 +13,11 @@ from adapters.types import HeadRef
 from service.api import PROBLEMS, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.api.heads.edit_schemas import Comparison, LabelsRequest, RebuildRequest
+from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
 from service.intake.edits import EditSubmissions
 from service.operations.database_threads import WRITING
-from service.schemas import ALIAS_NAME, VERSION_OR_ALIAS, JobView
+from service.wire import ALIAS_NAME, VERSION_OR_ALIAS
 
 router = new_router(prefix="/heads/{head}", tags=["heads"])
 Which = Annotated[str, Query(description="A version, or an alias.", json_schema_extra={"pattern": VERSION_OR_ALIAS})]

@@ -10,7 +10,7 @@ from adapters.errors import InvalidInput
 from adapters.tasks import Task
 from adapters.types import Assignment, Edit, Example
 from service.limits.slices import FIRST_ERROR, in_slices
-from service.schemas import NUMBER, Wire
+from service.wire import NUMBER, Wire
 
 SHA256 = r"^[0-9a-f]{64}$"
 MOST = 100_000  # examples or classes that one request may name

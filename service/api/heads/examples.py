@@ -20,10 +20,11 @@ from service.api.heads.edit_schemas import (
     LabelRequest,
     RelabelRequest,
 )
+from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
 from service.intake.edits import EditSubmissions
 from service.operations.database_threads import WRITING
-from service.schemas import JobView, Text
+from service.wire import Text
 
 
 class _Example(StringConvertor):

@@ -15,11 +15,12 @@ from adapters.tenancy import shown
 from adapters.types import HeadRef
 from service.access.principal import current
 from service.api import PROBLEMS, Ctx
+from service.api.heads.schemas import AliasRequest, AliasView, HeadPage, HeadView, ReportView
 from service.api.routing import router as new_router
 from service.operations.database_threads import WRITING
 from service.replicas.everywhere import served
 from service.replicas.views import ReplicasView
-from service.schemas import ALIAS_NAME, AliasRequest, AliasView, HeadPage, HeadView, ReportView, Text
+from service.wire import ALIAS_NAME, Text
 
 router = new_router(prefix="/heads", tags=["heads"])
 WEEK = 7 * 24  # hours

@@ -13,6 +13,7 @@ from adapters.tenancy import shown
 from service.api import PROBLEMS, Context, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.api.heads.edit_schemas import SHA256
+from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
 from service.intake.submissions import Submissions
 from service.operations.database_threads import SUBMITTING
@@ -25,7 +26,6 @@ from service.sampling.schemas import (
     SamplingView,
     after_of,
 )
-from service.schemas import JobView
 
 
 class _Sample(StringConvertor):

@@ -16,10 +16,10 @@ from adapters import predict as pipeline
 from adapters.errors import InvalidInput, NotReady
 from service import telemetry
 from service.api import PROBLEMS, Ctx
+from service.api.inference.schemas import PredictResponse
 from service.api.openapi import BENTO_FORM, MAX_TOP_K
 from service.api.routing import router as new_router
 from service.intake import forms, receiving, strict
-from service.schemas import PredictResponse
 
 router = new_router(tags=["BentoML"])
 FIELDS = strict.of_form(BENTO_FORM)

@@ -4,10 +4,10 @@ from fastapi import Request
 
 from adapters import suggest as pipeline
 from service.api import PROBLEMS, Ctx
+from service.api.inference.schemas import SuggestResponse
 from service.api.openapi import MAX_COUNT, SUGGEST_FORM
 from service.api.routing import router as new_router
 from service.intake import forms, receiving, strict
-from service.schemas import SuggestResponse
 
 router = new_router(tags=["heads"])
 FIELDS = strict.of_form(SUGGEST_FORM)

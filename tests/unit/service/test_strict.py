@@ -9,7 +9,7 @@ from adapters.errors import InvalidInput
 from service.api.openapi import FINETUNE_FORM, IMAGE_FORM
 from service.intake import strict
 from service.limits import json_bodies
-from service.schemas import Wire
+from service.wire import Wire
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""The wire contract of /predict, /embed and suggestions."""
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import Field
+
+from adapters.predict import Predictions
+from adapters.suggest import Suggestions
+from adapters.tenancy import shown
+from service.wire import Wire
+
+
+class LabelScore(Wire):
+    """One class and its calibrated probability."""
+
+    label: str
+    score: float
+
+
+class Prediction(Wire):
+    """What one version of one head says of one image."""
+
+    index: int = Field(description="Position of the image in the request, from 0.")
+    head: str
+    version: int
+    digest: str = Field(description="SHA-256 of the graph that answered.")
+    label: Any = Field(description="In the task's shape: a class, a list of labels, a number or numbers by name.")
+    score: float | None = Field(description="How sure it is, 0 to 1; null where answers are numbers.")
+    top: list[LabelScore]
+    novelty: float | None = Field(
+        description="The share of held-out examples that are less unlike what was taught: 0.5 is typical, near 1 is "
+        "like nothing it was taught. Null from versions made before heads told it."
+    )
+    set: list[str] | None = Field(None, description="With `coverage`: labels that hold the truth that often.")
+    interval: Any = Field(None, description="With `coverage`, of numbers: [low, high], or such pairs by name.")
+    coverage: float | None = Field(None, description="The coverage asked for.")
+    abstain: bool | None = Field(None, description="With `abstain`: leave this answer be.")
+
+
+class ItemError(Wire):
+    """An image that could not be used (`on_error=skip`)."""
+
+    index: int
+    code: str
+    detail: str
+
+
+class HeadError(Wire):
+    """A head of several that cannot answer, for a reason of ours."""
+
+    head: str
+    code: str
+    detail: str = Field(description="What is wrong with it, and how to go on.")
+
+
+class PredictResponse(Wire):
+    """Predictions by image, then by head in the order asked for."""
+
+    predictions: list[Prediction]
+    errors: list[ItemError]
+    generation: int = Field(
+        description="Changes to what is served that this replica had seen when it admitted the request."
+    )
+    head_errors: list[HeadError] | None = Field(
+        None, description="Heads of several that cannot answer; absent where all do. Of a head alone it is the answer."
+    )
+
+    @staticmethod
+    def plain(result: Predictions) -> dict[str, Any]:
+        """The same as a dictionary: on this hot path our own words are not validated."""
+        predictions = [
+            {
+                "index": p.index,
+                "head": shown(p.head.version.head),
+                "version": p.head.version.number,
+                "digest": p.head.version.digest,
+            }
+            | p.answer
+            for p in result.predictions
+        ]
+        return {
+            "predictions": predictions,
+            "errors": [asdict(e) for e in result.errors],
+            "generation": result.generation,
+        } | ({"head_errors": [asdict(e) for e in result.head_errors]} if result.head_errors else {})
+
+
+class Suggestion(Wire):
+    """An image that is worth a label."""
+
+    index: int = Field(description="Position of the image in the request, from 0.")
+    label: Any = Field(description="What the head says of it now.")
+    score: float | None
+    doubt: float = Field(description="The chance that this is wrong, by the head's own calibrated word.")
+
+
+class SuggestResponse(Wire):
+    """Images to label next, the most instructive first."""
+
+    head: str
+    version: int
+    strategy: Literal["typical", "uncertain"]
+    explanation: str
+    suggestions: list[Suggestion]
+    expected_corrections: float = Field(description="Of the suggested images, how many the head has wrong, expected.")
+    expected_of_random: float = Field(description="The same for as many images drawn at random from those sent.")
+    errors: list[ItemError]
+
+    @classmethod
+    def of(cls, found: Suggestions) -> "SuggestResponse":
+        """On the wire."""
+        rows = [
+            Suggestion(index=index, label=answer["label"], score=answer["score"], doubt=doubt)
+            for index, answer, doubt in zip(found.indices, found.answers, found.doubts, strict=True)
+        ]
+        return cls(
+            head=shown(found.head.version.head), version=found.head.version.number, strategy=found.strategy,
+            explanation=found.explanation, suggestions=rows, expected_corrections=sum(found.doubts),
+            expected_of_random=found.random_doubt * len(rows),
+            errors=[ItemError(index=e.index, code=e.code, detail=e.detail) for e in found.errors],
+        )  # fmt: skip
+
+
+class Tap(Wire):
+    """Numbers of an embedding that tell one thing of the end of one block."""
+
+    name: str = Field(description="Of the block, as the model calls it.")
+    statistic: Literal["regions", "max", "mean", "deviation", "class"]
+    offset: int
+    length: int
+
+
+class EmbedResponse(Wire):
+    """The backbone's pooled output for each image, and with `taps` what earlier blocks saw."""
+
+    backbone: str
+    digest: str
+    dimension: int = Field(description="Numbers of `pooled`, the first of each row.")
+    taps: list[Tap] = Field(description="What the numbers behind them tell; empty where they were not asked for.")
+    embeddings: list[list[float]] = Field(description="One row an image that could be read, in order.")
+    indices: list[int] = Field(description="Position in the request of each row.")
+    errors: list[ItemError]
