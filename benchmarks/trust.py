@@ -39,7 +39,7 @@ from adapters.training.race.learning_curve import Trial, judge, learner, learnin
 from adapters.training.race.race import RaceResult, race
 from adapters.types import Example, Targets
 from benchmarks import record
-from service.context import load_backbone
+from service.loading import load_backbone
 from service.processes import default_backbone, setup
 from service.settings import Settings
 

@@ -40,9 +40,9 @@ RETRY = 1.0  # seconds between tries to warm a backbone that is not built yet
 @functools.cache
 def http() -> "FastAPI":
     """The public HTTP API of this process."""
-    from service import api
+    from service.api import application
 
-    return api.build()
+    return application.build()
 
 
 async def door(scope: Any, receive: Any, send: Any) -> None:
@@ -64,8 +64,9 @@ class Espalier:
 
     def __init__(self) -> None:
         from adapters.errors import NotReady
+        from service.api.operations import gauges
         from service.context import Context
-        from service.operations import gauges, logs
+        from service.operations import logs
         from service.settings import Settings, unknown
 
         sys.setswitchinterval(SWITCH)

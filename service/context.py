@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Engine
@@ -15,21 +14,20 @@ from adapters.predict import Predictor
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.embedding_memory import EmbeddingMemory
 from adapters.runtime.heads.live import LiveHeads
-from adapters.runtime.onnx import devices, processor
-from adapters.runtime.onnx.mapped import MappedGraphs
+from adapters.runtime.onnx import processor
 from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import backbones, database
 from adapters.store.audit import actor
 from adapters.store.embeddings import EmbeddingCache
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Backbone, HeadRef
+from adapters.types import HeadRef
 from service import telemetry
 from service.access.authenticator import Authenticator
-from service.intake import forms
-from service.intake.upload_throttle import UploadThrottle
+from service.database_threads import Threads
 from service.limits.space import MEMORY_BYTES, Space
-from service.operations.database_threads import Threads
+from service.limits.upload_throttle import UploadThrottle
+from service.loading import backbone_loader, lanes
 from service.operations.job_events import Following
 from service.processes import bundles, default_backbone
 from service.processes.servers import ServingProcess
@@ -38,9 +36,9 @@ from service.quotas.limiter import Limiter
 from service.quotas.sharing import Sharing
 from service.replicas.heartbeat import Heartbeat
 from service.settings import Settings
+from service.wire import reference
 
 log = logging.getLogger("espalier.service")
-GPU_LANES = 32  # threads that decode for one GPU
 ALONE = ServingProcess()
 
 
@@ -154,39 +152,6 @@ def _migrate(settings: Settings) -> None:
         engine.dispose()
 
 
-def backbone_loader(
-    settings: Settings, engine: Engine, artifacts: Artifacts
-) -> Callable[[str], tuple[Backbone, bytes | str]]:
-    """What loads a backbone by its digest: on a CPU from files that all processes of this machine map."""
-    if devices.resolve(settings.device) != "cpu":
-        return lambda digest: load_backbone(engine, artifacts, digest)
-    graphs = mapped_graphs(settings)
-
-    def load(digest: str) -> tuple[Backbone, bytes | str]:
-        backbone = backbones.find_digest(engine, digest)
-        side = backbone.preprocessing.size
-        return backbone, graphs.graph(digest, side, lambda: backbones.stored(artifacts, backbone))
-
-    return load
-
-
-def mapped_graphs(settings: Settings) -> MappedGraphs:
-    """Those of this machine."""
-    return MappedGraphs(settings.home.absolute() / "mapped")
-
-
-def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Backbone, bytes]:
-    """The facts and the graph of a backbone. Raises BackboneNotFound, BackboneDamaged."""
-    backbone = backbones.find_digest(engine, digest)
-    return backbone, backbones.stored(artifacts, backbone)
-
-
-def lanes(settings: Settings) -> int:
-    """Threads that decode. Raises DeviceError: who asked for a GPU that is not there learns it at the start."""
-    on_cpu = devices.resolve(settings.device) == "cpu"
-    return settings.threads or (processor.cores() if on_cpu else GPU_LANES)
-
-
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
     images, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
     return Traffic(process.part(decoding), images, size, settings.max_waiting_seconds, telemetry.METERS)
@@ -204,4 +169,4 @@ def _artifacts(settings: Settings) -> Artifacts:
 
 def _pinned(settings: Settings) -> list[HeadRef]:
     """Raises InvalidInput."""
-    return [forms.reference(text.strip()) for text in settings.pinned_heads.split(",") if text.strip()]
+    return [reference(text.strip()) for text in settings.pinned_heads.split(",") if text.strip()]

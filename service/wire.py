@@ -1,9 +1,14 @@
 """What the rooms' parts of the wire contract are made of: names, numbers, moments, problems, labels."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from adapters import tenancy
+from adapters.errors import InvalidInput
+from adapters.types import HeadRef
 
 HEAD_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 ALIAS_NAME = r"^[a-z][a-z0-9._-]{0,62}$"
@@ -56,3 +61,25 @@ class Problem(BaseModel):
     limit: int | None = Field(None, description="Of `quota_exceeded`: the most there may be of `item`.")
     used: int | None = Field(None, description="Of `quota_exceeded`: how much there is.")
     request_id: str | None = Field(None, description="As in `X-Request-Id`: what the log lines of the request carry.")
+
+
+def reference(text: str) -> HeadRef:
+    """One reference by the name under which the head is kept. Raises InvalidInput."""
+    name, mark, selector = text.partition("@")
+    check_head_name(tenancy.shown(name))
+    if not mark:
+        return HeadRef(name)
+    if re.fullmatch(r"[1-9][0-9]{0,8}", selector):
+        return HeadRef(name, version=int(selector))
+    if not re.fullmatch(ALIAS_NAME, selector):
+        hint = "a version number or an alias such as live"
+        raise InvalidInput(f"head {text[:100]!r}: after the @ comes {hint}", item=text[:100])
+    return HeadRef(name, alias=selector)
+
+
+def check_head_name(name: str) -> str:
+    """The name itself. Raises InvalidInput unless it is lower-case letters, digits, '.', '_' and '-'."""
+    if not re.fullmatch(HEAD_NAME, name):
+        rule = "1–63 of a–z, 0–9, '.', '_' and '-', a letter or digit first"
+        raise InvalidInput(f"head name {name[:100]!r} is not allowed: {rule}", item="head")
+    return name

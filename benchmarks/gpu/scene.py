@@ -18,7 +18,7 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import calibration_images, variant
 from adapters.types import Backbone, Device, Pixels
 from benchmarks import record
-from service.context import GPU_LANES
+from service.loading import GPU_LANES
 from service.processes import setup
 from service.settings import Settings
 

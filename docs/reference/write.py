@@ -8,7 +8,8 @@ from adapters import methods as training_methods
 from adapters.backbones.parts import MOST
 from adapters.modalities import image
 from adapters.training.embedding.views import FEW
-from service import api, telemetry
+from service import telemetry
+from service.api import application
 from service.errors import status_of
 from service.settings import Settings
 
@@ -124,7 +125,7 @@ def routes() -> str:
     """Every route."""
     lines = ["# HTTP routes", "", "`/docs` on a running server has the bodies and tries them out.", ""]
     lines += ["| method | path | what it does |", "|---|---|---|"]
-    for path, operations in sorted(api.build().openapi()["paths"].items()):
+    for path, operations in sorted(application.build().openapi()["paths"].items()):
         for method, operation in operations.items():
             summary = operation.get("description", "").splitlines()[0]
             lines.append(f"| {method.upper()} | `{path}` | {summary} |")

@@ -13,7 +13,7 @@ from service.access import credentials
 from service.access.keys.keyring import KeyRing
 from service.access.principal import LOCAL, Principal
 from service.access.refusals import Forbidden, Unauthorized
-from service.operations.database_threads import READING
+from service.database_threads import READING
 from service.settings import Settings
 
 if TYPE_CHECKING:

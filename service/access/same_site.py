@@ -12,13 +12,12 @@ No page of another site may show ours in a frame, either: see `response_headers`
 """
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -85,10 +84,3 @@ def _is_local(name: str) -> bool:
         return bool(ipaddress.ip_address(name))
     except ValueError:
         return False
-
-
-def refused(code: str, detail: str, item: str) -> App:
-    """The answer to such a request."""
-    from service.errors import problem
-
-    return problem(403, "Not from there", detail, code, item=item)

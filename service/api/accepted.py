@@ -8,8 +8,9 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from adapters.types import Job
-from service.api import PROBLEMS, Context
+from service.api.dependencies import PROBLEMS
 from service.api.job_schemas import JobView
+from service.context import Context
 from service.intake.submissions import MAX_KEY
 from service.replicas.everywhere import LONGEST, served
 from service.replicas.views import ReplicasView
@@ -40,7 +41,8 @@ async def answer(ctx: Context, job: Job, wait: float | Literal["all"]) -> JSONRe
     job, done = await ctx.following.wait(job, seconds)
     view = JobView.of(job)
     if done and wait == "all" and (generation := (job.report or {}).get("generation")):
-        found = await served(ctx, job.request.head, generation, seconds - (time.monotonic() - began))
+        left = seconds - (time.monotonic() - began)
+        found = await served(ctx.engine, ctx.following, job.request.head, generation, left)
         view.replicas, done = ReplicasView.of(found), found is not None and found.all
     return JSONResponse(
         view.model_dump(mode="json"), 200 if done and wait else 202, headers={"Location": f"/jobs/{job.id}"}

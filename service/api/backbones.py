@@ -1,8 +1,8 @@
 """GET /backbones and GET /methods: what heads can be trained on, and how."""
 
 from adapters.store import backbones, capabilities
-from service.api import PROBLEMS, Ctx
 from service.api.backbone_schemas import BackboneList, BackboneView, MethodList, MethodView
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 
 router = new_router(tags=["backbones"])

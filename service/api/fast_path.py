@@ -3,7 +3,7 @@ functions.
 
 No request reaches BentoML's own routes: they know no limits and no problem+json, and one fetches URLs. It starts the
 process and its parts (the ASGI lifespan); what its clients ask for is answered by `service.api.inference.bento`, and
-`service.api.health`.
+`service.api.operations.health`.
 
 A request for a hot route goes past FastAPI's router and dependencies as well (`python -m benchmarks layers` tells what
 they take). The routes stay in FastAPI, too: it documents them, and answers every other method.
@@ -19,7 +19,7 @@ from starlette.requests import Request
 from service.access.authorization import ANYBODY, Authorization
 from service.access.principal import Call, calling
 from service.access.response_headers import protecting
-from service.access.same_site import SameSite, refused
+from service.access.same_site import SameSite
 from service.audit.trail import Trail, acting
 from service.operations import requests
 from service.operations.access_log import Line
@@ -101,7 +101,7 @@ class FastPath:
         refusal = self._same_site.refusal(scope)
         if refusal is not None:
             self._trail.refuse(scope, 403)
-            await refused(*refusal)(scope, receive, send)
+            await _not_from_there(*refusal)(scope, receive, send)
             return
         call = None
         try:
@@ -155,6 +155,12 @@ class FastPath:
         return {("POST", "/predict"): predict.predict}
 
 
+def _not_from_there(code: str, detail: str, item: str) -> "Response":
+    from service.errors import problem
+
+    return problem(403, "Not from there", detail, code, item=item)
+
+
 async def _refusal(scope: Scope, receive: Any, error: Exception) -> "Response":
     from service import errors
 
@@ -163,9 +169,10 @@ async def _refusal(scope: Scope, receive: Any, error: Exception) -> "Response":
 
 async def _answer(endpoint: Endpoint, request: Request) -> "Response":
     """What the function says, or its error as the table says it."""
-    from service import api, errors
+    from service import errors
+    from service.api import dependencies
 
     try:
-        return await endpoint(request, await api.context(request))
+        return await endpoint(request, await dependencies.context(request))
     except Exception as error:
         return await errors.respond(request, error)

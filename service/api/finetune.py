@@ -3,14 +3,14 @@
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from service.api import Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.dependencies import Ctx
 from service.api.job_schemas import JobView
 from service.api.openapi import FINETUNE_FORM
 from service.api.routing import router as new_router
+from service.database_threads import SUBMITTING
 from service.intake import uploads
 from service.intake.submissions import Submissions
-from service.operations.database_threads import SUBMITTING
 
 router = new_router(tags=["finetune"])
 

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from adapters.store import jobs as store
 from adapters.store.whose import Whose
 from service.access.principal import current, mine
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.job_schemas import JobPage, JobView
 from service.api.routing import router as new_router
 from service.wire import Text

@@ -2,7 +2,7 @@
 
 - A plain function runs in a thread, among those that read or those that write, and its answer is made into JSON there.
 - An option in the query that the route does not know is refused.
-- A JSON body is received within its bound, and read and checked in a thread (`service.limits.json_bodies`).
+- A JSON body is received within its bound, and read and checked in a thread (`service.intake.json_bodies`).
 """
 
 import functools
@@ -20,9 +20,8 @@ from pydantic import BaseModel
 from adapters.store import jobs
 from service.access.principal import may_see, mine
 from service.access.same_site import READS
-from service.intake import strict
-from service.limits import json_bodies
-from service.operations.database_threads import READING, WRITING, Threads
+from service.database_threads import READING, WRITING, Threads
+from service.intake import json_bodies, strict
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -21,7 +21,7 @@ from service.access.rules import Rule, Rules
 from service.access.same_site import READS
 from service.audit.address import Proxies
 from service.audit.refused import Refused
-from service.operations.database_threads import WRITING
+from service.database_threads import WRITING
 
 CHANGES_NOTHING = frozenset({"predict", "metrics", "read"})  # verbs
 ASKS = frozenset({"/heads/{head}/suggest"})  # POST, as images come with it

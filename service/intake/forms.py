@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from adapters import tenancy
 from adapters.errors import InvalidInput
 from adapters.predict import OnError
 from adapters.types import HeadRef
@@ -15,7 +14,7 @@ from service.access.principal import mine
 from service.intake import strict, uploads
 from service.limits.space import Space
 from service.settings import Settings
-from service.wire import ALIAS_NAME, HEAD_NAME
+from service.wire import check_head_name, reference
 
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens
@@ -167,25 +166,3 @@ def head_ref(text: str) -> HeadRef:
     """One reference of a caller's, to a head of its tenant. Raises InvalidInput, Forbidden."""
     check_head_name(text.partition("@")[0])
     return reference(mine(text))
-
-
-def reference(text: str) -> HeadRef:
-    """One reference by the name under which the head is kept. Raises InvalidInput."""
-    name, mark, selector = text.partition("@")
-    check_head_name(tenancy.shown(name))
-    if not mark:
-        return HeadRef(name)
-    if re.fullmatch(r"[1-9][0-9]{0,8}", selector):
-        return HeadRef(name, version=int(selector))
-    if not re.fullmatch(ALIAS_NAME, selector):
-        hint = "a version number or an alias such as live"
-        raise InvalidInput(f"head {text[:100]!r}: after the @ comes {hint}", item=text[:100])
-    return HeadRef(name, alias=selector)
-
-
-def check_head_name(name: str) -> str:
-    """The name itself. Raises InvalidInput unless it is lower-case letters, digits, '.', '_' and '-'."""
-    if not re.fullmatch(HEAD_NAME, name):
-        rule = "1–63 of a–z, 0–9, '.', '_' and '-', a letter or digit first"
-        raise InvalidInput(f"head name {name[:100]!r} is not allowed: {rule}", item="head")
-    return name

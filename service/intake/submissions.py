@@ -30,14 +30,14 @@ from service.intake.datasets.items import Item
 from service.intake.datasets.items import fingerprint as fingerprint_of
 from service.intake.datasets.layout import Hints
 from service.intake.datasets.sources import Limits, Received
-from service.intake.forms import check_head_name
-from service.intake.upload_throttle import NOBODY, UploadThrottle
 from service.intake.uploads import Part, Upload
 from service.limits import json_text
+from service.limits.upload_throttle import NOBODY, UploadThrottle
 from service.operations import requests
 from service.processes import default_backbone, worker_memory
 from service.quotas import accepting
 from service.settings import Settings
+from service.wire import check_head_name
 
 FIELDS = frozenset({
     "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",

@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from adapters.errors import InvalidInput, TooLarge
 from service.intake.multipart import Form, Part, Sink
-from service.intake.upload_throttle import NOBODY, UploadThrottle
 from service.limits.space import Space
+from service.limits.upload_throttle import NOBODY, UploadThrottle
 
 MAX_PARTS = 200_000
 MAX_FIELD_BYTES = 16 << 20  # all text fields of a request together

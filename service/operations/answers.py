@@ -17,7 +17,7 @@ from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import examples, heads
 from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Example, HeadRef
-from service.context import load_backbone
+from service.loading import load_backbone
 
 HEADS, IMAGES = 20, 2  # that are asked, of each head
 LISTED = 100_000  # heads that are chosen from

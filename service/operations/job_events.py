@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters.store import jobs
 from adapters.store.database import Changes
 from adapters.types import TERMINAL, Job
-from service.operations.database_threads import READING
+from service.database_threads import READING
 
 log = logging.getLogger("espalier.jobs")
 POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks while anybody waits; one is nearly free, see Changes

@@ -31,7 +31,7 @@ from adapters.store.leases import Lease, LeaseLost
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.scale_out import shards
-from service.context import backbone_loader, lanes
+from service.loading import backbone_loader, lanes
 from service.operations import logs
 from service.processes import failures, liveness, setup, worker_memory
 from service.processes.failures import Failure

@@ -8,7 +8,7 @@ from pydantic import Field
 from adapters.errors import InvalidInput
 from adapters.sampling.facts import DAYS, KEEP, MOST_DAYS, MOST_KEPT, Sample, Sampling
 from adapters.store.sampling.samples import After
-from service.api.heads.edit_schemas import AnyLabel, Sha256
+from service.intake.labels import AnyLabel, Sha256
 from service.limits.slices import in_slices
 from service.wire import NUMBER, Wire
 

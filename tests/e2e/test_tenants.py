@@ -12,15 +12,17 @@ import pytest
 from support.pictures import SHAPES, shape, shapes
 from support.services import Service, eventually
 
-from service import api
 from service.access.rules import OPEN, TABLE
+from service.api import application
 from service.client import Client
 
 OPERATOR = "the-operators-own-key-of-40-characters-!"
 OWNER, STRANGER = "zq-owner", "zq-stranger"  # tenants whose names are in nobody's words
 HEAD, NO_HEAD = "zqcats", "zqdogs"
 PICTURE = shape("circle", 4711)
-OPERATIONS = sorted((path, method.upper()) for path, ways in api.build().openapi()["paths"].items() for method in ways)
+OPERATIONS = sorted(
+    (path, method.upper()) for path, ways in application.build().openapi()["paths"].items() for method in ways
+)
 VERBS = {(path, method): verb for path, ways in TABLE for method, verb in ways.items()}
 Names = dict[str, Any]
 

@@ -21,7 +21,7 @@ from adapters.modalities import image
 from adapters.runtime.backbone import Backbones, BackboneSession
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
-from service.context import load_backbone
+from service.loading import load_backbone
 
 FILE, TAPS = (Path(__file__).with_name(f"{name}.json") for name in ("vectors", "taps"))
 POOLED = 1280

@@ -16,7 +16,7 @@ from adapters.runtime.meters import Meters
 from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
-from service.context import load_backbone
+from service.loading import load_backbone
 
 
 class Batching(BackboneSession):

@@ -172,11 +172,11 @@ def _notified(engine: Engine) -> None:
 def test_who_waits_for_all_is_answered_when_all_serve_or_the_time_is_up(engine):
     registry.tell(engine, "a", "1", 2, [])
     registry.tell(engine, "b", "1", 1, [])
-    ctx = SimpleNamespace(engine=engine, following=SimpleNamespace(leaving=False))
+    following = SimpleNamespace(leaving=False)
 
     async def main() -> tuple[object, object]:
-        late = await everywhere.served(ctx, "cats", 2, seconds=0.2)
-        waiting = asyncio.create_task(everywhere.served(ctx, "cats", 2))
+        late = await everywhere.served(engine, following, "cats", 2, seconds=0.2)
+        waiting = asyncio.create_task(everywhere.served(engine, following, "cats", 2))
         await asyncio.sleep(0.2)
         await asyncio.to_thread(registry.tell, engine, "b", "1", 2, [])
         return late, await waiting

@@ -14,7 +14,7 @@ from adapters.runtime.backbone import Backbones
 from adapters.store import database, heads, jobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Example, HeadRef, JobRequest
-from service.context import load_backbone
+from service.loading import load_backbone
 
 TRAINING = ("torch", "torchvision", "timm", "onnx", "sklearn", "safetensors", "dbos")
 

@@ -25,7 +25,7 @@ from adapters.training.publish import export
 from adapters.training.race.evaluate import evaluate
 from adapters.training.race.race import race
 from adapters.training.trust import terms as training
-from service.context import load_backbone
+from service.loading import load_backbone
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 KINDS = ("cloud", "rain", "shine", "sunrise")

@@ -15,7 +15,7 @@ from adapters.store import backbones, database, examples, heads, jobs
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Edit, Example, HeadRef, HeadVersion, JobRequest
-from service.context import load_backbone
+from service.loading import load_backbone
 
 BACKBONE = "tf_efficientnet_lite0"
 COUNT, CLASSES = 2100, 3  # over the limit for a test set of our own

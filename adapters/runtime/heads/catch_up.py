@@ -2,14 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
-from adapters.errors import CorruptArtifact, StaleReplica
-
-if TYPE_CHECKING:
-    from adapters.runtime.heads.live import LiveHeads
+from adapters.errors import CorruptArtifact, EspalierError, StaleReplica
 
 PAUSE = 0.1  # seconds between looks for a version that could not be loaded yet
 
@@ -17,8 +13,11 @@ PAUSE = 0.1  # seconds between looks for a version that could not be loaded yet
 class CatchUp:
     """One look at the database at a time, however many wait for what it finds."""
 
-    def __init__(self, live: "LiveHeads") -> None:
-        self._live = live
+    def __init__(
+        self, missing: Callable[[int, Collection[str]], EspalierError | None], refresh: Callable[[], None]
+    ) -> None:
+        """`missing`: why heads are not answered for with a generation yet; `refresh`: a look at the database."""
+        self._missing, self._refresh = missing, refresh
         self._lookers = ThreadPoolExecutor(1, thread_name_prefix="catch-up")
         self._lock = threading.Lock()
         self._look: Future[None] | None = None
@@ -30,9 +29,9 @@ class CatchUp:
         SQLAlchemyError.
         """
         await self._looked()  # by a look that may have begun before it was reached
-        while (missing := self._live.missing(generation, heads)) is not None:
+        while (missing := self._missing(generation, heads)) is not None:
             await self._looked()
-            missing = self._live.missing(generation, heads)
+            missing = self._missing(generation, heads)
             if isinstance(missing, StaleReplica | CorruptArtifact):
                 raise missing
             if missing is not None:
@@ -41,7 +40,7 @@ class CatchUp:
     async def _looked(self) -> None:
         with self._lock:
             if self._look is None or self._look.done():
-                self._look = self._lookers.submit(self._live.refresh)
+                self._look = self._lookers.submit(self._refresh)
             look = self._look
         await asyncio.shield(asyncio.wrap_future(look))
 

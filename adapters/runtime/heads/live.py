@@ -54,7 +54,7 @@ class LiveHeads:
         self._looks = 0  # at the database, for what changed
         self._behind: dict[str, EspalierError] = {}  # heads whose newest version failed to load, tried again, and why
         self._refreshing = threading.Lock()  # a look after the other, or one could undo what another has found
-        self._catch_up = CatchUp(self)
+        self._catch_up = CatchUp(self.missing, self.refresh)
         self.rollouts = Candidates(engine)
         self.changed = threading.Event()  # what is served, for who tells others of it
         self._lock = threading.Lock()

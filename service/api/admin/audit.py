@@ -7,7 +7,7 @@ from fastapi import Query
 from adapters.store.audit import log
 from adapters.store.database import aware
 from service.access.principal import current
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.audit.schemas import AuditPage, AuditRow
 from service.wire import Moment, Text

@@ -7,8 +7,9 @@ from service.access.keys import administration
 from service.access.keys.schemas import KeyList, KeyRequest, KeyView, NewKey, RotateRequest
 from service.access.principal import current
 from service.access.refusals import Forbidden
-from service.api import PROBLEMS, Context, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.routing import router as new_router
+from service.context import Context
 
 router = new_router(prefix="/keys", tags=["keys"])
 UNKEPT = {"Cache-Control": "no-store"}  # secrets lie in no cache

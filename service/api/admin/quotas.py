@@ -6,8 +6,9 @@ from adapters.store.quotas.limits import Book, Limits
 from adapters.store.quotas.usage import Owner
 from service.access.principal import current
 from service.access.refusals import Forbidden
-from service.api import PROBLEMS, Context, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.routing import router as new_router
+from service.context import Context
 from service.quotas import accepting
 from service.quotas.schemas import (
     BoundView,

@@ -10,13 +10,13 @@ from adapters.comparison import versions
 from adapters.errors import InvalidInput
 from adapters.store import heads
 from adapters.types import HeadRef
-from service.api import PROBLEMS, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.edit_schemas import Comparison, LabelsRequest, RebuildRequest
 from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
+from service.database_threads import WRITING
 from service.intake.edits import EditSubmissions
-from service.operations.database_threads import WRITING
 from service.wire import ALIAS_NAME, VERSION_OR_ALIAS
 
 router = new_router(prefix="/heads/{head}", tags=["heads"])

@@ -8,7 +8,7 @@ from adapters.monitoring import drift
 from adapters.store import heads
 from adapters.tenancy import shown
 from adapters.types import HeadRef
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.drift.schemas import DriftView
 

@@ -9,16 +9,10 @@ from pydantic.types import JsonValue
 from adapters.errors import InvalidInput
 from adapters.tasks import Task
 from adapters.types import Assignment, Edit, Example
+from service.intake.labels import MOST, AnyLabel, Sha256
 from service.limits.slices import FIRST_ERROR, in_slices
-from service.wire import NUMBER, Wire
+from service.wire import Wire
 
-SHA256 = r"^[0-9a-f]{64}$"
-MOST = 100_000  # examples or classes that one request may name
-Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
-Number = Annotated[float, NUMBER]
-AnyLabel = (  # in the task's shape
-    str | Number | Annotated[list[str], FIRST_ERROR] | Annotated[dict[str, Number], in_slices(MOST)]
-)
 Label = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Labels = Annotated[list[Label], FIRST_ERROR, Field(min_length=1, max_length=MOST)]
 

@@ -10,10 +10,9 @@ from adapters import tasks
 from adapters.modalities import image
 from adapters.store import examples as store
 from adapters.store import heads, reports
-from service.api import PROBLEMS, Context, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.edit_schemas import (
-    SHA256,
     DeleteExamplesRequest,
     ExamplePage,
     ExampleView,
@@ -22,8 +21,10 @@ from service.api.heads.edit_schemas import (
 )
 from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
+from service.context import Context
+from service.database_threads import WRITING
 from service.intake.edits import EditSubmissions
-from service.operations.database_threads import WRITING
+from service.intake.labels import SHA256
 from service.wire import Text
 
 

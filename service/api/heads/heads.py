@@ -14,10 +14,10 @@ from adapters.store.whose import Whose
 from adapters.tenancy import shown
 from adapters.types import HeadRef
 from service.access.principal import current
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.schemas import AliasRequest, AliasView, HeadPage, HeadView, ReportView
 from service.api.routing import router as new_router
-from service.operations.database_threads import WRITING
+from service.database_threads import WRITING
 from service.replicas.everywhere import served
 from service.replicas.views import ReplicasView
 from service.wire import ALIAS_NAME, Text
@@ -121,7 +121,7 @@ async def put_alias(
     generation = await WRITING.run(store.set_alias, ctx.engine, head, alias, body.version, body.expected)
     moved = AliasView(head=shown(head), alias=alias, version=body.version, generation=generation)
     if wait == "all":
-        found = await served(ctx, head, generation)
+        found = await served(ctx.engine, ctx.following, head, generation)
         moved.replicas = ReplicasView.of(found)
         response.status_code = 200 if found is not None and found.all else 202
     return moved

@@ -4,7 +4,7 @@ from adapters.errors import RolloutNotFound
 from adapters.store import heads
 from adapters.store.rollouts import control, rows
 from adapters.tenancy import shown
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.rollout.schemas import RolloutRequest, RolloutView
 

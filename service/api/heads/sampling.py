@@ -10,13 +10,14 @@ from adapters.modalities import image
 from adapters.store.sampling import samples as store
 from adapters.store.sampling import switches
 from adapters.tenancy import shown
-from service.api import PROBLEMS, Context, Ctx
 from service.api.accepted import RESPONSES, Key, Wait, answer
-from service.api.heads.edit_schemas import SHA256
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
+from service.context import Context
+from service.database_threads import SUBMITTING
+from service.intake.labels import SHA256
 from service.intake.submissions import Submissions
-from service.operations.database_threads import SUBMITTING
 from service.sampling import labeling
 from service.sampling.schemas import (
     NEXT,

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from adapters import predict as pipeline
 from adapters.errors import InvalidInput, NotReady
 from service import telemetry
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference.schemas import PredictResponse
 from service.api.openapi import BENTO_FORM, MAX_TOP_K
 from service.api.routing import router as new_router

@@ -7,12 +7,12 @@ from adapters import predict as pipeline
 from adapters import tenancy
 from adapters.store import backbones
 from service.access.principal import current
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference.schemas import EmbedResponse, ItemError, Tap
 from service.api.openapi import EMBED_FORM
 from service.api.routing import router as new_router
+from service.database_threads import READING
 from service.intake import receiving, strict
-from service.operations.database_threads import READING
 
 router = new_router(tags=["predict"])
 FIELDS = strict.of_form(EMBED_FORM)

@@ -8,7 +8,7 @@ from pydantic_core import to_json
 
 from adapters import predict as pipeline
 from service import telemetry
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference.schemas import PredictResponse
 from service.api.openapi import IMAGE_FORM, MAX_GENERATION, MAX_TOP_K
 from service.api.routing import router as new_router

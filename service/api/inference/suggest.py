@@ -3,11 +3,12 @@
 from fastapi import Request
 
 from adapters import suggest as pipeline
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference.schemas import SuggestResponse
 from service.api.openapi import MAX_COUNT, SUGGEST_FORM
 from service.api.routing import router as new_router
-from service.intake import forms, receiving, strict
+from service.intake import receiving, strict
+from service.wire import reference
 
 router = new_router(tags=["heads"])
 FIELDS = strict.of_form(SUGGEST_FORM)
@@ -23,6 +24,6 @@ async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
     async with receiving.images(request, ctx, FIELDS) as form:
         count, seconds = form.integer("count", 10, 1, MAX_COUNT), form.seconds("timeout", ctx.settings.predict_seconds)
         found = await pipeline.suggest(
-            ctx.predictor, ctx.engine, form.images, forms.reference(head), count, form.on_error(), seconds
+            ctx.predictor, ctx.engine, form.images, reference(head), count, form.on_error(), seconds
         )
     return SuggestResponse.of(found)

@@ -129,7 +129,7 @@ def backbones_remove(name: str, raw: bool) -> None:
     """Forget a backbone that no head uses."""
     from adapters.store import backbones as store
     from adapters.store.objects import blobs
-    from service.context import mapped_graphs
+    from service.loading import mapped_graphs
 
     settings, engine, artifacts = parts()
     gone = store.remove(engine, name)

@@ -35,7 +35,7 @@ def check(repair: bool, raw: bool) -> None:
 def findings(settings: "Settings") -> "Iterator[Finding]":
     """All that is wrong, files first: what a damaged database says of blobs is worth nothing until it is mended."""
     from adapters.store.scrub import sqlite
-    from service.context import mapped_graphs
+    from service.loading import mapped_graphs
 
     broken = False
     for path in settings.sqlite_files:

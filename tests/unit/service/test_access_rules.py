@@ -14,10 +14,11 @@ from service.access.principal import Principal
 from service.access.refusals import Forbidden, Unauthorized
 from service.access.rules import OPEN, TABLE, Rules
 from service.access.same_site import READS
+from service.api import application
 from service.api.routing import Route
 from service.audit.trail import ASKS, CHANGES_NOTHING
 
-APP = api.build()
+APP = application.build()
 PATHS = {(path, method.upper()) for path, methods in APP.openapi()["paths"].items() for method in methods}
 UNDOCUMENTED = {"/docs", "/docs/oauth2-redirect", "/openapi.json", "/schema.json", "/docs.json", "/healthz"}
 OURS = {("/livez", "GET"), ("/healthz", "GET"), ("/readyz", "GET")}

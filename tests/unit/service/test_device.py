@@ -4,7 +4,8 @@ import pytest
 
 from adapters.errors import DeviceError
 from adapters.runtime.onnx import devices, processor
-from service.context import GPU_LANES, Context, lanes
+from service.context import Context
+from service.loading import GPU_LANES, lanes
 from service.processes.worker import Worker
 from service.settings import Settings
 

@@ -10,7 +10,7 @@ from adapters.errors import HeadNotFound, Overloaded
 from service import errors
 from service.access.authorization import Authorization
 from service.access.rules import ANY, Rules
-from service.api import Ctx
+from service.api.dependencies import Ctx
 from service.api.fast_path import FastPath
 
 RAISED = {

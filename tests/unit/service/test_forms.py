@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from adapters.errors import InvalidInput
 from adapters.types import HeadRef
-from service.intake.forms import ImageForm, check_head_name, head_ref, head_refs
+from service.intake.forms import ImageForm, head_ref, head_refs
+from service.wire import check_head_name
 
 
 def form(**options: list[str]) -> ImageForm:

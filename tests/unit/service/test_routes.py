@@ -3,9 +3,9 @@
 import pytest
 from starlette.testclient import TestClient
 
-from service import api
+from service.api import application
 
-APP = api.build()
+APP = application.build()
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PATHS = {path: {method.upper() for method in methods} for path, methods in APP.openapi()["paths"].items()}
 

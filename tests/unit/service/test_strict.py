@@ -7,8 +7,7 @@ import pytest
 
 from adapters.errors import InvalidInput
 from service.api.openapi import FINETUNE_FORM, IMAGE_FORM
-from service.intake import strict
-from service.limits import json_bodies
+from service.intake import json_bodies, strict
 from service.wire import Wire
 
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from service.intake import upload_throttle
-from service.intake.upload_throttle import UploadThrottle
+from service.limits import upload_throttle
+from service.limits.upload_throttle import UploadThrottle
 
 
 @pytest.fixture

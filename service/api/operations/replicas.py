@@ -2,7 +2,7 @@
 
 from adapters.store import heads
 from adapters.store.replicas import registry
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
 from service.api.routing import router as new_router
 from service.replicas.views import ReplicaList, ReplicaView
 

@@ -4,9 +4,9 @@ from fastapi.responses import Response
 
 from adapters.errors import NotReady
 from service import __version__
-from service.api import PROBLEMS, Ctx
+from service.api.dependencies import PROBLEMS, Ctx
+from service.api.operations import gauges
 from service.api.routing import router as new_router
-from service.operations import gauges
 from service.processes import draining
 
 router = new_router(tags=["operations"])

@@ -1,0 +1,1 @@
+"""What operators ask: health, metrics, and which serving processes live."""
