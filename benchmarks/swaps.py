@@ -52,7 +52,7 @@ QUICK = Plan(1, 5, 0.1, 40)
 
 
 @dataclass(slots=True)
-class Witness:
+class AnswerCheck:
     """What the answers said."""
 
     said: set[tuple[int, str, str, float]] = field(default_factory=set)  # version, digest, label, score
@@ -133,27 +133,27 @@ def _publish(home: Path, orders: Any, ready: Any) -> None:
 
 def _under_load(home: Path, store: synthetic.Store, order: Order, plan: Plan) -> dict[str, Any]:
     """Turns of half load with and without publishing."""
-    witness, rounds, failed = Witness(), [], 0
+    answers, rounds, failed = AnswerCheck(), [], 0
     seconds = plan.publishes * (plan.pause + 0.05)
     with server.serving(home, ESPALIER_POLL_SECONDS=POLL) as running:
         requests = _requests(running.port)
         rate = load.run(requests, running.port, 16, seconds / 4).checked().throughput / 2
         for _ in range(plan.repetitions):
-            calm = load.paced(requests, running.port, rate, seconds, witness.look)
+            calm = load.paced(requests, running.port, rate, seconds, answers.look)
             before = store.live(HEAD).number
             order(plan.publishes, plan.pause)
-            swapping = load.paced(requests, running.port, rate, seconds, witness.look)
+            swapping = load.paced(requests, running.port, rate, seconds, answers.look)
             failed += calm.failures + swapping.failures
             for _ in _seconds_until(lambda wanted=before + plan.publishes: store.live(HEAD).number == wanted):
-                failed += load.paced(requests, running.port, rate, 1.0, witness.look).failures
+                failed += load.paced(requests, running.port, rate, 1.0, answers.look).failures
             rounds.append((calm.percentile(0.99) * 1e3, swapping.percentile(0.99) * 1e3))
     return {
         "p99_ms_without": record.spread([calm for calm, _ in rounds]),
         "p99_ms_with": record.spread([swapping for _, swapping in rounds]),
         "p99_ratio": record.spread([swapping / calm for calm, swapping in rounds]),
         "publishes": record.spread([plan.repetitions * plan.publishes]),
-        "versions_that_answered": record.spread([len({row[0] for row in witness.said})]),
-        "failed": record.spread([failed]), "mixed": record.spread([witness.mixed(store.backbone)]),
+        "versions_that_answered": record.spread([len({row[0] for row in answers.said})]),
+        "failed": record.spread([failed]), "mixed": record.spread([answers.mixed(store.backbone)]),
     }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def http() -> "FastAPI":
     return application.build()
 
 
-async def door(scope: Any, receive: Any, send: Any) -> None:
+async def http_app(scope: Any, receive: Any, send: Any) -> None:
     """The same as an ASGI application that costs nothing to import."""
     await http()(scope, receive, send)
 
@@ -58,7 +58,7 @@ async def door(scope: Any, receive: Any, send: Any) -> None:
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(door, path="/")
+@bentoml.asgi_app(http_app, path="/")
 class Espalier:
     """Serves every head. Ready once the default backbone is loaded and warm."""
 

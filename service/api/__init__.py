@@ -1,1 +1,1 @@
-"""HTTP at the door: one file a resource, routes that translate and delegate."""
+"""Public HTTP: one file a resource, routes that translate and delegate."""

@@ -46,7 +46,7 @@ def guard(settings: Settings, names: Sequence[str] = CHANGING) -> Callable[[sa.C
 
 
 def check_jobs(settings: Settings, engine: Engine) -> None:
-    """At the door, before anything is read: whether one more job would be too many. Raises QuotaExceeded."""
+    """Before anything is read: whether one more job would be too many. Raises QuotaExceeded."""
     who = principal.current()
     with reading(engine) as connection:
         for owner, most in _bounds(connection, settings, who):

@@ -126,7 +126,7 @@ class Comparison(Wire):
     head: str
     a: int
     b: int
-    examples: int = Field(description="Held-out examples that both have an honest answer about.")
+    examples: int = Field(description="Held-out examples that neither had learned from when it answered.")
     skipped: int = Field(description="Further ones that could not be asked about: no embedding of that backbone.")
     classes: list[str] = Field(description="Those that both know; only their examples count.")
     merit: str = Field(description="What answers are compared by: accuracy, label_accuracy, neg_mean_absolute_error.")

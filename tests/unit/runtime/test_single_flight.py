@@ -27,8 +27,8 @@ SECOND = 0.3  # seconds that the first one to load gives another one to come in,
 REF = HeadRef("cats")
 
 
-class Door:
-    """Counts who comes in; the first waits until the crowd has asked, and then a moment for a second."""
+class LoadBarrier:
+    """Counts who loads; the first waits until the crowd has asked, and then a moment for a second."""
 
     def __init__(self, crowd: int = 0) -> None:
         self.entered = self.asked = 0
@@ -72,9 +72,9 @@ def live(tmp_path: Path) -> Iterator[LiveHeads]:
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+def barrier(monkeypatch: pytest.MonkeyPatch) -> LoadBarrier:
     """Before the artifacts; who has looked up what the head is has asked."""
-    made = Door(CROWD)
+    made = LoadBarrier(CROWD)
     resolve, get = heads.resolve, Artifacts.get
 
     def resolved(*arguments: Any) -> HeadVersion:
@@ -104,28 +104,28 @@ def crowd(ask: Callable[[], Any]) -> list[Any]:
         return list(pool.map(one, range(CROWD)))
 
 
-def test_a_cold_head_that_a_crowd_asks_for_is_loaded_once(live, door):
+def test_a_cold_head_that_a_crowd_asks_for_is_loaded_once(live, barrier):
     """All of them have found it missing, and all get the one that is loaded."""
     found = crowd(lambda: live.get(REF))
-    assert door.entered == live.loads == 1 and door.asked == CROWD
+    assert barrier.entered == live.loads == 1 and barrier.asked == CROWD
     assert len({id(f.head) for f in found}) == 1 and live.loaded()[0] == 1
 
 
-def test_on_the_event_loop_a_crowd_waits_for_one_load(live, door):
+def test_on_the_event_loop_a_crowd_waits_for_one_load(live, barrier):
     """Who is there before it is done is told with the others, at the cost of one look at the database."""
-    door.crowd = 1
+    barrier.crowd = 1
 
     async def main() -> list[Any]:
         return await asyncio.wait_for(asyncio.gather(*(live.fetch(REF) for _ in range(CROWD))), 20)
 
     found = asyncio.run(main())
-    assert door.entered == live.loads == 1 and len({id(f) for f in found}) == 1
-    assert door.asked == 1, "only one of them looked up what the head is"
+    assert barrier.entered == live.loads == 1 and len({id(f) for f in found}) == 1
+    assert barrier.asked == 1, "only one of them looked up what the head is"
 
 
-def test_on_the_event_loop_heads_do_not_wait_for_one_another(live, door, monkeypatch):
+def test_on_the_event_loop_heads_do_not_wait_for_one_another(live, barrier, monkeypatch):
     """One that takes long to load holds up none that is there."""
-    door.crowd = 1
+    barrier.crowd = 1
     slow, opened = live.get, threading.Event()
 
     def get(ref: HeadRef) -> Any:
@@ -148,7 +148,7 @@ def test_on_the_event_loop_heads_do_not_wait_for_one_another(live, door, monkeyp
     assert live.loads == 1
 
 
-def test_a_load_that_fails_fails_for_the_crowd_and_not_for_ever(live, door, monkeypatch):
+def test_a_load_that_fails_fails_for_the_crowd_and_not_for_ever(live, barrier, monkeypatch):
     """Everybody is told, and who comes later finds what has been mended."""
     sound, broken = Artifacts.get, threading.Event()
 
@@ -167,28 +167,28 @@ def test_a_load_that_fails_fails_for_the_crowd_and_not_for_ever(live, door, monk
 
 def test_a_structure_that_a_crowd_asks_for_is_made_once(monkeypatch):
     """Heads that differ in numbers alone and are loaded at a time share one session."""
-    door, create = Door(), session.create
+    barrier, create = LoadBarrier(), session.create
 
     def created(*arguments: Any, **options: Any) -> Any:
-        door.enter()
+        barrier.enter()
         return create(*arguments, **options)
 
     monkeypatch.setattr(session, "create", created)
     structures, numbers = Structures(), iter(range(CROWD))
     parts = [take_apart(graph(float(n))) for n in range(CROWD)]
     found = crowd(lambda: structures.get(parts[next(numbers)].structure))
-    assert door.entered == 1 and len({id(structure) for structure, _ in found}) == 1
+    assert barrier.entered == 1 and len({id(structure) for structure, _ in found}) == 1
     assert sum(made for _, made in found) == 1
 
 
 def test_a_backbone_that_a_crowd_asks_for_is_loaded_once():
     """Its graph is read once, and all get one session."""
-    door = Door()
+    barrier = LoadBarrier()
 
     def load(digest: str) -> tuple[Any, bytes]:
-        door.enter()
+        barrier.enter()
         return TINY, tiny()
 
     backbones = Backbones(load)
     found = crowd(lambda: backbones.get(TINY.digest))
-    assert door.entered == 1 and len(set(map(id, found))) == 1 and backbones.loaded() == [TINY.digest]
+    assert barrier.entered == 1 and len(set(map(id, found))) == 1 and backbones.loaded() == [TINY.digest]
