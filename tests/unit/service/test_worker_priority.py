@@ -23,5 +23,5 @@ def test_a_worker_lowers_its_session_too():
         [sys.executable, "-c", LOOK], cwd=ROOT, start_new_session=True, capture_output=True, text=True, check=True,
     )  # fmt: skip
     nice, group = done.stdout.split(maxsplit=1)
-    assert int(nice) == os.nice(0) + 7
+    assert int(nice) == min(os.nice(0) + 7, 19)  # 19 is the most there is: this test may run at a low priority itself
     assert group.split() == [group.split()[0], "nice", "7"]
