@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from adapters import tenancy
 from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
+from adapters.store import events
 from adapters.store import examples as example_store
 from adapters.store.audit import actor as actors
 from adapters.store.audit.recording import record
@@ -26,7 +27,6 @@ ENDED = _TERMINAL = sorted(TERMINAL)
 OF_TENANT = "\x1f"  # in no key of a caller's: headers have no control characters
 DELETED = ""  # in place of the head's name: it was deleted while a job of it still let go of what it held
 NOBODYS: Mapping[str, str | None] = {}  # origin of a job that no request asked for
-TOGETHER = 200  # jobs whose events are asked for in one query
 
 
 def unguarded(_: sa.Connection, job_id: str) -> None:
@@ -66,7 +66,7 @@ def create(
                 blobs.settle(connection, holder, [item.sha256 for item in items])
             note_sizes(connection, sizes or {})
             guard(connection, job_id)
-            add_event(connection, job_id, "status", {"status": "queued"})
+            events.add(connection, job_id, "status", {"status": "queued"})
             record(connection, "job.create", head=request.head, job=job_id, examples=len(items), **_kind(request))
             _number(connection, job_id)  # last: others that accept wait for it until this commits
     except IntegrityError:
@@ -176,7 +176,7 @@ def enter(engine: Engine, job_id: str, status: str) -> None:
         if row["started_at"] is None:
             values["started_at"] = now()
         connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values))
-        add_event(connection, job_id, "status", {"status": status})
+        events.add(connection, job_id, "status", {"status": status})
 
 
 def progress(engine: Engine, job_id: str, done: int, total: int) -> None:
@@ -185,14 +185,14 @@ def progress(engine: Engine, job_id: str, done: int, total: int) -> None:
         row = refuse_unwanted(connection, job_id)
         facts = {"phase": row["status"], "done": done, "total": total}
         connection.execute(jobs.update().where(jobs.c.id == job_id).values(progress=facts, updated_at=now()))
-        add_event(connection, job_id, "progress", facts)
+        events.add(connection, job_id, "progress", facts)
 
 
 def tell(engine: Engine, job_id: str, type: str, data: dict[str, Any]) -> None:
     """Add an event to a job's stream."""
     with engine.begin() as connection:
         _locked(connection, job_id)
-        add_event(connection, job_id, type, data)
+        events.add(connection, job_id, type, data)
 
 
 def refuse_unwanted(connection: sa.Connection, job_id: str) -> sa.RowMapping:
@@ -211,7 +211,7 @@ def finish(connection: sa.Connection, job_id: str, status: str, **values: Any) -
     if connection.execute(jobs.update().where(*where).values(**row)).rowcount == 0:
         return False
     final = {"status": status} | {k: v for k, v in values.items() if k in ("version", "error", "metrics")}
-    add_event(connection, job_id, "final", final)
+    events.add(connection, job_id, "final", final)
     return True
 
 
@@ -275,38 +275,6 @@ def is_cancelled(engine: Engine, job_id: str) -> bool:
     return row is None or row.cancel_requested or row.status in TERMINAL
 
 
-def events(engine: Engine, job_id: str, after: int = 0) -> list[dict[str, Any]]:
-    """A job's events after a sequence number: {"id", "type", "data", "at"}."""
-    query = sa.select(job_events).where(job_events.c.job_id == job_id, job_events.c.sequence > after)
-    with reading(engine) as connection:
-        rows = connection.execute(query.order_by(job_events.c.sequence)).mappings().all()
-    return [_event(row) for row in rows]
-
-
-def news(engine: Engine, seen: Mapping[str, int | None]) -> dict[str, tuple[str, list[dict[str, Any]]]]:
-    """Status and events of several jobs, after the number of the event that was seen of each; None: no events.
-
-    Two queries, however many jobs (up to hundreds that have news at once). The status is looked at first: of a job that
-    has ended no event is missed.
-    """
-    newest = sa.func.max(job_events.c.sequence).label("newest")
-    query = sa.select(jobs.c.id, jobs.c.status, newest).outerjoin(job_events, job_events.c.job_id == jobs.c.id)
-    with reading(engine) as connection:
-        rows = connection.execute(query.where(jobs.c.id.in_(seen)).group_by(jobs.c.id, jobs.c.status)).all()
-        found: dict[str, tuple[str, list[dict[str, Any]]]] = {row.id: (row.status, []) for row in rows}
-        behind = {row.id: after for row in rows if (after := seen[row.id]) is not None and (row.newest or 0) > after}
-        wanted = [(job_events.c.job_id == job_id) & (job_events.c.sequence > after) for job_id, after in behind.items()]
-        for start in range(0, len(wanted), TOGETHER):
-            ordered = sa.select(job_events).where(sa.or_(*wanted[start : start + TOGETHER]))
-            for row in connection.execute(ordered.order_by(job_events.c.sequence)).mappings():
-                found[row["job_id"]][1].append(_event(row))
-    return found
-
-
-def _event(row: sa.RowMapping) -> dict[str, Any]:
-    return {"id": row["sequence"], "type": row["type"], "data": row["data"], "at": aware(row["created_at"])}
-
-
 def let_go(connection: sa.Connection, job_id: str) -> list[str]:
     """Forget what a job holds; returns digests of blobs that nothing else uses."""
     values: dict[str, Any] = {"settled": True, "worker": None, "lease_token": None, "lease_until": None}
@@ -326,15 +294,6 @@ def _locked(connection: sa.Connection, job_id: str) -> sa.RowMapping:
 def missing(job_id: str) -> JobNotFound:
     """The error for a job that is not there, or not the caller's."""
     return JobNotFound(f"no job has the id {job_id!r}; GET /jobs lists them", item=job_id)
-
-
-def add_event(connection: sa.Connection, job_id: str, type: str, data: dict[str, Any]) -> None:
-    """Add an event to a job's stream, in a transaction that holds its row."""
-    last = connection.execute(
-        sa.select(sa.func.max(job_events.c.sequence)).where(job_events.c.job_id == job_id)
-    ).scalar()
-    row = {"job_id": job_id, "sequence": (last or 0) + 1, "type": type, "data": data, "created_at": now()}
-    connection.execute(job_events.insert().values(**row))
 
 
 def _job(row: sa.RowMapping) -> Job:

@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.store import events
 from adapters.store.database import clock, now, reading
-from adapters.store.jobs import add_event
 from adapters.store.schema import jobs
 from adapters.types import TERMINAL
 
@@ -93,7 +93,7 @@ def postpone(engine: Engine, lease: Lease, trouble: dict[str, Any], seconds: flo
         status = _give_back(connection, lease, again)
         if status not in TERMINAL:
             told = {"failures": failures, "retry_in_seconds": seconds} | trouble
-            add_event(connection, lease.job_id, "retry", told)
+            events.add(connection, lease.job_id, "retry", told)
 
 
 def give_up(engine: Engine, worker: str | None = None) -> None:
@@ -141,7 +141,7 @@ def _give_back(connection: sa.Connection, lease: Lease, values: dict[str, Any]) 
         free |= {"status": "queued", "progress": {}}
     _write(connection, lease, free)
     if status not in (*TERMINAL, "queued"):
-        add_event(connection, lease.job_id, "status", {"status": "queued"})
+        events.add(connection, lease.job_id, "status", {"status": "queued"})
     return status
 
 

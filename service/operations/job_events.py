@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters.store import jobs
+from adapters.store import events, jobs
 from adapters.store.database import Changes
 from adapters.types import TERMINAL, Job
 from service.database_threads import READING
@@ -119,7 +119,7 @@ class Following:
                 ended, events = found.ended, [event for event in found.events if event["id"] > after]
 
     async def _since(self, job_id: str, after: int) -> tuple[str, list[dict[str, Any]]]:
-        return (await READING.run(jobs.news, self._engine, {job_id: after})).get(job_id, ("cancelled", []))
+        return (await READING.run(events.news, self._engine, {job_id: after})).get(job_id, ("cancelled", []))
 
     @contextmanager
     def _following(self, job_id: str) -> Iterator[_Followed]:
@@ -153,12 +153,12 @@ class Following:
 
     async def _look(self) -> None:
         asked = {job_id: found.last for job_id, found in self._followed.items() if not found.ended}
-        news = await READING.run(jobs.news, self._engine, asked) if asked else {}
+        news = await READING.run(events.news, self._engine, asked) if asked else {}
         for job_id in asked:
-            status, events = news.get(job_id, ("cancelled", []))  # one that is gone has ended, too
+            status, told = news.get(job_id, ("cancelled", []))  # one that is gone has ended, too
             found = self._followed.get(job_id)
             if found is not None:
-                found.tell(status, [e for e in events if found.last is not None and e["id"] > found.last])
+                found.tell(status, [e for e in told if found.last is not None and e["id"] > found.last])
 
 
 async def _within(changed: asyncio.Event, seconds: float) -> bool:

@@ -9,7 +9,7 @@ from support.training import bench, picture
 
 from adapters import finetune as pipeline
 from adapters.errors import InvalidImage, StorageError
-from adapters.store import heads, jobs, leases
+from adapters.store import events, heads, jobs, leases
 from adapters.store.schema import jobs as table
 from service.processes import worker as module
 from service.processes.workflows import workflow_id
@@ -83,7 +83,7 @@ def test_a_job_that_failed_for_now_goes_on_after_its_last_finished_step(worker, 
     ended = work(worker, job_id)
     assert (ended.status, ended.version, ended.retry, ended.error) == ("succeeded", 1, None, None)
     assert done == ["embed", "train", "prove", "prove", "prove", "publish"]
-    told = [str(event["data"]) for event in jobs.events(worker.engine, job_id)]
+    told = [str(event["data"]) for event in events.of_job(worker.engine, job_id)]
     assert not [text for text in told if any(word in text for word in INTERNALS)]
 
 
@@ -161,7 +161,7 @@ def test_what_is_left_after_the_version_is_done_by_the_next_attempt(worker, shop
     finally:
         pipeline.finish = finish
     assert len(calls) == 2
-    assert [event["type"] for event in jobs.events(worker.engine, job_id)].count("final") == 1
+    assert [event["type"] for event in events.of_job(worker.engine, job_id)].count("final") == 1
 
 
 def test_the_job_engine_keeps_nothing_of_jobs_that_are_over(worker, shop, faults):

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from support.databases import empty
 
 from adapters.errors import Cancelled
-from adapters.store import database, heads, jobs, leases
+from adapters.store import database, events, heads, jobs, leases
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.heads import Publication
 from adapters.store.leases import LEASE, Lease, LeaseLost
@@ -246,7 +246,7 @@ def test_a_job_that_failed_for_now_waits_is_told_about_and_keeps_its_place(engin
         assert job.status == "queued" and job.retry == TROUBLE | {"failures": failures}
         assert leases.claim(engine, "two") is None
         later(engine, 61)
-    told = [e["data"] for e in jobs.events(engine, job_id) if e["type"] == "retry"]
+    told = [e["data"] for e in events.of_job(engine, job_id) if e["type"] == "retry"]
     assert told == [TROUBLE | {"failures": n, "retry_in_seconds": 60.0} for n in (1, 2)]
     jobs.abandon(leases.fenced(engine, claim(engine)), job_id, "failed", TROUBLE)
     assert jobs.get(engine, job_id).retry is None and claim(engine).job_id == behind

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from support.published import accept, publication, publish, sha
 
 from adapters.errors import JobNotFound
-from adapters.store import database, examples, heads, jobs
+from adapters.store import database, events, examples, heads, jobs
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.blobs import JobArtifacts
@@ -63,7 +63,7 @@ def test_of_too_many_ended_jobs_the_oldest_go_with_events_and_keys(engine, artif
         jobs.abandon(engine, job_id, "failed", {"code": "x", "message": "x", "item": None})
     retention.sweep(engine, artifacts, Keep(30, 2))
     assert {job.id for job in jobs.list_page(engine, limit=9)} == set(ids[3:])
-    assert {row["id"] for row in jobs.events(engine, ids[0])} == set() and jobs.events(engine, ids[4])
+    assert {row["id"] for row in events.of_job(engine, ids[0])} == set() and events.of_job(engine, ids[4])
     assert accept(engine, "cats", key="k0") not in ids  # the key went with its job
     retention.sweep(engine, artifacts, Keep(30, 0))
     assert [job.status for job in jobs.list_page(engine, limit=9)] == ["queued"]

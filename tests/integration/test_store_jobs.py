@@ -7,7 +7,7 @@ import pytest
 from support.published import accept, publish, sha
 
 from adapters.errors import Cancelled, IdempotencyConflict, JobNotFound
-from adapters.store import jobs
+from adapters.store import events, jobs
 from adapters.types import Edit, JobRequest
 
 
@@ -21,7 +21,7 @@ def test_a_job_ends_exactly_once_whoever_ends_it(engine):
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(end, range(8))) == [False] * 7 + [True]
-    assert [e["type"] for e in jobs.events(engine, job_id)] == ["status", "final"]
+    assert [e["type"] for e in events.of_job(engine, job_id)] == ["status", "final"]
     with pytest.raises(Cancelled):
         jobs.enter(engine, job_id, "training")
 
@@ -30,8 +30,8 @@ def test_events_are_numbered_without_gaps_also_when_told_at_once(engine):
     job_id = accept(engine)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: jobs.tell(engine, job_id, "note", {"n": n}), range(24)))
-    assert [e["id"] for e in jobs.events(engine, job_id)] == list(range(1, 26))
-    assert len(jobs.events(engine, job_id, after=20)) == 5
+    assert [e["id"] for e in events.of_job(engine, job_id)] == list(range(1, 26))
+    assert len(events.of_job(engine, job_id, after=20)) == 5
 
 
 def test_a_key_stands_for_one_job_and_one_body(engine):
@@ -55,7 +55,7 @@ def test_cancelling_ends_a_job_at_once_and_frees_what_came_with_it(engine, phase
         jobs.progress(engine, job_id, 1, 2)
     again, freed = jobs.request_cancel(engine, job_id)
     assert again.finished_at == job.finished_at and freed == []
-    assert [e["type"] for e in jobs.events(engine, job_id)].count("final") == 1
+    assert [e["type"] for e in events.of_job(engine, job_id)].count("final") == 1
 
 
 def test_an_unknown_job_cannot_be_cancelled(engine):

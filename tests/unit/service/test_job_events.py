@@ -6,7 +6,7 @@ import json
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from adapters.store import database, jobs
+from adapters.store import database, events, jobs
 from adapters.types import JobRequest
 from service.operations.job_events import Following
 
@@ -23,13 +23,13 @@ def engine(tmp_path):
 def looks(monkeypatch):
     """How many jobs each look asked for."""
     found: list[int] = []
-    news = jobs.news
+    news = events.news
 
     def counted(engine, seen):
         found.append(len(seen))
         return news(engine, seen)
 
-    monkeypatch.setattr(jobs, "news", counted)
+    monkeypatch.setattr(events, "news", counted)
     return found
 
 
@@ -93,7 +93,7 @@ def test_a_wait_ends_in_time(engine):
 
 def test_a_database_that_is_away_ends_no_wait_and_no_stream(engine, monkeypatch):
     """The job is accepted already; what became of it is told when the database is back."""
-    news, away = jobs.news, [True]
+    news, away = events.news, [True]
 
     def gone(engine, seen):
         if away:
@@ -104,7 +104,7 @@ def test_a_database_that_is_away_ends_no_wait_and_no_stream(engine, monkeypatch)
     async def main():
         job = create(engine)
         monkeypatch.setattr("service.operations.job_events.AWAY", 0.01)
-        monkeypatch.setattr(jobs, "news", gone)
+        monkeypatch.setattr(events, "news", gone)
         waiting = asyncio.create_task(Following(engine).wait(job, 60))
         await asyncio.sleep(0.1)
         await asyncio.to_thread(end, engine, job.id)
