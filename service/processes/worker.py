@@ -13,31 +13,27 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import finetune as pipeline
-from adapters import spans
-from adapters.errors import Cancelled, NotFound, NotReady, StorageError, StorageFull
-from adapters.finetune import Durably
+from adapters.errors import NotFound, NotReady, StorageError, StorageFull
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import database, jobs, leases
 from adapters.store.audit import actor
 from adapters.store.leases import Lease, LeaseLost
-from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.scale_out import shards
 from service.loading import backbone_loader, lanes
 from service.operations import logs
-from service.processes import failures, liveness, setup, worker_memory
+from service.processes import attempts, liveness, setup, worker_memory
 from service.processes.failures import Failure
 from service.processes.sweeper import Sweeper
 from service.processes.worker_lock import WorkerLock
-from service.processes.workflows import StepFailed, Workflows
+from service.processes.workflows import Workflows
 from service.settings import Settings, unknown
 
 if TYPE_CHECKING:
@@ -49,7 +45,6 @@ LOOK = 1.0  # seconds between looks at the jobs where nothing has changed but th
 RENEW = leases.LEASE / 5  # seconds
 PATIENCE = 2.0  # seconds before something is tried again that the database did not answer
 LEAVE = 8.0  # seconds to give back the job at work when told to stop; the supervisor and Kubernetes give more
-ATTEMPTS = 5  # times that a job is taken up again after its worker died, before it counts as the cause
 AWAY = (SQLAlchemyError, NotReady, StorageError, StorageFull)  # what goes by
 
 
@@ -146,11 +141,16 @@ class Worker:
     def _work_at(self, lease: Lease, stop: threading.Event) -> None:
         log.info("took up the job %s, attempt %d", lease.job_id, lease.attempt)
         with nullcontext() if self.traces is None else self.traces.job(lease):
-            found = self._attempt(lease)
+            found = attempts.attempt(lease, self.training, self.workflows)
             _persist(stop, lambda: self._settle(lease, found))
         said = f"{found.code}: {found.message}" if isinstance(found, Failure) else found
         with logs.about(version=self._version(lease.job_id)):
             log.info("left the job %s: %s", lease.job_id, said)
+
+    def _settle(self, lease: Lease, found: str | Failure) -> None:
+        attempts.settle(lease, found, self.training, self.settings.job_retries)
+        if jobs.is_settled(self.engine, lease.job_id):
+            self.workflows.forget(lease)
 
     def _version(self, job_id: str) -> int | None:
         """That a job has made, for the log."""
@@ -181,45 +181,6 @@ class Worker:
                 shards.give_back(self.engine, shard)
                 log.warning("gave back part %d of the job %s: %s", shard.position, shard.job_id, _brief(error))
                 raise
-
-    def _attempt(self, lease: Lease) -> str | Failure:
-        """Work at a job; returns its end, or why it has none."""
-        if lease.deaths > ATTEMPTS:
-            message = f"its worker died {lease.deaths} times at work on this job; the worker's log has more"
-            return Failure("worker_lost", message, final=True)
-        fenced = replace(self.training, engine=leases.fenced(self.engine, lease))
-        try:
-            return self.workflows.run(lease, lambda durably: pipeline.finetune(lease.job_id, fenced, _traced(durably)))
-        except LeaseLost:
-            return "lost"
-        except Cancelled:
-            return "cancelled"
-        except StepFailed as error:
-            return error.failure
-        except Exception as error:
-            log.exception("an attempt at the job %s failed", lease.job_id)
-            return failures.of(error)
-
-    def _settle(self, lease: Lease, found: str | Failure) -> None:
-        """End the job, or have it tried again, unless it is no longer ours."""
-        with contextlib.suppress(LeaseLost):
-            if isinstance(found, Failure):
-                self._try_again(lease, found)
-            elif found == "cancelled":
-                self._end(lease, found, None)
-        if jobs.is_settled(self.engine, lease.job_id):
-            self.workflows.forget(lease)
-
-    def _try_again(self, lease: Lease, failure: Failure) -> None:
-        tries = failure.tries(self.settings.job_retries)
-        if lease.failures < tries:
-            leases.postpone(self.engine, lease, failure.error(), failures.pause(lease.failures))
-        else:
-            self._end(lease, "failed", failure.error(lease.failures + 1 if tries else 0))
-
-    def _end(self, lease: Lease, status: str, error: dict[str, object] | None) -> None:
-        jobs.abandon(leases.fenced(self.engine, lease), lease.job_id, status, error)
-        blobs.sweep(self.engine, self.artifacts)
 
     def _renew(self, stop: threading.Event) -> None:
         while not stop.wait(RENEW):
@@ -258,16 +219,6 @@ class Worker:
             return  # it ended just now
         except AWAY as error:
             log.warning("could not give back the job %s: %s", lease.job_id, _brief(error))
-
-
-def _traced(durably: Durably) -> Durably:
-    """Each step is a span; one that was done in an earlier attempt is a short one."""
-
-    def run(name: str, step: Callable[..., object], *arguments: object) -> object:
-        with spans.span(name):
-            return durably(name, step, *arguments)
-
-    return run
 
 
 def _persist(stop: threading.Event, task: Callable[[], None]) -> bool:

@@ -11,7 +11,8 @@ from adapters import finetune as pipeline
 from adapters.errors import InvalidImage, StorageError
 from adapters.store import events, heads, jobs, leases
 from adapters.store.schema import jobs as table
-from service.processes import worker as module
+from service.processes import attempts, failures
+from service.processes.worker import Worker
 from service.processes.workflows import workflow_id
 from service.settings import Settings
 
@@ -28,7 +29,7 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module")
 def worker(shop, tmp_path_factory):
     settings = Settings(home=tmp_path_factory.mktemp("home"), database_url=str(shop.shop.engine.url), job_retries=6)
-    made = module.Worker(settings)
+    made = Worker(settings)
     made.training = shop.shop
     made.engine = shop.shop.engine
     made.artifacts = shop.shop.artifacts
@@ -52,7 +53,7 @@ def faults(monkeypatch):
 
         return run
 
-    monkeypatch.setattr(module.failures, "pause", lambda failures: 600.0)  # seconds, so that `work` decides when
+    monkeypatch.setattr(failures, "pause", lambda failures: 600.0)  # seconds, so that `work` decides when
     for name in ("embed", "train", "prove", "publish"):
         monkeypatch.setattr(pipeline, name, planted(name, getattr(pipeline, name)))
     return planned, done
@@ -134,7 +135,7 @@ def test_a_job_that_was_cancelled_or_taken_over_is_let_be(worker, shop, faults, 
 def test_a_job_whose_workers_died_too_often_ends(worker, shop, faults):
     _, done = faults
     job_id = taught(shop, "deadly")
-    for _ in range(module.ATTEMPTS + 1):
+    for _ in range(attempts.ATTEMPTS + 1):
         assert leases.claim(worker.engine, "dead").job_id == job_id
         leases.give_up(worker.engine)
     ended = work(worker, job_id)

@@ -45,9 +45,9 @@ def _install(plan: Path) -> None:
 
     jobs.enter, heads.publish = entered, published
     if attempts := os.environ.get("ESPALIER_TEST_ATTEMPTS"):
-        from service.processes import worker
+        from service.processes import attempts as limit
 
-        worker.ATTEMPTS = int(attempts)
+        limit.ATTEMPTS = int(attempts)
 
 
 if "ESPALIER_TEST_PLAN" in os.environ and sys.orig_argv[-1] == "worker":
