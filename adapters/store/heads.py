@@ -78,22 +78,19 @@ def publish(engine: Engine, publication: Publication) -> int:
             swap(connection, publication.request.head, LIVE, number, publication.expected_live)
             rollout_changes.live_moved(connection, publication.request.head, number, "by a job that made it")
         report = publication.report | _retire(connection, publication, number)
-        state = bump(connection, publication.request.head)
-        status = "rejected" if publication.rejected else "succeeded"
-        moved = LIVE if publication.moves_live else None
-        record(
-            connection, "version.publish", head=publication.request.head, version=number, job=publication.job_id,
-            alias=moved, rejected=publication.rejected or None,
-        )  # fmt: skip
-        job_store.finish(
-            connection,
-            publication.job_id,
-            status,
-            version=number,
-            metrics=publication.metrics,
-            report=report | {"generation": state},
-        )
+        _end_job(connection, publication, number, report | {"generation": bump(connection, publication.request.head)})
     return number
+
+
+def _end_job(connection: sa.Connection, publication: Publication, number: int, report: dict[str, Any]) -> None:
+    """Its row in the audit log, and the one end that the job has."""
+    job_id, moved = publication.job_id, LIVE if publication.moves_live else None
+    record(
+        connection, "version.publish", head=publication.request.head, version=number, job=job_id, alias=moved,
+        rejected=publication.rejected or None,
+    )  # fmt: skip
+    status = "rejected" if publication.rejected else "succeeded"
+    job_store.finish(connection, job_id, status, version=number, metrics=publication.metrics, report=report)
 
 
 def _retire(connection: sa.Connection, publication: Publication, number: int) -> dict[str, Any]:

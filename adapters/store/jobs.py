@@ -52,12 +52,8 @@ def create(
     what asks for it: {"request_id", "traceparent"}. Raises IdempotencyConflict when the key came with another body.
     """
     job_id = f"job_{secrets.token_hex(12)}"
-    moment = now()
-    row = {
-        "id": job_id, "head": request.head, "request": asdict(request), "status": "queued", "progress": {},
-        "cancel_requested": False, "idempotency_key": _own(request.head, idempotency_key), "fingerprint": fingerprint,
-        "created_at": moment, "updated_at": moment, "principal": actors.current().principal or None,
-    } | dict(origin)  # fmt: skip
+    key = _own(request.head, idempotency_key)
+    row = _row(job_id, request) | {"idempotency_key": key, "fingerprint": fingerprint} | dict(origin)
     try:
         with blobs.together(engine) as connection:
             connection.execute(jobs.insert().values(**row))
@@ -75,6 +71,16 @@ def create(
             raise
         return existing
     return get(engine, job_id)
+
+
+def _row(job_id: str, request: JobRequest) -> dict[str, Any]:
+    """Of a job that is accepted now."""
+    moment = now()
+    return {
+        "id": job_id, "head": request.head, "request": asdict(request), "status": "queued", "progress": {},
+        "cancel_requested": False, "created_at": moment, "updated_at": moment,
+        "principal": actors.current().principal or None,
+    }  # fmt: skip
 
 
 def _kind(request: JobRequest) -> dict[str, Any]:
