@@ -4,12 +4,13 @@ A task knows the names (`adapters/tasks`); everybody else takes, joins and store
 what they have of one example: the same names, without the first dimension.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from adapters.types import Arrays, Floats
+from adapters.types import Arrays, Floats, Schema
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # by name, of one example
 
@@ -49,9 +50,15 @@ def stacked(rows: Sequence[Arrays], shapes: Shapes) -> Arrays:
     return {name: np.stack([one[name] for one in rows]) for name in shapes} if rows else empty(shapes)
 
 
+def of_classes(arrays: Arrays, name: str, schema: Schema, shared: Sequence[str]) -> tuple[Arrays, Schema]:
+    """Of an array with a column for each class, f32 [N, K], the columns of `shared`, and how these are read."""
+    columns = [schema.classes.index(one) for one in shared]
+    return {name: arrays[name][:, columns]}, Schema(tuple(shared), schema.decision)
+
+
 def numbers(shapes: Shapes) -> int:
     """S, how many numbers one example has."""
-    return sum(int(np.prod(shape)) for shape in shapes.values())
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def flat(arrays: Arrays, shapes: Shapes) -> Floats:
@@ -62,6 +69,6 @@ def flat(arrays: Arrays, shapes: Shapes) -> Floats:
 
 def unflat(table: Floats, shapes: Shapes) -> Arrays:
     """The inverse; views."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1]
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
     parts = np.split(table, ends, axis=1)
     return {name: part.reshape(len(table), *shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}

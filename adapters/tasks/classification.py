@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.arrays import Shapes
+from adapters.arrays import Shapes, of_classes
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.figures import ece, log_loss, wilson
 from adapters.labels import clean, is_composite, refuse_contradictions, some
@@ -131,8 +131,7 @@ def hesitation(answers: Arrays) -> Floats:
 
 def among(answers: Arrays, schema: Schema, shared: Sequence[str]) -> tuple[Arrays, Schema]:
     """The probabilities of these classes; what the others had is nobody's."""
-    columns = [schema.classes.index(name) for name in shared]
-    return {PROBABILITIES: answers[PROBABILITIES][:, columns]}, Schema(tuple(shared), schema.decision)
+    return of_classes(answers, PROBABILITIES, schema, shared)
 
 
 def agree(one: str, other: str, schema: Schema) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.arrays import Shapes, each
+from adapters.arrays import Shapes, each, of_classes
 from adapters.errors import Conflict, InvalidLabel, NotEnoughData
 from adapters.figures import around_mean
 from adapters.labels import clean, refuse_contradictions
@@ -161,8 +161,7 @@ def hesitation(answers: Arrays) -> Floats:
 
 def among(answers: Arrays, schema: Schema, shared: Sequence[str]) -> tuple[Arrays, Schema]:
     """The values of these targets."""
-    columns = [schema.classes.index(name) for name in shared]
-    return {VALUES: answers[VALUES][:, columns]}, Schema(tuple(shared), schema.decision)
+    return of_classes(answers, VALUES, schema, shared)
 
 
 def agree(one: Any, other: Any, schema: Schema) -> bool:
