@@ -35,6 +35,12 @@ class InvalidInput(EspalierError):
     code = "invalid_input"
 
 
+class WrongModality(InvalidInput):
+    """The head reads inputs of another modality than were sent; the message says which, and in which field."""
+
+    code = "wrong_modality"
+
+
 class InvalidImage(InvalidInput):
     """The bytes are not an image that can be read as its maker meant it; the message says what they are."""
 

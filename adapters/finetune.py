@@ -9,7 +9,7 @@ worker that dies is followed by one that goes on from the last finished step. A 
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters import tasks, training_memory
+from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
 from adapters.errors import CorruptArtifact, NotFound
 from adapters.labels import refuse_held_out_only
-from adapters.modalities import image
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, heads, jobs, reports
@@ -34,7 +33,7 @@ from adapters.tenancy import embedded_by
 from adapters.training import programs
 from adapters.training.data import dataset, unlearning
 from adapters.training.data.data_report import data_report
-from adapters.training.data.duplicates import groups
+from adapters.training.data.duplicates import groups, without_callers
 from adapters.training.data.late_findings import with_late_findings
 from adapters.training.data.split import split
 from adapters.training.embedding import sharded, views
@@ -58,9 +57,9 @@ class TrainingContext:
     artifacts: Artifacts
     backbones: Backbones
     lanes: int  # threads that decode and embed
-    max_pixels: int
+    most: Mapping[str, int]  # UNITs of one input, by modality; else the modality's MOST
     memory: Callable[[], int] = resident.available  # bytes that training may take
-    shard: int = sharded.SIZE  # images of a job that are embedded together, by this worker or another
+    shard: int = sharded.SIZE  # inputs of a job that are embedded together, by this worker or another
 
     def backbone(self, job: Job) -> Backbone:
         """The backbone that a job trains on. Raises BackboneNotFound."""
@@ -76,9 +75,9 @@ class TrainingContext:
         blobs.sweep(self.engine, self.artifacts)
 
     def embedder(self, backbone: Backbone, head: str) -> Embedder:
-        """The way from images to embeddings of a backbone, for a head."""
+        """The way from inputs to embeddings of a backbone, for a head."""
         cache = EmbeddingCache(self.engine, embedded_by(head, backbone.digest))
-        return Embedder(self.backbones.get(backbone.digest), self.artifacts, cache, self.lanes, self.max_pixels)
+        return Embedder(self.backbones.get(backbone.digest), self.artifacts, cache, self.lanes, self.most)
 
 
 def directly(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -122,7 +121,7 @@ def validate(context: TrainingContext, job_id: str) -> dict[str, Any]:
 def require_memory(context: TrainingContext, job: Job, examples: Sequence[Example]) -> None:
     """Raises TooMuchData where training on so many examples cannot fit, before the first is embedded."""
     length = max(parts.lengths(job.request.reads, context.backbone(job), len(examples)).values())
-    looks = 1 + max(map(len, compared(job, len(examples)).values()))
+    looks = 1 + max(map(len, compared(context.backbone(job), job, len(examples)).values()))
     outputs = len(tasks.get(job.request.task).classes([e.label for e in examples]))
     training_memory.require(context.memory(), len(examples), length, looks, outputs)
 
@@ -141,9 +140,10 @@ def embed(context: TrainingContext, job_id: str) -> dict[str, Any]:
     progress.enter("embedding")
     job = jobs.get(context.engine, job_id)
     began = time.perf_counter()
-    embedder = context.embedder(context.backbone(job), job.request.head)
+    backbone = context.backbone(job)
+    embedder = context.embedder(backbone, job.request.head)
     examples = dataset.assemble(context.engine, job).examples
-    looks = views.names(compared(job, len(examples)))
+    looks = views.names(compared(backbone, job, len(examples)))
     counts = sharded.embed(embedder, context.engine, job_id, examples, progress.advance, looks, context.shard)
     return counts | {"seconds": round(time.perf_counter() - began, 3)}
 
@@ -154,9 +154,9 @@ def help_out(context: TrainingContext, shard: Shard) -> None:
     sharded.work_at(context.embedder(context.backbone(job), job.request.head), context.engine, shard)
 
 
-def compared(job: Job, examples: int) -> views.Names:
+def compared(backbone: Backbone, job: Job, examples: int) -> views.Names:
     """The choices of views that a job's race compares. Raises InvalidInput."""
-    return views.wanted(image, job.request.views, examples)
+    return views.wanted(modalities.of(backbone), job.request.views, examples)
 
 
 def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> str:
@@ -173,9 +173,11 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
     lengths = parts.lengths(job.request.reads, backbone, len(labels))
     cache = EmbeddingCache(context.engine, embedded_by(job.request.head, backbone.digest))
     embeddings, fingerprints = cache.get(data.sha256s, max(lengths.values()))
-    choices = views.cached(cache, compared(job, len(labels)), data.sha256s, embeddings)
+    choices = views.cached(cache, compared(backbone, job, len(labels)), data.sha256s, embeddings)
     pooled = embeddings[:, : backbone.dimension]
-    grouped = groups(pooled, fingerprints, data.sha256s, [e.group for e in data.examples], progress.cancelled)
+    side = modalities.training_side(backbone.modality)
+    theirs = [e.group for e in data.examples]
+    grouped = groups(side, pooled, fingerprints, data.sha256s, theirs, progress.cancelled)
     names = task.stratum_names(classes)
     divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names)
     result = race(
@@ -189,9 +191,8 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
     trusted = terms.learn(
         result.program, task, measured, embeddings[:, : result.reads], targets, divided, backbone.dimension
     )  # fmt: skip
-    found = data_report(
-        data, task, classes, pooled, fingerprints, targets, grouped, divided, result, measured, job.request.received
-    )
+    copies = without_callers(grouped, side, pooled, fingerprints, data.sha256s, theirs)
+    found = data_report(data, task, classes, pooled, targets, copies, divided, result, measured, job.request.received)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = context.scratch(job_id)
     draft = drafts.of(job, data, task, classes, divided, grouped, result, measured, trusted, found, timing, scratch)
@@ -246,10 +247,12 @@ def finish(context: TrainingContext, job_id: str, draft_digest: str) -> None:
     """The version is out and the job has ended: measure what nobody should wait for, and let go of what it held."""
     try:
         job, draft = jobs.get(context.engine, job_id), drafts.load(context.artifacts, draft_digest)
-        digest = embedded_by(job.request.head, context.backbone(job).digest)
+        backbone = context.backbone(job)
+        digest = embedded_by(job.request.head, backbone.digest)
         cache, shas = EmbeddingCache(context.engine, digest), [e.sha256 for e in draft.examples]
         embeddings, _ = cache.get(shas, draft.reads)
-        further = views.cached(cache, views.wanted(image, draft.views, len(shas)), shas, embeddings)[draft.views]
+        names = views.wanted(modalities.of(backbone), draft.views, len(shas))
+        further = views.cached(cache, names, shas, embeddings)[draft.views]
         task = tasks.get(job.request.task)
         report = with_late_findings(draft, embeddings, further, task, job.request.seed, context.artifacts)
         reports.replace(context.engine, job_id, context.scratch(job_id).put(report))

@@ -1,21 +1,20 @@
 """THE PREDICT PIPELINE.
 
-bytes → decode + resize (modality) → micro-batch → backbone (ONNX) → head (ONNX) → decode (task) → response
+bytes → decode (modality) → micro-batch → backbone (ONNX) → head (ONNX) → decode (task) → response
 
 One pass through a backbone serves every head of a request that lives on it.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from adapters import arrays, tasks
-from adapters.errors import EspalierError
-from adapters.modalities import image
+from adapters import arrays, modalities, tasks
+from adapters.errors import EspalierError, WrongModality
 from adapters.monitoring import arms
 from adapters.monitoring.monitor import Monitor
 from adapters.monitoring.sampler import Sampler
@@ -31,9 +30,9 @@ from adapters.runtime.queueing.inflight import Item
 from adapters.runtime.queueing.lanes import clock
 from adapters.runtime.queueing.traffic import Traffic
 from adapters.spans import traced
-from adapters.tenancy import qualified
+from adapters.tenancy import qualified, shown
 from adapters.trust import Terms
-from adapters.types import Embeddings, HeadRef, Schema
+from adapters.types import ORIGINAL, Embeddings, HeadRef, Schema
 
 # Outputs below which heads run on the event loop: 20 µs a run, where a trip to a lane and back takes 350 (measured).
 INLINE = 512
@@ -50,7 +49,7 @@ class Predictor:
     live: LiveHeads
     backbones: Backbones
     traffic: Traffic
-    max_pixels: int = image.MAX_PIXELS
+    most: Mapping[str, int] = field(default_factory=dict)  # UNITs of one input by modality; else the modality's MOST
     memory: EmbeddingMemory = field(default_factory=lambda: EmbeddingMemory(0))
     batchers: dict[str, Batcher] = field(default_factory=dict)  # by backbone digest
     monitor: Monitor | None = None  # who counts what was answered, for roll-outs
@@ -77,7 +76,7 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """One image that could not be used."""
+    """One input that could not be used."""
 
     index: int
     code: str
@@ -86,7 +85,7 @@ class ItemError:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one head says of one image."""
+    """What one head says of one input."""
 
     index: int
     head: LiveHead
@@ -95,7 +94,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Predictions by image, then by head in the order asked for."""
+    """Predictions by input, then by head in the order asked for."""
 
     predictions: list[Prediction]
     errors: list[ItemError]
@@ -105,7 +104,7 @@ class Predictions:
 
 async def predict(
     predictor: Predictor,
-    images: Sequence[bytes | memoryview],
+    inputs: Sequence[bytes | memoryview],
     refs: Sequence[HeadRef],
     *,
     top_k: int = 5,
@@ -115,54 +114,57 @@ async def predict(
     abstain: float | None = None,
     timeout: float | None = None,
     sticky: str | None = None,
+    modality: str | None = None,
 ) -> Predictions:
-    """Answer for every image and head, within `timeout` seconds.
+    """Answer for every input and head, within `timeout` seconds.
 
     With a `coverage` answers carry a set of labels that holds the truth that often; with `abstain` they say whether to
     leave them be, so that the accuracy of the others is that or better. A head that is damaged, or whose backbone is,
     fails its own answers only; the error is raised where no other is asked. Of a head that is being rolled out, the
-    same version answers requests with the same `sticky`, and without one those with the same images.
+    same version answers requests with the same `sticky`, and without one those with the same inputs.
+    `modality`: what the caller said that the inputs are; all heads of a request read one.
     Raises HeadNotFound, VersionNotFound, StaleReplica, Overloaded, DeadlineExceeded, NotEnoughHeldOut when a version
-    cannot promise that; InvalidImage or ImageTooLarge, naming the image, unless `on_error` is "skip".
+    cannot promise that; WrongModality; and what is wrong with an input, naming it, unless `on_error` is "skip".
     """
     flow = refs[0].name  # heads take turns
-    async with predictor.traffic.admitted(len(images), flow, timeout):
+    async with predictor.traffic.admitted(load(predictor, inputs, refs, modality), flow, timeout):
         generation, found = await _admit(predictor, refs, min_generation)
         found = await arms.directed(
-            predictor.live, refs, found, lambda: turns.key(sticky, images), lambda head: head.terms(coverage, abstain)
+            predictor.live, refs, found, lambda: turns.key(sticky, inputs), lambda head: head.terms(coverage, abstain)
         )
         heads, failed = working(refs, found)
+        refuse_others(heads, modality)
         terms = [head.terms(coverage, abstain) for head in heads]
         digests = list(dict.fromkeys(head.backbone_digest for head in heads))
-        embedded = {d: await or_reason(embed(predictor, images, d, on_error, flow)) for d in digests}
+        embedded = {d: await or_reason(embed(predictor, inputs, d, on_error, flow)) for d in digests}
         outputs = await _answer(predictor, heads, embedded)
         asked, heads = heads, arms.stand_ins(heads, outputs)
         if heads is not asked:  # candidates of roll-outs failed, and live answers in their place
             terms = [head.terms(coverage, abstain) for head in heads]
             for digest in {head.backbone_digest for head in heads} - embedded.keys():
-                embedded[digest] = await or_reason(embed(predictor, images, digest, on_error, flow))
+                embedded[digest] = await or_reason(embed(predictor, inputs, digest, on_error, flow))
             outputs = await _answer(predictor, heads, embedded)
         answered = _decode(heads, terms, embedded, outputs, top_k, generation, failed)
         if predictor.monitor is not None:
             predictor.monitor.saw(heads, outputs, answered.predictions, partial(_rows, embedded))
         if predictor.sampler is not None and predictor.sampler.heads:
-            predictor.sampler.saw(heads, outputs, answered.predictions, partial(_pooled, embedded), images)
+            predictor.sampler.saw(heads, outputs, answered.predictions, partial(_pooled, embedded), inputs)
         return answered
 
 
-def _rows(embedded: dict[str, "EmbeddedImages | EspalierError"]) -> dict[str, Embeddings]:
+def _rows(embedded: dict[str, "EmbeddedInputs | EspalierError"]) -> dict[str, Embeddings]:
     """f32 [M, E] of each backbone that could be asked."""
-    return {digest: found.embeddings for digest, found in embedded.items() if isinstance(found, EmbeddedImages)}
+    return {digest: found.embeddings for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
 
 
-def _pooled(embedded: dict[str, "EmbeddedImages | EspalierError"]) -> dict[str, Embeddings]:
-    """f32 [M, D] of each: what images are compared by. Beside taps, which are alike for all, no two would differ."""
-    return {digest: found.pooled for digest, found in embedded.items() if isinstance(found, EmbeddedImages)}
+def _pooled(embedded: dict[str, "EmbeddedInputs | EspalierError"]) -> dict[str, Embeddings]:
+    """f32 [M, D] of each: what inputs are compared by. Beside taps, which are alike for all, no two would differ."""
+    return {digest: found.pooled for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddedImages:
-    """Embeddings f32 [M, E] of the images that could be read, their positions, and what was wrong with the rest."""
+class EmbeddedInputs:
+    """Embeddings f32 [M, E] of the inputs that could be read, their positions, and what was wrong with the rest."""
 
     embeddings: Embeddings
     indices: list[int]
@@ -175,9 +177,9 @@ class EmbeddedImages:
         return self.embeddings[:, : self.dimension]
 
     def first(self, lengths: Iterable[int]) -> dict[int, Embeddings]:
-        """So many numbers of each embedding, laid out for heads that read them: one copy a request, none of one image.
+        """So many numbers of each embedding, laid out for heads that read them: one copy a request, none of one input.
 
-        An image's numbers lie side by side, so of one image the first of them already do, too.
+        An input's numbers lie side by side, so of one input the first of them already do, too.
         """
         return {length: np.ascontiguousarray(self.embeddings[:, :length]) for length in set(lengths)}
 
@@ -185,42 +187,71 @@ class EmbeddedImages:
 @traced("embed")
 async def embed(
     predictor: Predictor,
-    images: Sequence[bytes | memoryview],
+    inputs: Sequence[bytes | memoryview],
     backbone_digest: str,
     on_error: OnError = "fail",
     flow: str = "",
-) -> EmbeddedImages:
-    """Decode and embed images that were admitted, side by side and in turn with other flows."""
+) -> EmbeddedInputs:
+    """Decode and embed inputs that were admitted, side by side and in turn with other flows."""
     batcher = predictor.batchers.get(backbone_digest)
     if batcher is None:
         batcher = await asyncio.to_thread(predictor.batcher, backbone_digest)
-    work = partial(_embed_one, predictor, batcher)
-    results = await predictor.traffic.embed(images, backbone_digest, flow, work)
+    most = modalities.most_of(batcher.modality_name, predictor.most)
+    work = partial(_embed_one, predictor, batcher, most)
+    results = await predictor.traffic.embed(inputs, backbone_digest, flow, work, batcher.modality.load)
     failed = {i: r for i, r in enumerate(results) if isinstance(r, EspalierError)}
     if failed and on_error == "fail":
-        raise _named(*next(iter(failed.items())), count=len(failed), total=len(images))
-    good = [i for i in range(len(images)) if i not in failed]
+        raise _named(*next(iter(failed.items())), noun=batcher.modality.NOUN, count=len(failed), total=len(inputs))
+    good = [i for i in range(len(inputs)) if i not in failed]
     found = [r for r in results if not isinstance(r, EspalierError)]
     stacked = found[0][np.newaxis] if len(found) == 1 else np.stack(found) if found else np.zeros((0, 0), np.float32)
     errors = [ItemError(i, error.code, error.message) for i, error in failed.items()]
-    return EmbeddedImages(stacked, good, errors, batcher.dimension)
+    return EmbeddedInputs(stacked, good, errors, batcher.dimension)
 
 
-def _embed_one(predictor: Predictor, batcher: Batcher, item: Item) -> None:
-    """In a lane: one image → f32 [E], unless it is remembered. Raises InvalidImage, ImageTooLarge."""
+def _embed_one(predictor: Predictor, batcher: Batcher, most: int, item: Item) -> None:
+    """In a lane: one input → f32 [E], unless it is remembered. Raises kinds of InvalidInput."""
     waiter = predictor.memory.look_up(qualified(item.tenant, item.backbone), item.data, item)
     if waiter is None:
         return
     began = clock()
-    pixels = image.decode(item.data, batcher.preprocessing, max_pixels=predictor.max_pixels)
+    tensors = batcher.modality.decode(item.data, batcher.spec, most=most)
     item.decoded()
     predictor.traffic.meters.decode_seconds(clock() - began)
-    batcher.put(pixels, waiter, predictor.traffic.lanes.alone())
+    batcher.put(tensors, waiter, predictor.traffic.lanes.alone())
 
 
-def _named(index: int, error: EspalierError, *, count: int, total: int) -> EspalierError:
-    more = f" ({count} of {total} images cannot be used; on_error=skip answers for the others)" if total > 1 else ""
-    return type(error)(f"image {index}: {error.message}{more}", item=f"image {index}")
+def _named(index: int, error: EspalierError, *, noun: str, count: int, total: int) -> EspalierError:
+    more = f" ({count} of {total} {noun}s cannot be used; on_error=skip answers for the others)" if total > 1 else ""
+    return type(error)(f"{noun} {index}: {error.message}{more}", item=f"{noun} {index}")
+
+
+def refuse_others(heads: Sequence[LiveHead], said: str | None) -> None:
+    """Raises WrongModality for a head that reads another modality than was said, or than the first."""
+    for head in heads:
+        if head.modality != (said or heads[0].modality):
+            raise _wrong(head, said or heads[0].modality)
+
+
+def _wrong(head: LiveHead, sent: str) -> WrongModality:
+    wanted, name = modalities.get(head.modality), shown(head.version.head)
+    return WrongModality(
+        f"the head {name!r} reads {wanted.NOUN}s, not {modalities.get(sent).NOUN}s: send {wanted.NOUN}s to it, in the "
+        f"field {wanted.FIELD!r}, in a request of their own",
+        item=name,
+    )
+
+
+def load(
+    predictor: Predictor, inputs: Sequence[bytes | memoryview], refs: Sequence[HeadRef], said: str | None
+) -> float:
+    """How many ordinary inputs a request is worth, as far as is known before heads are loaded."""
+    name = said
+    if name is None:
+        head = predictor.live.peek(refs[0])
+        name = ORIGINAL if head is None else head.modality
+    one = modalities.get(name).load
+    return sum(one(len(data)) for data in inputs)
 
 
 async def _admit(
@@ -244,10 +275,10 @@ async def _admit(
 
 @traced("heads")
 async def _answer(
-    predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedImages | EspalierError]
+    predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedInputs | EspalierError]
 ) -> list[HeadAnswers | EspalierError]:
-    """One run a head over all images, M rows each; of one whose backbone failed, why that did."""
-    good = {digest: found for digest, found in embedded.items() if isinstance(found, EmbeddedImages)}
+    """One run a head over all inputs, M rows each; of one whose backbone failed, why that did."""
+    good = {digest: found for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
 
     def work() -> list[HeadAnswers | EspalierError]:
         began = clock()
@@ -264,7 +295,7 @@ async def _answer(
 
 
 def _ask(
-    head: LiveHead, read: dict[int, Embeddings] | None, embedded: dict[str, EmbeddedImages | EspalierError]
+    head: LiveHead, read: dict[int, Embeddings] | None, embedded: dict[str, EmbeddedInputs | EspalierError]
 ) -> HeadAnswers | EspalierError:
     if read is None:
         failed = embedded[head.backbone_digest]
@@ -277,7 +308,7 @@ def _ask(
 def _decode(
     heads: Sequence[LiveHead],
     terms: Sequence[Terms],
-    embedded: dict[str, EmbeddedImages | EspalierError],
+    embedded: dict[str, EmbeddedInputs | EspalierError],
     outputs: list[HeadAnswers | EspalierError],
     top_k: int,
     generation: int,
@@ -287,7 +318,7 @@ def _decode(
     failed = (failed or []) + [
         (h.version.head, o) for h, o in zip(heads, outputs, strict=True) if isinstance(o, EspalierError)
     ]
-    first = next((e for e in embedded.values() if isinstance(e, EmbeddedImages)), None)
+    first = next((e for e in embedded.values() if isinstance(e, EmbeddedInputs)), None)
     if first is None:
         raise failed[0][1]
     found = [

@@ -1,7 +1,7 @@
-"""What to label next: of many unlabeled images, the few that teach a head most.
+"""What to label next: of many unlabeled inputs, the few that teach a head most.
 
-While labels are few, typical images of what no label covers yet teach most (TypiClust, Hacohen et al., ICML 2022):
-uncertainty means little when the head knows little. Later, images that the head hesitates between teach most, taken
+While labels are few, typical inputs of what no label covers yet teach most (TypiClust, Hacohen et al., ICML 2022):
+uncertainty means little when the head knows little. Later, inputs that the head hesitates between teach most, taken
 from different places so that ten are not ten of the same kind (as BADGE does, Ash et al., ICLR 2020). Both look at all
 of an embedding: on photos of the sky typical images by its last layer alone taught less than random ones
 (docs/adr/0010).
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters import arrays, tasks
+from adapters import arrays, modalities, tasks
 from adapters import predict as pipeline
 from adapters.predict import ItemError, OnError, Predictor
 from adapters.runtime.heads.loaded import LiveHead
@@ -35,39 +35,42 @@ ROUNDS = 10  # of k-means
 
 @dataclass(frozen=True, slots=True)
 class Suggestions:
-    """Images worth a label, the best first."""
+    """Inputs worth a label, the best first."""
 
     head: LiveHead
     strategy: Strategy
     explanation: str
-    indices: list[int]  # of images in the request
+    indices: list[int]  # of inputs in the request
     answers: list[dict[str, Any]]  # what the head says of each now
     doubts: list[float]  # the chance that what it says is wrong, by its own calibrated word
-    random_doubt: float  # the mean of that over all images
+    random_doubt: float  # the mean of that over all inputs
     errors: list[ItemError]
 
 
 async def suggest(
     predictor: Predictor,
     engine: Engine,
-    images: Sequence[bytes | memoryview],
+    inputs: Sequence[bytes | memoryview],
     ref: HeadRef,
     count: int,
     on_error: OnError = "fail",
     timeout: float | None = None,
+    modality: str | None = None,
 ) -> Suggestions:
-    """The `count` images to label next. Raises what `adapters.predict.predict` raises."""
-    async with predictor.traffic.admitted(len(images), ref.name, timeout):
+    """The `count` inputs to label next; see `adapters.predict.predict` for what it takes and raises."""
+    async with predictor.traffic.admitted(pipeline.load(predictor, inputs, [ref], modality), ref.name, timeout):
         found = predictor.live.peek(ref)
         loaded = found if found is not None else await predictor.live.fetch(ref)
-        embedded = await pipeline.embed(predictor, images, loaded.backbone_digest, on_error, ref.name)
+        pipeline.refuse_others([loaded], modality)
+        embedded = await pipeline.embed(predictor, inputs, loaded.backbone_digest, on_error, ref.name)
+    noun = modalities.get(loaded.modality).NOUN
     if not embedded.indices:
-        return Suggestions(loaded, "typical", "none of the images can be read", [], [], [], 0.0, embedded.errors)
+        return Suggestions(loaded, "typical", f"none of the {noun}s can be read", [], [], [], 0.0, embedded.errors)
     return await asyncio.to_thread(_chosen, engine, loaded, embedded, count)
 
 
-def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages, count: int) -> Suggestions:
-    task = tasks.get(loaded.task)
+def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedInputs, count: int) -> Suggestions:
+    task, noun = tasks.get(loaded.task), modalities.get(loaded.modality).NOUN
     answers = loaded.head.answer(embedded.embeddings).arrays
     doubts = task.doubt(answers)
     schema = Schema(loaded.classes, loaded.version.manifest.get("decision", {}))
@@ -76,10 +79,10 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedImages,
     few = len(labeled) < FEW * max(1, len(loaded.classes))
     if few:
         rows = typical(embedded.embeddings, labeled, count)
-        why = f"the head has {len(labeled)} examples, so typical images of what none of them covers come first"
+        why = f"the head has {len(labeled)} examples, so typical {noun}s of what none of them covers come first"
     else:
         rows = uncertain(embedded.embeddings, task.hesitation(answers), count)
-        why = "the images that the head hesitates about most, from different places, come first"
+        why = f"the {noun}s that the head hesitates about most, from different places, come first"
     return Suggestions(
         loaded, "typical" if few else "uncertain", why, [embedded.indices[row] for row in rows],
         [task.decode(arrays.row(answers, row), schema, 2) for row in rows], [float(doubts[row]) for row in rows],

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from adapters.tenancy import shown
 
-Pixels: TypeAlias = NDArray[np.uint8]  # [N, H, W, 3] RGB, or [H, W, 3] for one image
+Tensors: TypeAlias = Mapping[str, NDArray[Any]]  # by name: of one input, or of N inputs with a batch dimension N first
 Embeddings: TypeAlias = NDArray[np.float32]  # [N, E]: a backbone's `pooled` [N, D], and its taps where it has any
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.int64]  # [N], positions or class numbers
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]  # by name, N first: see adapters/arrays
 Targets: TypeAlias = Arrays  # what a task makes of N labels
 Fitted: TypeAlias = NDArray[Any]  # of targets what a method fits: class numbers i64 [N], or f32 [N, K]
+
+ORIGINAL = "image"  # the modality of all that was stored before there were others: facts that name none are of it
 
 Objective = Literal["softmax", "sigmoid", "squared"]  # what a fit makes small; adapters/training/objectives
 SplitName = Literal["train", "val", "test"]
@@ -26,31 +28,48 @@ Device = Literal["auto", "cpu", "cuda", "tensorrt"]  # tensorrt: CUDA, with what
 
 
 @dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """How an image becomes backbone input: shorter side to size / crop_pct, then a centre crop of size × size."""
+class Input:
+    """One input tensor of a backbone's graph."""
 
-    size: int  # pixels a side
-    crop_pct: float
-    interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    name: str
+    dtype: str  # numpy's name: "uint8", "int64"
+    shape: tuple[int | None, ...]  # of one input, without the batch dimension; None where it varies
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a cheap look at an input's bytes tells."""
+
+    facts: dict[str, Any]  # of a photo {"format", "width", "height"}; ready for JSON
+    cost: int  # in the modality's UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """An input as people are shown it."""
+
+    media_type: str
+    data: bytes
+    text: str | None = None  # where it can be read
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A frozen network as one ONNX graph: uint8 [N, H, W, 3] in, `pooled` [N, D] and `features` [N, C, h, w] out.
+    """A frozen network as one ONNX graph: tensors of N inputs in, `pooled` [N, D] out; of images also `features`,
+    [N, C, h, w].
 
     One with taps has `embedding` [N, E] besides: `pooled`, and behind it what earlier blocks saw.
     """
 
     name: str
-    digest: str  # SHA-256 of graph + weights + preprocessing + precision: two equal digests embed alike
+    digest: str  # SHA-256 of graph + weights + spec + precision: two equal digests embed alike
     artifact: str  # SHA-256 of the ONNX file
-    preprocessing: Preprocessing
+    spec: Any  # how bytes become its tensors: the modality's own frozen dataclass `Spec`
     precision: str
     dimension: int  # D
-    channels: int  # C
+    channels: int  # C; 0 where there are no features
     details: dict[str, Any] = field(default_factory=dict)  # timm name, source, licence, parity figures, taps
+    modality: str = ORIGINAL
 
     @property
     def taps(self) -> list[dict[str, Any]]:
@@ -221,7 +240,7 @@ class JobRequest:
     reads: str = "auto"  # how much of an embedding: its first part, `pooled`, or with what earlier blocks saw, `taps`
     budget: float | None = None  # estimated seconds of one core for the race; None: by the number of examples
     edit: Edit | None = None  # of what the head has; None: examples are added, or replace the old ones
-    on_error: Literal["fail", "skip"] = "fail"  # of images that cannot be used
+    on_error: Literal["fail", "skip"] = "fail"  # of inputs that cannot be used
     received: dict[str, Any] = field(default_factory=dict)  # how what was sent was understood; ready for JSON
 
 

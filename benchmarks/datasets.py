@@ -19,13 +19,14 @@ from PIL import Image
 
 from adapters.backbones.cards import DEFAULT, embedded_card
 from adapters.modalities import image
+from adapters.modalities.image import alike, calibration
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.onnx import processor
 from adapters.store import database
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone import calibration_images, variant
+from adapters.training.backbone import variant
 from adapters.training.backbone.build import build
-from adapters.training.data.duplicates import fingerprint, groups
+from adapters.training.data.duplicates import groups
 from adapters.types import Embeddings, Indices
 from benchmarks import record
 
@@ -168,7 +169,7 @@ def session_of(precision: str) -> BackboneSession:
     database.migrate(engine)
     backbone = build(embedded_card(DEFAULT), engine, artifacts)
     if precision != FULL:
-        images = calibration_images.crops(backbone.preprocessing)
+        images = calibration.crops(backbone.spec)
         backbone = variant.build(backbone, precision, images, engine, artifacts)
     return BackboneSession(backbone, artifacts.get(backbone.artifact), "cpu")
 
@@ -182,7 +183,7 @@ def _embedded(labeled: list[Photo], precision: str) -> dict[str, np.ndarray]:
     keys = [str(i) for i in range(len(labeled))]
     return {
         "embeddings": embeddings, "targets": targets.astype(np.int64),
-        "groups": groups(embeddings[:, :POOLED], prints, keys, [photo.group for photo in labeled]),
+        "groups": groups(alike, embeddings[:, :POOLED], prints, keys, [photo.group for photo in labeled]),
     }  # fmt: skip
 
 
@@ -190,8 +191,8 @@ def _views(labeled: list[Photo]) -> dict[str, Embeddings]:
     loaded, names = session_of(FULL), list(dict.fromkeys(view for choice in image.VIEWS.values() for view in choice))
 
     def embed(photo: Photo) -> np.ndarray:
-        looks = image.decode_views(photo.data, loaded.backbone.preprocessing, names)
-        return np.stack([loaded.embed(pixels[None])[0, :POOLED] for pixels in looks])  # [V, D]
+        looks = image.decode_views(photo.data, loaded.backbone.spec, names)
+        return np.stack([loaded.embed([look])[0, :POOLED] for look in looks])  # [V, D]
 
     with ThreadPoolExecutor(processor.cores()) as pool:
         found = np.stack(list(pool.map(embed, labeled)), axis=1)
@@ -199,5 +200,5 @@ def _views(labeled: list[Photo]) -> dict[str, Embeddings]:
 
 
 def _one(loaded: BackboneSession, data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    pixels = image.decode(data, loaded.backbone.preprocessing)
-    return loaded.embed(pixels[None])[0], fingerprint(pixels)
+    tensors = image.decode(data, loaded.backbone.spec)
+    return loaded.embed([tensors])[0], image.fingerprint(tensors, data)

@@ -21,8 +21,7 @@ import simplejpeg
 from PIL import Image
 
 from adapters.modalities import image
-from adapters.modalities.image import jpeg, views
-from adapters.types import Preprocessing
+from adapters.modalities.image import Preprocessing, jpeg, views
 from benchmarks import photos, record
 
 SIZES = {"small (224×224)": (224, 224), "medium (640×427)": (640, 427), "large (4000×3000)": (4000, 3000)}
@@ -66,7 +65,7 @@ def with_pillow(data: bytes) -> Any:
 
 def image_decode(data: bytes) -> Any:
     """The way that training and serving share."""
-    return image.decode(data, SHAPE)
+    return image.pixels(data, SHAPE)
 
 
 def _ms(

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from adapters.modalities.image.tensors import thumbnail
 from adapters.store import backbones, database
 from adapters.store.embeddings import Embedded, EmbeddingCache
-from adapters.training.data.duplicates import fingerprint
 from benchmarks import record, server
 from service.client import Client, LabeledImage
 from service.processes import default_backbone
@@ -104,7 +104,7 @@ def _embed(home: Path, images: list[LabeledImage]) -> None:
         noise = 4 * random.standard_normal((len(numbers), backbone.length), dtype=np.float32)
         vectors = np.abs(noise + means[[n % CLASSES for n in numbers]])
         shas = [hashlib.sha256(images[n].data()).hexdigest() for n in numbers]
-        prints = [fingerprint(_pixels(n)) for n in numbers]
+        prints = [thumbnail(_pixels(n)) for n in numbers]
         cache.put([Embedded(*row) for row in zip(shas, vectors, prints, strict=True)])
     engine.dispose()
 

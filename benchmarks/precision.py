@@ -111,7 +111,7 @@ def _right(name: str, count: str, seed: int) -> list[float]:
 def _bare() -> dict[str, Any]:
     """Images per second of either precision, their ratio, and whether the processor multiplies bytes natively."""
     loaded = [datasets.session_of(precision) for precision in PRECISIONS]
-    side = loaded[0].backbone.preprocessing.size
+    side = loaded[0].backbone.spec.size
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, 3), dtype=np.uint8)
     rows = np.array([[_rate(session, pixels) for session in loaded] for _ in range(REPETITIONS + 1)])[1:]  # warm
     found = {f"{p}_images_per_second": record.spread(rows[:, i].tolist()) for i, p in enumerate(PRECISIONS)}
@@ -124,7 +124,7 @@ def _bare() -> dict[str, Any]:
 def _rate(session: BackboneSession, pixels: Any) -> float:
     began = time.perf_counter()
     for picture in pixels:
-        session.embed(picture[None])
+        session.embed([{"pixels": picture}])
     return len(pixels) / (time.perf_counter() - began)
 
 

@@ -69,8 +69,8 @@ def bare(home: Path, *, alone: bool = False) -> Callable[[bytes], int]:
     head = Head.from_bytes(artifacts.get(heads.resolve(engine, HeadRef("bench")).digest))
 
     def one(data: bytes) -> int:
-        pixels = image.decode(data, backbone.preprocessing)
-        return int(head.answer(loaded.embed(pixels[None], alone)).arrays["probabilities"].argmax())
+        tensors = image.decode(data, backbone.spec)
+        return int(head.answer(loaded.embed([tensors], alone)).arrays["probabilities"].argmax())
 
     return one
 

@@ -53,7 +53,7 @@ def _twin(store: synthetic.Store) -> Backbone:
     graph = without_taps(store.artifacts.get(store.backbone.artifact))
     artifact = store.artifacts.put(graph)
     details = {key: value for key, value in store.backbone.details.items() if key != "taps"}
-    identity = digest(artifact, store.backbone.preprocessing, store.backbone.precision)
+    identity = digest(artifact, store.backbone.spec, store.backbone.precision)
     twin = replace(store.backbone, name=PLAIN, digest=identity, artifact=artifact, details=details)
     backbones.save(store.engine, twin)
     return twin
@@ -89,15 +89,15 @@ def _round(port: int, pictures: list[tuple[bytes, str]], sessions: Sequence[Back
 
 def _passes(sessions: Sequence[BackboneSession]) -> tuple[float, float]:
     """Median seconds of a pass of one image, by turns."""
-    side = sessions[0].backbone.preprocessing.size
+    side = sessions[0].backbone.spec.size
     pixels = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
-    answers = [session.embed(pixels) for session in sessions]
+    answers = [session.embed({"pixels": pixels}) for session in sessions]
     assert np.array_equal(answers[0], answers[1][:, : answers[0].shape[1]]), "`pooled` is not the same"
     times: list[list[float]] = [[], []]
     for number in range(2 * PASSES):
         for which in (0, 1) if number % 2 else (1, 0):
             began = time.perf_counter()
-            sessions[which].embed(pixels)
+            sessions[which].embed({"pixels": pixels})
             times[which].append(time.perf_counter() - began)
     return statistics.median(times[0]), statistics.median(times[1])
 

@@ -24,6 +24,7 @@ from PIL import Image, ImageEnhance
 from adapters import finetune as pipeline
 from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
+from adapters.modalities.image import alike
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, database
 from adapters.store.embeddings import EmbeddingCache
@@ -90,7 +91,7 @@ class Trained:
         """The data report."""
         data = Dataset(self.photos.examples, [None] * len(self.photos.examples))
         return data_report(
-            data, TASK, self.classes, self.photos.pooled, self.photos.fingerprints, self.targets, self.groups,
+            data, TASK, self.classes, self.photos.pooled, self.targets, self.groups,
             self.split, self.result, self.measured,
         )  # fmt: skip
 
@@ -117,7 +118,7 @@ class Embedding:
         artifacts = Artifacts(settings.artifacts)
         setup.prepare(settings, engine, artifacts)
         loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
-        self.training = pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, max_pixels=10**8)
+        self.training = pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, most={"image": 10**8})
         self.backbone = backbones.find(engine, default_backbone.name(settings, engine))
 
     def photos(self, files: Sequence[tuple[str, str, bytes]]) -> Photos:
@@ -157,7 +158,7 @@ def trained(photos: Photos, labels: np.ndarray | None = None) -> Trained:
     given = photos.labels.tolist()
     classes = TASK.classes(given)
     targets, nothing = TASK.targets(given, classes), [None] * len(given)
-    grouped = groups(photos.pooled, photos.fingerprints, [e.sha256 for e in photos.examples], nothing)
+    grouped = groups(alike, photos.pooled, photos.fingerprints, [e.sha256 for e in photos.examples], nothing)
     parts = split(TASK.strata(targets), grouped, nothing, nothing, 0)
     lengths = {TAPS: photos.embeddings.shape[1], POOLED: photos.dimension}
     result = race(
@@ -206,7 +207,13 @@ def found_copies(before: Photos, after: Photos) -> dict[str, float]:
     """Of the copies in `after`: the share joined to its original, and to a photo that is not its original's."""
     names = [[e.sha256 for e in photos.examples] for photos in (before, after)]
     grouped = [
-        dict(zip(shas, groups(p.pooled, p.fingerprints, shas, [None] * len(shas)).tolist(), strict=True))
+        dict(
+            zip(
+                shas,
+                groups(alike, p.pooled, p.fingerprints, shas, [None] * len(shas)).tolist(),
+                strict=True,
+            )
+        )
         for shas, p in zip(names, (before, after), strict=True)
     ]
     pairs = [

@@ -91,8 +91,8 @@ class Context:
         sampler = Sampler(
             engine, artifacts, accepting.default(settings), telemetry.METERS, most_bytes=process.part(MOST_BYTES)
         )
-        predictor = Predictor(live, loaded, traffic, settings.max_pixels, memory, monitor=monitor, sampler=sampler)
-        throttle = UploadThrottle(lambda: predictor.traffic.admission.images > 0)
+        predictor = Predictor(live, loaded, traffic, settings.most, memory, monitor=monitor, sampler=sampler)
+        throttle = UploadThrottle(lambda: predictor.traffic.admission.load > 0)
         live.start()
         heartbeat = Heartbeat(engine, live)
         heartbeat.start()

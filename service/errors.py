@@ -25,6 +25,7 @@ log = logging.getLogger("espalier.http")
 # First match by inheritance, most special first.
 TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.TooLarge: (413, "The request is too large"),
+    errors.WrongModality: (422, "The head reads other inputs"),
     errors.InvalidImage: (422, "Not a usable image"),
     errors.ImageTooLarge: (422, "The image has too many pixels"),
     errors.InvalidArchive: (422, "Not a usable archive"),

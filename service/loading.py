@@ -24,8 +24,7 @@ def backbone_loader(
 
     def load(digest: str) -> tuple[Backbone, bytes | str]:
         backbone = backbones.find_digest(engine, digest)
-        side = backbone.preprocessing.size
-        return backbone, graphs.graph(digest, side, lambda: backbones.stored(artifacts, backbone))
+        return backbone, graphs.graph(backbone, lambda: backbones.stored(artifacts, backbone))
 
     return load
 

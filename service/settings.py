@@ -9,9 +9,9 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters import modalities
 from adapters.backbones.cards import DEFAULT
 from adapters.errors import InvalidInput
-from adapters.modalities.image import MAX_PIXELS
 
 MIB = 2**20
 SHORTEST_SECRET = 32  # characters
@@ -134,7 +134,9 @@ class Settings(BaseSettings):
     )
     max_examples: int = Field(100_000, ge=2, description="Most examples in one /finetune.")
     max_pixels: int = Field(
-        MAX_PIXELS, ge=16, description="Most pixels of one image; decoding takes at most 8 bytes for each."
+        modalities.get("image").MOST,
+        ge=16,
+        description="Most pixels of one image; decoding takes at most 8 bytes for each.",
     )
     max_jobs: int = Field(1000, ge=1, description="Jobs that may wait or run before /finetune answers 429.")
     job_retries: int = Field(
@@ -292,6 +294,11 @@ class Settings(BaseSettings):
     def pepper(self) -> bytes:
         """What keys are hashed under; empty where that is not set."""
         return self.key_pepper.get_secret_value().encode() if self.key_pepper is not None else b""
+
+    @cached_property
+    def most(self) -> dict[str, int]:
+        """What one input may have at most, by modality, each in its unit."""
+        return {"image": self.max_pixels}
 
     @cached_property
     def sqlite_files(self) -> list[Path]:

@@ -146,7 +146,7 @@ def _drifting(counts: Mapping[tuple[str, str], int]) -> None:
 _drifting({})
 METERS = Meters(
     queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,
-    backbone_seconds=BACKBONE_SECONDS.observe, batch_images=BATCH_IMAGES.observe, head_seconds=HEAD_SECONDS.observe,
+    backbone_seconds=BACKBONE_SECONDS.observe, batch_inputs=BATCH_IMAGES.observe, head_seconds=HEAD_SECONDS.observe,
     rejected=REJECTED.inc, expired=EXPIRED.inc, dropped=DROPPED.inc, shared=SHARED.inc,
     cache_hit=CACHE_HITS.inc, cache_miss=CACHE_MISSES.inc,
     head_loaded=HEAD_LOADS.inc, head_evicted=HEAD_EVICTIONS.inc,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.types import Embeddings, Floats, Pixels, Preprocessing
+from adapters.modalities.image.spec import Pixels, Preprocessing
+from adapters.types import Embeddings, Floats
 
 if TYPE_CHECKING:
     import torch

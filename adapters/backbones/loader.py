@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.backbones.cards import Card
 from adapters.errors import InvalidInput
-from adapters.types import Preprocessing
+from adapters.modalities.image.spec import Preprocessing
 
 if TYPE_CHECKING:
     import torch

@@ -1,23 +1,24 @@
-"""A backbone that answers: uint8 pixels in, embeddings out."""
+"""A backbone that answers: tensors of inputs in, embeddings out."""
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adapters import modalities
 from adapters.errors import DeviceError
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
 from adapters.runtime.onnx import devices, session
 from adapters.runtime.onnx.mapped import ChangeDetector
-from adapters.types import Backbone, Device, Embeddings, Floats, Pixels
+from adapters.types import Backbone, Device, Embeddings, Floats, Tensors
 
 log = logging.getLogger("espalier.device")
-# A GPU run costs about the same for 1 as for 8 images, and cuDNN tunes anew for every batch size it meets:
+# A GPU run costs about the same for 1 as for 8 inputs, and cuDNN tunes anew for every batch size it meets:
 # pad to a few sizes.
 GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -37,6 +38,8 @@ class BackboneSession:
         again: Callable[[], bytes | str] | None = None,
     ) -> None:
         self.backbone = backbone
+        self._modality = modalities.of(backbone)
+        self._varies = any(None in each.shape for each in self._modality.inputs(backbone.spec))
         self._changes = ChangeDetector(graph)
         self.device, self._session = _open(backbone, graph, device, engines)
         self._wide: Any = self._session
@@ -49,47 +52,49 @@ class BackboneSession:
         return BoundPasses(self._session, self.backbone, self.device, GPU_BATCHES, IN_FLIGHT)
 
     def widen(self, graph: bytes | str, threads: int) -> None:
-        """Give an image that is alone so many cores: on 2, 12 ms instead of 17, for 16 MiB (`benchmarks threads`).
+        """Give an input that is alone so many cores: on 2, 12 ms instead of 17, for 16 MiB (`benchmarks threads`).
 
         To be called from a thread of its own: it takes as long as loading did, and nobody need wait for it.
         """
         if self.device == "cpu" and threads > 1:
             wide = session.create(graph, self.device, threads=threads)
-            wide.run([self.backbone.output], {"pixels": self._blank(1)})
+            wide.run([self.backbone.output], dict(self._trial(1)))
             self._wide = wide
 
     @property
     def max_batch(self) -> int:
-        """Images a pass: batching buys nothing on a CPU and everything on a GPU."""
+        """Inputs a pass: batching buys nothing on a CPU and everything on a GPU."""
         return 1 if self.device == "cpu" else GPU_BATCHES[-1]
 
-    def embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, E]. On a GPU they are padded to one of a few batch sizes.
+    def embed(self, inputs: Tensors | Sequence[Tensors], alone: bool = False) -> Embeddings:
+        """N inputs, or their tensors with N first → f32 [N, E]. On a GPU they are padded to one of a few sizes.
 
-        `alone`: no other image wants the cores. It changes no bit of the answer.
+        `alone`: no other input wants the cores. It changes no bit of the answer.
         """
         if self.device == "cpu":
-            return self.plain(_batch(pixels), alone)
-        return self.bound.embed(pixels)
+            return self.plain(self._batch(inputs), alone)
+        if self._varies:
+            return self._in_passes(inputs)
+        return self.bound.embed(inputs)
 
-    def plain(self, pixels: Pixels, alone: bool = False) -> Embeddings:
-        """The same without padding and without buffers of ours: what a CPU does."""
+    def plain(self, batch: Tensors, alone: bool = False) -> Embeddings:
+        """Tensors with N first → f32 [N, E], without padding and without buffers of ours: what a CPU does."""
         chosen = self._wide if alone else self._session
-        outputs: list[Any] = chosen.run([self.backbone.output], {"pixels": pixels})
+        outputs: list[Any] = chosen.run([self.backbone.output], batch)
         if self._changes.has_changed():  # the weights may have been others while we ran
             self._reload(self._changes)
-            return self.plain(pixels)
+            return self.plain(batch)
         return outputs[0]
 
-    def features(self, pixels: Pixels) -> tuple[Embeddings, Floats]:
-        """uint8 [N, S, S, 3] → pooled f32 [N, D], features f32 [N, C, h, w]."""
-        pooled, features = self._session.run(["pooled", "features"], {"pixels": pixels})
+    def features(self, batch: Tensors) -> tuple[Embeddings, Floats]:
+        """Tensors with N first → pooled f32 [N, D], features f32 [N, C, h, w]."""
+        pooled, features = self._session.run(["pooled", "features"], batch)
         return pooled, features
 
     def warm(self) -> None:
         """Run each batch size once, so that the first request does not pay for allocation and tuning."""
         for count in (1,) if self.device == "cpu" else GPU_BATCHES:
-            self.embed(self._blank(count))
+            self.embed(self._trial(count))
 
     def _reload(self, seen: ChangeDetector) -> None:
         with self._lock:
@@ -100,9 +105,21 @@ class BackboneSession:
                 self._session = self._wide = session.create(graph, self.device)
                 self._changes = changes
 
-    def _blank(self, count: int) -> Pixels:
-        side = self.backbone.preprocessing.size
-        return np.zeros((count, side, side, 3), np.uint8)
+    def _batch(self, inputs: Tensors | Sequence[Tensors], pad: bool = False) -> Tensors:
+        """With N first; without a copy where there is one input, as most requests have."""
+        return inputs if isinstance(inputs, Mapping) else self._modality.collate(inputs, self.backbone.spec, pad=pad)
+
+    def _in_passes(self, inputs: Tensors | Sequence[Tensors]) -> Embeddings:
+        """On a GPU, of inputs of many lengths: padded to one of a few, a pass of no more than fit one."""
+        if isinstance(inputs, Mapping):
+            return self.plain(inputs)
+        parts = [inputs[start : start + self.max_batch] for start in range(0, len(inputs), self.max_batch)]
+        return np.concatenate([self.plain(self._batch(part, pad=True)) for part in parts])
+
+    def _trial(self, count: int) -> Tensors:
+        """So many of one made-up input."""
+        one = self._modality.trial(self.backbone.spec, 1)[0]
+        return {name: np.repeat(tensor[np.newaxis], count, axis=0) for name, tensor in one.items()}
 
 
 def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path | None) -> tuple[Device, Any]:
@@ -125,7 +142,7 @@ def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path |
 
 
 class Backbones:
-    """Backbones by digest, loaded when first needed and kept. An image that is alone gets `threads`, a moment later."""
+    """Backbones by digest, loaded when first needed and kept. An input that is alone gets `threads`, a moment later."""
 
     def __init__(
         self,
@@ -159,10 +176,3 @@ class Backbones:
     def loaded(self) -> list[str]:
         """Digests in memory."""
         return sorted(self._sessions)
-
-
-def _batch(pixels: Pixels | Sequence[Pixels]) -> Pixels:
-    """uint8 [N, S, S, 3], without a copy where there is one image, as most requests have."""
-    if isinstance(pixels, np.ndarray):
-        return pixels
-    return pixels[0][np.newaxis] if len(pixels) == 1 else np.stack(pixels)

@@ -1,53 +1,75 @@
 """Passes with IO binding: buffers are made once, on both sides of the bus, so that a pass allocates nothing.
 
-What a pass of ordinary runs does each time, this does once for each size: memory on the GPU for pixels, and memory on
+What a pass of ordinary runs does each time, this does once for each size: memory on the GPU for inputs, and memory on
 the host that a GPU copies from and to directly. The same code runs on the CPU provider, where tests compare it with
 `run`; serving on a CPU keeps to `run`, which is as fast there without a copy.
 """
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
+from adapters import modalities
 from adapters.runtime.onnx import locked
-from adapters.types import Backbone, Device, Embeddings, Pixels
+from adapters.types import Backbone, Device, Embeddings, Input, Tensors
 
 
 class _Buffers:
     """What one pass of a size needs, for one thread at a time."""
 
     def __init__(self, session: Any, backbone: Backbone, device: Device, size: int) -> None:
-        side, on_gpu = backbone.preprocessing.size, device != "cpu"
+        on_gpu, inputs = device != "cpu", modalities.of(backbone).inputs(backbone.spec)
         self._session = session
-        self._pixels = locked.zeros((size, side, side, 3), np.uint8, locked=on_gpu)
+        self._inputs = {each.name: _zeros(each, size, on_gpu) for each in inputs}
         self._embeddings = locked.zeros((size, backbone.length), np.float32, locked=on_gpu)  # [size, E]
         self._answer = ort.OrtValue.ortvalue_from_numpy(self._embeddings)  # shares the array's memory
         self._on_gpu = on_gpu
-        self._given = _on_gpu(self._pixels) if on_gpu else ort.OrtValue.ortvalue_from_numpy(self._pixels)
+        self._given = {name: _shared(tensor, on_gpu) for name, tensor in self._inputs.items()}
         self._binding = session.io_binding()
-        self._binding.bind_ortvalue_input("pixels", self._given)
+        for name, given in self._given.items():
+            self._binding.bind_ortvalue_input(name, given)
         self._binding.bind_ortvalue_output(backbone.output, self._answer)
 
-    def embed(self, pixels: Sequence[Pixels] | Pixels) -> Embeddings:
-        """N of uint8 [S, S, 3] → f32 [N, E], N ≤ size. Rows beyond N are of an earlier pass, and nobody reads them."""
-        count = len(pixels)
-        np.stack(list(pixels), out=self._pixels[:count])
-        if self._on_gpu:
-            # Not bound anew: that would allocate each time, as `run` does. This returns when the copy is complete.
-            self._given.update_inplace(self._pixels)
+    def embed(self, inputs: Sequence[Tensors]) -> Embeddings:
+        """N inputs → f32 [N, E], N ≤ size. Rows beyond N are of an earlier pass, and nobody reads them."""
+        count = len(inputs)
+        for name, tensor in self._inputs.items():
+            np.stack([one[name] for one in inputs], out=tensor[:count])
+            if self._on_gpu:
+                # Not bound anew: that would allocate each time, as `run` does. This returns when the copy is complete.
+                self._given[name].update_inplace(tensor)
         self._session.run_with_iobinding(self._binding)  # returns when embeddings are back on the host
         return self._embeddings[:count].copy()  # the next pass writes over them
 
 
-def _on_gpu(pixels: Pixels) -> Any:
-    return ort.OrtValue.ortvalue_from_shape_and_type(pixels.shape, np.uint8, "cuda", 0)
+def _zeros(each: Input, size: int, on_gpu: bool) -> Any:
+    shape = [size, *(length for length in each.shape if length is not None)]  # bound are those of one shape only
+    return locked.zeros(tuple(shape), np.dtype(each.dtype).type, locked=on_gpu)
+
+
+def _shared(tensor: Any, on_gpu: bool) -> Any:
+    """Memory on the GPU like an array's, or on a CPU the array's own."""
+    if not on_gpu:
+        return ort.OrtValue.ortvalue_from_numpy(tensor)
+    return ort.OrtValue.ortvalue_from_shape_and_type(tensor.shape, tensor.dtype.type, "cuda", 0)
+
+
+def _each(inputs: Tensors | Sequence[Tensors]) -> Sequence[Tensors]:
+    """N inputs, of their tensors with N first, too."""
+    if not isinstance(inputs, Mapping):
+        return inputs
+    count = len(next(iter(inputs.values())))
+    return [{name: tensor[row] for name, tensor in inputs.items()} for row in range(count)]
 
 
 class BoundPasses:
-    """Buffers for `at_a_time` passes of each size; whoever comes when they are taken waits."""
+    """Buffers for `at_a_time` passes of each size; whoever comes when they are taken waits.
+
+    For backbones whose inputs have one shape.
+    """
 
     def __init__(self, session: Any, backbone: Backbone, device: Device, sizes: Sequence[int], at_a_time: int) -> None:
         self._sizes = sorted(sizes)
@@ -56,16 +78,16 @@ class BoundPasses:
             for _ in range(at_a_time):
                 self._free[size].put(_Buffers(session, backbone, device, size))
 
-    def embed(self, pixels: Sequence[Pixels] | Pixels) -> Embeddings:
-        """N ≥ 1 of uint8 [S, S, 3] → f32 [N, E]; more than the largest size go in several passes."""
-        most = self._sizes[-1]
-        parts = [self._pass(pixels[start : start + most]) for start in range(0, len(pixels), most)]
+    def embed(self, inputs: Tensors | Sequence[Tensors]) -> Embeddings:
+        """N ≥ 1 inputs, or their tensors with N first → f32 [N, E]; more than the largest size go in several passes."""
+        most, each = self._sizes[-1], _each(inputs)
+        parts = [self._pass(each[start : start + most]) for start in range(0, len(each), most)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _pass(self, pixels: Sequence[Pixels] | Pixels) -> Embeddings:
-        free = self._free[next(size for size in self._sizes if size >= len(pixels))]
+    def _pass(self, inputs: Sequence[Tensors]) -> Embeddings:
+        free = self._free[next(size for size in self._sizes if size >= len(inputs))]
         buffers = free.get()
         try:
-            return buffers.embed(pixels)
+            return buffers.embed(inputs)
         finally:
             free.put(buffers)

@@ -1,8 +1,8 @@
-"""Embeddings that serving remembers: the same image asked of another head, or sent again, skips the backbone.
+"""Embeddings that serving remembers: the same input asked of another head, or sent again, skips the backbone.
 
 Keyed by (backbone digest, SHA-256 of the bytes), as the embeddings are that `/finetune` keeps, and shared with those:
-an image that is not remembered is looked up there (0.2 ms, which only those pay who turned the memory on), and what is
-remembered of the images of a job is offered to it, so that photos that were predicted first are taught without the
+an input that is not remembered is looked up there (0.2 ms, which only those pay who turned the memory on), and what is
+remembered of the inputs of a job is offered to it, so that inputs that were predicted first are taught without the
 backbone.
 """
 
@@ -61,7 +61,7 @@ class EmbeddingMemory:
                 self.bytes -= old.nbytes + OVERHEAD
 
     def known(self, backbone: str, sha256s: Iterable[str]) -> dict[str, Floats]:
-        """What is remembered of some images, by SHA-256."""
+        """What is remembered of some inputs, by SHA-256."""
         with self._lock:
             found = ((sha256, self._known.get((backbone, sha256))) for sha256 in sha256s)
             return {sha256: vector for sha256, vector in found if vector is not None}

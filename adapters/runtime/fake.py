@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adapters.types import Backbone, Embeddings, Pixels, Preprocessing
+from adapters.modalities.image import Preprocessing
+from adapters.types import Backbone, Embeddings, Tensors
 
 SIDE = 8  # pixels
 DIMENSION = 4
 FAKE = Backbone(
     name="fake", digest="fake", artifact="", precision="fp32", dimension=DIMENSION, channels=DIMENSION,
-    preprocessing=Preprocessing(SIDE, 1.0, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    spec=Preprocessing(SIDE, 1.0, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 )  # fmt: skip
 
 
@@ -38,9 +39,10 @@ class FakeBackbone:
         """Until one more pass has begun."""
         self._entered.acquire()
 
-    def embed(self, pixels: Pixels | Sequence[Pixels], alone: bool = False) -> Embeddings:
-        """uint8 [N, S, S, 3], or N of [S, S, 3] → f32 [N, 4]. Raises ValueError for what it was told to fail on."""
-        means = np.asarray(pixels).reshape(len(pixels), -1, 3).mean(axis=1, dtype=np.float32)  # [N, 3]
+    def embed(self, inputs: Sequence[Tensors], alone: bool = False) -> Embeddings:
+        """N of uint8 [S, S, 3] → f32 [N, 4]. Raises ValueError for what it was told to fail on."""
+        pixels = np.stack([one["pixels"] for one in inputs])
+        means = pixels.reshape(len(pixels), -1, 3).mean(axis=1, dtype=np.float32)  # [N, 3]
         values = [round(float(red)) for red in means[:, 0]]
         self.passes.append(values)
         self.alone.append(alone)

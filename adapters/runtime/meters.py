@@ -20,15 +20,15 @@ def _unsampled(_: str, __: int) -> None:
 class Meters:
     """One function for each thing that is measured or counted. Called from any thread."""
 
-    queue_seconds: Callable[[float], None] = _unseen  # from admission until a lane took the image
-    decode_seconds: Callable[[float], None] = _unseen  # bytes → pixels of one image
+    queue_seconds: Callable[[float], None] = _unseen  # from admission until a lane took the input
+    decode_seconds: Callable[[float], None] = _unseen  # bytes → tensors of one input
     backbone_seconds: Callable[[float], None] = _unseen  # one pass
-    batch_images: Callable[[float], None] = _unseen  # images in it
+    batch_inputs: Callable[[float], None] = _unseen  # inputs in it
     head_seconds: Callable[[float], None] = _unseen  # all heads of one request
     rejected: Callable[[], None] = _unseen  # requests refused because too much waits
     expired: Callable[[], None] = _unseen  # requests whose time was up
-    dropped: Callable[[], None] = _unseen  # images that nobody waited for any more
-    shared: Callable[[], None] = _unseen  # images that were in flight already when they were asked for again
+    dropped: Callable[[], None] = _unseen  # inputs that nobody waited for any more
+    shared: Callable[[], None] = _unseen  # inputs that were in flight already when they were asked for again
     cache_hit: Callable[[], None] = _unseen
     cache_miss: Callable[[], None] = _unseen
     head_loaded: Callable[[], None] = _unseen

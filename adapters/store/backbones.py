@@ -1,18 +1,17 @@
 """Rows of built backbones; their ONNX files are blobs."""
 
 import hashlib
-from dataclasses import asdict
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.backbones.facts import from_json, to_json
 from adapters.errors import BackboneDamaged, BackboneNotFound, Conflict, CorruptArtifact, InvalidInput
 from adapters.store.database import now, reading
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import backbones, versions
-from adapters.types import Backbone, Preprocessing
+from adapters.types import Backbone
 
 
 def add(engine: Engine, artifacts: Artifacts, backbone: Backbone, graph: bytes) -> None:
@@ -29,7 +28,7 @@ def save(engine: Engine, backbone: Backbone) -> None:
 
     Raises Conflict when the name stands for another digest that heads were trained on: they would go wrong.
     """
-    row = {"digest": backbone.digest, "facts": asdict(backbone), "created_at": now()}
+    row = {"digest": backbone.digest, "facts": to_json(backbone), "created_at": now()}
     with blobs.alone(engine) as connection:
         old = connection.execute(sa.select(backbones).where(backbones.c.name == backbone.name)).mappings().first()
         if old is None:
@@ -48,7 +47,7 @@ def find(engine: Engine, name: str) -> Backbone:
     if row is None:
         known = ", ".join(b.name for b in list_all(engine)) or "none yet"
         raise BackboneNotFound(f"no backbone is called {name!r}; there are: {known}", item=name)
-    return _backbone(row)
+    return from_json(row)
 
 
 def find_digest(engine: Engine, digest: str) -> Backbone:
@@ -57,7 +56,7 @@ def find_digest(engine: Engine, digest: str) -> Backbone:
         row = connection.execute(sa.select(backbones.c.facts).where(backbones.c.digest == digest)).scalar()
     if row is None:
         raise BackboneNotFound(f"no backbone has the digest {digest[:12]}…; add the one the head was trained on")
-    return _backbone(row)
+    return from_json(row)
 
 
 def stored(artifacts: Artifacts, backbone: Backbone) -> bytes:
@@ -75,7 +74,7 @@ def list_all(engine: Engine) -> list[Backbone]:
     """Every backbone, by name."""
     with reading(engine) as connection:
         rows = connection.execute(sa.select(backbones.c.facts).order_by(backbones.c.name)).scalars().all()
-    return [_backbone(row) for row in rows]
+    return [from_json(row) for row in rows]
 
 
 def remove(engine: Engine, name: str) -> Backbone:
@@ -96,9 +95,3 @@ def remove(engine: Engine, name: str) -> Backbone:
 def _users(connection: sa.Connection, digest: str) -> list[str]:
     used = versions.c.manifest["backbone"]["digest"].as_string() == digest
     return list(connection.execute(sa.select(versions.c.head).where(used).distinct()).scalars())
-
-
-def _backbone(facts: dict[str, Any]) -> Backbone:
-    shape = dict(facts["preprocessing"])
-    shape |= {"mean": tuple(shape["mean"]), "std": tuple(shape["std"])}
-    return Backbone(**(facts | {"preprocessing": Preprocessing(**shape)}))

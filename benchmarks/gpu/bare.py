@@ -45,15 +45,15 @@ def _by_batch(scene: Scene, precision: str) -> Rates:
     bound = session.bound
     for count in scene.plan.batches:
         pixels = scene.pixels(count)
-        rows[f"bound_images_per_second_{count}"] = scene.rate(lambda p=pixels: bound.embed(p), count)
-        rows[f"run_images_per_second_{count}"] = scene.rate(lambda p=pixels: session.plain(p), count)
+        rows[f"bound_images_per_second_{count}"] = scene.rate(lambda p=pixels: bound.embed({"pixels": p}), count)
+        rows[f"run_images_per_second_{count}"] = scene.rate(lambda p=pixels: session.plain({"pixels": p}), count)
     return rows
 
 
 def _in_company(scene: Scene, precision: str) -> Rates:
     """Two passes in flight, as the batcher has them; and batch sizes in turn, which must not cost what tuning costs."""
     bound, batches = scene.session(precision).bound, scene.plan.batches
-    pixels = [scene.pixels(count) for count in batches]
+    pixels = [{"pixels": scene.pixels(count)} for count in batches]
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         both = scene.rate(lambda: list(pool.map(bound.embed, pixels[-1:] * IN_FLIGHT)), IN_FLIGHT * batches[-1])
     return {
@@ -73,7 +73,7 @@ def _with_options(scene: Scene, options: devices.Options) -> Rates:
         rows[f"{precision}_start_s"] = record.spread([time.perf_counter() - began])
         for count in (scene.plan.batches[0], scene.plan.batches[-1]):
             pixels = scene.pixels(count)
-            rate = scene.rate(lambda s=session, p=pixels: s.embed(p), count)
+            rate = scene.rate(lambda s=session, p=pixels: s.embed({"pixels": p}), count)
             rows[f"{precision}_images_per_second_{count}"] = rate
     return rows
 

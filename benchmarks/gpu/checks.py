@@ -52,11 +52,11 @@ def _agreement(scene: Scene, findings: Findings) -> dict[str, Any]:
     full, half = (scene.session(precision) for precision in PRECISIONS)
     wanted = np.concatenate([scene.session("fp32", "cpu").plain(p[None]) for p in pictures])
     found = {
-        "fp32_with_cpu": _least(full.embed(pictures), wanted),
-        "bound_with_run": _least(full.bound.embed(pictures[:64]), full.plain(pictures[:64])),
-        "fp16_with_fp32": _least(half.embed(pictures), full.embed(pictures)),
+        "fp32_with_cpu": _least(full.embed({"pixels": pictures}), wanted),
+        "bound_with_run": _least(full.bound.embed({"pixels": pictures[:64]}), full.plain({"pixels": pictures[:64]})),
+        "fp16_with_fp32": _least(half.embed({"pixels": pictures}), full.embed({"pixels": pictures})),
     }
-    same = _decides_alike(full.embed(pictures), half.embed(pictures), labels)
+    same = _decides_alike(full.embed({"pixels": pictures}), half.embed({"pixels": pictures}), labels)
     for name, floor in (("fp32_with_cpu", SAME), ("bound_with_run", SAME), ("fp16_with_fp32", fp16.LEAST_WORST)):
         findings.expect(found[name] >= floor, f"{name}: least cosine {found[name]:.6f}, not {floor}")
     findings.expect(same >= AGREEMENT, f"a head decides alike in fp16 for {same:.1%} of images, not {AGREEMENT:.0%}")
@@ -71,11 +71,11 @@ def _tensorrt(scene: Scene, findings: Findings) -> dict[str, Any]:
     pictures, found = scene.pixels(max(scene.plan.batches)), {}
     for precision in PRECISIONS:
         fast, plain = _on_tensorrt(scene, precision), scene.session(precision)
-        least = _least(fast.embed(pictures), plain.embed(pictures))
+        least = _least(fast.embed({"pixels": pictures}), plain.embed({"pixels": pictures}))
         floor = CLOSE if precision == "fp32" else fp16.LEAST_WORST
         findings.expect(least >= floor, f"TensorRT, {precision}: least cosine {least:.6f} with CUDA, not {floor}")
         rates = {
-            f"images_per_second_{n}": scene.rate(lambda n=n, s=fast: s.embed(pictures[:n]), n)
+            f"images_per_second_{n}": scene.rate(lambda n=n, s=fast: s.embed({"pixels": pictures[:n]}), n)
             for n in scene.plan.batches
         }
         found[precision] = {"cosine_with_cuda": record.spread([least])} | rates
@@ -91,9 +91,9 @@ def _on_tensorrt(scene: Scene, precision: str) -> BackboneSession:
 
 def _pictures(scene: Scene) -> tuple[Pixels, Any]:
     """Photos uint8 [N, S, S, 3] and their classes i64 [N]."""
-    shape = scene.backbones["fp32"].preprocessing
+    shape = scene.backbones["fp32"].spec
     made = photos.crops(scene.plan.images, classes=CLASSES)
-    return np.stack([image.decode(data, shape) for data, _ in made]), np.arange(len(made)) % CLASSES
+    return np.stack([image.pixels(data, shape) for data, _ in made]), np.arange(len(made)) % CLASSES
 
 
 def _least(a: Embeddings, b: Embeddings) -> float:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
+from adapters.modalities.image import calibration
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.runtime.onnx import processor
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone import calibration_images, variant
+from adapters.training.backbone import variant
 from adapters.types import Backbone, Device, Pixels
 from benchmarks import record
 from service.loading import GPU_LANES
@@ -77,7 +78,7 @@ class Scene:
 
     def pixels(self, count: int) -> Pixels:
         """Noise, uint8 [count, S, S, 3]."""
-        side = self.backbones["fp32"].preprocessing.size
+        side = self.backbones["fp32"].spec.size
         return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
     def rate(self, action: Callable[[], Any], images: int) -> dict[str, float]:
@@ -103,7 +104,7 @@ def prepared(device: Device, plan: Plan) -> Iterator[Scene]:
         engine, artifacts = database.connect(settings.database), Artifacts(settings.artifacts)
         setup.prepare(settings, engine, artifacts)
         full = backbones.find(engine, settings.default_backbone)
-        few = replace(crops := calibration_images.crops(full.preprocessing), held_out=crops.held_out[: plan.images])
+        few = replace(crops := calibration.crops(full.spec), held_out=crops.held_out[: plan.images])
         half = variant.build(full, "fp16", few, engine, artifacts)
         yield Scene(device, plan, Path(folder), engine, artifacts, {"fp32": full, "fp16": half})
         engine.dispose()

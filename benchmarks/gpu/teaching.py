@@ -34,10 +34,10 @@ def _embedding(scene: Scene, precision: str) -> dict[str, Any]:
     """Photos a second from the store through decoder and backbone into the cache, and through the decoder alone."""
     made = [data for data, _ in photos.crops(min(128, scene.plan.photos))]
     pictures = photos.distinct(made, scene.plan.photos)
-    shape = scene.backbones[precision].preprocessing
+    shape = scene.backbones[precision].spec
     began = time.perf_counter()
     with ThreadPoolExecutor(scene.lanes) as pool:
-        list(pool.map(lambda data: image.decode(data, shape), pictures))
+        list(pool.map(lambda data: image.pixels(data, shape), pictures))
     decoding = len(pictures) / (time.perf_counter() - began)
     return {
         "decoded_per_second": record.spread([decoding]),
@@ -50,7 +50,7 @@ def _embedded_a_second(scene: Scene, precision: str, pictures: list[bytes]) -> f
         scene.artifacts.put(data)
     examples = [Example(hashlib.sha256(data).hexdigest(), "x", f"{n}.jpg") for n, data in enumerate(pictures)]
     cache = EmbeddingCache(scene.engine, scene.backbones[precision].digest)
-    embedder = Embedder(scene.session(precision), scene.artifacts, cache, scene.lanes, image.MAX_PIXELS)
+    embedder = Embedder(scene.session(precision), scene.artifacts, cache, scene.lanes, {})
     began = time.perf_counter()
     found = embedder.embed(examples, lambda done, total: None)
     assert found["new"] == len(pictures), found

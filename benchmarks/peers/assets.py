@@ -36,7 +36,7 @@ def write(home: Path, precision: str, folder: Path, count: int) -> None:
     for head in made:
         (folder / f"{head.name}.head.onnx").write_bytes(head.graph)
         (folder / f"{head.name}.onnx").write_bytes(_whole(backbone, onnx.load_from_string(head.graph)))
-    facts = asdict(store.backbone.preprocessing) | {"timm_name": embedded_card(DEFAULT).timm_name}
+    facts = asdict(store.backbone.spec) | {"timm_name": embedded_card(DEFAULT).timm_name}
     (folder / "facts.json").write_text(json.dumps(facts | {"classes": CLASSES, "heads": list(weights)}))
 
 

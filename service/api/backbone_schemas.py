@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from adapters.backbones.facts import to_json
 from adapters.types import Backbone
 from service.wire import Wire
 
@@ -20,14 +21,16 @@ class BackboneView(Wire):
         description="Numbers of an embedding, taps included: 4 bytes each, kept for each image and view."
     )
     channels: int
-    preprocessing: dict[str, Any]
+    modality: str = Field(description="What it reads.")
+    spec: dict[str, Any] = Field(description="How bytes become what it reads.")
+    preprocessing: dict[str, Any] | None = Field(None, description="Of images, the same as `spec`.")
     details: dict[str, Any]
     default: bool
     loaded: bool
 
     @classmethod
     def of(cls, backbone: Backbone, *, default: str, loaded: list[str]) -> "BackboneView":
-        facts = asdict(backbone)
+        facts = to_json(backbone) | {"modality": backbone.modality, "spec": asdict(backbone.spec)}
         facts.pop("artifact")
         return cls(**facts, length=backbone.length, default=backbone.name == default, loaded=backbone.digest in loaded)
 

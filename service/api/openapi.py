@@ -30,7 +30,7 @@ def _form(properties: dict[str, Any], required: list[str], raw: bool) -> dict[st
     return {"requestBody": {"required": True, "content": content}}
 
 
-_IMAGES = _many(_file(f"{', '.join(image.READ[:-1])} or {image.READ[-1]}.")) | {"minItems": 1}
+_IMAGES = _many(_file(f"{', '.join(image.FORMATS[:-1])} or {image.FORMATS[-1]}.")) | {"minItems": 1}
 _HEADS = _many({"type": "string", "pattern": HEAD_REFERENCE, "description": "`name`, `name@3` or `name@canary`."})
 _TOP_K = {"type": "integer", "default": 5, "minimum": 1, "maximum": MAX_TOP_K}
 _MIN_GENERATION = {

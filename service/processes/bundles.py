@@ -5,15 +5,15 @@ A bundle is a folder with `<name>.onnx` and `<name>.json` (the facts) for each b
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+from adapters.backbones.facts import from_json, to_json
 from adapters.errors import InvalidInput
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Backbone, Preprocessing
+from adapters.types import Backbone
 
 
 def write(folder: Path, backbone: Backbone, graph: bytes) -> list[Path]:
@@ -21,7 +21,7 @@ def write(folder: Path, backbone: Backbone, graph: bytes) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{backbone.name}.onnx", folder / f"{backbone.name}.json"]
     files[0].write_bytes(graph)
-    files[1].write_text(json.dumps(asdict(backbone), indent=2))
+    files[1].write_text(json.dumps(to_json(backbone), indent=2))
     return files
 
 
@@ -51,7 +51,4 @@ def restore(folder: str, backbone: Backbone, artifacts: Artifacts) -> None:
 
 
 def _read(path: Path) -> Backbone:
-    facts = json.loads(path.read_text())
-    shape = facts["preprocessing"]
-    shape |= {"mean": tuple(shape["mean"]), "std": tuple(shape["std"])}
-    return Backbone(**(facts | {"preprocessing": Preprocessing(**shape)}))
+    return from_json(json.loads(path.read_text()))

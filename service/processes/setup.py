@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+from adapters import modalities
 from adapters.backbones.cards import embedded, embedded_card
 from adapters.errors import BackboneNotFound, EspalierError
 from adapters.store import backbones, capabilities, database
@@ -41,12 +42,14 @@ def _build_default(settings: Settings, engine: Engine, artifacts: Artifacts) -> 
     name = default_backbone.name(settings, engine)
     if _is_there(engine, name) or not _build_full(settings, engine, artifacts) or name == settings.default_backbone:
         return
-    from adapters.training.backbone import calibration_images, variant
+    from adapters.training.backbone import variant
 
     source = backbones.find(engine, settings.default_backbone)
     log.info("building the backbone %s; this happens once", name)
     precision = default_backbone.precision(settings, engine)
-    variant.build(source, precision, calibration_images.crops(source.preprocessing), engine, artifacts, name=name)
+    variant.build(
+        source, precision, modalities.calibration(source.modality).crops(source.spec), engine, artifacts, name=name
+    )
 
 
 def _build_full(settings: Settings, engine: Engine, artifacts: Artifacts) -> bool:
@@ -73,10 +76,10 @@ def remake(settings: Settings, engine: Engine, artifacts: Artifacts, backbone: B
 
             build(embedded_card(backbone.name), engine, artifacts)
         elif "variant_of" in backbone.details:
-            from adapters.training.backbone import calibration_images, variant
+            from adapters.training.backbone import variant
 
             source = backbones.find_digest(engine, backbone.details["variant_of"]["digest"])
-            images = calibration_images.crops(source.preprocessing)
+            images = modalities.calibration(source.modality).crops(source.spec)
             variant.build(source, backbone.precision, images, engine, artifacts, name=backbone.name)
     except (EspalierError, ImportError) as error:
         log.warning("could not make the backbone %s again: %s", backbone.name, error)

@@ -58,7 +58,7 @@ class Worker:
         load = backbone_loader(settings, self.engine, self.artifacts)
         backbones = Backbones(load, settings.device, engines=settings.engines)
         self.training = pipeline.TrainingContext(
-            self.engine, self.artifacts, backbones, lanes(settings), settings.max_pixels, self._memory
+            self.engine, self.artifacts, backbones, lanes(settings), settings.most, self._memory
         )
         self.workflows = Workflows(settings.jobs_database)
         self._lease: Lease | None = None  # of the job at work

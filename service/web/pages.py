@@ -77,7 +77,7 @@ def _pictured(view: Json) -> Iterator[str]:
 def _thumbnail(sha256: str, read: Callable[[str], bytes], max_pixels: int) -> str | None:
     """A data: URI; None for an image that is kept no more, or cannot be drawn."""
     try:
-        small = image.thumbnail(read(sha256), SIDE, max_pixels=max_pixels)
+        small = image.preview(read(sha256), SIDE, most=max_pixels).data
     except (CorruptArtifact, InvalidInput):
         return None
     return "data:image/jpeg;base64," + base64.b64encode(small).decode()

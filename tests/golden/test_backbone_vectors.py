@@ -48,7 +48,7 @@ def _png(array: np.ndarray) -> bytes:
 
 
 def embed(session: BackboneSession, data: bytes) -> np.ndarray:
-    return session.embed(image.decode(data, session.backbone.preprocessing)[None])[0]
+    return session.embed([image.decode(data, session.backbone.spec)])[0]
 
 
 def summary(vector: np.ndarray) -> dict[str, object]:
@@ -76,8 +76,8 @@ def test_an_image_that_is_alone_gets_the_same_answer(prepared):
     session.widen(graph, 2)
     assert session._wide is not session._session
     for data in pictures().values():
-        pixels = image.decode(data, backbone.preprocessing)[None]
-        np.testing.assert_array_equal(session.embed(pixels, alone=True), session.embed(pixels))
+        one = [image.decode(data, backbone.spec)]
+        np.testing.assert_array_equal(session.embed(one, alone=True), session.embed(one))
     engine.dispose()
 
 
@@ -95,8 +95,8 @@ def test_the_embedded_backbone_answers_as_it_always_did(session, name, file, par
 def test_golden_vectors_tell_preprocessing_apart(session):
     """A shift of three grey levels moves a vector by more than the tolerance: these tests can fail."""
     photo = pictures()["china"]
-    pixels = image.decode(photo, session.backbone.preprocessing)
-    moved = session.embed(np.clip(pixels.astype(int) + 3, 0, 255).astype(np.uint8)[None])[0]
+    pixels = image.pixels(photo, session.backbone.spec)
+    moved = session.embed([{"pixels": np.clip(pixels.astype(int) + 3, 0, 255).astype(np.uint8)}])[0]
     vector = embed(session, photo)
     assert np.abs(moved - vector).max() > TOLERANCE * np.linalg.norm(vector)
 
@@ -105,8 +105,8 @@ def test_golden_vectors_tell_preprocessing_apart(session):
 def test_passes_with_buffers_answer_as_a_run_does(session, count):
     """As on a GPU, bit for bit: from two threads at a time, each with images of its own."""
     bound = session.bound
-    photos = np.stack([image.decode(data, session.backbone.preprocessing) for data in pictures().values()] * 2)
-    batches = [photos[:count], photos[::-1][:count]]
+    photos = np.stack([image.pixels(data, session.backbone.spec) for data in pictures().values()] * 2)
+    batches = [{"pixels": photos[:count]}, {"pixels": photos[::-1][:count]}]
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(bound.embed, batches))
     for pixels, answered in zip(batches, answers, strict=True):
@@ -115,9 +115,9 @@ def test_passes_with_buffers_answer_as_a_run_does(session, count):
 
 def test_a_batch_embeds_as_its_images_do(session):
     """Batches of several give each image the vector it has alone."""
-    pixels = [image.decode(data, session.backbone.preprocessing) for data in pictures().values()]
-    alone = np.concatenate([session.embed(p[None]) for p in pixels])
-    np.testing.assert_allclose(session.embed(np.stack(pixels)), alone, atol=1e-4)
+    decoded = [image.decode(data, session.backbone.spec) for data in pictures().values()]
+    alone = np.concatenate([session.embed([one]) for one in decoded])
+    np.testing.assert_allclose(session.embed(decoded), alone, atol=1e-4)
 
 
 def _write() -> None:

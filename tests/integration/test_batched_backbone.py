@@ -33,7 +33,7 @@ def predictor(prepared: Path):
     )
     loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
     sizes: list[float] = []
-    traffic = Traffic(4, 1000, 2**30, 60.0, Meters(batch_images=sizes.append))
+    traffic = Traffic(4, 1000, 2**30, 60.0, Meters(batch_inputs=sizes.append))
     made = Predictor(LiveHeads(engine, artifacts, max_bytes=2**20), loaded, traffic)
     yield made, backbones.find(engine, DEFAULT), artifacts, sizes
     made.close()

@@ -49,18 +49,21 @@ def test_every_node_runs_there(on_gpu):
 
 @pytest.mark.parametrize("count", [*GPU_BATCHES, 3, 33])
 def test_passes_with_buffers_answer_as_runs_do(on_gpu, count):
-    plain = on_gpu.plain(PIXELS[:count])
-    np.testing.assert_allclose(on_gpu.embed(PIXELS[:count]), plain, atol=1e-3 * np.abs(plain).max())
+    plain = on_gpu.plain({"pixels": PIXELS[:count]})
+    np.testing.assert_allclose(on_gpu.embed({"pixels": PIXELS[:count]}), plain, atol=1e-3 * np.abs(plain).max())
 
 
 def test_it_answers_as_the_cpu_does(on_gpu, embedded):
-    assert cosines(on_gpu.embed(PIXELS[:8]), BackboneSession(*embedded).plain(PIXELS[:8])).min() > 0.99999
+    assert (
+        cosines(on_gpu.embed({"pixels": PIXELS[:8]}), BackboneSession(*embedded).plain({"pixels": PIXELS[:8]})).min()
+        > 0.99999
+    )
 
 
 def test_fp16_answers_nearly_as_fp32_does(on_gpu, embedded):
     backbone, graph = embedded
     half = BackboneSession(backbone, fp16.convert(graph, PIXELS[:0]), "cuda")
-    assert cosines(half.embed(PIXELS), on_gpu.embed(PIXELS)).min() > fp16.LEAST_WORST
+    assert cosines(half.embed({"pixels": PIXELS}), on_gpu.embed({"pixels": PIXELS})).min() > fp16.LEAST_WORST
 
 
 def test_a_graph_that_a_gpu_does_not_run_whole_is_refused():

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from support.services import ROOT
 
+from adapters.modalities.image import calibration
 from adapters.runtime.onnx import processor, session
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone import calibration_images
 from adapters.training.backbone.precisions import int8
 
 QEMU = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
@@ -49,7 +49,7 @@ def graph(prepared: Path) -> bytes:
     full = backbones.find(engine, "tf_efficientnet_lite0")
     engine.dispose()
     original = Artifacts(str(prepared / "artifacts")).get(full.artifact)
-    return int8.convert(original, calibration_images.crops(full.preprocessing).calibrated[:20])
+    return int8.convert(original, calibration.crops(full.spec).calibrated[:20])
 
 
 def test_a_processor_without_vnni_answers_bit_for_bit_as_one_with_it(graph, tmp_path):

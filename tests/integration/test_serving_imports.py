@@ -58,7 +58,7 @@ def taught(home: Path) -> Path:
     engine = database.connect(f"sqlite:///{home / 'espalier.sqlite'}")
     artifacts = Artifacts(str(home / "artifacts"))
     loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
-    shop = pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, max_pixels=10**6)
+    shop = pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, most={"image": 10**6})
     examples = [Example(artifacts.put(i.data()), i.label, i.file_name) for i in shapes()]
     request = JobRequest("shapes", method="prototype", backbone="tf_efficientnet_lite0")
     job = jobs.create(engine, request, examples, fingerprint="")

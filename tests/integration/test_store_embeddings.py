@@ -8,10 +8,11 @@ import pytest
 from support.published import publish, sha
 
 from adapters.errors import Conflict, CorruptArtifact
+from adapters.modalities.image import Preprocessing
 from adapters.store import backbones, heads
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Backbone, Preprocessing
+from adapters.types import Backbone
 
 
 def test_embeddings_come_back_exactly_and_in_the_order_asked_for(engine):

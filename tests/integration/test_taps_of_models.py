@@ -5,9 +5,9 @@ import pytest
 import timm
 
 from adapters.backbones import exporter
+from adapters.modalities.image import Preprocessing
 from adapters.runtime.onnx import session
 from adapters.training.backbone.taps import build
-from adapters.types import Preprocessing
 
 # torch and timm say this of the exporter that we use, and of what it traces.
 pytestmark = [

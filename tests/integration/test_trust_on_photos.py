@@ -48,7 +48,7 @@ def embed(prepared: Path) -> Embed:
     engine.dispose()
 
     def one(file: bytes) -> np.ndarray:
-        return session.embed(image.decode(file, backbone.preprocessing)[None])[0]
+        return session.embed([image.decode(file, backbone.spec)])[0]
 
     def run(files: Sequence[bytes]) -> np.ndarray:
         with ThreadPoolExecutor(2) as pool:

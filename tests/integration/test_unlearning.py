@@ -35,7 +35,7 @@ def shop(home: Path) -> Iterator[pipeline.TrainingContext]:
     prints = random.integers(0, 256, (COUNT, 256), dtype=np.uint8)
     rows = zip(everything(), vectors, prints, strict=True)
     EmbeddingCache(engine, backbone.digest).put(Embedded(e.sha256, v, p) for e, v, p in rows)
-    yield pipeline.TrainingContext(engine, artifacts, loaded, lanes=1, max_pixels=10**6)
+    yield pipeline.TrainingContext(engine, artifacts, loaded, lanes=1, most={"image": 10**6})
     engine.dispose()
 
 

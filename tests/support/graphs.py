@@ -4,12 +4,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from adapters.types import Backbone, Preprocessing
+from adapters.modalities.image import Preprocessing
+from adapters.types import Backbone
 
 SIDE, DIMENSION = 8, 4
 TINY = Backbone(
     name="tiny", digest="t" * 64, artifact="", precision="fp32", dimension=DIMENSION, channels=DIMENSION,
-    preprocessing=Preprocessing(SIDE, 1.0, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    spec=Preprocessing(SIDE, 1.0, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from adapters.types import Assignment, Backbone, Example, HeadRef, HeadVersion, 
 from support.graphs import TINY, tiny
 
 SIDE = 16  # pixels, as many as near-duplicates are found by
-SMALL = replace(TINY, name="small", digest="s" * 64, preprocessing=replace(TINY.preprocessing, size=SIDE))
+SMALL = replace(TINY, name="small", digest="s" * 64, spec=replace(TINY.spec, size=SIDE))
 COLOURS = {"a": (90, 120, 150), "b": (150, 90, 120), "c": (120, 150, 90)}
 QUICK = {"method": "prototype", "views": "none"}  # fields of a request
 
@@ -104,5 +104,5 @@ def bench(folder: Path) -> Iterator[Bench]:
     database.migrate(engine)
     backbones.save(engine, SMALL)
     loaded = Backbones(lambda digest: (SMALL, small()))
-    yield Bench(pipeline.TrainingContext(engine, Artifacts(str(folder)), loaded, lanes=2, max_pixels=10**6))
+    yield Bench(pipeline.TrainingContext(engine, Artifacts(str(folder)), loaded, lanes=2, most={"image": 10**6}))
     engine.dispose()

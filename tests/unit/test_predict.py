@@ -28,7 +28,7 @@ from service.api.inference.schemas import PredictResponse
 NEAR, FAR = "n" * 64, "f" * 64  # two backbones: the second one sees the middle of a picture only
 BACKBONES = {
     NEAR: replace(TINY, digest=NEAR),
-    FAR: replace(TINY, digest=FAR, preprocessing=replace(TINY.preprocessing, crop_pct=0.5)),
+    FAR: replace(TINY, digest=FAR, spec=replace(TINY.spec, crop_pct=0.5)),
 }
 SEED = iter(range(10**6))
 

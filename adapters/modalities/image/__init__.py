@@ -17,44 +17,63 @@ from PIL import Image
 
 from adapters.errors import InvalidImage
 from adapters.modalities.image import formats, jpeg, memory, raster, views
-from adapters.modalities.image.formats import READ, SUFFIXES, recognise
+from adapters.modalities.image.formats import FORMATS, SUFFIXES, recognise
 from adapters.modalities.image.raster import MIN_SIDE
+from adapters.modalities.image.spec import Pixels, Preprocessing
+from adapters.modalities.image.tensors import NAME, collate, fingerprint, inputs, load, trial
 from adapters.modalities.image.views import CORNERS, VIEWS
-from adapters.types import Pixels, Preprocessing
+from adapters.types import Preview, Probed, Tensors
 
-__all__ = ["CORNERS", "MAX_PIXELS", "MIN_SIDE", "READ", "SUFFIXES", "VIEWS"]
-__all__ += ["decode", "decode_views", "media_type", "probe", "recognise", "thumbnail", "verify"]
+__all__ = ["CORNERS", "FORMATS", "MIN_SIDE", "NAME", "SUFFIXES", "VIEWS", "Pixels", "Preprocessing"]
+__all__ += ["collate", "fingerprint", "inputs", "load", "recognise", "trial"]
 
-MAX_PIXELS = 64_000_000  # a 61 MP photo passes; what a decode of it may take is in memory.py
+NOUN, FIELD, UNIT = "image", "images", "pixels"
+MOST = 64_000_000  # pixels: a 61 MP photo passes; what a decode of it may take is in memory.py
+MEDIA_TYPES = ("image/*",)
+Spec = Preprocessing
 _PLAIN_JPEG = 8  # bytes for a pixel that comes out: 4 that libjpeg and Pillow share, and 4 when it is turned
 _SMALL_JPEG = memory.SMALL // _PLAIN_JPEG  # pixels
 
 
-def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+def sniff(data: bytes | memoryview) -> bool:
+    """Whether bytes begin as one of the formats does that are read."""
+    try:
+        return bool(recognise(data))
+    except InvalidImage:
+        return False
+
+
+def probe(data: bytes | memoryview, *, most: int = MOST) -> Probed:
     """Check format, size and end of file; decode in full only where the end looks cut off.
 
-    Costs microseconds for a sound file. Returns {"format", "width", "height"}. Raises InvalidImage, ImageTooLarge.
+    Costs microseconds for a sound file. Its facts are {"format", "width", "height"}. Raises InvalidImage,
+    ImageTooLarge.
     """
+    facts = _looked_at(data, most)
+    return Probed(facts, facts["width"] * facts["height"])
+
+
+def _looked_at(data: bytes | memoryview, max_pixels: int) -> dict[str, Any]:
     kind = recognise(data)
     if kind == "JPEG" and (found := jpeg.size(data)) is not None and _ends_well(data, kind):
         raster.check_size(*found, max_pixels)
         return {"format": kind, "width": found[0], "height": found[1]}
-    return verify(data, max_pixels=max_pixels) if not _ends_well(data, kind) else _facts(data, kind, max_pixels)
+    return verify(data, most=max_pixels) if not _ends_well(data, kind) else _facts(data, kind, max_pixels)
 
 
-def verify(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+def verify(data: bytes | memoryview, *, most: int = MOST) -> dict[str, Any]:
     """Decode and keep nothing: what passes, `decode` reads. A JPEG costs about half of its decoding, others all of it.
 
     Returns {"format", "width", "height"}. Raises InvalidImage, ImageTooLarge.
     """
     kind = recognise(data)
     if kind == "JPEG" and (found := jpeg.size(data)) is not None:
-        raster.check_size(*found, max_pixels)
-        with _held_for_jpeg(jpeg.header(data), 1, found, max_pixels):
+        raster.check_size(*found, most)
+        with _held_for_jpeg(jpeg.header(data), 1, found, most):
             if jpeg.complaint(data) is None and not jpeg.is_ink(data):
                 return {"format": kind, "width": found[0], "height": found[1]}
-    with _by_pillow(data, kind, max_pixels):
-        return _facts(data, kind, max_pixels)
+    with _by_pillow(data, kind, most):
+        return _facts(data, kind, most)
 
 
 def media_type(data: bytes) -> str:
@@ -65,35 +84,41 @@ def media_type(data: bytes) -> str:
         return "application/octet-stream"
 
 
-def decode(data: bytes | memoryview, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Bytes → uint8 [size, size, 3] RGB: orientation applied, resized and cropped as the backbone was trained.
+def decode(data: bytes | memoryview, spec: Preprocessing, *, most: int = MOST) -> Tensors:
+    """Bytes → {"pixels": uint8 [size, size, 3]}: RGB, orientation applied, resized and cropped as the backbone was
+    trained.
 
     Raises InvalidImage, ImageTooLarge.
     """
-    if (plain := _plain_jpeg(data, preprocessing, max_pixels)) is not None:
-        return views.centre(plain, preprocessing)
-    with _picture(data, preprocessing, max_pixels) as image:
-        return views.centre(image, preprocessing)
+    return {NAME: pixels(data, spec, most=most)}
+
+
+def pixels(data: bytes | memoryview, spec: Preprocessing, *, most: int = MOST) -> Pixels:
+    """The same without its name."""
+    if (plain := _plain_jpeg(data, spec, most)) is not None:
+        return views.centre(plain, spec)
+    with _picture(data, spec, most) as image:
+        return views.centre(image, spec)
 
 
 def decode_views(
-    data: bytes | memoryview, preprocessing: Preprocessing, names: Sequence[str], *, max_pixels: int = MAX_PIXELS
-) -> list[Pixels]:
-    """Bytes → the views of those names, uint8 [size, size, 3] each, from one decode. Raises as `decode` does."""
-    with _picture(data, preprocessing, max_pixels) as image:
-        return [views.view(image, preprocessing, name) for name in names]
+    data: bytes | memoryview, spec: Preprocessing, names: Sequence[str], *, most: int = MOST
+) -> list[Tensors]:
+    """Bytes → the views of those names, as `decode` gives one, from one decode. Raises as `decode` does."""
+    with _picture(data, spec, most) as image:
+        return [{NAME: views.view(image, spec, name)} for name in names]
 
 
-def thumbnail(data: bytes | memoryview, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Bytes → a JPEG of at most side × side pixels for people to look at: upright, without the photo's metadata.
+def preview(data: bytes | memoryview, side: int, *, most: int = MOST) -> Preview:
+    """A JPEG of at most side × side pixels for people to look at: upright, without the photo's metadata.
 
     Raises InvalidImage, ImageTooLarge.
     """
     out = io.BytesIO()
-    with _by_pillow(data, recognise(data), max_pixels, need=2 * side) as small:
+    with _by_pillow(data, recognise(data), most, need=2 * side) as small:
         small.thumbnail((side, side))
         Image.frombytes("RGB", small.size, small.tobytes()).save(out, "JPEG", quality=80)
-    return out.getvalue()
+    return Preview("image/jpeg", out.getvalue())
 
 
 def _plain_jpeg(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Image.Image | None:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 from adapters.errors import InvalidImage
 
-READ = ("JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF", "HEIC")  # as people write them
+FORMATS = ("JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF", "HEIC")  # as people write them
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff .avif .heic .heif .hif".split()
 )  # of files that may be one of these; what they are is settled by their bytes
@@ -96,7 +96,7 @@ _LOOKED_AT = 4096  # bytes of a text
 
 
 def recognise(data: bytes | memoryview) -> str:
-    """The format of READ that these bytes begin as. Raises InvalidImage naming what they are instead."""
+    """The format of FORMATS that these bytes begin as. Raises InvalidImage naming what they are instead."""
     if bytes(data[:3]) == b"\xff\xd8\xff":
         return "JPEG"  # what most are: all else takes longer to tell
     head = bytes(data[:_LOOKED_AT])
@@ -106,7 +106,7 @@ def recognise(data: bytes | memoryview) -> str:
 
 
 def _unknown() -> str:
-    return f"the bytes are not {', '.join(READ[:-1])} or {READ[-1]}"
+    return f"the bytes are not {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 
 def _readable(head: bytes) -> str | None:

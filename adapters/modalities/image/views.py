@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from adapters.types import Pixels, Preprocessing
+from adapters.modalities.image.spec import Pixels, Preprocessing
 
 CORNERS = {"top-left": (0.0, 0.0), "top-right": (1.0, 0.0), "bottom-left": (0.0, 1.0), "bottom-right": (1.0, 1.0)}
 CORNER_SIDE = 0.75  # of the shorter side: closer than what is served, and each sees what the others do not

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters import trust
+from adapters.backbones.facts import modality_of
 from adapters.errors import EspalierError, NotFound, NotReady, StaleReplica
 from adapters.runtime.heads.candidates import Candidates
 from adapters.runtime.heads.catch_up import CatchUp
@@ -247,7 +248,10 @@ class LiveHeads:
         head = source.head if isinstance(source, LiveHead) else source
         of_truth = source.of_truth if isinstance(source, LiveHead) else trust.unpack(source.metadata)
         facts = version.manifest
-        return LiveHead(version, head, facts["backbone"]["digest"], tuple(facts["classes"]), facts["task"], of_truth)
+        return LiveHead(
+            version, head, facts["backbone"]["digest"], tuple(facts["classes"]), facts["task"], of_truth,
+            modality_of(facts["backbone"]),
+        )  # fmt: skip
 
     def _keep(self, digest: str, loaded: LiveHead) -> None:
         with self._lock:

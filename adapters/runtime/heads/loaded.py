@@ -19,6 +19,7 @@ class LiveHead:
     classes: tuple[str, ...]
     task: str
     of_truth: Floats  # [M] ascending, what held-out answers gave the truth: sets are made from it
+    modality: str  # what it reads
     trial: "Trial | None" = None  # of a request that asked for `live` while a roll-out is under way
 
     def terms(self, coverage: float | None, accuracy: float | None) -> trust.Terms:

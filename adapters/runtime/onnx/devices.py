@@ -3,12 +3,14 @@
 import functools
 import logging
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
+from adapters import modalities
 from adapters.errors import DeviceError
 from adapters.types import Backbone, Device
 
@@ -17,6 +19,7 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 PROVIDERS: dict[Device, tuple[str, ...]] = {"cpu": (CPU,), "cuda": (CUDA, CPU), "tensorrt": (TENSORRT, CUDA, CPU)}
 
 Options = dict[str, str]  # of one provider
+TRIED = 8  # made-up inputs, the shortest and the longest among them
 
 CUDA_OPTIONS: Options = {
     # TF32 keeps 10 bits of fp32's mantissa: embeddings would be off in the third digit from those of a CPU replica,
@@ -60,15 +63,25 @@ def engine_options(backbone: Backbone, largest: int, folder: Path | None) -> Opt
 
     Building takes minutes, so without a folder every start does.
     """
-    side = backbone.preprocessing.size
-    shape = f"x{side}x{side}x3"
+    least, most = _profile(backbone, 1, min), _profile(backbone, largest, max)
     options = {
         "trt_fp16_enable": "1" if backbone.precision == "fp16" else "0",
-        "trt_profile_min_shapes": f"pixels:1{shape}",
-        "trt_profile_opt_shapes": f"pixels:{largest}{shape}",
-        "trt_profile_max_shapes": f"pixels:{largest}{shape}",
+        "trt_profile_min_shapes": least,
+        "trt_profile_opt_shapes": most,
+        "trt_profile_max_shapes": most,
     }
     return options if folder is None else options | _kept_in(folder / backbone.digest[:16])
+
+
+def _profile(backbone: Backbone, count: int, pick: Callable[[Iterable[int]], int]) -> str:
+    """Shapes of so many inputs as TensorRT reads them; what varies is picked from made-up ones of all lengths."""
+    modality = modalities.of(backbone)
+    tried = modality.trial(backbone.spec, TRIED)
+    shapes = {
+        each.name: [pick(one[each.name].shape[axis] for one in tried) for axis in range(len(each.shape))]
+        for each in modality.inputs(backbone.spec)
+    }
+    return ",".join(f"{name}:" + "x".join(map(str, (count, *shape))) for name, shape in shapes.items())
 
 
 def _kept_in(folder: Path) -> Options:

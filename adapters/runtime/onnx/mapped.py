@@ -24,14 +24,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
+from adapters import modalities
 from adapters.runtime.onnx import processor, session
 from adapters.store.objects.folder import sync_folder
+from adapters.types import Backbone
 
 log = logging.getLogger("espalier.backbones")
 GRAPH, WEIGHTS, DIGESTS = "graph.onnx", "weights.bin", "digests.json"
+PROVED = 2  # made-up inputs that a mapped graph has to answer as the original does
 SMALL = 1024  # bytes up to which a constant stays in the graph
 
 
@@ -41,18 +43,15 @@ class MappedGraphs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / _surroundings()
 
-    def graph(self, digest: str, side: int, read: Callable[[], bytes]) -> str | bytes:
-        """The path of a mapped graph, made from `read()` if need be; what that gives where it cannot be made.
-
-        `side`: pixels of the images that it takes.
-        """
-        folder = self._folder / digest
+    def graph(self, backbone: Backbone, read: Callable[[], bytes]) -> str | bytes:
+        """The path of a mapped graph, made from `read()` if need be; what that gives where it cannot be made."""
+        folder = self._folder / backbone.digest
         if not _is_sound(folder):
             data = read()
             try:
-                self._make(folder, data, side)
+                self._make(folder, data, backbone)
             except Exception as error:  # a full disk, a folder that is read-only, a graph that cannot be written
-                log.warning("backbone %s keeps its weights to itself: %s", digest, error)
+                log.warning("backbone %s keeps its weights to itself: %s", backbone.digest, error)
                 return data
         return str(folder / GRAPH)
 
@@ -65,7 +64,7 @@ class MappedGraphs:
         """Folders whose files are not as they were written, those of other surroundings too. Safe to delete."""
         return [d.parent for d in sorted(self._folder.parent.glob(f"*/*/{GRAPH}")) if not _is_sound(d.parent)]
 
-    def _make(self, folder: Path, data: bytes, side: int) -> None:
+    def _make(self, folder: Path, data: bytes, backbone: Backbone) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
             if _is_sound(folder):  # another process was faster
@@ -73,7 +72,7 @@ class MappedGraphs:
             for left in self._folder.glob("draft-*"):  # by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             draft = Path(tempfile.mkdtemp(dir=self._folder, prefix="draft-"))
-            _write(draft, data, side)
+            _write(draft, data, backbone)
             _sync(draft)
             shutil.rmtree(folder, ignore_errors=True)  # one that was altered: its files live on where they are mapped
             draft.rename(folder)
@@ -120,10 +119,10 @@ def _surroundings() -> str:
     return f"onnxruntime-{ort.__version__}-{platform.machine()}-{abilities}"
 
 
-def _write(folder: Path, data: bytes, side: int) -> None:
+def _write(folder: Path, data: bytes, backbone: Backbone) -> None:
     """Raises ValueError where the mapped graph answers another bit than the original."""
     _save(folder, data)
-    if _answers(session.create(data), side) != _answers(session.create(str(folder / GRAPH)), side):
+    if _answers(session.create(data), backbone) != _answers(session.create(str(folder / GRAPH)), backbone):
         raise ValueError("its mapped graph does not answer as the original")
     digests = {name: _digest(folder / name) for name in (GRAPH, WEIGHTS)}
     (folder / DIGESTS).write_text(json.dumps(digests))
@@ -155,9 +154,10 @@ def _save(folder: Path, data: bytes) -> None:
     ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _answers(ort_session: Any, side: int) -> list[bytes]:
-    pixels = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
-    return [output.tobytes() for output in ort_session.run(None, {"pixels": pixels})]
+def _answers(ort_session: Any, backbone: Backbone) -> list[bytes]:
+    modality = modalities.of(backbone)
+    batches = [modality.collate([one], backbone.spec) for one in modality.trial(backbone.spec, PROVED)]
+    return [output.tobytes() for batch in batches for output in ort_session.run(None, dict(batch))]
 
 
 def _give_back() -> None:

@@ -12,6 +12,12 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+STEPS = 64  # of one ordinary item's load: floats add and take away multiples of it exactly, so that sums end at zero
+
+
+def stepped(load: float) -> float:
+    """A load in such steps, no less than one of them."""
+    return max(1, round(load * STEPS)) / STEPS
 
 
 class FairQueue(Generic[T]):
@@ -19,23 +25,26 @@ class FairQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._first: deque[T] = deque()
-        self._flows: dict[str, deque[T]] = {}
+        self._flows: dict[str, deque[tuple[T, float]]] = {}  # with its load
+        self._loads: dict[str, float] = {}  # of flows
         self._turns: deque[str] = deque()  # flows that have items, whose turn is next first
-        self.waiting = 0  # items in flows
+        self.waiting = 0.0  # load of the items in flows
         self._lock = threading.Lock()
         # Where threads sleep, in C, each in its own: what they have in common would wake the one that slept longest.
         self._idle: list[SimpleQueue[None]] = []
         self._closed = False
 
-    def put(self, flow: str, item: T) -> None:
-        """Add an item to a flow."""
+    def put(self, flow: str, item: T, load: float = 1.0) -> None:
+        """Add an item to a flow; `load`, in whole steps: how many ordinary items it is worth."""
         with self._lock:
             items = self._flows.get(flow)
             if items is None:
                 items = self._flows[flow] = deque()
                 self._turns.append(flow)
-            items.append(item)
-            self.waiting += 1
+                self._loads[flow] = 0.0
+            items.append((item, load))
+            self._loads[flow] += load
+            self.waiting += load
             self._wake()
 
     def put_first(self, item: T) -> None:
@@ -65,27 +74,30 @@ class FairQueue(Generic[T]):
     def _next(self) -> T:
         flow = self._turns.popleft()
         items = self._flows[flow]
-        if len(items) > 1:
+        item, load = items.popleft()
+        if items:
             self._turns.append(flow)
+            self._loads[flow] -= load
         else:
-            del self._flows[flow]
-        self.waiting -= 1
-        return items.popleft()
+            del self._flows[flow], self._loads[flow]
+        self.waiting -= load
+        return item
 
-    def ahead(self, flow: str, count: int) -> int:
-        """Items taken until the last of `count` more of a flow is, if nothing else comes."""
+    def ahead(self, flow: str, load: float) -> float:
+        """Load taken until the last of so much more of a flow is, if nothing else comes and flows' items are alike."""
         flows = len(self._flows) + (flow not in self._flows)
-        own = len(self._flows.get(flow, ())) + count
-        return min(self.waiting + count, own * flows)
+        own = self._loads.get(flow, 0.0) + load
+        return min(self.waiting + load, own * flows)
 
     def close(self) -> list[T]:
         """Wake all takers with None; returns what was not taken."""
         with self._lock:
-            left = [*self._first, *(item for items in self._flows.values() for item in items)]
+            left = [*self._first, *(item for items in self._flows.values() for item, _ in items)]
             self._first.clear()
             self._flows.clear()
+            self._loads.clear()
             self._turns.clear()
-            self.waiting = 0
+            self.waiting = 0.0
             self._closed = True
             while self._idle:
                 self._wake()

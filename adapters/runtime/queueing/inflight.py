@@ -1,4 +1,4 @@
-"""Images on their way through a backbone: identical ones go once, and one that nobody waits for is dropped.
+"""Inputs on their way through a backbone: identical ones go once, and one that nobody waits for is dropped.
 
 Everything here happens on the event loop but `run`, `resolve` and `abandoned`, which lanes and the device use.
 """
@@ -23,12 +23,14 @@ Future: TypeAlias = "asyncio.Future[Floats | InvalidInput]"
 
 
 class Item:
-    """One image for one backbone, and all who wait for its embedding."""
+    """One input for one backbone, and all who wait for its embedding."""
 
-    __slots__ = ("_embed", "_flights", "_in_backbone", "_loop", "_since", "_trace", "_waiters", "data", "key")
+    __slots__ = ("_embed", "_flights", "_in_backbone", "_loop", "_since", "_trace", "_waiters", "data", "key", "load")
 
-    def __init__(self, flights: "InFlight", key: Key, data: Bytes, embed: Callable[["Item"], None]) -> None:
-        self.key, self.data = key, data
+    def __init__(
+        self, flights: "InFlight", key: Key, data: Bytes, embed: Callable[["Item"], None], load: float
+    ) -> None:
+        self.key, self.data, self.load = key, data, load
         self._flights, self._embed = flights, embed
         self._loop = asyncio.get_running_loop()
         self._waiters: list[Future] = []
@@ -47,7 +49,7 @@ class Item:
         return self.key[2]
 
     def join(self) -> Future:
-        """One more who waits. The error of a bad image is an answer, so that it fails alone."""
+        """One more who waits. The error of a bad input is an answer, so that it fails alone."""
         future: Future = self._loop.create_future()
         self._waiters.append(future)
         return future
@@ -80,10 +82,10 @@ class Item:
             self._embed(self)
         except Exception as error:
             self.resolve(error)
-        self._flights.lanes.took(clock() - began)
+        self._flights.lanes.took(clock() - began, self.load)
 
     def decoded(self) -> None:
-        """In a lane: its pixels are there, and the backbone is next."""
+        """In a lane: its tensors are there, and the backbone is next."""
         self._ended("decode", clock())
         self._in_backbone = True
 
@@ -120,19 +122,19 @@ class InFlight:
         self._items: dict[Key, list[Item]] = {}
 
     def join_or_start(
-        self, flow: str, backbone: str, data: Bytes, embed: Callable[[Item], None]
+        self, flow: str, backbone: str, data: Bytes, embed: Callable[[Item], None], load: float = 1.0
     ) -> tuple[Item, Future]:
-        """The item of these bytes, joined where one is under way, else on its way from now on."""
+        """The item of these bytes, joined where one is under way, else on its way from now on; see `Item.load`."""
         key = (backbone, len(data), tenant_of(flow))
         items = self._items.setdefault(key, [])
         for item in items:
             if item.joinable(data):
                 self.meters.shared()
                 return item, item.join()
-        item = Item(self, key, data, embed)
+        item = Item(self, key, data, embed, load)
         items.append(item)
         future = item.join()
-        self.lanes.put(flow, item)
+        self.lanes.put(flow, item, load)
         return item, future
 
     def remove(self, item: Item) -> None:
@@ -148,5 +150,5 @@ class InFlight:
 
 
 def same(a: Bytes, b: Bytes) -> bool:
-    """Whether two images of one length are the same file."""
+    """Whether two inputs of one length are the same file."""
     return a is b or not len(a) or bool(np.array_equal(np.frombuffer(a, np.uint8), np.frombuffer(b, np.uint8)))

@@ -12,7 +12,7 @@ from adapters.runtime.queueing.fair import FairQueue
 
 T = TypeVar("T")
 log = logging.getLogger("espalier.lanes")
-SMOOTHING = 1 / 16  # weight of the newest image in the mean time of one
+SMOOTHING = 1 / 16  # weight of the newest item in the mean time of one
 
 
 class Work(Protocol):
@@ -30,19 +30,19 @@ class Lanes:
         self._queue: FairQueue[Work] = FairQueue()
         self._closed = False
         self._busy: set[int] = set()  # lanes, by number; sets are changed in one step, so no lock
-        self._seconds = 0.0  # that a lane spends on one image, smoothed
+        self._seconds = 0.0  # that a lane spends on one ordinary input, smoothed
         self._threads = [
             threading.Thread(target=self._serve, args=(n,), name=f"lane-{n}", daemon=True) for n in range(threads)
         ]
         for thread in self._threads:
             thread.start()
 
-    def put(self, flow: str, work: Work) -> None:
-        """Do this when its flow's turn comes."""
+    def put(self, flow: str, work: Work, load: float = 1.0) -> None:
+        """Do this when its flow's turn comes; it is worth so many ordinary inputs."""
         if self._closed:
             work.drop(_stopping())
         else:
-            self._queue.put(flow, work)
+            self._queue.put(flow, work, load)
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, done before whatever waits."""
@@ -54,22 +54,22 @@ class Lanes:
         answer: T = await call.future
         return answer
 
-    def expected(self, flow: str, count: int) -> float:
-        """Seconds until so many more images of a flow are done, if nothing else comes; 0 until one has been timed."""
-        return self.seconds(self._queue.ahead(flow, count))
+    def expected(self, flow: str, load: float) -> float:
+        """Seconds until so much more of a flow is done, if nothing else comes; 0 until one input has been timed."""
+        return self.seconds(self._queue.ahead(flow, load))
 
     def behind(self, flow: str) -> float:
-        """Seconds until the next image of a flow is begun; 0 until one has been timed."""
+        """Seconds until the next input of a flow is begun; 0 until one has been timed."""
         return self.seconds(self._queue.ahead(flow, 1) - 1)
 
-    def seconds(self, images: int) -> float:
-        """Seconds that all lanes together need for so many images."""
-        return images * self._seconds / len(self._threads)
+    def seconds(self, load: float) -> float:
+        """Seconds that all lanes together need for so much."""
+        return load * self._seconds / len(self._threads)
 
-    def took(self, seconds: float) -> None:
-        """An image kept its lane busy for so long. Lanes may lose a beat to each other: it is an estimate."""
-        mean = self._seconds
-        self._seconds = mean + (seconds - mean) * SMOOTHING if mean else seconds
+    def took(self, seconds: float, load: float = 1.0) -> None:
+        """An input kept its lane busy for so long. Lanes may lose a beat to each other: it is an estimate."""
+        mean, one = self._seconds, seconds / load
+        self._seconds = mean + (one - mean) * SMOOTHING if mean else one
 
     def close(self) -> None:
         """Let running work end and drop what waits."""

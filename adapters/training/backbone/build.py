@@ -1,8 +1,7 @@
 """Building a backbone: load (timm) → export (ONNX) → prove (ONNX Runtime against torch) → digest → store."""
 
 import hashlib
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,15 @@ from sqlalchemy.engine import Engine
 
 from adapters.backbones import exporter, loader
 from adapters.backbones.cards import Card
+from adapters.backbones.facts import digest
 from adapters.errors import ParityError
+from adapters.modalities import image
+from adapters.modalities.image import Preprocessing
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone.taps.build import tapped
-from adapters.types import Backbone, Pixels, Preprocessing
+from adapters.types import Backbone
 
 # Relative to the largest value of the output. Measured on the embedded backbone: 1e-6 (features reach 30).
 TOLERANCE = 1e-4
@@ -50,19 +52,14 @@ def _facts(card: Card, preprocessing: Preprocessing, graph: bytes) -> Backbone:
     return Backbone(card.name, identity, artifact, preprocessing, "fp32", 0, 0, details)
 
 
-def digest(artifact: str, preprocessing: Preprocessing, precision: str) -> str:
-    """Everything that decides what an image's embedding is: graph with weights, preprocessing, precision."""
-    facts = {"artifact": artifact, "preprocessing": asdict(preprocessing), "precision": precision}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
 def _prove(model: Any, session: BackboneSession) -> tuple[dict[str, float], int, int]:
     """Parity at several batch sizes under the session that serves; also the width of both outputs."""
     worst = {"pooled": 0.0, "features": 0.0}
     for count in BATCHES:
-        pixels = _noise(count, session.backbone.preprocessing.size)
-        expected = exporter.reference(model, session.backbone.preprocessing, pixels)
-        answered = session.features(pixels)
+        shape = session.backbone.spec
+        batch = image.collate(image.trial(shape, count), shape)
+        expected = exporter.reference(model, shape, batch[image.NAME])
+        answered = session.features(batch)
         for name, want, got in zip(worst, expected, answered, strict=True):
             if want.shape != got.shape or not np.isfinite(got).all():
                 raise ParityError(f"{name}: the graph answers {got.shape}, torch {want.shape}, or not with numbers")
@@ -75,12 +72,3 @@ def _prove(model: Any, session: BackboneSession) -> tuple[dict[str, float], int,
         int(answered[0].shape[1]),
         int(answered[1].shape[1]),
     )
-
-
-def _noise(count: int, size: int) -> Pixels:
-    """Smooth and rough pictures alike: noise at several scales, fixed."""
-    generator = np.random.default_rng(0)
-    coarse = generator.integers(0, 256, (count, size // 16 + 1, size // 16 + 1, 3), dtype=np.uint8)
-    smooth = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :size, :size]
-    rough = generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    return np.where(np.arange(count).reshape(-1, 1, 1, 1) % 2 == 0, smooth, rough)

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from sqlalchemy.engine import Engine
 
+from adapters import modalities
 from adapters.backbones.cards import variant_name
+from adapters.backbones.facts import digest
 from adapters.errors import Conflict
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone.build import digest
 from adapters.training.backbone.taps.build import tapped
 from adapters.types import Backbone
 
@@ -22,17 +23,19 @@ SUFFIX = "-taps"
 def build(source: Backbone, engine: Engine, artifacts: Artifacts, name: str | None = None) -> Backbone:
     """Make a backbone with taps of one without: another digest, so heads move to it by being rebuilt.
 
-    Raises Conflict where there is nothing to add, ParityError where the graph would answer otherwise.
+    Raises InvalidInput of a backbone that reads no images, Conflict where there is nothing to add, ParityError where
+    the graph would answer otherwise.
     """
+    modalities.calibration(source.modality)  # of what else it reads no taps are known
     if source.taps:
         raise Conflict(f"the backbone {source.name!r} has taps already", item=source.name)
-    graph, taps = tapped(backbones.stored(artifacts, source), source.preprocessing.size)
+    graph, taps = tapped(backbones.stored(artifacts, source), source.spec.size)
     if not taps:
         raise Conflict(f"no block of {source.name!r} ends where something can be read", item=source.name)
     artifact = hashlib.sha256(graph).hexdigest()
     made = replace(
         source, name=name or upgraded_name(source), artifact=artifact,
-        digest=digest(artifact, source.preprocessing, source.precision),
+        digest=digest(artifact, source.spec, source.precision, source.modality),
         details=source.details | {"taps": taps, "upgraded_from": {"name": source.name, "digest": source.digest}},
     )  # fmt: skip
     backbones.add(engine, artifacts, made, graph)

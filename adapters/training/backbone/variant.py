@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
+from adapters import modalities
 from adapters.backbones.cards import variant_name
+from adapters.backbones.facts import digest
 from adapters.errors import InvalidInput, ParityError
+from adapters.modalities.image import NAME, Pixels
+from adapters.modalities.image.calibration import CalibrationImages
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import precisions
-from adapters.training.backbone.build import digest
-from adapters.training.backbone.calibration_images import CalibrationImages
-from adapters.types import Backbone, Embeddings, Pixels
+from adapters.types import Backbone, Embeddings
 
 
 def build(
@@ -30,9 +32,10 @@ def build(
 ) -> Backbone:
     """Make a variant of a backbone usable: a backbone of its own, with its own digest and its own heads.
 
-    Raises InvalidInput when the source is a variant itself, ParityError when its embeddings are too far from the
-    source's (unless forced).
+    Raises InvalidInput when the source is a variant itself or reads what has none, ParityError when its embeddings are
+    too far from the source's (unless forced).
     """
+    modalities.calibration(source.modality)
     if source.precision != "fp32":
         raise InvalidInput(f"{source.name!r} is {source.precision} already; convert the fp32 one", item=source.name)
     kind, original = precisions.get(precision), backbones.stored(artifacts, source)
@@ -53,13 +56,13 @@ def _facts(source: Backbone, precision: str, name: str, graph: bytes) -> Backbon
     origin = {"variant_of": {"name": source.name, "digest": source.digest}}
     return replace(
         source, name=name, precision=precision, artifact=artifact, details=source.details | origin,
-        digest=digest(artifact, source.preprocessing, precision),
+        digest=digest(artifact, source.spec, precision, source.modality),
     )  # fmt: skip
 
 
 def _compare(source: BackboneSession, variant: BackboneSession, pixels: Pixels) -> dict[str, Any]:
     """Cosine of the pooled outputs, image by image. Raises ParityError where the outputs differ in kind."""
-    pairs = [(source.features(picture[None]), variant.features(picture[None])) for picture in pixels]
+    pairs = [(source.features({NAME: picture[None]}), variant.features({NAME: picture[None]})) for picture in pixels]
     for wanted, got in (both for pair in pairs for both in zip(*pair, strict=True)):
         if got.shape != wanted.shape or got.dtype != wanted.dtype or not np.isfinite(got).all():
             raise ParityError(f"the variant answers {got.dtype} {got.shape}, or not with numbers")
@@ -75,7 +78,9 @@ def _compare_taps(source: BackboneSession, variant: BackboneSession, pixels: Pix
     if not source.backbone.taps:
         return {}
     first = source.backbone.dimension
-    wanted, got = (np.concatenate([s.embed(picture[None]) for picture in pixels])[:, first:] for s in (source, variant))
+    wanted, got = (
+        np.concatenate([s.embed({NAME: picture[None]}) for picture in pixels])[:, first:] for s in (source, variant)
+    )
     return {"taps_cosine_mean": float(_cosines(wanted, got).mean())}
 
 

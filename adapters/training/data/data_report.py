@@ -14,7 +14,6 @@ import numpy as np
 from adapters.arrays import joined, row, take
 from adapters.tasks import Chosen, Task
 from adapters.training.data.dataset import Dataset
-from adapters.training.data.duplicates import Thumbnails, groups
 from adapters.training.data.outliers import outliers
 from adapters.training.data.similar_names import similar_names
 from adapters.training.data.split import Split
@@ -35,9 +34,8 @@ def data_report(
     task: Task,
     classes: Sequence[str],
     embeddings: Embeddings,
-    fingerprints: Thumbnails,
     targets: Targets,
-    grouped: Indices,
+    copies: Indices,
     split: Split,
     result: RaceResult,
     measured: Measured,
@@ -45,9 +43,8 @@ def data_report(
 ) -> Json:
     """Figures, race and findings of one job, ready for JSON; `received` is how what was sent was understood.
 
-    Embeddings f32 [N, D], fingerprints u8 [N, 256], targets and groups i64 [N], in the order of the data.
+    Embeddings f32 [N, D], targets and groups of near-duplicates i64 [N], in the order of the data.
     """
-    copies = _copies(data, embeddings, fingerprints, grouped)
     about = _Described(data.examples, task, measured.schema)
     report: Json = {
         "format": FORMAT, "figures": measured.figures, "race": result.table, "calibration": result.calibration,
@@ -119,13 +116,6 @@ def _unseen(result: RaceResult, measured: Measured) -> tuple[Indices, Arrays]:
 
 
 # Copies
-def _copies(data: Dataset, embeddings: Embeddings, fingerprints: Thumbnails, grouped: Indices) -> Indices:
-    """Groups of near-duplicates i64 [N], without what only the caller's groups hold together."""
-    if all(e.group is None for e in data.examples):
-        return grouped
-    return groups(embeddings, fingerprints, data.sha256s, [None] * len(data.examples))
-
-
 def _duplicates(about: _Described, copies: Indices, split: Split) -> Json:
     """Groups of near-duplicates, those with contradicting labels first; files equal in every byte count as one."""
     examples = about.examples

@@ -1,61 +1,28 @@
-"""Near-duplicates: copies of one photo must not straddle a split, or memory would look like skill.
+"""Near-duplicates: copies of one input must not straddle a split, or memory would look like skill.
 
-Two images are near-duplicates when both their embeddings (cosine) and their 16 × 16 grey thumbnails (correlation) are
-alike, in one of two degrees:
-- nearly the same picture, re-encoded, resized or brightened: thumbnails ≥ 0.993 and embeddings ≥ 0.70;
-- mates, one a slight crop of the other: each is the other's nearest, thumbnails ≥ 0.96 once aligned, embeddings ≥ 0.75.
-Mates are joined two at a time and for two rounds only: among simple drawings many are this alike, and joining all of
-them would chain a class into one group (digits: 156 of 180 images of a class at 0.96, measured).
-
-Measured with the embedded backbone. 250 weather photos (seed 0), each changed in one way and put beside all 1,123:
-found of JPEG quality 40/60/90 100 %, resized to 50/75/150 % 99.6/100/100 %, brightness ± 10 % 100 %, cropped by 3 %
-99.2 %, by 5 % 95.6 %, and resized to 75 % + cropped by 3 % + quality 60 97.6 %. Six changed copies of one photo at
-once: 97–100 % of the plain ones and 73–78 % of the cropped ones are joined to it. Alone, the weather photos hold 158
-joined pairs of 630,003, all inside one class and in groups of 4 at most; digits (1,797, 64 px) 513 of 1,613,706 and
-Omniglot (2,720 drawings) 7 of 3,697,840, in groups of 4 and 3 at most: far under 0.1 % false alarms each.
+What is alike is the modality's to say (`<m>/alike.py`); here it is joined, with equal bytes and the caller's groups.
 """
 
-import functools
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from adapters.types import Embeddings, Indices, Pixels
+from adapters.modalities import TrainingSide
+from adapters.types import Embeddings, Indices
 
-SIDE = 16  # of a thumbnail
-SAME_THUMBNAIL, SAME_EMBEDDING = 0.993, 0.70
-MATE_THUMBNAIL, MATE_EMBEDDING = 0.96, 0.75
-MATE_UNALIGNED = 0.75  # below this no crop of 5 % is left to find
-ROUNDS = 2
-NEIGHBOURS = 16  # by thumbnail; embeddings are compared for these only, which keeps 20,000 images to seconds
-BLOCK, LEAST_BLOCK = 1024, 64  # rows of the similarity matrix in memory at a time
-MOST_ALIKE = 1 << 24  # numbers of it, 64 MiB
-CROPS = (0.02, 0.035, 0.05)
-
-Thumbnails = NDArray[np.uint8]  # [N, 256]
-
-
-def fingerprint(pixels: Pixels) -> NDArray[np.uint8]:
-    """Pixels uint8 [H, W, 3] → a 16 × 16 grey thumbnail, uint8 [256], by averaging areas."""
-    grey: NDArray[np.floating] = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    for axis in (0, 1):
-        edges = np.linspace(0, grey.shape[axis], SIDE + 1).astype(np.int64)
-        counts = np.diff(edges).reshape((-1, 1) if axis == 0 else (1, -1))
-        grey = np.add.reduceat(grey, edges[:-1], axis=axis) / counts
-    return grey.round().clip(0, 255).astype(np.uint8).ravel()
+Fingerprints = NDArray[np.uint8]  # [N, F]
 
 
 def groups(
+    side: TrainingSide,
     embeddings: Embeddings,
-    fingerprints: Thumbnails,
+    fingerprints: Fingerprints,
     sha256s: Sequence[str],
     caller_groups: Sequence[str | None],
     cancelled: Callable[[], None] = lambda: None,
 ) -> Indices:
-    """Group numbers i64 [N] for embeddings f32 [N, D] and fingerprints uint8 [N, 256].
+    """Group numbers i64 [N] for embeddings f32 [N, D] and fingerprints uint8 [N, F]; `side` says what is alike.
 
     Identical bytes, one caller group and near-duplicates end in one group; a group's number is its first member's
     position. `cancelled` is called often and raises when the job was cancelled.
@@ -64,12 +31,23 @@ def groups(
     forest.join_equal(sha256s)
     forest.join_equal(caller_groups)
     if len(sha256s) > 1:
-        pairs = _neighbours(embeddings, fingerprints, cancelled)
-        same = (pairs.thumbnail >= SAME_THUMBNAIL) & (pairs.embedding >= SAME_EMBEDDING)
-        forest.join(pairs.left[same], pairs.right[same])
-        for _ in range(ROUNDS):
-            forest.join(*_mates(pairs, forest.roots(), fingerprints))
+        for more in side.alike(embeddings, fingerprints, cancelled):
+            forest.join(*more(forest.roots()))
     return forest.roots()
+
+
+def without_callers(
+    grouped: Indices,
+    side: TrainingSide,
+    embeddings: Embeddings,
+    fingerprints: Fingerprints,
+    sha256s: Sequence[str],
+    caller_groups: Sequence[str | None],
+) -> Indices:
+    """Of such groups, those without what only the caller's groups hold together."""
+    if all(group is None for group in caller_groups):
+        return grouped
+    return groups(side, embeddings, fingerprints, sha256s, [None] * len(sha256s))
 
 
 class _Forest:
@@ -96,103 +74,3 @@ class _Forest:
 
     def roots(self) -> Indices:
         return np.array([self._root(node) for node in range(len(self._parent))], dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Neighbours by thumbnail: positions i64 [P], similarities f32 [P]."""
-
-    left: Indices
-    right: Indices
-    thumbnail: NDArray[np.float32]
-    embedding: NDArray[np.float32]
-
-
-def _neighbours(embeddings: Embeddings, fingerprints: Thumbnails, cancelled: Callable[[], None]) -> _Pairs:
-    thumbnails = _centred(torch.from_numpy(fingerprints.astype(np.float32)))
-    count = min(NEIGHBOURS, len(thumbnails) - 1)
-    left, right, alike = [], [], []
-    block = min(BLOCK, max(LEAST_BLOCK, MOST_ALIKE // len(thumbnails)))
-    for start in range(0, len(thumbnails), block):
-        cancelled()
-        similar = thumbnails[start : start + block] @ thumbnails.T
-        rows = torch.arange(len(similar))
-        similar[rows, rows + start] = -2  # oneself
-        best = similar.topk(count, dim=1)
-        keep = best.values >= MATE_UNALIGNED
-        left.append((rows[:, None] + start).expand_as(keep)[keep])
-        right.append(best.indices[keep])
-        alike.append(best.values[keep])
-    i, j = torch.cat(left), torch.cat(right)
-    cosines = _cosines(torch.from_numpy(embeddings), i, j)
-    return _Pairs(i.numpy(), j.numpy(), torch.cat(alike).numpy(), cosines.numpy())
-
-
-def _cosines(embeddings: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    norms = embeddings.norm(dim=1).clamp_min(1e-12)
-    ends = torch.stack([torch.minimum(left, right), torch.maximum(left, right)], dim=1)
-    pairs, where = torch.unique(ends, dim=0, return_inverse=True)  # most are each other's neighbours
-    found = [(embeddings[i] * embeddings[j]).sum(dim=1) / (norms[i] * norms[j]) for i, j in _ends(pairs)]
-    return torch.cat(found)[where] if found else norms[:0]
-
-
-def _ends(pairs: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    return ((some[:, 0], some[:, 1]) for some in pairs.split(BLOCK))
-
-
-def _mates(pairs: _Pairs, roots: Indices, fingerprints: Thumbnails) -> tuple[Indices, Indices]:
-    """Pairs of groups that are each other's nearest, and one a crop of the other."""
-    near = (pairs.embedding >= MATE_EMBEDDING) & (roots[pairs.left] != roots[pairs.right])
-    left, right = pairs.left[near], pairs.right[near]
-    score = (pairs.thumbnail + pairs.embedding)[near]
-    # Each pair from both ends; sorted, the last row of a group names its nearest.
-    ends = [np.concatenate(e) for e in ((left, right), (right, left))]
-    mine, other = roots[ends[0]], roots[ends[1]]
-    order = np.lexsort((*reversed(ends), other, np.concatenate((score, score)), mine))
-    last = order[np.flatnonzero(np.diff(mine[order], append=-1))]
-    nearest = np.full(len(roots), -1)
-    nearest[mine[last]] = other[last]
-    mutual = last[(nearest[other[last]] == mine[last]) & (mine[last] < other[last])]
-    i, j = ends[0][mutual], ends[1][mutual]
-    crops = _all_aligned(fingerprints[i], fingerprints[j]) >= MATE_THUMBNAIL
-    return i[crops], j[crops]
-
-
-def _all_aligned(one: Thumbnails, other: Thumbnails) -> NDArray[np.float32]:
-    """`_aligned` a block at a time: crops of all frames of a film would be gigabytes."""
-    starts = range(0, max(len(one), 1), BLOCK)
-    return np.concatenate([_aligned(one[at : at + BLOCK], other[at : at + BLOCK]) for at in starts])
-
-
-def _aligned(one: Thumbnails, other: Thumbnails) -> NDArray[np.float32]:
-    """The best correlation [P] of thumbnails [P, 256] when either is cropped a little; bilinear, 27 crops."""
-    a, b = torch.from_numpy(one.astype(np.float32)), torch.from_numpy(other.astype(np.float32))
-    best = torch.full((len(a),), -1.0)
-    for share in CROPS:
-        for x, y in ((a, b), (b, a)):
-            found = torch.einsum("pcd,pd->pc", _centred(_cropped(x, share)), _centred(y))
-            best = torch.maximum(best, found.max(dim=1).values)
-    return best.numpy()
-
-
-def _cropped(thumbnails: torch.Tensor, share: float) -> torch.Tensor:
-    """Thumbnails [P, 256] with `share` cut off and the rest stretched back, at nine positions: [P, 9, 256]."""
-    ways = torch.stack([_crop(share, at) for at in (0.0, 0.5, 1.0)])  # [3, 16, 16]
-    square = thumbnails.view(-1, 1, 1, SIDE, SIDE)
-    return (ways[:, None] @ square @ ways.mT[None, :]).flatten(3).flatten(1, 2)
-
-
-@functools.cache
-def _crop(share: float, at: float) -> torch.Tensor:
-    """Linear interpolation along one axis, [16, 16]: `share` is cut off, `at` of it at the start."""
-    source = ((torch.arange(SIDE) + 0.5) * (1 - share) + at * share * SIDE - 0.5).clamp(0, SIDE - 1)
-    below = source.floor().long().clamp(max=SIDE - 2)
-    weight, rows = source - below, torch.arange(SIDE)
-    operator = torch.zeros(SIDE, SIDE)
-    operator[rows, below], operator[rows, below + 1] = 1 - weight, weight
-    return operator
-
-
-def _centred(x: torch.Tensor) -> torch.Tensor:
-    """Rows of mean zero and norm one: their products are correlations. A blank picture is like nothing."""
-    return torch.nn.functional.normalize(x - x.mean(dim=-1, keepdim=True), dim=-1)

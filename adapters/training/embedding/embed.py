@@ -1,22 +1,23 @@
-"""Images of a job → cached embeddings, through the very graph and decoder that serve."""
+"""Inputs of a job → cached embeddings, through the very graph and decoder that serve."""
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 
+from adapters import modalities
 from adapters.errors import EspalierError, InvalidInput
-from adapters.modalities import image
+from adapters.modalities import Augmented, Modality
 from adapters.problems import Problems
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import Batcher
 from adapters.store.embeddings import CENTRE, Embedded, EmbeddingCache
 from adapters.store.examples import stored
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.data.duplicates import fingerprint
-from adapters.types import Example, Floats, Pixels
+from adapters.types import Example, Floats, Tensors
 
 CHUNK = 64  # views between looks at the clock, the owner's wish to cancel, and writes to the cache
 
@@ -32,26 +33,36 @@ class Embedder:
     artifacts: Artifacts
     cache: EmbeddingCache
     lanes: int
-    max_pixels: int
+    most: Mapping[str, int]  # UNITs of one input, by modality
+
+    @property
+    def modality(self) -> Modality:
+        """Of what the backbone reads."""
+        return modalities.of(self.session.backbone)
+
+    @property
+    def noun(self) -> str:
+        """What messages call one input."""
+        return self.modality.NOUN
 
     def embed(
         self, examples: Sequence[Example], report: Callable[[int, int], None], views: Sequence[str] = ()
     ) -> dict[str, int]:
         """Embed what is not cached yet, as served and in further views; `report(done, total)` after every chunk.
 
-        Returns {"new", "cached", "views"}: images by what serving sees, and how many further views were embedded.
-        What serving has offered goes past the backbone, too: its pixels are needed for the fingerprint alone.
-        Raises InvalidImage naming every file that cannot be read, when the others are done. They stay cached, as does
-        what was embedded before a crash.
+        Returns {"new", "cached", "views"}: inputs by what serving sees, and how many further views were embedded.
+        What serving has offered goes past the backbone, too: its tensors are needed for the fingerprint alone.
+        Raises a kind of InvalidInput naming every file that cannot be read, when the others are done. They stay cached,
+        as does what was embedded before a crash.
         """
         work = self.lacking(examples, views)
         counts = self.counts(examples, work)
         bad = self.embed_usable(work, report, views)
-        bad.raise_any(f"{bad.count} of {len(work)} images cannot be used")
+        bad.raise_any(f"{bad.count} of {len(work)} {self.noun}s cannot be used")
         return counts
 
     def lacking(self, examples: Sequence[Example], views: Sequence[str] = ()) -> list[Work]:
-        """Each image that is not cached yet in all views, with those that it lacks."""
+        """Each input that is not cached yet in all views, with those that it lacks."""
         named = {example.sha256: example for example in examples}
         missing = self._missing(list(named), (CENTRE, *views))
         return [(named[sha256], looks) for sha256, looks in missing.items()]
@@ -66,7 +77,7 @@ class Embedder:
     def embed_usable(
         self, work: Sequence[Work], report: Callable[[int, int], None], views: Sequence[str] = ()
     ) -> Problems:
-        """Do such work, and say what is wrong with images that cannot be used."""
+        """Do such work, and say what is wrong with inputs that cannot be used."""
         offered = self._offered(work)
         report(0, len(work))
         batcher, bad = Batcher(self.session), Problems()
@@ -86,7 +97,7 @@ class Embedder:
         return self.cache.offered([example.sha256 for example, looks in work if CENTRE in looks])
 
     def _missing(self, sha256s: list[str], views: Sequence[str]) -> dict[str, list[str]]:
-        """The views that each image lacks; images that lack none are left out."""
+        """The views that each input lacks; inputs that lack none are left out."""
         lacking: dict[str, list[str]] = {sha256: [] for sha256 in sha256s}
         for view in views:
             for sha256 in self.cache.of(view).missing(sha256s):
@@ -111,26 +122,31 @@ class Embedder:
 
     def _one(self, batcher: Batcher, offered: Set[str], example: Example, views: list[str]) -> _Done | InvalidInput:
         try:
-            looks = self._decoded(stored(self.artifacts, example), views)
+            data = stored(self.artifacts, example)
+            looks = self._decoded(data, views)
         except InvalidInput as error:
             return type(error)(f"{example.file_name}: {error.message}", item=example.file_name)
         # Looked up one by one: all of them at once may be more than memory holds.
         known = self.cache.find(example.sha256) if example.sha256 in offered else None
         return {
-            view: self._embedded(example, pixels, batcher, known if view == CENTRE else None)
-            for view, pixels in zip(views, looks, strict=True)
+            view: self._embedded(example, data, tensors, batcher, known if view == CENTRE else None)
+            for view, tensors in zip(views, looks, strict=True)
         }
 
-    def _embedded(self, example: Example, pixels: Pixels, batcher: Batcher, known: Floats | None) -> Embedded:
-        vector = batcher.embed(pixels) if known is None else known
-        return Embedded(example.sha256, np.asarray(vector, np.float32), fingerprint(pixels))
+    def _embedded(
+        self, example: Example, data: bytes, tensors: Tensors, batcher: Batcher, known: Floats | None
+    ) -> Embedded:
+        vector = batcher.embed(tensors) if known is None else known
+        fingerprint = self.modality.fingerprint(tensors, data)
+        return Embedded(example.sha256, np.asarray(vector, np.float32), fingerprint)
 
-    def _decoded(self, data: bytes, views: list[str]) -> list[Pixels]:
+    def _decoded(self, data: bytes, views: list[str]) -> list[Tensors]:
         """What serving sees is asked for in serving's way: a modality without views has no other."""
-        preprocessing = self.session.backbone.preprocessing
+        backbone = self.session.backbone
+        most = modalities.most_of(backbone.modality, self.most)
         if views == [CENTRE]:
-            return [image.decode(data, preprocessing, max_pixels=self.max_pixels)]
-        return image.decode_views(data, preprocessing, views, max_pixels=self.max_pixels)
+            return [self.modality.decode(data, backbone.spec, most=most)]
+        return cast(Augmented, self.modality).decode_views(data, backbone.spec, views, most=most)
 
     def _store(self, chunk: list[_Done]) -> None:
         for view in {view for done in chunk for view in done}:

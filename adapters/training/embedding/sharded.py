@@ -1,6 +1,6 @@
-"""A large job's images are embedded by every worker that has nothing else to do, each a shard at a time.
+"""A large job's inputs are embedded by every worker that has nothing else to do, each a shard at a time.
 
-What becomes of an image does not depend on who embeds it or beside which others (on a CPU each goes through the
+What becomes of an input does not depend on who embeds it or beside which others (on a CPU each goes through the
 backbone alone), and the cache keeps it by content: afterwards the same vectors are found, bit for bit, however many
 took part.
 """
@@ -18,7 +18,7 @@ from adapters.store.scale_out.shards import Shard
 from adapters.training.embedding.embed import Embedder
 from adapters.types import Example
 
-SIZE = 1000  # images of a shard
+SIZE = 1000  # inputs of a shard
 PAUSE = 0.2  # seconds between looks while others are at the last shards
 
 Report = Callable[[int, int], None]
@@ -38,11 +38,11 @@ def embed(
     if len(work) < 2 * size:
         return embedder.embed(examples, report, views)
     counts = embedder.counts(examples, work)
-    images = [(example.sha256, example.file_name) for example, _ in work]
-    shards.plan(engine, job_id, [images[n : n + size] for n in range(0, len(images), size)], views)
-    bad = _until_done(embedder, engine, job_id, len(images), report)
+    inputs = [(example.sha256, example.file_name) for example, _ in work]
+    shards.plan(engine, job_id, [inputs[n : n + size] for n in range(0, len(inputs), size)], views)
+    bad = _until_done(embedder, engine, job_id, len(inputs), report)
     shards.forget(engine, job_id)
-    bad.raise_any(f"{bad.count} of {len(images)} images cannot be used")
+    bad.raise_any(f"{bad.count} of {len(inputs)} {embedder.noun}s cannot be used")
     return counts
 
 
@@ -64,9 +64,9 @@ def _until_done(embedder: Embedder, engine: Engine, job_id: str, total: int, rep
 
 
 def work_at(embedder: Embedder, engine: Engine, shard: Shard, tell: Report = lambda *_: None) -> None:
-    """Embed the images of a shard that was taken up; nothing more is done once it is another's.
+    """Embed the inputs of a shard that was taken up; nothing more is done once it is another's.
 
-    Raises what reading images and the database do, and what `tell` does, which is called after every chunk.
+    Raises what reading inputs and the database do, and what `tell` does, which is called after every chunk.
     """
 
     def report(done: int, total: int) -> None:
@@ -82,7 +82,7 @@ def work_at(embedder: Embedder, engine: Engine, shard: Shard, tell: Report = lam
 
 
 def _facts(bad: Problems) -> list[dict[str, Any]]:
-    """What is wrong with a shard's images, as JSON: at most one row, with the first in full."""
+    """What is wrong with a shard's inputs, as JSON: at most one row, with the first in full."""
     if bad.first is None:
         return []
     first = {"code": bad.first.code, "message": bad.first.message, "item": bad.first.item}

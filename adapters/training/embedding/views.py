@@ -1,6 +1,6 @@
 """Views in training: further looks at each example, rows beside it that have its target and stay in its fold.
 
-A few examples say little of what does not matter about a picture; a mirrored or a closer look at each says some of it.
+A few examples say little of what does not matter about an input; a mirrored or a closer look at each says some of it.
 What answers are measured and calibrated on is the one view that serving computes.
 """
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from adapters import arrays, tasks
 from adapters.backbones import parts
+from adapters.backbones.facts import told
 from adapters.store.database import now
 from adapters.store.heads import Publication
 from adapters.store.objects.artifacts import Artifacts
@@ -60,7 +61,8 @@ def publication(
         "reads": parts.named(draft.reads, backbone), "seed": job.request.seed,
         "classes": list(draft.classes), "decision": draft.decision,
         "metrics": draft.metrics, "parity": proven["parity"], "data": report["data"] | {"report": draft.findings},
-        "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision},
+        "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision}
+        | told(backbone.modality),
         "inputs": {"embedding": ["batch", draft.reads]},
         "outputs": _outputs(task, draft.classes),
         "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),

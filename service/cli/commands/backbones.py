@@ -77,17 +77,16 @@ def backbones_quantize(
     name: str, precision: str, calibrate: Path | None, alias: str | None, force: bool, raw: bool
 ) -> None:
     """Build the backbone NAME in another precision: a backbone of its own, on which heads are trained anew."""
+    from adapters import modalities
     from adapters.store import backbones as store
-    from adapters.training.backbone import calibration_images, variant
+    from adapters.training.backbone import variant
     from service.cli import display
 
     _, engine, artifacts = parts()
     source = store.find(engine, name)
-    if calibrate is None:
-        images = calibration_images.crops(source.preprocessing)
-    else:
-        images = calibration_images.folder(calibrate, source.preprocessing)
-    built = variant.build(source, precision, images, engine, artifacts, name=alias, force=force)
+    made = modalities.calibration(source.modality)
+    inputs = made.crops(source.spec) if calibrate is None else made.folder(calibrate, source.spec)
+    built = variant.build(source, precision, inputs, engine, artifacts, name=alias, force=force)
     show(_facts(built), raw, display.facts)
 
 

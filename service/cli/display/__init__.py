@@ -337,14 +337,19 @@ def comparison(facts: Json) -> None:
     out.print(table)
 
 
+def _read_by(row: Json) -> str:
+    """What a backbone reads: pixels a side of images, the modality of what else."""
+    size = (row.get("preprocessing") or {}).get("size")
+    return f"{size}×{size}" if size else f"{row['modality']}s"
+
+
 def backbones(rows: Sequence[Json]) -> None:
     """One row a backbone."""
     table = Table("backbone", "numbers", "with taps", "input", "precision", "licence", "digest")
     for row in rows:
-        size = row["preprocessing"]["size"]
         licence = str(row["details"].get("licence", ""))
         numbers = (str(row["dimension"]), str(row["length"]))
-        table.add_row(row["name"], *numbers, f"{size}×{size}", row["precision"], licence, row["digest"][:12])
+        table.add_row(row["name"], *numbers, _read_by(row), row["precision"], licence, row["digest"][:12])
     out.print(table)
 
 

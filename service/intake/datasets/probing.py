@@ -18,7 +18,7 @@ Turn = Callable[[], AbstractContextManager[None]]
 
 
 def unusable(
-    items: Sequence[Item], *, max_pixels: int = image.MAX_PIXELS, work: float = WORK, turn: Turn = nullcontext
+    items: Sequence[Item], *, max_pixels: int = image.MOST, work: float = WORK, turn: Turn = nullcontext
 ) -> Iterator[tuple[int, InvalidInput]]:
     """(index, InvalidImage or ImageTooLarge) of every item that is no image that can be read. Blocking.
 
@@ -28,11 +28,11 @@ def unusable(
         try:
             data = item.data()
             if work <= 0:
-                image.probe(data, max_pixels=max_pixels)
+                image.probe(data, most=max_pixels)
                 continue
             work -= len(data)
             with turn():
-                work -= _pixels(image.verify(data, max_pixels=max_pixels))
+                work -= _pixels(image.verify(data, most=max_pixels))
         except InvalidInput as error:
             name = called(index, item.example.file_name)
             yield index, type(error)(f"{name}: {error.message}", item=name)

@@ -9,14 +9,14 @@ from support.odd_files import GREY, GREY_ALPHA, RGB, RGBA, bmp, by_masks, direct
 
 from adapters.errors import InvalidImage
 from adapters.modalities import image as modality
-from adapters.types import Preprocessing
+from adapters.modalities.image import Preprocessing
 
 PREPROCESSING = Preprocessing(32, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 DARK = "the picture would be nearly black, or it has a range that the file does not declare"
 
 
 def decoded(data: bytes) -> np.ndarray:
-    return modality.decode(data, PREPROCESSING)
+    return modality.pixels(data, PREPROCESSING)
 
 
 def refuse(data: bytes, says: str) -> None:
@@ -25,7 +25,7 @@ def refuse(data: bytes, says: str) -> None:
         decoded,
         modality.verify,
         lambda data: modality.decode_views(data, PREPROCESSING, ["flip"]),
-        lambda data: modality.thumbnail(data, 50),
+        lambda data: modality.preview(data, 50),
     ):
         with pytest.raises(InvalidImage, match=says):
             check(data)
@@ -203,7 +203,7 @@ def test_an_orientation_in_xmp_alone_turns_for_the_model_and_for_the_report(form
         options = {"pnginfo": text}
     data = encoded(stored, format, **options)
     assert np.abs(decoded(data).astype(int) - decoded(encoded(picture(), "PNG"))).mean() < 3
-    with Image.open(io.BytesIO(modality.thumbnail(data, 50))) as small:
+    with Image.open(io.BytesIO(modality.preview(data, 50).data)) as small:
         assert small.width > small.height
 
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from adapters.errors import InvalidImage
 from adapters.modalities import image as modality
-from adapters.modalities.image import jpeg
-from adapters.types import Preprocessing
+from adapters.modalities.image import Preprocessing, jpeg
 
 PREPROCESSING = Preprocessing(64, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 EOI = b"\xff\xd9"
@@ -48,11 +47,11 @@ def closed(data: bytes) -> bytes:
 
 
 def decoded(data: bytes) -> np.ndarray:
-    return modality.decode(data, PREPROCESSING)
+    return modality.pixels(data, PREPROCESSING)
 
 
 def refuse(data: bytes, says: str = "not a readable JPEG") -> None:
-    for check in (decoded, modality.verify, lambda data: modality.thumbnail(data, 50)):
+    for check in (decoded, modality.verify, lambda data: modality.preview(data, 50)):
         with pytest.raises(InvalidImage, match=says):
             check(data)
 
@@ -171,7 +170,7 @@ def test_damage_is_refused_from_memory_as_from_bytes() -> None:
     data = closed(KINDS["baseline"][:9000])
     for view in (memoryview(data), memoryview(bytearray(data))):
         with pytest.raises(InvalidImage, match="premature end"):
-            modality.decode(view, PREPROCESSING)
+            modality.pixels(view, PREPROCESSING)
 
 
 def test_probe_looks_at_header_and_end_alone() -> None:

@@ -16,8 +16,7 @@ from PIL import Image
 
 from adapters.errors import ImageTooLarge
 from adapters.modalities import image as modality
-from adapters.modalities.image import memory
-from adapters.types import Preprocessing
+from adapters.modalities.image import Preprocessing, memory
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 PREPROCESSING = Preprocessing(224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
@@ -51,7 +50,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 MEASURE = """
 import json, os, sys
 from adapters.modalities import image
-from adapters.types import Preprocessing
+from adapters.modalities.image import Preprocessing
 SHAPE = Preprocessing(224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 def memory(key):
     return next(int(l.split()[1]) << 10 for l in open("/proc/self/status") if l.startswith(key + ":"))
@@ -59,9 +58,9 @@ for small, large in zip(sys.argv[1::2], sys.argv[2::2]):
     data = open(large, "rb").read()
     sys.stdout.flush()
     if os.fork() == 0:
-        image.decode(open(small, "rb").read(), SHAPE)
+        image.pixels(open(small, "rb").read(), SHAPE)
         before = memory("VmRSS")
-        image.decode(data, SHAPE)
+        image.pixels(data, SHAPE)
         print(json.dumps([os.path.basename(large), memory("VmHWM") - before]), flush=True)
         os._exit(0)
     os.wait()
@@ -121,7 +120,7 @@ def test_a_decode_takes_no_more_than_is_charged(
     charged = list[int]()
     held = memory.held
     monkeypatch.setattr(memory, "held", lambda cost, *rest: charged.append(cost) or held(cost, *rest))
-    modality.decode((folder / f"{name}-{SIDE}").read_bytes(), PREPROCESSING)
+    modality.pixels((folder / f"{name}-{SIDE}").read_bytes(), PREPROCESSING)
     assert taken[name] <= max(charged, default=memory.SMALL) + SLACK  # nobody is asked for a small one
 
 
@@ -131,15 +130,15 @@ def test_a_plain_jpeg_takes_little_because_it_is_scaled_while_it_is_decoded(take
 
 def test_what_costs_more_than_the_budget_is_refused_before_decoding(folder: Path) -> None:
     data = (folder / f"webp-{SIDE}").read_bytes()
-    modality.decode(data, PREPROCESSING, max_pixels=10_000_000)
+    modality.pixels(data, PREPROCESSING, most=10_000_000)
     for check in (
         modality.verify,
-        lambda data, max_pixels: modality.decode(data, PREPROCESSING, max_pixels=max_pixels),
+        lambda data, most: modality.pixels(data, PREPROCESSING, most=most),
     ):
         with pytest.raises(
             ImageTooLarge, match=r"1500×1500 pixels of this kind of WebP take 40 MB to decode, over the"
         ):
-            check(data, max_pixels=SIDE * SIDE)
+            check(data, most=SIDE * SIDE)
 
 
 def test_large_decodes_wait_for_each_other_and_small_ones_for_nobody() -> None:
@@ -177,9 +176,9 @@ def test_a_small_file_that_unpacks_to_a_large_picture_keeps_to_the_budget(tmp_pa
     for name, side in (("small", 64), ("large", 2400)):
         Image.new("RGBA", (side, side), (9, 9, 9, 99)).save(tmp_path / name, "PNG")
     lanes = MEASURE.replace(
-        "        image.decode(data, SHAPE)\n        print",
+        "        image.pixels(data, SHAPE)\n        print",
         "        from concurrent.futures import ThreadPoolExecutor\n"
-        "        one = lambda _: image.decode(data, SHAPE, max_pixels=2400 * 2400)\n"
+        "        one = lambda _: image.pixels(data, SHAPE, most=2400 * 2400)\n"
         "        list(ThreadPoolExecutor(4).map(one, range(4)))\n        print",
     )
     ((_, most),) = measured(lanes, [str(tmp_path / "small"), str(tmp_path / "large")])
@@ -190,4 +189,4 @@ def test_io_is_not_copied_for_nothing() -> None:
     """`probe` of a large file opens it, and that is all."""
     file = io.BytesIO()
     picture(1000, 1000).save(file, "PNG")
-    assert modality.probe(file.getvalue()) == {"format": "PNG", "width": 1000, "height": 1000}
+    assert modality.probe(file.getvalue()).facts == {"format": "PNG", "width": 1000, "height": 1000}

@@ -10,8 +10,7 @@ from PIL import Image
 
 from adapters.errors import InvalidImage
 from adapters.modalities import image as modality
-from adapters.modalities.image import formats, raster
-from adapters.types import Preprocessing
+from adapters.modalities.image import Preprocessing, formats, raster
 
 PREPROCESSING = Preprocessing(32, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 needs_heic = pytest.mark.skipif(util.find_spec("pillow_heif") is None, reason="the extra heic is not installed")
@@ -29,7 +28,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def decoded(data: bytes) -> np.ndarray:
-    return modality.decode(data, PREPROCESSING)
+    return modality.pixels(data, PREPROCESSING)
 
 
 PHOTO = encoded(picture(), "JPEG", quality=95)
@@ -88,7 +87,7 @@ STRANGERS = {
 @pytest.mark.parametrize("name", STRANGERS)
 def test_what_was_sent_instead_is_named(name: str) -> None:
     data, says = STRANGERS[name]
-    for check in (modality.probe, modality.verify, decoded, lambda data: modality.thumbnail(data, 50)):
+    for check in (modality.probe, modality.verify, decoded, lambda data: modality.preview(data, 50)):
         for given in (data, memoryview(data)):
             with pytest.raises(InvalidImage) as caught:
                 check(given)
@@ -99,7 +98,7 @@ def test_what_was_sent_instead_is_named(name: str) -> None:
 def test_no_prefix_of_a_stranger_hides_an_image() -> None:
     for format in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"):
         data = encoded(picture(), format)
-        assert modality.probe(data)["format"] == format
+        assert modality.probe(data).facts["format"] == format
         assert modality.media_type(data) == f"image/{format.lower()}"
 
 
@@ -134,7 +133,7 @@ def test_the_reason_of_a_decoder_is_passed_on() -> None:
 def test_avif_is_read(subsampling: str) -> None:
     data = encoded(picture(), "AVIF", quality=95, subsampling=subsampling)
     assert np.abs(decoded(data).astype(int) - decoded(encoded(picture(), "PNG"))).mean() < 2
-    assert modality.probe(data) == {"format": "AVIF", "width": 80, "height": 60}
+    assert modality.probe(data).facts == {"format": "AVIF", "width": 80, "height": 60}
 
 
 @needs_heic
@@ -152,7 +151,7 @@ def test_heic_is_read(bits: int) -> None:
     file.save(out, quality=95)
     pillow_heif.options.SAVE_HDR_TO_12_BIT = False
     assert np.abs(decoded(out.getvalue()).astype(int) - decoded(encoded(picture(), "PNG"))).mean() < 3
-    assert modality.probe(out.getvalue()) == {"format": "HEIC", "width": 80, "height": 60}
+    assert modality.probe(out.getvalue()).facts == {"format": "HEIC", "width": 80, "height": 60}
 
 
 @needs_heic

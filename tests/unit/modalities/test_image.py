@@ -15,9 +15,8 @@ from PIL import Image
 from adapters import modalities
 from adapters.errors import ImageTooLarge, InvalidImage
 from adapters.modalities import image as modality
-from adapters.modalities.image import jpeg, raster
+from adapters.modalities.image import Preprocessing, jpeg, raster
 from adapters.store import schema
-from adapters.types import Preprocessing
 
 SIDE = 32
 PREPROCESSING = Preprocessing(SIDE, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
@@ -47,7 +46,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def decoded(data: bytes | memoryview) -> np.ndarray:
-    return modality.decode(data, PREPROCESSING)
+    return modality.pixels(data, PREPROCESSING)
 
 
 def plain(image: Image.Image) -> np.ndarray:
@@ -71,7 +70,7 @@ UPRIGHT = decoded(encoded(picture(), "PNG"))
 def test_every_format_decodes_to_the_same_picture(format: str) -> None:
     data = encoded(picture(), format, quality=95) if format != "BMP" else encoded(picture(), format)
     assert difference(decoded(data), UPRIGHT) < 2
-    assert modality.probe(data) == {"format": format, "width": 80, "height": 60}
+    assert modality.probe(data).facts == {"format": format, "width": 80, "height": 60}
 
 
 def test_the_result_is_contiguous_uint8_rgb() -> None:
@@ -226,12 +225,12 @@ def test_a_pixel_bomb_is_refused_before_decoding() -> None:
 def test_the_pixel_budget_is_the_callers(format: str) -> None:
     data = encoded(picture(), format)
     for check in (
-        lambda: modality.probe(data, max_pixels=4_799),
-        lambda: modality.decode(data, PREPROCESSING, max_pixels=4_799),
+        lambda: modality.probe(data, most=4_799),
+        lambda: modality.pixels(data, PREPROCESSING, most=4_799),
     ):
         with pytest.raises(ImageTooLarge, match="4,799 pixels"):
             check()
-    modality.probe(data, max_pixels=4_800)
+    modality.probe(data, most=4_800)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 100), (100, 3)])
@@ -314,7 +313,7 @@ def test_a_thumbnail_is_a_small_upright_jpeg_that_tells_nothing_of_the_camera(fo
     exif[0x0112] = 6  # to be turned clockwise
     exif[0x010F] = "Camera"
     data = encoded(Image.new("RGB", (800, 400), (10, 200, 30)), format, exif=exif)
-    with Image.open(io.BytesIO(modality.thumbnail(data, 100))) as small:
+    with Image.open(io.BytesIO(modality.preview(data, 100).data)) as small:
         assert small.format == "JPEG" and small.size == (50, 100)
         assert not small.getexif()
         assert np.abs(np.asarray(small).mean(axis=(0, 1)) - (10, 200, 30)).max() < 6
@@ -323,9 +322,9 @@ def test_a_thumbnail_is_a_small_upright_jpeg_that_tells_nothing_of_the_camera(fo
 def test_what_is_no_image_has_no_thumbnail() -> None:
     for data in (b"", b"no image", encoded(picture(), "JPEG")[:300]):
         with pytest.raises(InvalidImage):
-            modality.thumbnail(data, 100)
+            modality.preview(data, 100)
     with pytest.raises(ImageTooLarge):
-        modality.thumbnail(encoded(picture(), "PNG"), 100, max_pixels=10)
+        modality.preview(encoded(picture(), "PNG"), 100, most=10)
 
 
 # Views
@@ -333,7 +332,7 @@ def test_what_is_no_image_has_no_thumbnail() -> None:
 
 def test_the_view_that_is_served_stays_as_it_is_among_others():
     data = encoded(picture(), "JPEG", quality=95)
-    flipped, centre = modality.decode_views(data, PREPROCESSING, ["flip", "centre"])
+    flipped, centre = views_of(data, ["flip", "centre"])
     np.testing.assert_array_equal(centre, decoded(data))
     np.testing.assert_array_equal(flipped, decoded(data)[:, ::-1])
 
@@ -341,7 +340,7 @@ def test_the_view_that_is_served_stays_as_it_is_among_others():
 def test_each_corner_is_seen_closer_than_the_centre():
     """The picture's first channel rises to the right, its second downwards."""
     corners = list(modality.CORNERS)
-    looks = dict(zip(corners, modality.decode_views(encoded(picture(), "PNG"), PREPROCESSING, corners), strict=True))
+    looks = dict(zip(corners, views_of(encoded(picture(), "PNG"), corners), strict=True))
     means = {name: look.reshape(-1, 3).mean(axis=0) for name, look in looks.items()}
     for down in ("top", "bottom"):
         assert means[f"{down}-left"][0] + 20 < means[f"{down}-right"][0]
@@ -357,7 +356,7 @@ def test_views_are_of_the_upright_picture(orientation):
     exif[0x0112] = orientation
     stored = picture() if turn is None else picture().transpose(turn)
     files = encoded(stored, "JPEG", exif=exif, quality=95), encoded(picture(), "PNG")
-    for look, upright in zip(*(modality.decode_views(f, PREPROCESSING, views()) for f in files), strict=True):
+    for look, upright in zip(*(views_of(f, views()) for f in files), strict=True):
         assert difference(look, upright) < 2
 
 
@@ -368,6 +367,10 @@ def test_every_choice_of_views_has_names_that_the_store_can_keep():
 
 def test_a_modality_without_views_offers_none():
     assert modalities.views(object()) == {} and modalities.choices(object()) == ("auto", "none")
+
+
+def views_of(data: bytes, names: list[str]) -> list[np.ndarray]:
+    return [look["pixels"] for look in modality.decode_views(data, PREPROCESSING, names)]
 
 
 def views() -> list[str]:

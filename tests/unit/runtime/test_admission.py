@@ -32,48 +32,48 @@ def door(max_images: int = 10, max_bytes: int = 100, seconds: float = 0.5, **ahe
 
 def test_images_are_held_until_the_end_however_that_comes():
     admission, _ = door()
-    with pytest.raises(ZeroDivisionError), admission.holding_images(3, "a"):
-        assert admission.images == 3
+    with pytest.raises(ZeroDivisionError), admission.holding(3, "a"):
+        assert admission.load == 3
         raise ZeroDivisionError
-    assert admission.images == 0
+    assert admission.load == 0
 
 
 def test_what_would_only_wait_is_refused_and_told_when_to_come_back():
     admission, seen = door()
-    with admission.holding_images(8, "a"), admission.holding_images(2, "a"):
-        with pytest.raises(Overloaded, match="10 images are waiting; try again shortly") as refused:
-            admission.holding_images(6, "a").__enter__()
-        assert refused.value.retry_after == 3 and seen["rejected"] == 1 and admission.images == 10
+    with admission.holding(8, "a"), admission.holding(2, "a"):
+        with pytest.raises(Overloaded, match="10 inputs are waiting; try again shortly") as refused:
+            admission.holding(6, "a").__enter__()
+        assert refused.value.retry_after == 3 and seen["rejected"] == 1 and admission.load == 10
 
 
 def test_a_request_larger_than_the_bound_is_taken_when_nothing_waits():
     admission, _ = door()
-    with admission.holding_images(1000, "a"):
-        assert admission.images == 1000
-        with pytest.raises(Overloaded), admission.holding_images(1, "b"):
+    with admission.holding(1000, "a"):
+        assert admission.load == 1000
+        with pytest.raises(Overloaded), admission.holding(1, "b"):
             pass
     with admission.holding_bytes() as take:
         take(1000)
         assert admission.bytes == 1000
         with pytest.raises(Overloaded, match="1,000 bytes are waiting"), admission.holding_bytes() as another:
             another(1)
-    assert admission.bytes == admission.images == 0
+    assert admission.bytes == admission.load == 0
 
 
 def test_a_flow_that_fills_the_queue_does_not_shut_out_the_others():
     """They are let in with less than their share, to twice the bound in all."""
     admission, _ = door()
-    with admission.holding_images(10, "flood"):
-        with pytest.raises(Overloaded), admission.holding_images(1, "flood"):
+    with admission.holding(10, "flood"):
+        with pytest.raises(Overloaded), admission.holding(1, "flood"):
             pass
-        with admission.holding_images(4, "b"), admission.holding_images(1, "b"), admission.holding_images(3, "c"):
-            with pytest.raises(Overloaded), admission.holding_images(1, "b"):
+        with admission.holding(4, "b"), admission.holding(1, "b"), admission.holding(3, "c"):
+            with pytest.raises(Overloaded), admission.holding(1, "b"):
                 pass
-            with pytest.raises(Overloaded), admission.holding_images(3, "d"):
+            with pytest.raises(Overloaded), admission.holding(3, "d"):
                 pass
-            with admission.holding_images(2, "d"), pytest.raises(Overloaded), admission.holding_images(1, "e"):
+            with admission.holding(2, "d"), pytest.raises(Overloaded), admission.holding(1, "e"):
                 pass
-    with admission.holding_images(10, "b"):
+    with admission.holding(10, "b"):
         pass
 
 
@@ -90,27 +90,27 @@ def test_a_body_that_grows_is_let_go_of_as_a_whole():
 
 def test_a_full_queue_refuses_before_the_body_comes():
     admission, seen = door(seconds=0.001)
-    with admission.holding_images(10, "a"):
+    with admission.holding(10, "a"):
         with pytest.raises(Overloaded) as refused, admission.holding_bytes("a"):
             pass
         assert refused.value.retry_after == 1 and seen["rejected"] == 1
         with admission.holding_bytes("b"), admission.holding_bytes(None):  # it may be of another head
             pass
-        with admission.holding_images(5, "b"), admission.holding_images(3, "c"), admission.holding_images(2, "d"):
+        with admission.holding(5, "b"), admission.holding(3, "c"), admission.holding(2, "d"):
             with pytest.raises(Overloaded), admission.holding_bytes(None):
                 pass
 
 
 def test_images_that_would_wait_too_long_are_refused_and_those_of_a_quiet_flow_are_not():
     admission, seen = door(max_images=1000, flood=7, full=4)
-    with admission.holding_images(1, "flood"):  # nothing else is held: whatever the estimate says
+    with admission.holding(1, "flood"):  # nothing else is held: whatever the estimate says
         with pytest.raises(Overloaded, match=r"would wait 3\.5 seconds behind others") as refused:
-            admission.holding_images(1, "flood").__enter__()
+            admission.holding(1, "flood").__enter__()
         assert refused.value.retry_after == 1.5 and seen["rejected"] == 1
         with pytest.raises(Overloaded), admission.holding_bytes("flood"):
             pass
-        with admission.holding_images(50, "quiet"), admission.holding_images(1, "full"), admission.holding_bytes(None):
-            assert admission.images == 52
+        with admission.holding(50, "quiet"), admission.holding(1, "full"), admission.holding_bytes(None):
+            assert admission.load == 52
 
 
 def test_nobody_is_told_to_wait_for_ever():

@@ -10,10 +10,11 @@ import pytest
 from adapters.runtime.batcher import IN_FLIGHT, Batcher
 from adapters.runtime.fake import SIDE, FakeBackbone
 from adapters.runtime.meters import Meters
+from adapters.types import Tensors
 
 
-def picture(value: int) -> np.ndarray:
-    return np.full((SIDE, SIDE, 3), value, np.uint8)
+def picture(value: int) -> Tensors:
+    return {"pixels": np.full((SIDE, SIDE, 3), value, np.uint8)}
 
 
 class Waiter:
@@ -72,7 +73,7 @@ def test_where_batching_does_not_pay_every_image_goes_straight_through():
     waiter = Waiter()
     batcher.put(picture(8), waiter)
     assert float(batcher.embed(picture(7))[0]) == 7.0 and waiter.value == 8
-    assert backbone.passes == [[8], [7]] and batcher.preprocessing == backbone.backbone.preprocessing
+    assert backbone.passes == [[8], [7]] and batcher.spec == backbone.backbone.spec
     assert not device_threads()
 
 
@@ -97,7 +98,7 @@ def test_a_full_pass_is_released_while_another_runs_and_no_third(long_window):
 
 
 def test_a_pass_is_bounded_by_bytes_too(long_window):
-    size = picture(0).nbytes
+    size = picture(0)["pixels"].nbytes
     batcher, backbone = batching(64, max_bytes=3 * size)
     askers = crowd(batcher, backbone, range(7))
     backbone.wait_for_pass()
@@ -194,7 +195,7 @@ def test_a_batcher_that_is_forgotten_leaves_no_thread_behind():
 
 def test_passes_are_measured():
     seen: list[tuple[str, float]] = []
-    meters = Meters(backbone_seconds=lambda s: seen.append(("s", s)), batch_images=lambda n: seen.append(("images", n)))
+    meters = Meters(backbone_seconds=lambda s: seen.append(("s", s)), batch_inputs=lambda n: seen.append(("images", n)))
     batcher, _ = batching(1, meters=meters)
     batcher.embed(picture(1))
     assert [name for name, _ in seen] == ["s", "images"] and seen[0][1] >= 0 and seen[1][1] == 1

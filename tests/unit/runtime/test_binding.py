@@ -14,10 +14,15 @@ from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.runtime.batcher import IN_FLIGHT, Batcher
 from adapters.runtime.binding import BoundPasses
 from adapters.runtime.onnx import devices, locked
+from adapters.types import Tensors
 
 
-def pictures(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+def pictures(count: int, seed: int = 0) -> Tensors:
+    return {"pixels": np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)}
+
+
+def each(batch: Tensors) -> list[Tensors]:
+    return [{"pixels": pixels} for pixels in batch["pixels"]]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def test_padded_passes_answer_as_runs_do(session, count):
 
 def test_images_may_come_one_by_one(session):
     pixels = pictures(5)
-    np.testing.assert_array_equal(session.bound.embed(list(pixels)), session.bound.embed(pixels))
+    np.testing.assert_array_equal(session.bound.embed(each(pixels)), session.bound.embed(pixels))
 
 
 def test_what_an_earlier_pass_left_behind_is_not_seen(session):
@@ -71,7 +76,7 @@ def test_passes_at_one_time_do_not_mix(session, threads):
 def test_buffers_come_back_from_a_pass_that_failed(session):
     bound = BoundPasses(session._session, TINY, "cpu", (2,), 1)
     with pytest.raises(ValueError):
-        bound.embed([np.zeros((3, 3, 3), np.uint8)])
+        bound.embed([{"pixels": np.zeros((3, 3, 3), np.uint8)}])
     np.testing.assert_array_equal(bound.embed(pictures(2)), session.plain(pictures(2)))
 
 
@@ -86,7 +91,7 @@ def test_a_batcher_fills_bound_passes(session):
 
     batcher, pixels = Batcher(Device()), pictures(100)
     with ThreadPoolExecutor(8) as pool:
-        answers = np.stack(list(pool.map(batcher.embed, pixels)))
+        answers = np.stack(list(pool.map(batcher.embed, each(pixels))))
     batcher.close()
     np.testing.assert_array_equal(answers, session.plain(pixels))
     assert IN_FLIGHT == 2
@@ -99,7 +104,7 @@ def stand_in(monkeypatch):
     monkeypatch.setitem(devices.PROVIDERS, "cuda", (devices.CPU,))
     monkeypatch.setattr(devices, "computed_on_cpu", lambda session: Counter())
     make = ort.OrtValue.ortvalue_from_shape_and_type
-    monkeypatch.setattr(binding, "_on_gpu", lambda pixels: make(pixels.shape, np.uint8))
+    monkeypatch.setattr(binding, "_shared", lambda tensor, on_gpu: make(tensor.shape, tensor.dtype.type))
 
 
 def test_a_gpu_pads_copies_and_answers_as_a_cpu_does(session, stand_in):

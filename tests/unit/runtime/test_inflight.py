@@ -96,7 +96,7 @@ def test_another_backbone_sees_for_itself(station):
 def test_nothing_is_left_of_what_was_answered(station):
     """No item waits and no image is held once everybody has an answer."""
     asyncio.run(station.ask_all((b"aaaa", b"bbbb"), (b"bbbb",)))
-    assert not len(station.traffic.in_flight) and not station.traffic.admission.images
+    assert not len(station.traffic.in_flight) and not station.traffic.admission.load
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adapters.errors import CorruptArtifact, HeadNotFound, NotEnoughHeldOut, StaleReplica, VersionNotFound
-from adapters.predict import EmbeddedImages, _decode
+from adapters.predict import EmbeddedInputs, _decode
 from adapters.runtime.heads.live import LiveHeads
 from adapters.store import database, heads, jobs
 from adapters.store.heads import Publication
@@ -77,7 +77,7 @@ def test_a_version_from_before_novelty_serves_and_promises_nothing(shelf):
     assert found.head.answer(X).novelty is None and found.terms(None, None) == Terms()
     with pytest.raises(NotEnoughHeldOut, match="head 'cats', version 1"):
         found.terms(0.9, None)
-    predictions = _decode([found], [Terms()], {"b": EmbeddedImages(X, [0], [])}, [found.head.answer(X)], 5, 1)
+    predictions = _decode([found], [Terms()], {"b": EmbeddedInputs(X, [0], [])}, [found.head.answer(X)], 5, 1)
     assert predictions.predictions[0].answer["novelty"] is None
 
 

@@ -16,6 +16,7 @@ from adapters.runtime.onnx.mapped import DIGESTS, GRAPH, WEIGHTS, MappedGraphs
 
 SIDE, WIDE = 8, 64
 DIGEST = "d" * 64
+FACTS = replace(TINY, digest=DIGEST)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def make(tmp_path, graph):
 
     def make() -> tuple[str | bytes, int]:
         reads = []
-        found = MappedGraphs(tmp_path / "mapped").graph(DIGEST, SIDE, lambda: reads.append(graph) or graph)
+        found = MappedGraphs(tmp_path / "mapped").graph(FACTS, lambda: reads.append(graph) or graph)
         return found, len(reads)
 
     return make
@@ -122,13 +123,12 @@ def test_another_onnxruntime_or_processor_has_files_of_its_own(make, monkeypatch
 def test_files_that_are_written_to_while_they_are_mapped_change_no_answer(tmp_path, graph, name):
     """What was mapped changes with them, so the pass is run again from files that were made anew."""
     maker = MappedGraphs(tmp_path / "mapped")
-    facts = replace(TINY, digest=DIGEST)
-    loaded = Backbones(lambda digest: (facts, maker.graph(digest, SIDE, lambda: graph))).get(DIGEST)
-    pixels = np.random.default_rng(1).integers(0, 256, (1, SIDE, SIDE, 3), np.uint8)
-    before = loaded.embed(pixels)
+    loaded = Backbones(lambda digest: (FACTS, maker.graph(FACTS, lambda: graph))).get(DIGEST)
+    batch = {"pixels": np.random.default_rng(1).integers(0, 256, (1, SIDE, SIDE, 3), np.uint8)}
+    before = loaded.embed(batch)
     path = next((tmp_path / "mapped").glob(f"*/{DIGEST}/{name}"))
     with path.open("r+b") as file:
         file.write(b"\xff" * (path.stat().st_size // 2))
-    assert np.array_equal(loaded.embed(pixels), before) and np.array_equal(loaded.embed(pixels, True), before)
+    assert np.array_equal(loaded.embed(batch), before) and np.array_equal(loaded.embed(batch, True), before)
     path.unlink()
-    assert np.array_equal(loaded.embed(pixels), before), "deleting them is no harm"
+    assert np.array_equal(loaded.embed(batch), before), "deleting them is no harm"

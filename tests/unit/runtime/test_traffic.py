@@ -36,7 +36,7 @@ class Desk:
         value = bytes(item.data)[0] if len(item.data) else 255
         if value > 250:
             raise InvalidImage("not an image")
-        self.batcher.put(np.full((SIDE, SIDE, 3), value, np.uint8), item, self.traffic.lanes.alone())
+        self.batcher.put({"pixels": np.full((SIDE, SIDE, 3), value, np.uint8)}, item, self.traffic.lanes.alone())
 
     async def embed(self, *values: int, flow: str = "a", backbone: str = "b", seconds: float | None = None) -> list:
         """What comes back: values, or errors."""
@@ -95,7 +95,7 @@ def test_a_bad_image_fails_alone(max_batch):
     async def main(desk: Desk) -> None:
         first, bad, last = await desk.embed(1, 255, 3)
         assert (first, last) == (1, 3) and isinstance(bad, InvalidImage)
-        assert not len(desk.traffic.in_flight) and not desk.traffic.admission.images
+        assert not len(desk.traffic.in_flight) and not desk.traffic.admission.load
 
     with desk(max_batch=max_batch, threads=2) as made:
         asyncio.run(main(made))
@@ -177,7 +177,7 @@ def test_what_a_client_that_left_had_asked_for_is_dropped(max_batch):
             await leaver
         assert await desk.embed(9) == [9]
         assert sorted(v for values in desk.backbone.passes for v in values) == [0, 6, 8, 9]
-        assert desk.seen["dropped"] == 2 and not desk.traffic.admission.images
+        assert desk.seen["dropped"] == 2 and not desk.traffic.admission.load
 
     with desk(max_batch=max_batch) as made:
         asyncio.run(main(made))

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from adapters.backbones.cards import DEFAULT
+from adapters.modalities.image import Preprocessing
 from adapters.runtime.onnx import processor
 from adapters.store import backbones, database
-from adapters.types import Backbone, Preprocessing
+from adapters.types import Backbone
 from service.processes import default_backbone
 from service.settings import Settings
 

@@ -24,10 +24,11 @@ from adapters.errors import (
     TooMuchData,
 )
 from adapters.methods import logistic
+from adapters.modalities.image import Preprocessing
 from adapters.store import backbones, capabilities, database, examples, jobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.folder import Folder
-from adapters.types import Backbone, Preprocessing
+from adapters.types import Backbone
 from service.intake import uploads
 from service.intake.submissions import Submissions, _hyperparameters
 from service.processes import worker_memory

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from adapters import tasks
+from adapters.modalities.image import alike
 from adapters.training.data import data_report as reports
 from adapters.training.data.dataset import Dataset
-from adapters.training.data.duplicates import groups
+from adapters.training.data.duplicates import groups, without_callers
 from adapters.training.data.split import split
 from adapters.training.race.evaluate import Measured, evaluate
 from adapters.training.race.race import race
@@ -36,7 +37,7 @@ class Job:
         self.embeddings, self.fingerprints, self.labels = x, prints, labels
         self.data = Dataset([Example(f"{i:064x}", label, f"{i}.jpg") for i, label in enumerate(labels)], [None] * count)
         self.targets = TASK.targets(labels, CLASSES)
-        self.grouped = groups(x, prints, self.data.sha256s, [None] * count)
+        self.grouped = groups(alike, x, prints, self.data.sha256s, [None] * count)
 
     def report(self, wished=None) -> dict:
         nothing = [None] * len(self.labels)
@@ -45,14 +46,14 @@ class Job:
             self.embeddings, self.targets, CLASSES, parts, TASK, "logistic", {}, 0, lambda _: None, lambda: None
         )
         measured = evaluate(result, TASK, self.embeddings, self.targets, CLASSES, parts)
+        theirs = [e.group for e in self.data.examples]
         return reports.data_report(
             self.data,
             TASK,
             CLASSES,
             self.embeddings,
-            self.fingerprints,
             self.targets,
-            self.grouped,
+            without_callers(self.grouped, alike, self.embeddings, self.fingerprints, self.data.sha256s, theirs),
             parts,
             result,
             measured,
@@ -89,7 +90,7 @@ def test_a_group_that_did_straddle_would_be_counted():
     job = Job()
     job.grouped = np.arange(120)  # as if no copy had been found before the split
     parts = split(TASK.strata(job.targets), job.grouped, [None] * 120, [None] * 120, 0)
-    copies = groups(job.embeddings, job.fingerprints, job.data.sha256s, [None] * 120)
+    copies = groups(alike, job.embeddings, job.fingerprints, job.data.sha256s, [None] * 120)
     about = reports._Described(job.data.examples, TASK, Schema(CLASSES))
     assert reports._duplicates(about, copies, parts)["straddling"] >= 1
 
@@ -105,7 +106,9 @@ def test_a_callers_group_is_no_copy():
     job = Job()
     for i in (10, 13, 16):
         job.data.examples[i] = Example(f"{i:064x}", job.labels[i], f"{i}.jpg", group="burst")
-    job.grouped = groups(job.embeddings, job.fingerprints, job.data.sha256s, [e.group for e in job.data.examples])
+    job.grouped = groups(
+        alike, job.embeddings, job.fingerprints, job.data.sha256s, [e.group for e in job.data.examples]
+    )
     assert job.report()["findings"]["duplicates"]["groups"] == 2
 
 
@@ -143,7 +146,7 @@ def test_answers_that_are_no_probabilities_of_classes_leave_the_rest_in():
     )
     data = Dataset([replace(e, label="1.0") for e in job.data.examples], job.data.known)
     found = reports.data_report(
-        data, tasks.get("regression"), ("value",), job.embeddings, job.fingerprints, {"values": numbers}, job.grouped,
+        data, tasks.get("regression"), ("value",), job.embeddings, {"values": numbers}, job.grouped,
         parts, result, measured,
     )  # fmt: skip
     assert list(found["findings"]) == ["examples", "duplicates", "suspected_labels", "outliers"]

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 
-from adapters.training.data import duplicates
-from adapters.training.data.duplicates import fingerprint, groups
+from adapters.modalities.image import alike
+from adapters.modalities.image.tensors import thumbnail
+from adapters.training.data.duplicates import groups
 
 PHOTOS = Path(os.environ.get("ESPALIER_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "weather"
 needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"there are no photos in {PHOTOS}")
@@ -24,9 +25,9 @@ def embed(pixels: np.ndarray) -> np.ndarray:
 
 def found(pictures: list[np.ndarray], **kwargs) -> np.ndarray:
     count = len(pictures)
-    embeddings, thumbnails = np.stack([embed(p) for p in pictures]), np.stack([fingerprint(p) for p in pictures])
+    embeddings, thumbnails = np.stack([embed(p) for p in pictures]), np.stack([thumbnail(p) for p in pictures])
     sha256s = kwargs.get("sha256s") or [str(i) for i in range(count)]
-    return groups(embeddings, thumbnails, sha256s, kwargs.get("caller_groups") or [None] * count)
+    return groups(alike, embeddings, thumbnails, sha256s, kwargs.get("caller_groups") or [None] * count)
 
 
 def noise(count: int) -> list[np.ndarray]:
@@ -36,12 +37,12 @@ def noise(count: int) -> list[np.ndarray]:
 def test_a_fingerprint_is_a_grey_thumbnail_of_areas():
     pixels = np.zeros((224, 100, 3), np.uint8)
     pixels[112:] = 200
-    thumbnail = fingerprint(pixels).reshape(16, 16)
-    assert thumbnail.dtype == np.uint8 and (thumbnail[:8] == 0).all() and (thumbnail[8:] == 200).all()
+    grey = thumbnail(pixels).reshape(16, 16)
+    assert grey.dtype == np.uint8 and (grey[:8] == 0).all() and (grey[8:] == 200).all()
 
 
 def test_a_small_picture_has_a_fingerprint_too():
-    assert fingerprint(np.full((16, 17, 3), 7, np.uint8)).tolist() == [7] * 256
+    assert thumbnail(np.full((16, 17, 3), 7, np.uint8)).tolist() == [7] * 256
 
 
 def test_different_pictures_stay_apart():
@@ -66,7 +67,7 @@ def test_blank_pictures_are_like_nothing():
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_hardly_any_pictures_are_no_problem(count):
     nothing = np.zeros((count, 4), np.float32), np.zeros((count, 256), np.uint8)
-    assert groups(*nothing, [str(i) for i in range(count)], [None] * count).tolist() == list(range(count))
+    assert groups(alike, *nothing, [str(i) for i in range(count)], [None] * count).tolist() == list(range(count))
 
 
 def test_simple_drawings_are_not_chained_together():
@@ -111,8 +112,8 @@ def test_blocks_change_nothing(monkeypatch):
     copies = [np.clip(p + random.normal(0, 3, p.shape), 0, 255).astype(np.uint8) for p in noise(12)]
     pictures = [*noise(12), *copies]
     wanted = found(pictures)
-    monkeypatch.setattr(duplicates, "BLOCK", 5)
-    monkeypatch.setattr(duplicates, "LEAST_BLOCK", 2)
-    monkeypatch.setattr(duplicates, "MOST_ALIKE", 1)
+    monkeypatch.setattr(alike, "BLOCK", 5)
+    monkeypatch.setattr(alike, "LEAST_BLOCK", 2)
+    monkeypatch.setattr(alike, "MOST_ALIKE", 1)
     np.testing.assert_array_equal(found(pictures), wanted)
     assert len(set(wanted.tolist())) < len(pictures)

@@ -11,12 +11,13 @@ from onnx import numpy_helper
 from support.graphs import SIDE, TINY, tiny
 
 from adapters.errors import InvalidInput, ParityError
+from adapters.modalities.image import calibration
+from adapters.modalities.image.calibration import CalibrationImages
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.onnx import session
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone import calibration_images, precisions, rounding, variant
-from adapters.training.backbone.calibration_images import CalibrationImages
+from adapters.training.backbone import precisions, rounding, variant
 from adapters.training.backbone.precisions import int8
 
 FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
@@ -29,7 +30,7 @@ class Shop:
         self.engine = database.connect(f"sqlite:///{home / 'espalier.sqlite'}")
         self.artifacts = Artifacts(str(home / "artifacts"))
         self.full = backbones.find(self.engine, "tf_efficientnet_lite0")
-        images = calibration_images.crops(self.full.preprocessing)
+        images = calibration.crops(self.full.spec)
         self.images = replace(images, calibrated=images.calibrated[:40], held_out=images.held_out[:20])
 
     def build(self, precision: str, images: CalibrationImages | None = None, **options: object):
@@ -109,7 +110,7 @@ def test_a_graph_of_one_convolution_is_left_as_it_is():
     plain = tiny()
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
     full, small = (BackboneSession(TINY, graph) for graph in (plain, int8.convert(plain, pixels)))
-    np.testing.assert_allclose(small.embed(pixels), full.embed(pixels), rtol=1e-5)
+    np.testing.assert_allclose(small.embed({"pixels": pixels}), full.embed({"pixels": pixels}), rtol=1e-5)
 
 
 def test_the_processors_kernels_answer_as_the_graph_says(shop, small):
@@ -120,7 +121,7 @@ def test_the_processors_kernels_answer_as_the_graph_says(shop, small):
     served = BackboneSession(shop.full, small, "cpu")
     pixels = shop.images.held_out[:5]
     wanted = np.concatenate([plain.run(["embedding"], {"pixels": p[None]})[0] for p in pixels])
-    got = np.concatenate([served.embed(p[None]) for p in pixels])
+    got = np.concatenate([served.embed({"pixels": p[None]}) for p in pixels])
     assert variant._cosines(wanted, got).min() > 0.99
 
 
@@ -146,7 +147,8 @@ def test_each_variant_is_a_backbone_of_its_own(shop):
         assert (parity["calibrated_on"], parity["held_out"], parity["forced"]) == (40, 20, False)
         assert kind.LEAST_WORST <= parity["cosine_worst"] <= parity["cosine_mean"] <= 1
         assert len(shop.artifacts.get(built.artifact)) < 0.6 * len(shop.artifacts.get(shop.full.artifact))
-        pooled, features = BackboneSession(built, shop.artifacts.get(built.artifact)).features(shop.images.held_out[:2])
+        session = BackboneSession(built, shop.artifacts.get(built.artifact))
+        pooled, features = session.features({"pixels": shop.images.held_out[:2]})
         assert (pooled.dtype, pooled.shape) == (np.float32, (2, 1280))
         assert (features.dtype, features.shape) == (np.float32, (2, 1280, 7, 7))
     assert backbones.find(shop.engine, shop.full.name) == shop.full

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from adapters.modalities.image import alike
 from adapters.training.data.duplicates import groups as near_duplicates
 from adapters.training.data.split import ENOUGH, Split, split
 from adapters.types import SplitName
@@ -120,7 +121,7 @@ def test_a_callers_groups_are_kept_whole_though_their_pictures_are_unlike(seed):
     named = [f"burst {n}" if random.random() < 0.7 else None for n in random.integers(0, 500, COUNT)]
     shas = [f"sha {n}" for n in range(COUNT - 1)] + ["sha 0"]
     targets = random.integers(0, CLASSES, COUNT)
-    groups = near_duplicates(embeddings, prints, shas, named)
+    groups = near_duplicates(alike, embeddings, prints, shas, named)
     parts = run(targets, groups, seed=seed)
     check(parts, targets, groups)
     inside = {named[p] for p in parts.test.tolist()} & {named[p] for p in parts.rest.tolist()}

@@ -6,7 +6,7 @@ import pkgutil
 from typing import Protocol, cast
 
 from adapters.errors import InvalidInput
-from adapters.types import Pixels
+from adapters.modalities.image import Pixels
 
 
 class Precision(Protocol):

@@ -6,7 +6,7 @@ ONNX Runtime's CPU provider has no half-precision convolution: it loads the grap
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from adapters.types import Pixels
+from adapters.modalities.image import Pixels
 
 LEAST_MEAN, LEAST_WORST = 0.999, 0.99
 

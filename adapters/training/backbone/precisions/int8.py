@@ -21,12 +21,12 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from adapters.modalities.image import Pixels
 from adapters.runtime.onnx import session
 from adapters.training.backbone import rounding
 from adapters.training.backbone.rounding import Inputs, Shape
 from adapters.training.backbone.taps import build
 from adapters.training.backbone.taps.nodes import EMBEDDING
-from adapters.types import Pixels
 
 LEAST_MEAN, LEAST_WORST = 0.97, 0.9
 SAMPLED = 1000  # values of a tensor, of each image

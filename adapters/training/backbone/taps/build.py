@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 
 from adapters.errors import ParityError
+from adapters.modalities.image import Pixels
 from adapters.runtime.onnx import session
 from adapters.training.backbone.taps import ends, graph, rounded
 from adapters.training.backbone.taps.nodes import EMBEDDING
 from adapters.training.backbone.taps.told import facts
-from adapters.types import Pixels
 
 
 def tapped(data: bytes, side: int) -> tuple[bytes, list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from adapters.errors import InvalidInput, NotEnoughData
 from adapters.modalities import image
-from adapters.types import Pixels, Preprocessing
+from adapters.modalities.image import Pixels, Preprocessing
 
 CALIBRATED, HELD_OUT = 200, 50  # images: 200 crops calibrate as well as real photos do
 LEAST = 20  # images in a folder, so that four are held out
@@ -46,7 +46,7 @@ def folder(path: Path, preprocessing: Preprocessing, seed: int = 0) -> Calibrati
         if len(pixels) == CALIBRATED + HELD_OUT:
             break
         try:
-            pixels.append(image.decode(files[position].read_bytes(), preprocessing))
+            pixels.append(image.pixels(files[position].read_bytes(), preprocessing))
         except InvalidInput:  # no image, or one that is too large
             continue
     if len(pixels) < LEAST:
