@@ -138,9 +138,9 @@ def backbones_remove(name: str, raw: bool) -> None:
 
 
 def _facts(backbone: Any) -> dict[str, Any]:
-    from dataclasses import asdict
+    from adapters.backbones.facts import to_json
 
-    return asdict(backbone) | {"length": backbone.length}
+    return to_json(backbone) | {"modality": backbone.modality, "length": backbone.length}
 
 
 def _pair(text: str) -> tuple[str, str]:
