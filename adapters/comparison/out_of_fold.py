@@ -1,4 +1,4 @@
-"""What a version may honestly be asked about: examples that it did not learn from, or has out-of-fold answers for."""
+"""What a version may be asked about: examples that it did not learn from, or has out-of-fold answers for."""
 
 import json
 
@@ -22,7 +22,7 @@ def data_list(version: HeadVersion, artifacts: Artifacts) -> list[tuple[str, str
 def remembered(version: HeadVersion, artifacts: Artifacts) -> dict[str, Arrays]:
     """SHA-256 → what cross-validation said of it when the version was made: a row of fits that had not seen it.
 
-    The version itself was trained on all its data, so these are its only honest answers about them. They are stored as
+    The version itself was trained on all its data, so only these answers about them count. They are stored as
     `arrays.flat` has them, where an answer is one array f32 [N, K] as it is; NaN for copies that were left out.
     """
     stored = version.manifest["data"].get("answers")

@@ -24,8 +24,8 @@ from adapters.types import Arrays, Example, Floats, HeadVersion, Schema
 
 
 @dataclass(frozen=True, slots=True)
-class _Testimony:
-    """What a version honestly says, by SHA-256; `silent` are those that it could say but cannot here."""
+class _KnownAnswers:
+    """What a version says of what it did not learn, by SHA-256; `silent` are those that it could say but cannot here."""
 
     answers: dict[str, Arrays]  # rows
     silent: set[str]  # without an embedding of its backbone
@@ -45,7 +45,7 @@ def compare(a: HeadVersion, b: HeadVersion, engine: Engine, artifacts: Artifacts
     shared = sorted(set(a.manifest["classes"]) & set(b.manifest["classes"]))
     held = [e for e, _ in example_store.of_head(engine, a.head) if set(task.names(e.label)) <= set(shared)]
     held = held if shared else []
-    of_a, of_b = (_testimony(version, held, engine, artifacts) for version in (a, b))
+    of_a, of_b = (_known_answers(version, held, engine, artifacts) for version in (a, b))
     fair = [e for e in held if e.sha256 in of_a.answers and e.sha256 in of_b.answers]
     skipped = sum(_both_could(e.sha256, of_a, of_b) for e in held) - len(fair)
     answers = [_among(task, v, [t.answers[e.sha256] for e in fair], fair, shared) for v, t in ((a, of_a), (b, of_b))]
@@ -55,7 +55,9 @@ def compare(a: HeadVersion, b: HeadVersion, engine: Engine, artifacts: Artifacts
     return facts | figures | {"changed_count": len(changed), "changed": changed[:limit]}
 
 
-def _testimony(version: HeadVersion, held: Sequence[Example], engine: Engine, artifacts: Artifacts) -> _Testimony:
+def _known_answers(
+    version: HeadVersion, held: Sequence[Example], engine: Engine, artifacts: Artifacts
+) -> _KnownAnswers:
     """As remembered from cross-validation, or now, through its own graph on cached embeddings."""
     said = out_of_fold.remembered(version, artifacts)
     closed = out_of_fold.learned(version, artifacts) | said.keys()
@@ -66,11 +68,11 @@ def _testimony(version: HeadVersion, held: Sequence[Example], engine: Engine, ar
     if asked:
         answers = asking.said(Head.from_bytes(heads.stored(artifacts, version)), cache, asked)
         said |= dict(zip(asked, arrays.each(answers), strict=True))
-    return _Testimony(said, silent)
+    return _KnownAnswers(said, silent)
 
 
-def _both_could(sha256: str, *testimonies: _Testimony) -> bool:
-    return all(sha256 in t.answers or sha256 in t.silent for t in testimonies)
+def _both_could(sha256: str, *both: _KnownAnswers) -> bool:
+    return all(sha256 in t.answers or sha256 in t.silent for t in both)
 
 
 def _among(

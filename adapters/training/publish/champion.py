@@ -63,7 +63,7 @@ def _compared(
 
 
 def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Arrays], artifacts: Artifacts) -> list[int]:
-    """Rows of the draft's held-out examples about which the live version has an honest answer, too."""
+    """Rows of the draft's held-out examples about which the live version has an answer that counts, too."""
     learned = out_of_fold.learned(live, artifacts) - remembered.keys()
     return [row for row, sha in enumerate(draft.held_out) if sha not in learned]
 

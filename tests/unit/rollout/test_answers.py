@@ -43,7 +43,7 @@ def picture(seed: int) -> bytes:
     return file.getvalue()
 
 
-class Desk:
+class Served:
     """A predictor that follows a database when told to; the head `cats` says a in version 1, b in 2, and so on."""
 
     def __init__(self, folder: Path) -> None:
@@ -111,8 +111,8 @@ IMAGE = picture(0)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
+def served(tmp_path: Path) -> Iterator[Served]:
+    made = Served(tmp_path)
     made.publish("cats", "a", deploy="auto")
     made.publish("cats", "b")
     made.publish("dogs", "a", deploy="auto")
@@ -121,176 +121,176 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.engine.dispose()
 
 
-def test_each_request_is_wholly_one_versions_and_as_many_are_the_candidates_as_the_weight_says(desk):
+def test_each_request_is_wholly_one_versions_and_as_many_are_the_candidates_as_the_weight_says(served):
     """Within five standard deviations; the answer names the version whose it is."""
-    desk.roll_out(2, weight=0.2)
-    found = desk.keyed(range(1000))
+    served.roll_out(2, weight=0.2)
+    found = served.keyed(range(1000))
     assert found.keys() == {(1, "a"), (2, "b")}
     assert abs(found[2, "b"] - 200) < 5 * math.sqrt(0.2 * 0.8 * 1000)
-    counts = desk.counted()
+    counts = served.counted()
     assert (counts.live, counts.candidate) == (Asked(found[1, "a"]), Asked(found[2, "b"]))
 
 
-def test_the_same_key_and_without_one_the_same_images_are_answered_by_the_same_version(desk):
-    desk.roll_out(2)
+def test_the_same_key_and_without_one_the_same_images_are_answered_by_the_same_version(served):
+    served.roll_out(2)
     for key in ("x", "y", "z", "w"):
-        assert len({tuple(desk(["cats"], [picture(n)], sticky=key)) for n in range(5)}) == 1
+        assert len({tuple(served(["cats"], [picture(n)], sticky=key)) for n in range(5)}) == 1
     images = [picture(n) for n in range(20)]
-    once = [desk(["cats"], [image]) for image in images]
-    assert [desk(["cats"], [image]) for image in images] == once
+    once = [served(["cats"], [image]) for image in images]
+    assert [served(["cats"], [image]) for image in images] == once
     assert {version for ((_, version, _),) in once} == {1, 2}
 
 
-def test_only_who_asks_for_live_takes_part(desk):
+def test_only_who_asks_for_live_takes_part(served):
     """A version or another alias that is named answers."""
-    heads.set_alias(desk.engine, "cats", "old", 1)
-    desk.roll_out(2, weight=0.999999)
-    assert desk(["cats", "cats@live", "cats@1", "cats@old", "cats@2"], [IMAGE]) == [
+    heads.set_alias(served.engine, "cats", "old", 1)
+    served.roll_out(2, weight=0.999999)
+    assert served(["cats", "cats@live", "cats@1", "cats@old", "cats@2"], [IMAGE]) == [
         ("cats", number, label) for number, label in ((2, "b"), (2, "b"), (1, "a"), (1, "a"), (2, "b"))
     ]
-    assert desk.counted().candidate.asked == 2, "the two of the roll-out"
+    assert served.counted().candidate.asked == 2, "the two of the roll-out"
 
 
-def test_heads_of_a_request_share_a_pass_also_where_one_is_rolled_out(desk):
-    desk.roll_out(2, weight=0.999999)
-    desk(["cats", "dogs", "cats@1"], [IMAGE])
-    assert desk.passes == 1
-    number = desk.publish("cats", "b", backbone=FAR)
-    desk.roll_out(number, weight=0.999999)
-    assert desk(["cats", "dogs"], [IMAGE]) == [("cats", number, "b"), ("dogs", 1, "a")]
-    assert desk.passes == 3, "a candidate on another backbone needs a pass of its own"
+def test_heads_of_a_request_share_a_pass_also_where_one_is_rolled_out(served):
+    served.roll_out(2, weight=0.999999)
+    served(["cats", "dogs", "cats@1"], [IMAGE])
+    assert served.passes == 1
+    number = served.publish("cats", "b", backbone=FAR)
+    served.roll_out(number, weight=0.999999)
+    assert served(["cats", "dogs"], [IMAGE]) == [("cats", number, "b"), ("dogs", 1, "a")]
+    assert served.passes == 3, "a candidate on another backbone needs a pass of its own"
 
 
-def test_a_candidate_that_fails_fails_nobody(desk):
+def test_a_candidate_that_fails_fails_nobody(served):
     """Live answers in its place, and the failure is its own; then it is rolled back."""
-    number = desk.publish("cats", "b", reads=DIMENSION + 1)
-    desk.roll_out(number)
-    assert desk.keyed(range(60)).keys() == {(1, "a")}
-    counts = desk.counted()
+    number = served.publish("cats", "b", reads=DIMENSION + 1)
+    served.roll_out(number)
+    assert served.keyed(range(60)).keys() == {(1, "a")}
+    counts = served.counted()
     assert counts.candidate.errors == counts.candidate.asked > 10 and counts.live.errors == 0
     assert counts.live.asked + counts.candidate.asked == 60
-    assert rows.last(desk.engine, "cats").status == "rolled_back"
-    desk.predictor.live.refresh()
-    assert not desk.predictor.live.rollouts.running and desk.keyed(range(9)) == {(1, "a"): 9}
+    assert rows.last(served.engine, "cats").status == "rolled_back"
+    served.predictor.live.refresh()
+    assert not served.predictor.live.rollouts.running and served.keyed(range(9)) == {(1, "a"): 9}
 
 
-def test_a_candidate_that_cannot_be_loaded_fails_nobody(desk):
-    number = desk.publish("cats", "b")
-    digest = heads.resolve(desk.engine, HeadRef("cats", version=number)).digest
-    (desk.folder / "blobs" / digest[:2] / digest).write_bytes(b"broken")
-    desk(["cats"], [IMAGE])
-    desk.roll_out(number)
-    assert desk.keyed(range(60)).keys() == {(1, "a")}
-    assert desk.counted().candidate.errors > 10
-    assert rows.last(desk.engine, "cats").status == "rolled_back"
+def test_a_candidate_that_cannot_be_loaded_fails_nobody(served):
+    number = served.publish("cats", "b")
+    digest = heads.resolve(served.engine, HeadRef("cats", version=number)).digest
+    (served.folder / "blobs" / digest[:2] / digest).write_bytes(b"broken")
+    served(["cats"], [IMAGE])
+    served.roll_out(number)
+    assert served.keyed(range(60)).keys() == {(1, "a")}
+    assert served.counted().candidate.errors > 10
+    assert rows.last(served.engine, "cats").status == "rolled_back"
 
 
-def test_a_candidate_that_cannot_promise_what_is_asked_for_leaves_it_to_live(desk):
+def test_a_candidate_that_cannot_promise_what_is_asked_for_leaves_it_to_live(served):
     """A coverage that neither can give is refused as ever."""
-    desk.roll_out(2, weight=0.999999)
+    served.roll_out(2, weight=0.999999)
     with pytest.raises(Exception, match="version 1"):
-        desk(["cats"], [IMAGE], coverage=0.9)
+        served(["cats"], [IMAGE], coverage=0.9)
 
 
-def test_in_the_shadow_live_answers_and_the_candidate_is_compared(desk):
-    desk.roll_out(2, mode="shadow", weight=1.0)
-    assert desk.keyed(range(30)) == {(1, "a"): 30}
-    counts = eventually(lambda: found if (found := desk.counted()).compared == 30 else None)
+def test_in_the_shadow_live_answers_and_the_candidate_is_compared(served):
+    served.roll_out(2, mode="shadow", weight=1.0)
+    assert served.keyed(range(30)) == {(1, "a"): 30}
+    counts = eventually(lambda: found if (found := served.counted()).compared == 30 else None)
     assert counts == Counts(Asked(30), Asked(30), compared=30, disagreed=30)
 
 
-def test_a_shadow_that_fails_is_counted_and_seen_by_nobody(desk):
-    number = desk.publish("cats", "b", reads=DIMENSION + 1)
-    desk.roll_out(number, mode="shadow", weight=1.0, rules=Rules())
-    assert desk.keyed(range(20)) == {(1, "a"): 20}
-    counts = eventually(lambda: found if (found := desk.counted()).candidate.asked == 20 else None)
+def test_a_shadow_that_fails_is_counted_and_seen_by_nobody(served):
+    number = served.publish("cats", "b", reads=DIMENSION + 1)
+    served.roll_out(number, mode="shadow", weight=1.0, rules=Rules())
+    assert served.keyed(range(20)) == {(1, "a"): 20}
+    counts = eventually(lambda: found if (found := served.counted()).candidate.asked == 20 else None)
     assert counts == Counts(Asked(20), Asked(20, errors=20))
 
 
-def test_of_a_canary_answers_are_compared_too(desk):
+def test_of_a_canary_answers_are_compared_too(served):
     """Whichever version gave the answer, the other one is asked."""
-    number = desk.publish("cats", "a")
-    desk.roll_out(number)
-    found = desk.keyed(range(40))
-    counts = eventually(lambda: found if (found := desk.counted()).compared == found.candidate.asked else None)
+    number = served.publish("cats", "a")
+    served.roll_out(number)
+    found = served.keyed(range(40))
+    counts = eventually(lambda: found if (found := served.counted()).compared == found.candidate.asked else None)
     assert counts.disagreed == 0 and counts.candidate.asked == found[number, "a"]
 
 
-def test_comparisons_beyond_the_bound_are_left_out_and_counted(desk, monkeypatch):
+def test_comparisons_beyond_the_bound_are_left_out_and_counted(served, monkeypatch):
     monkeypatch.setattr(comparing, "MOST_A_SECOND", 5)
-    desk.roll_out(2, mode="shadow", weight=1.0)
-    assert desk.keyed(range(50)) == {(1, "a"): 50}
-    counts = eventually(lambda: found if (found := desk.counted()).compared + found.dropped == 50 else None)
+    served.roll_out(2, mode="shadow", weight=1.0)
+    assert served.keyed(range(50)) == {(1, "a"): 50}
+    counts = eventually(lambda: found if (found := served.counted()).compared + found.dropped == 50 else None)
     assert counts.dropped > 0 and counts.compared >= 5
 
 
-def test_novel_inputs_are_counted_of_each_version(desk):
-    number = desk.publish("cats", "a", novelty=0.999)
-    desk.roll_out(number, rules=Rules(roll_back_when=Limits(20, novelty=0.1)))
-    desk.keyed(range(100))
-    counts = desk.counted()
+def test_novel_inputs_are_counted_of_each_version(served):
+    number = served.publish("cats", "a", novelty=0.999)
+    served.roll_out(number, rules=Rules(roll_back_when=Limits(20, novelty=0.1)))
+    served.keyed(range(100))
+    counts = served.counted()
     assert counts.live.novel == 0 and counts.candidate.novel == counts.candidate.asked > 20
-    assert rows.last(desk.engine, "cats").status == "rolled_back"
+    assert rows.last(served.engine, "cats").status == "rolled_back"
 
 
-def test_a_request_counts_once_however_many_images_it_brings(desk):
-    desk.roll_out(2)
-    found = desk(["cats"], [picture(n) for n in range(7)])
+def test_a_request_counts_once_however_many_images_it_brings(served):
+    served.roll_out(2)
+    found = served(["cats"], [picture(n) for n in range(7)])
     assert len(found) == 7 and len(set(found)) == 1, "one version answers all images of a request"
-    counts = desk.counted()
+    counts = served.counted()
     assert counts.live.asked + counts.candidate.asked == 1
 
 
-def test_images_that_cannot_be_read_are_nobodys_error(desk):
-    desk.roll_out(2)
-    found = asyncio.run(desk.ask(["cats"], [b"no image"], on_error="skip"))
-    assert found.errors and desk.counted() == Counts()
+def test_images_that_cannot_be_read_are_nobodys_error(served):
+    served.roll_out(2)
+    found = asyncio.run(served.ask(["cats"], [b"no image"], on_error="skip"))
+    assert found.errors and served.counted() == Counts()
 
 
-def test_promotion_is_seen_at_the_next_look_and_counts_of_before_change_nothing(desk):
-    desk.roll_out(2, rules=Rules(promote_when=Limits(20)))
-    desk.keyed(range(100))
-    desk.counted()
-    assert rows.last(desk.engine, "cats").status == "promoted"
-    assert desk.keyed(range(50)).keys() == {(1, "a"), (2, "b")}, "this replica has not looked yet"
-    desk.predictor.live.refresh()
-    assert desk.keyed(range(20)) == {(2, "b"): 20}
-    counts = desk.counted()
+def test_promotion_is_seen_at_the_next_look_and_counts_of_before_change_nothing(served):
+    served.roll_out(2, rules=Rules(promote_when=Limits(20)))
+    served.keyed(range(100))
+    served.counted()
+    assert rows.last(served.engine, "cats").status == "promoted"
+    assert served.keyed(range(50)).keys() == {(1, "a"), (2, "b")}, "this replica has not looked yet"
+    served.predictor.live.refresh()
+    assert served.keyed(range(20)) == {(2, "b"): 20}
+    counts = served.counted()
     assert counts.candidate.asked + counts.live.asked == 100, "what came after the end counts for nothing"
 
 
-def test_what_was_counted_waits_for_a_database_that_is_away(desk, monkeypatch):
-    desk.roll_out(2)
-    desk.keyed(range(10))
+def test_what_was_counted_waits_for_a_database_that_is_away(served, monkeypatch):
+    served.roll_out(2)
+    served.keyed(range(10))
 
     def away(*_: object) -> bool:
         raise database.OperationalError("", {}, Exception())
 
     with monkeypatch.context() as patched:
         patched.setattr(control, "add", away)
-        desk.monitor._report()
-    counts = desk.counted()
+        served.monitor._report()
+    counts = served.counted()
     assert counts.live.asked + counts.candidate.asked == 10
 
 
-def test_without_a_rollout_nothing_is_looked_up(desk):
+def test_without_a_rollout_nothing_is_looked_up(served):
     """What a request costs then: an empty dictionary is looked at."""
-    desk(["cats"], [IMAGE])
-    assert desk.predictor.live.rollouts.running == {} and desk.monitor._tally.take_trials() == {}
+    served(["cats"], [IMAGE])
+    assert served.predictor.live.rollouts.running == {} and served.monitor._tally.take_trials() == {}
 
 
-def test_a_candidate_whose_backbone_is_damaged_fails_nobody(desk, monkeypatch):
+def test_a_candidate_whose_backbone_is_damaged_fails_nobody(served, monkeypatch):
     """Live answers with a pass of its own."""
-    number = desk.publish("cats", "b", backbone=FAR)
-    get = desk.predictor.backbones.get
+    number = served.publish("cats", "b", backbone=FAR)
+    get = served.predictor.backbones.get
 
     def damaged(digest: str) -> object:
         if digest == FAR:
             raise BackboneDamaged("its graph was altered in the store")
         return get(digest)
 
-    monkeypatch.setattr(type(desk.predictor.backbones), "get", lambda _, digest: damaged(digest))
-    desk.roll_out(number, weight=0.999999)
-    assert desk(["dogs", "cats"], [IMAGE]) == [("dogs", 1, "a"), ("cats", 1, "a")]
-    assert desk(["cats"], [IMAGE]) == [("cats", 1, "a")]
-    assert desk.counted().candidate == Asked(2, errors=2)
+    monkeypatch.setattr(type(served.predictor.backbones), "get", lambda _, digest: damaged(digest))
+    served.roll_out(number, weight=0.999999)
+    assert served(["dogs", "cats"], [IMAGE]) == [("dogs", 1, "a"), ("cats", 1, "a")]
+    assert served(["cats"], [IMAGE]) == [("cats", 1, "a")]
+    assert served.counted().candidate == Asked(2, errors=2)

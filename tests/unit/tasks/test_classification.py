@@ -111,7 +111,7 @@ def test_metrics_are_finite_when_classes_are_missing_and_answers_are_sure_and_wr
     json.dumps(found, allow_nan=False)
 
 
-def test_the_calibration_error_of_honest_answers_is_small_and_of_boasts_is_not():
+def test_the_calibration_error_of_calibrated_answers_is_small_and_of_overconfident_ones_is_not():
     random = np.random.default_rng(1)
     right = random.random(5000) < 0.7
     for confidence, error in ((0.7, 0.0), (0.95, 0.25)):
