@@ -25,7 +25,7 @@ from adapters.types import Arrays, Example, Floats, HeadVersion, Schema
 
 @dataclass(frozen=True, slots=True)
 class _KnownAnswers:
-    """What a version says of what it did not learn, by SHA-256; `silent` are those that it could say but cannot here."""
+    """SHA-256 → what a version says of what it did not learn; `silent` are those that it could say but cannot here."""
 
     answers: dict[str, Arrays]  # rows
     silent: set[str]  # without an embedding of its backbone

@@ -43,7 +43,7 @@ def program(classes: int, *end: Step) -> HeadProgram:
     return HeadProgram((Linear(array(DIMENSION, classes), array(classes)), *end), told)
 
 
-class Desk:
+class Served:
     """A predictor with heads of every task, each with promises of its own, on two backbones."""
 
     def __init__(self, folder: Path) -> None:
@@ -102,8 +102,8 @@ def _load(digest: str) -> tuple[Backbone, bytes]:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    made = Desk(tmp_path_factory.mktemp("desk"))
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(tmp_path_factory.mktemp("served"))
     yield made
     made.engine.dispose()
 
@@ -123,15 +123,17 @@ CLASSIFYING = ["bold", "shy", "many", "strict", "afar"]
 TERMS: list[dict[str, float]] = [{}, {"coverage": 0.9}, {"abstain": 0.9}, {"coverage": 0.9, "abstain": 0.9}]
 
 
-def head_by_head(desk: Desk, names: list[str], images: list[bytes], **options: Any) -> list[tuple[int, str, dict]]:
+def head_by_head(served: Served, names: list[str], images: list[bytes], **options: Any) -> list[tuple[int, str, dict]]:
     """A request for each head, in the order of one for all."""
-    rows = zip(*(desk([name], images, **options) for name in names), strict=True)
+    rows = zip(*(served([name], images, **options) for name in names), strict=True)
     return [said for row in rows for said in row]
 
 
-def image_by_image(desk: Desk, names: list[str], images: list[bytes], **options: Any) -> list[tuple[int, str, dict]]:
+def image_by_image(
+    served: Served, names: list[str], images: list[bytes], **options: Any
+) -> list[tuple[int, str, dict]]:
     """A request for each image, in the order of one for all."""
-    return [(i, name, said) for i, data in enumerate(images) for _, name, said in desk(names, [data], **options)]
+    return [(i, name, said) for i, data in enumerate(images) for _, name, said in served(names, [data], **options)]
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -144,93 +146,93 @@ def alike(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("terms", TERMS, ids=str)
-def test_heads_of_one_request_answer_as_they_do_alone(desk, terms):
+def test_heads_of_one_request_answer_as_they_do_alone(served, terms):
     """Of several tasks, calibrations, promises and backbones, in the order asked for and in another."""
     names = CLASSIFYING + ([] if "abstain" in terms else ["tall", "wide"])
     for order in (names, names[::-1]):
-        assert desk(order, IMAGES, **terms) == head_by_head(desk, order, IMAGES, **terms)
+        assert served(order, IMAGES, **terms) == head_by_head(served, order, IMAGES, **terms)
 
 
 @pytest.mark.parametrize(
     "pair", [("bold", "shy"), ("shy", "bold"), ("many", "bold"), ("tall", "wide"), ("afar", "shy")]
 )
-def test_two_heads_in_one_request_answer_as_in_two(desk, pair):
+def test_two_heads_in_one_request_answer_as_in_two(served, pair):
     """To the last bit, whichever comes first."""
-    assert desk([*pair], IMAGES, coverage=0.9) == head_by_head(desk, [*pair], IMAGES, coverage=0.9)
+    assert served([*pair], IMAGES, coverage=0.9) == head_by_head(served, [*pair], IMAGES, coverage=0.9)
 
 
 @pytest.mark.parametrize("terms", TERMS, ids=str)
-def test_images_of_one_request_answer_as_they_do_alone(desk, terms):
+def test_images_of_one_request_answer_as_they_do_alone(served, terms):
     """In the order sent and in another, with every promise."""
     for images in (IMAGES, IMAGES[::-1]):
-        assert alike(desk(CLASSIFYING, images, **terms), image_by_image(desk, CLASSIFYING, images, **terms))
+        assert alike(served(CLASSIFYING, images, **terms), image_by_image(served, CLASSIFYING, images, **terms))
 
 
-def test_many_images_at_once_answer_as_few_do(desk):
+def test_many_images_at_once_answer_as_few_do(served):
     """More than are answered where the request is: 60 of them, and 13 outputs each."""
     images = [picture(seed) for seed in range(100, 160)]
-    all_at_once = desk(CLASSIFYING, images, coverage=0.9, abstain=0.9)
+    all_at_once = served(CLASSIFYING, images, coverage=0.9, abstain=0.9)
     assert [(index, name) for index, name, _ in all_at_once] == [(i, name) for i in range(60) for name in CLASSIFYING]
-    last = image_by_image(desk, CLASSIFYING, images[-2:], coverage=0.9, abstain=0.9)
+    last = image_by_image(served, CLASSIFYING, images[-2:], coverage=0.9, abstain=0.9)
     assert alike([said for *_, said in all_at_once[-10:]], [said for *_, said in last])
 
 
-def test_each_heads_promise_is_its_own(desk):
+def test_each_heads_promise_is_its_own(served):
     """The tests above would pass if all heads promised the same, or nothing."""
-    said = {name: answer for _, name, answer in desk([*CLASSIFYING], IMAGES[:1], coverage=0.9, abstain=0.9)}
+    said = {name: answer for _, name, answer in served([*CLASSIFYING], IMAGES[:1], coverage=0.9, abstain=0.9)}
     assert len({len(said[name]["set"]) for name in ("bold", "shy")}) == 2
     assert {said[name]["abstain"] for name in ("bold", "shy")} == {False, True}
     assert said["many"]["label"] != said["strict"]["label"]
     assert len({said[name]["novelty"] for name in CLASSIFYING}) == len(CLASSIFYING)
-    low, high = ({n: a for _, n, a in desk(["tall", "wide"], IMAGES[:1], coverage=0.9)}[n] for n in ("tall", "wide"))
+    low, high = ({n: a for _, n, a in served(["tall", "wide"], IMAGES[:1], coverage=0.9)}[n] for n in ("tall", "wide"))
     for name in ("height", "weight"):
         widths = [answer["interval"][name][1] - answer["interval"][name][0] for answer in (low, high)]
         assert widths[1] == pytest.approx(3 * widths[0], rel=1e-4)
 
 
-def test_who_is_sure_of_something_novel_abstains(desk):
+def test_who_is_sure_of_something_novel_abstains(served):
     """However sure: `strange` answers from no confidence on, and finds all that it sees novel."""
     steps = program(3, Softmax())
     steps = replace(steps, novelty=(Linear(0 * array(DIMENSION, 1), np.ones(1, np.float32)),))
-    desk.publish("strange", "classification", NEAR, "abc", steps, 0.1, 0.0)
-    assert [said["abstain"] for *_, said in desk(["bold", "strange"], IMAGES[:1], abstain=0.9)] == [False, True]
+    served.publish("strange", "classification", NEAR, "abc", steps, 0.1, 0.0)
+    assert [said["abstain"] for *_, said in served(["bold", "strange"], IMAGES[:1], abstain=0.9)] == [False, True]
 
 
-def test_nothing_is_promised_that_was_not_asked_for(desk):
+def test_nothing_is_promised_that_was_not_asked_for(served):
     """And what is promised comes beside the answer, which stays the same."""
-    (_, _, plain), (_, _, promised) = desk(["bold"], IMAGES[:1]) + desk(["bold"], IMAGES[:1], coverage=0.9)
+    (_, _, plain), (_, _, promised) = served(["bold"], IMAGES[:1]) + served(["bold"], IMAGES[:1], coverage=0.9)
     assert "set" not in plain and "abstain" not in plain and "abstain" not in promised
     assert promised == plain | {"set": promised["set"], "coverage": 0.9}
 
 
 @pytest.mark.parametrize(("top_k", "listed"), [(1, 1), (2, 2), (50, 3)])
-def test_as_many_guesses_as_asked_for(desk, top_k, listed):
+def test_as_many_guesses_as_asked_for(served, top_k, listed):
     """Of every head in the request, as far as it has so many."""
-    said = [answer["top"] for *_, answer in desk(["bold", "many"], IMAGES[:1], top_k=top_k)]
+    said = [answer["top"] for *_, answer in served(["bold", "many"], IMAGES[:1], top_k=top_k)]
     assert [len(top) for top in said] == [listed, min(listed, 2)]
 
 
-def test_one_head_that_cannot_promise_refuses_for_all(desk):
+def test_one_head_that_cannot_promise_refuses_for_all(served):
     """The refusal names it."""
     with pytest.raises(InvalidInput, match=r"'tall'.*without 'abstain'"):
-        desk(["bold", "tall"], IMAGES[:1], abstain=0.9)
+        served(["bold", "tall"], IMAGES[:1], abstain=0.9)
 
 
-def test_what_a_bad_image_leaves_keeps_its_place(desk):
+def test_what_a_bad_image_leaves_keeps_its_place(served):
     """Answers of the others are theirs, on both backbones."""
     names = ["bold", "afar"]
-    found = asyncio.run(desk.ask(names, [b"bad", IMAGES[0], b"worse", IMAGES[1]], on_error="skip", coverage=0.9))
+    found = asyncio.run(served.ask(names, [b"bad", IMAGES[0], b"worse", IMAGES[1]], on_error="skip", coverage=0.9))
     assert [error.index for error in found.errors] == [0, 2]
-    wanted = [(2 * i + 1, name, said) for i, name, said in desk(names, IMAGES[:2], coverage=0.9)]
+    wanted = [(2 * i + 1, name, said) for i, name, said in served(names, IMAGES[:2], coverage=0.9)]
     assert [(p.index, p.head.version.head, p.answer) for p in found.predictions] == wanted
 
 
-def test_requests_at_the_same_time_are_told_of_their_own_images(desk):
+def test_requests_at_the_same_time_are_told_of_their_own_images(served):
     """Different pictures in files of one length, and each for two backbones."""
     assert len({len(data) for data in IMAGES}) == 1
 
     async def main() -> list[dict]:
-        live = LiveHeads(desk.engine, desk.artifacts, max_bytes=2**30)
+        live = LiveHeads(served.engine, served.artifacts, max_bytes=2**30)
         loaded = Backbones(_load)
         predictor = Predictor(live, loaded, Traffic(1, 1000, 2**30, 60.0))
         asked = [(data, HeadRef(name)) for data in IMAGES * 3 for name in names]
@@ -240,7 +242,7 @@ def test_requests_at_the_same_time_are_told_of_their_own_images(desk):
 
     names = ["bold", "afar"]
     said = asyncio.run(main())
-    assert said == [answer for *_, answer in image_by_image(desk, names, IMAGES)] * 3
+    assert said == [answer for *_, answer in image_by_image(served, names, IMAGES)] * 3
     assert len({str(answer) for answer in said}) == 6
 
 
@@ -248,9 +250,9 @@ def test_requests_at_the_same_time_are_told_of_their_own_images(desk):
 
 
 @pytest.fixture
-def harmed(tmp_path: Path) -> Iterator[Desk]:
+def harmed(tmp_path: Path) -> Iterator[Served]:
     """One whose `shy` head lost a bit in the store, and whose backbone FAR cannot be loaded."""
-    made = Desk(tmp_path)
+    made = Served(tmp_path)
     digest = heads.resolve(made.engine, HeadRef("shy")).digest
     path = tmp_path / "blobs" / digest[:2] / digest
     data = path.read_bytes()
@@ -273,14 +275,14 @@ def test_a_damaged_head_fails_its_own_answers_only(harmed):
         harmed(["shy", "shy"], IMAGES)
 
 
-def test_a_damaged_backbone_fails_the_answers_of_its_heads_only(desk, monkeypatch):
-    whole = head_by_head(desk, ["bold", "many"], IMAGES)
+def test_a_damaged_backbone_fails_the_answers_of_its_heads_only(served, monkeypatch):
+    whole = head_by_head(served, ["bold", "many"], IMAGES)
     monkeypatch.delitem(BACKBONES, FAR)
-    found = asyncio.run(desk.ask(["afar", "bold", "wide", "many"], IMAGES))
+    found = asyncio.run(served.ask(["afar", "bold", "wide", "many"], IMAGES))
     assert alike([(p.index, p.head.version.head, p.answer) for p in found.predictions], whole)
     assert [(e.head, e.code) for e in found.head_errors] == [("afar", "backbone_damaged"), ("wide", "backbone_damaged")]
     with pytest.raises(BackboneDamaged):
-        desk(["afar", "wide"], IMAGES)
+        served(["afar", "wide"], IMAGES)
 
 
 def test_what_the_caller_has_to_mend_is_refused_beside_a_damaged_head(harmed):

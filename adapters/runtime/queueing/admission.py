@@ -1,4 +1,4 @@
-"""The door: inputs and bytes that the server holds until they are answered, and how long inputs wait, all bounded.
+"""Admission: inputs and bytes that the server holds until they are answered, and how long inputs wait, all bounded.
 
 A refusal costs microseconds and says when to come back; a queue that grows costs memory and everybody's time.
 Used on the event loop only, so it needs no lock.

@@ -14,7 +14,7 @@ from adapters.types import Floats
 
 
 class Traffic:
-    """The lanes of a process with their door, and what is on its way through them."""
+    """The lanes of a process with their admission, and what is on its way through them."""
 
     def __init__(
         self, threads: int, max_load: float, max_bytes: int, max_seconds: float, meters: Meters = UNSEEN

@@ -1,4 +1,4 @@
-"""The door counts what is held, refuses what is too much, and forgets what is answered."""
+"""Admission counts what is held, refuses what is too much, and forgets what is answered."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,14 +24,16 @@ class Steady:
         return self.seconds(self.ahead.get(flow, 0))
 
 
-def door(max_images: int = 10, max_bytes: int = 100, seconds: float = 0.5, **ahead: int) -> tuple[Admission, Counter]:
+def admission_of(
+    max_images: int = 10, max_bytes: int = 100, seconds: float = 0.5, **ahead: int
+) -> tuple[Admission, Counter]:
     seen: Counter = Counter()
     meters = Meters(rejected=lambda: seen.update(["rejected"]))
     return Admission(max_images, max_bytes, 2.0, Steady(seconds, ahead), meters), seen
 
 
 def test_images_are_held_until_the_end_however_that_comes():
-    admission, _ = door()
+    admission, _ = admission_of()
     with pytest.raises(ZeroDivisionError), admission.holding(3, "a"):
         assert admission.load == 3
         raise ZeroDivisionError
@@ -39,7 +41,7 @@ def test_images_are_held_until_the_end_however_that_comes():
 
 
 def test_what_would_only_wait_is_refused_and_told_when_to_come_back():
-    admission, seen = door()
+    admission, seen = admission_of()
     with admission.holding(8, "a"), admission.holding(2, "a"):
         with pytest.raises(Overloaded, match="10 inputs are waiting; try again shortly") as refused:
             admission.holding(6, "a").__enter__()
@@ -47,7 +49,7 @@ def test_what_would_only_wait_is_refused_and_told_when_to_come_back():
 
 
 def test_a_request_larger_than_the_bound_is_taken_when_nothing_waits():
-    admission, _ = door()
+    admission, _ = admission_of()
     with admission.holding(1000, "a"):
         assert admission.load == 1000
         with pytest.raises(Overloaded), admission.holding(1, "b"):
@@ -62,7 +64,7 @@ def test_a_request_larger_than_the_bound_is_taken_when_nothing_waits():
 
 def test_a_flow_that_fills_the_queue_does_not_shut_out_the_others():
     """They are let in with less than their share, to twice the bound in all."""
-    admission, _ = door()
+    admission, _ = admission_of()
     with admission.holding(10, "flood"):
         with pytest.raises(Overloaded), admission.holding(1, "flood"):
             pass
@@ -78,7 +80,7 @@ def test_a_flow_that_fills_the_queue_does_not_shut_out_the_others():
 
 
 def test_a_body_that_grows_is_let_go_of_as_a_whole():
-    admission, _ = door()
+    admission, _ = admission_of()
     with admission.holding_bytes() as first:
         first(40)
         with pytest.raises(Overloaded), admission.holding_bytes() as second:
@@ -89,7 +91,7 @@ def test_a_body_that_grows_is_let_go_of_as_a_whole():
 
 
 def test_a_full_queue_refuses_before_the_body_comes():
-    admission, seen = door(seconds=0.001)
+    admission, seen = admission_of(seconds=0.001)
     with admission.holding(10, "a"):
         with pytest.raises(Overloaded) as refused, admission.holding_bytes("a"):
             pass
@@ -102,7 +104,7 @@ def test_a_full_queue_refuses_before_the_body_comes():
 
 
 def test_images_that_would_wait_too_long_are_refused_and_those_of_a_quiet_flow_are_not():
-    admission, seen = door(max_images=1000, flood=7, full=4)
+    admission, seen = admission_of(max_images=1000, flood=7, full=4)
     with admission.holding(1, "flood"):  # nothing else is held: whatever the estimate says
         with pytest.raises(Overloaded, match=r"would wait 3\.5 seconds behind others") as refused:
             admission.holding(1, "flood").__enter__()
@@ -114,5 +116,5 @@ def test_images_that_would_wait_too_long_are_refused_and_those_of_a_quiet_flow_a
 
 
 def test_nobody_is_told_to_wait_for_ever():
-    admission, _ = door(seconds=1e6)
+    admission, _ = admission_of(seconds=1e6)
     assert admission.refusal("x", 1e9).retry_after == 60

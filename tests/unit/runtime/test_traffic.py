@@ -18,7 +18,7 @@ from adapters.runtime.queueing.inflight import Item
 from adapters.runtime.queueing.traffic import Traffic
 
 
-class Desk:
+class FakeTraffic:
     """Traffic before a fake backbone; an image is one byte, its value, and b"" or a value over 250 is a bad one."""
 
     def __init__(self, max_batch: int = 1, threads: int = 1, max_images: int = 100, max_seconds: float = 60.0) -> None:
@@ -53,8 +53,8 @@ class Desk:
 
 
 @contextmanager
-def desk(**options: float):
-    made = Desk(**options)
+def fake_traffic(**options: float):
+    made = FakeTraffic(**options)
     try:
         yield made
     finally:
@@ -75,7 +75,7 @@ async def turns(count: int = 5) -> None:
 
 
 def test_an_image_that_is_alone_may_have_every_core():
-    async def main(made: Desk) -> None:
+    async def main(made: FakeTraffic) -> None:
         assert await made.embed(1) == [1]
         made.backbone.wait_for_pass()
         first = await made.busy()
@@ -86,30 +86,30 @@ def test_an_image_that_is_alone_may_have_every_core():
         assert made.backbone.passes == [[1], [0], [2]]
         assert made.backbone.alone == [True, True, False]
 
-    with desk(threads=2) as made:
+    with fake_traffic(threads=2) as made:
         asyncio.run(main(made))
 
 
 @pytest.mark.parametrize("max_batch", [1, 8])
 def test_a_bad_image_fails_alone(max_batch):
-    async def main(desk: Desk) -> None:
-        first, bad, last = await desk.embed(1, 255, 3)
+    async def main(fake: FakeTraffic) -> None:
+        first, bad, last = await fake.embed(1, 255, 3)
         assert (first, last) == (1, 3) and isinstance(bad, InvalidImage)
-        assert not len(desk.traffic.in_flight) and not desk.traffic.admission.load
+        assert not len(fake.traffic.in_flight) and not fake.traffic.admission.load
 
-    with desk(max_batch=max_batch, threads=2) as made:
+    with fake_traffic(max_batch=max_batch, threads=2) as made:
         asyncio.run(main(made))
 
 
 @pytest.mark.parametrize("max_batch", [1, 8])
 def test_what_the_device_fails_on_fails_its_request_and_no_other(max_batch):
-    async def main(desk: Desk) -> None:
-        desk.backbone.fail_on = {7}
+    async def main(fake: FakeTraffic) -> None:
+        fake.backbone.fail_on = {7}
         with pytest.raises(ValueError, match="unwell"):
-            await desk.embed(7)
-        assert await desk.embed(5) == [5]
+            await fake.embed(7)
+        assert await fake.embed(5) == [5]
 
-    with desk(max_batch=max_batch) as made:
+    with fake_traffic(max_batch=max_batch) as made:
         asyncio.run(main(made))
 
 
@@ -117,164 +117,164 @@ def test_what_the_device_fails_on_fails_its_request_and_no_other(max_batch):
 def test_identical_images_in_flight_are_embedded_once(max_batch):
     """Whoever asks and for whichever head; once it is answered, the next is a new one."""
 
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
-        others = [soon(desk.embed(9, 9, flow=flow)) for flow in "abc"]
-        elsewhere = soon(desk.embed(9, backbone="another"))
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
+        others = [soon(fake.embed(9, 9, flow=flow)) for flow in "abc"]
+        elsewhere = soon(fake.embed(9, backbone="another"))
         await turns()
-        assert len(desk.traffic.in_flight) == 3 and desk.seen["shared"] == 5
-        desk.backbone.release()
+        assert len(fake.traffic.in_flight) == 3 and fake.seen["shared"] == 5
+        fake.backbone.release()
         assert await first == [0] and await asyncio.gather(*others) == [[9, 9]] * 3 and await elsewhere == [9]
-        assert Counter(v for values in desk.backbone.passes for v in values) == {0: 1, 9: 2}
-        assert await desk.embed(9) == [9] and not len(desk.traffic.in_flight)
+        assert Counter(v for values in fake.backbone.passes for v in values) == {0: 1, 9: 2}
+        assert await fake.embed(9) == [9] and not len(fake.traffic.in_flight)
 
-    with desk(max_batch=max_batch) as made:
+    with fake_traffic(max_batch=max_batch) as made:
         asyncio.run(main(made))
 
 
 def test_images_of_one_length_are_told_apart():
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
-        both = soon(desk.embed(1, 2))
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
+        both = soon(fake.embed(1, 2))
         await turns()
-        desk.backbone.release()
-        assert await both == [1, 2] and await first == [0] and not desk.seen["shared"]
+        fake.backbone.release()
+        assert await both == [1, 2] and await first == [0] and not fake.seen["shared"]
 
-    with desk() as made:
+    with fake_traffic() as made:
         asyncio.run(main(made))
 
 
 def test_heads_take_turns():
     """A flood of one is no reason for another to wait for all of it."""
 
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
-        flood = soon(desk.embed(*range(10, 30), flow="flood"))
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
+        flood = soon(fake.embed(*range(10, 30), flow="flood"))
         await turns()
-        quiet = soon(desk.embed(1, 2, flow="quiet"))
+        quiet = soon(fake.embed(1, 2, flow="quiet"))
         await turns()
-        desk.backbone.release()
+        fake.backbone.release()
         await asyncio.gather(first, flood, quiet)
-        order = [values[0] for values in desk.backbone.passes]
+        order = [values[0] for values in fake.backbone.passes]
         assert order[:5] == [0, 10, 1, 11, 2] and order[5:] == list(range(12, 30))
 
-    with desk() as made:
+    with fake_traffic() as made:
         asyncio.run(main(made))
 
 
 @pytest.mark.parametrize("max_batch", [1, 8])
 def test_what_a_client_that_left_had_asked_for_is_dropped(max_batch):
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
-        leaver, stayer = soon(desk.embed(5, 6, 7)), soon(desk.embed(6, 8))
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
+        leaver, stayer = soon(fake.embed(5, 6, 7)), soon(fake.embed(6, 8))
         await turns()
         leaver.cancel()
         await turns()
-        assert len(desk.traffic.in_flight) == 3, "5 and 7 are nobody's any more"
-        desk.backbone.release()
+        assert len(fake.traffic.in_flight) == 3, "5 and 7 are nobody's any more"
+        fake.backbone.release()
         assert await stayer == [6, 8] and await first == [0]
         with pytest.raises(asyncio.CancelledError):
             await leaver
-        assert await desk.embed(9) == [9]
-        assert sorted(v for values in desk.backbone.passes for v in values) == [0, 6, 8, 9]
-        assert desk.seen["dropped"] == 2 and not desk.traffic.admission.load
+        assert await fake.embed(9) == [9]
+        assert sorted(v for values in fake.backbone.passes for v in values) == [0, 6, 8, 9]
+        assert fake.seen["dropped"] == 2 and not fake.traffic.admission.load
 
-    with desk(max_batch=max_batch) as made:
+    with fake_traffic(max_batch=max_batch) as made:
         asyncio.run(main(made))
 
 
 def test_nobody_joins_what_was_abandoned():
     """Who asks for the image after the last one left gets an embedding of their own."""
 
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
-        leaver = soon(desk.embed(5))
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
+        leaver = soon(fake.embed(5))
         await turns()
         leaver.cancel()
         await turns()
-        late = soon(desk.embed(5))
+        late = soon(fake.embed(5))
         await turns()
-        desk.backbone.release()
-        assert await late == [5] and await first == [0] and not desk.seen["shared"]
+        fake.backbone.release()
+        assert await late == [5] and await first == [0] and not fake.seen["shared"]
 
-    with desk() as made:
+    with fake_traffic() as made:
         asyncio.run(main(made))
 
 
 def test_a_request_whose_time_is_up_is_dropped():
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
         with pytest.raises(DeadlineExceeded, match=r"within 0\.01 seconds"):
-            await desk.embed(5, 6, seconds=0.01)
-        assert desk.seen["expired"] == 1 and not desk.traffic.in_flight._items.get(("b", 2))
-        desk.backbone.release()
-        assert await first == [0] and await desk.embed(7, seconds=30) == [7]
-        assert sorted(v for values in desk.backbone.passes for v in values) == [0, 7]
+            await fake.embed(5, 6, seconds=0.01)
+        assert fake.seen["expired"] == 1 and not fake.traffic.in_flight._items.get(("b", 2))
+        fake.backbone.release()
+        assert await first == [0] and await fake.embed(7, seconds=30) == [7]
+        assert sorted(v for values in fake.backbone.passes for v in values) == [0, 7]
 
-    with desk() as made:
+    with fake_traffic() as made:
         asyncio.run(main(made))
 
 
 def test_a_timeout_of_somebody_else_is_not_taken_for_ours():
-    async def main(desk: Desk) -> None:
+    async def main(fake: FakeTraffic) -> None:
         with pytest.raises(TimeoutError, match="the database"):
-            async with desk.traffic.admitted(1, "a", 30):
+            async with fake.traffic.admitted(1, "a", 30):
                 raise TimeoutError("the database")
-        assert not desk.seen["expired"]
+        assert not fake.seen["expired"]
 
-    with desk() as made:
+    with fake_traffic() as made:
         asyncio.run(main(made))
 
 
 def test_what_cannot_be_done_in_time_is_refused_at_once():
     """With when to come back; unless nothing else is held: then the estimate may be wrong."""
 
-    async def main(desk: Desk) -> None:
+    async def main(fake: FakeTraffic) -> None:
         for _ in range(100):
-            desk.traffic.lanes.took(10)
-        first = await desk.busy()
+            fake.traffic.lanes.took(10)
+        first = await fake.busy()
         with pytest.raises(Overloaded, match=r"would take 20\.0 seconds, more than the 3 allowed") as refused:
-            await desk.embed(1, 2, seconds=3)
-        assert refused.value.retry_after == pytest.approx(17) and desk.seen["rejected"] == 1
-        desk.backbone.release()
-        assert await first == [0] and await desk.embed(1, 2, seconds=15) == [1, 2]
+            await fake.embed(1, 2, seconds=3)
+        assert refused.value.retry_after == pytest.approx(17) and fake.seen["rejected"] == 1
+        fake.backbone.release()
+        assert await first == [0] and await fake.embed(1, 2, seconds=15) == [1, 2]
 
-    with desk() as made:
+    with fake_traffic() as made:
         asyncio.run(main(made))
 
 
 def test_a_full_queue_refuses():
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
-        second = soon(desk.embed(1))
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
+        second = soon(fake.embed(1))
         await turns()
         with pytest.raises(Overloaded):
-            await desk.embed(2)
-        desk.backbone.release()
-        assert await first == [0] and await second == [1] and await desk.embed(2) == [2]
+            await fake.embed(2)
+        fake.backbone.release()
+        assert await first == [0] and await second == [1] and await fake.embed(2) == [2]
 
-    with desk(max_images=2) as made:
+    with fake_traffic(max_images=2) as made:
         asyncio.run(main(made))
 
 
 def test_closing_answers_who_waits():
-    async def main(desk: Desk) -> None:
-        first = await desk.busy()
-        waiting = soon(desk.embed(1, 2))
+    async def main(fake: FakeTraffic) -> None:
+        first = await fake.busy()
+        waiting = soon(fake.embed(1, 2))
         await turns()
-        threading.Timer(0.01, desk.backbone.release).start()
-        desk.traffic.close()
+        threading.Timer(0.01, fake.backbone.release).start()
+        fake.traffic.close()
         assert await first == [0]
         with pytest.raises(NotReady, match="stopping"):
             await waiting
 
-    with desk() as made:
+    with fake_traffic() as made:
         asyncio.run(main(made))
 
 
 def test_event_loops_do_not_meet():
     """A notebook runs one after the other; an image of the first is not joined by the second."""
-    with desk() as made:
+    with fake_traffic() as made:
         made.backbone.hold()
 
         async def leave() -> None:
