@@ -23,7 +23,7 @@ from adapters.errors import CorruptArtifact, NotFound
 from adapters.labels import refuse_held_out_only
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
-from adapters.store import backbones, heads, jobs, reports
+from adapters.store import backbones, heads, jobs, publishing, reports
 from adapters.store.embeddings import EmbeddingCache
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
@@ -236,7 +236,7 @@ def publish(context: TrainingContext, job_id: str, draft_digest: str, proven: di
             job, draft, context.backbone(job), proven, verdict, live, lost, scratch, retired
         )
         try:
-            heads.publish(context.engine, publication)
+            publishing.publish(context.engine, publication)
             break
         except heads.AliasMoved:  # somebody promoted or rolled back: compare with what is live now
             continue

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from onnx import numpy_helper
 from sqlalchemy.engine import Engine
 
-from adapters.store import backbones, database, heads, jobs
+from adapters.store import backbones, database, heads, jobs, publishing
 from adapters.store.database import now
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import aliases, changes, generation, versions
@@ -117,7 +117,7 @@ def swap(store: Store, made: Made) -> int:
     live = heads.find_live(store.engine, made.name)
     request = JobRequest(made.name)
     job = jobs.create(store.engine, request, [], fingerprint="synthetic")
-    publication = heads.Publication(
+    publication = publishing.Publication(
         job.id,
         request,
         store.artifacts.put(made.graph),
@@ -128,4 +128,4 @@ def swap(store: Store, made: Made) -> int:
         False,
         live.number if live else None,
     )
-    return heads.publish(store.engine, publication)
+    return publishing.publish(store.engine, publication)

@@ -1,7 +1,6 @@
 """Heads, versions, aliases. What changes what is served raises the generation in the same transaction."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +19,9 @@ from adapters.store.replicas import notices
 from adapters.store.rollouts import changes as rollout_changes
 from adapters.store.sampling import samples as sample_store
 from adapters.store.schema import aliases, changes, deleted_heads, generation, heads, versions
-from adapters.store.upkeep import retirement
 from adapters.store.whose import ANYBODYS, Whose
 from adapters.tenancy import shown
-from adapters.types import Assignment, Example, HeadRef, HeadVersion, JobRequest
+from adapters.types import HeadRef, HeadVersion
 
 LIVE = "live"
 ANY = ""  # in place of a head's name: of changes so long ago that nobody knows any more which heads they were of
@@ -35,109 +33,15 @@ class AliasMoved(Conflict):
     code = "alias_moved"
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A proven head, ready to become a version."""
-
-    job_id: str
-    request: JobRequest
-    digest: str
-    manifest: dict[str, Any]
-    metrics: dict[str, Any]
-    report: dict[str, Any]
-    dataset: Sequence[tuple[Example, Assignment]]
-    rejected: bool  # lost against the live version
-    expected_live: int | None  # the version that the gate compared with
-    retired: Sequence[int] = ()  # versions that must not outlive this one: they hold what it has unlearned
-
-    @property
-    def moves_live(self) -> bool:
-        """Whether it goes live; a change that an owner asked for does where there is a live version to follow."""
-        always = self.request.deploy == "always" and self.expected_live is not None
-        return not self.rejected and (always or self.request.deploy == "auto")
-
-
-def publish(engine: Engine, publication: Publication) -> int:
-    """Row, examples, alias compare-and-swap, generation and the job's end: all of it, or nothing.
-
-    Returns the version number; the same job asked again gets the same number. Raises AliasMoved when `live` is no
-    longer the version that the gate looked at, Cancelled when the job has ended meanwhile or its owner wants it to.
-    """
-    with blobs.together(engine) as connection:
-        existing = connection.execute(
-            sa.select(versions.c.number).where(versions.c.job_id == publication.job_id)
-        ).scalar()
-        if existing is not None:
-            return int(existing)
-        job_store.refuse_unwanted(connection, publication.job_id)
-        number = _insert_version(connection, publication)
-        if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
-            example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
-            sample_store.drop_taught(connection, publication.request.head, publication.job_id)
-        if publication.moves_live:
-            swap(connection, publication.request.head, LIVE, number, publication.expected_live)
-            rollout_changes.live_moved(connection, publication.request.head, number, "by a job that made it")
-        report = publication.report | _retire(connection, publication, number)
-        _end_job(connection, publication, number, report | {"generation": bump(connection, publication.request.head)})
-    return number
-
-
-def _end_job(connection: sa.Connection, publication: Publication, number: int, report: dict[str, Any]) -> None:
-    """Its row in the audit log, and the one end that the job has."""
-    job_id, moved = publication.job_id, LIVE if publication.moves_live else None
-    record(
-        connection, "version.publish", head=publication.request.head, version=number, job=job_id, alias=moved,
-        rejected=publication.rejected or None,
-    )  # fmt: skip
-    status = "rejected" if publication.rejected else "succeeded"
-    job_store.finish(connection, job_id, status, version=number, metrics=publication.metrics, report=report)
-
-
-def _retire(connection: sa.Connection, publication: Publication, number: int) -> dict[str, Any]:
-    if not publication.retired:
-        return {}
-    head, job_id = publication.request.head, publication.job_id
-    return {"retired": retirement.retire(connection, head, publication.retired, number, job_id)}
-
-
-def _insert_version(connection: sa.Connection, publication: Publication) -> int:
-    name = publication.request.head
-    row = connection.execute(sa.select(heads.c.next_version).where(heads.c.name == name).with_for_update()).scalar()
-    if row is None:
-        row = _first_number(connection, name)
-        connection.execute(
-            heads.insert().values(name=name, task=publication.request.task, created_at=now(), next_version=row)
-        )
-    number = int(row)
-    connection.execute(
-        heads.update().where(heads.c.name == name).values(next_version=number + 1, task=publication.request.task)
-    )
-    manifest = publication.manifest | {"head": shown(name), "version": number}
-    status = "rejected" if publication.rejected else "published"
-    connection.execute(
-        versions.insert().values(
-            head=name, number=number, digest=publication.digest, status=status, manifest=manifest,
-            job_id=publication.job_id, created_at=now(),
-        )
-    )  # fmt: skip
-    blobs.keep_version(connection, name, number, publication.digest, manifest)
-    return number
-
-
-def _first_number(connection: sa.Connection, name: str) -> int:
-    """1, or the one after all that a deleted head of that name had: `name@3` must never come to mean another."""
-    query = sa.select(deleted_heads.c.next_version).where(deleted_heads.c.name_sha256 == _digest(name))
-    return int(connection.execute(query).scalar() or 1)
-
-
 def _keep_number(connection: sa.Connection, name: str) -> None:
     """Before a head is deleted."""
     number = connection.execute(sa.select(heads.c.next_version).where(heads.c.name == name)).scalar_one()
-    connection.execute(deleted_heads.delete().where(deleted_heads.c.name_sha256 == _digest(name)))
-    connection.execute(deleted_heads.insert().values(name_sha256=_digest(name), next_version=number))
+    connection.execute(deleted_heads.delete().where(deleted_heads.c.name_sha256 == digest_of(name)))
+    connection.execute(deleted_heads.insert().values(name_sha256=digest_of(name), next_version=number))
 
 
-def _digest(name: str) -> str:
+def digest_of(name: str) -> str:
+    """How the name of a head that was deleted is kept."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 

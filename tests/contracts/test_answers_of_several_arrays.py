@@ -26,10 +26,10 @@ from adapters.runtime.heads.head import Head
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.heads.loaded import LiveHead, Trial
 from adapters.runtime.queueing.traffic import Traffic
-from adapters.store import database, heads, jobs
+from adapters.store import database, heads, jobs, publishing
 from adapters.store.embeddings import Embedded, EmbeddingCache
-from adapters.store.heads import Publication
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.tasks import Task
 from adapters.tenancy import embedded_by
 from adapters.training.publish import manifest
@@ -172,7 +172,7 @@ class Home:
         dataset = [(e, Assignment(e.sha256, e.label, p)) for e, (_, p) in zip(self.examples, parts, strict=True)]
         live = heads.find_live(self.engine, "pages")
         made = Publication(job.id, request, self.artifacts.put(head), facts, {}, {}, dataset, False, live and 1)
-        return heads.resolve(self.engine, HeadRef("pages", version=heads.publish(self.engine, made)))
+        return heads.resolve(self.engine, HeadRef("pages", version=publishing.publish(self.engine, made)))
 
     async def ask(self, images: list[bytes], **options: object) -> list[dict]:
         live = LiveHeads(self.engine, self.artifacts, max_bytes=2**30)

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from adapters.drift.windows import Window
-from adapters.store import heads, jobs
+from adapters.store import heads, jobs, publishing
 from adapters.store.drift import windows
-from adapters.store.heads import Publication
+from adapters.store.publishing import Publication
 from adapters.types import JobRequest
 
 
@@ -16,7 +16,7 @@ def publish(engine: Engine, head: str) -> int:
     request = JobRequest(head, deploy="manual")
     job = jobs.create(engine, request, [], fingerprint="")
     manifest = {"task": "classification", "backbone": {"digest": "b"}}
-    return heads.publish(engine, Publication(job.id, request, "d" * 64, manifest, {}, {}, [], False, None))
+    return publishing.publish(engine, Publication(job.id, request, "d" * 64, manifest, {}, {}, [], False, None))
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from sqlalchemy.engine import Engine
 from support.databases import empty
 
 from adapters.errors import Cancelled
-from adapters.store import database, events, heads, jobs, leases
+from adapters.store import database, events, jobs, leases, publishing
 from adapters.store.embeddings import Embedded, EmbeddingCache
-from adapters.store.heads import Publication
 from adapters.store.leases import LEASE, Lease, LeaseLost
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.blobs import JobArtifacts
+from adapters.store.publishing import Publication
 from adapters.store.schema import job_blobs
 from adapters.store.schema import jobs as table
 from adapters.types import JobRequest
@@ -115,7 +115,7 @@ def test_jobs_of_the_release_before_keep_their_order_and_may_be_taken_up(engine)
     taken = [claim(engine) for _ in range(3)]
     assert [(lease.job_id, lease.attempt) for lease in taken[:2]] == [("published", 2), ("began", 2)]
     lease = claim_head(engine, "gone", taken)
-    assert heads.publish(leases.fenced(engine, lease), publication(lease)) == 5  # 4 is what a deleted head had
+    assert publishing.publish(leases.fenced(engine, lease), publication(lease)) == 5  # 4 is what a deleted head had
 
 
 def _migrate_to(engine: Engine, revision: str) -> None:
@@ -171,7 +171,7 @@ def writes(engine: Engine, lease: Lease, tmp_path) -> dict[str, object]:
         "tell": lambda: jobs.tell(shop, job_id, "candidates", {}),
         "blob": lambda: JobArtifacts(shop, Artifacts(str(tmp_path)), job_id).put(b"draft"),
         "embedding": lambda: EmbeddingCache(shop, "b").put([NOISE]),
-        "publish": lambda: heads.publish(shop, publication(lease)),
+        "publish": lambda: publishing.publish(shop, publication(lease)),
         "abandon": lambda: jobs.abandon(shop, job_id, "failed", None),
         "release": lambda: jobs.release(shop, job_id),
         "renew": lambda: leases.renew(engine, lease),
@@ -203,7 +203,7 @@ def test_who_has_lost_its_lease_writes_nothing_any_more(engine, tmp_path, lost):
     with engine.connect() as connection:
         assert connection.execute(sa.select(table)).all() == before
     if lost == "taken up by another":
-        assert heads.publish(leases.fenced(engine, second), publication(second)) == 1
+        assert publishing.publish(leases.fenced(engine, second), publication(second)) == 1
 
 
 def test_a_reader_needs_no_lease(engine):
@@ -256,7 +256,7 @@ def test_what_is_left_of_a_published_job_is_taken_up_too(engine):
     """Its worker died between the version and the learning curve."""
     job_id = accept(engine)
     first = claim(engine)
-    heads.publish(leases.fenced(engine, first), publication(first))
+    publishing.publish(leases.fenced(engine, first), publication(first))
     later(engine, LEASE + 1)
     second = claim(engine, "two")
     assert second.job_id == job_id and not jobs.is_settled(engine, job_id)

@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.errors import InvalidInput, QuotaExceeded
-from adapters.store import database, heads, jobs
+from adapters.store import database, heads, jobs, publishing
 from adapters.store.access import keys
 from adapters.store.access.keys import Key
 from adapters.store.audit import log
 from adapters.store.audit.actor import Actor, acting
-from adapters.store.heads import Publication
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.store.quotas import limits, usage
 from adapters.store.quotas.limits import ALL, Book, Limits
 from adapters.store.quotas.tables import blob_sizes
@@ -57,7 +57,7 @@ def publish(engine, job_id, head, names="ab"):
         job_id, request(head), sha(job_id), facts, {}, {},
         [(e, Assignment(e.sha256, e.label, "train")) for e in brought], False, None,
     )  # fmt: skip
-    heads.publish(engine, publication)
+    publishing.publish(engine, publication)
     jobs.release(engine, job_id)
 
 

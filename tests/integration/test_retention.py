@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from support.published import accept, publication, publish, sha
 
 from adapters.errors import JobNotFound
-from adapters.store import database, events, examples, heads, jobs
+from adapters.store import database, events, examples, heads, jobs, publishing
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.blobs import JobArtifacts
@@ -72,7 +72,7 @@ def test_of_too_many_ended_jobs_the_oldest_go_with_events_and_keys(engine, artif
 def test_a_job_at_its_last_step_stays_until_it_has_let_go(engine, artifacts):
     job_id = accept(engine)
     JobArtifacts(engine, artifacts, job_id).put(b"draft")
-    heads.publish(engine, publication(engine, job_id, rejected=True))
+    publishing.publish(engine, publication(engine, job_id, rejected=True))
     retention.sweep(engine, artifacts, Keep(30, 0))
     assert jobs.get(engine, job_id).status == "rejected"
     age(engine, jobs_table, "finished_at", timedelta(days=2))  # whoever ran it never came back
@@ -102,7 +102,7 @@ def test_a_head_deleted_while_its_job_lets_go_leaves_nothing_either(engine, arti
     job_id = accept(engine)
     scratch = JobArtifacts(engine, artifacts, job_id)
     scratch.put(b"draft")
-    heads.publish(engine, publication(engine, job_id))
+    publishing.publish(engine, publication(engine, job_id))
     other = accept(engine, "dogs")
     heads.delete(engine, "cats")
     scratch.put(b"report")  # it does not know yet

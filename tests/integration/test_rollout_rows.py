@@ -8,8 +8,8 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict, HeadNotFound, RolloutNotFound, VersionNotFound
 from adapters.rollout.facts import Asked, Counts, Limits, Rollout, Rules
-from adapters.store import heads, jobs
-from adapters.store.heads import Publication
+from adapters.store import heads, jobs, publishing
+from adapters.store.publishing import Publication
 from adapters.store.rollouts import control, rows
 from adapters.types import HeadRef, JobRequest
 
@@ -26,7 +26,7 @@ def publish(engine: Engine, head: str = "cats", *, deploy: str = "manual", **cha
     live = heads.find_live(engine, head)
     digest = f"{head}{job.id}".ljust(64, "0")[:64]
     made = Publication(job.id, request, digest, manifest, {}, {}, [], expected_live=live and live.number, **status)
-    return heads.publish(engine, made)
+    return publishing.publish(engine, made)
 
 
 def wanted(version: int, **changes: object) -> Rollout:

@@ -12,7 +12,7 @@ from support.databases import empty
 from support.published import accept, publication, publish, sha
 
 from adapters.errors import BackboneNotFound, Cancelled, HeadNotFound, InvalidInput, VersionNotFound
-from adapters.store import backbones, capabilities, database, heads, jobs
+from adapters.store import backbones, capabilities, database, heads, jobs, publishing
 from adapters.store.heads import AliasMoved
 from adapters.store.schema import metadata
 from adapters.types import HeadRef
@@ -52,7 +52,7 @@ def test_readers_do_not_wait_for_a_writer(engine):
 def test_one_job_publishes_at_most_one_version(engine):
     job_id = accept(engine)
     made = publication(engine, job_id)
-    assert [heads.publish(engine, made) for _ in range(3)] == [1, 1, 1]
+    assert [publishing.publish(engine, made) for _ in range(3)] == [1, 1, 1]
     assert [v.number for v in heads.summary(engine, "cats").versions] == [1]
     assert heads.current_generation(engine) == 1
     job = jobs.get(engine, job_id)
@@ -64,18 +64,18 @@ def test_live_moves_only_from_the_version_that_the_gate_saw(engine):
     job_id = accept(engine)
     for wrong in (None, 7):
         with pytest.raises(AliasMoved):
-            heads.publish(engine, publication(engine, job_id, wrong))
+            publishing.publish(engine, publication(engine, job_id, wrong))
     assert heads.resolve(engine, HeadRef("cats")).number == 1
     assert jobs.get(engine, job_id).status == "queued", "a lost race must leave the job as it was"
     assert len(heads.summary(engine, "cats").versions) == 1
-    assert heads.publish(engine, publication(engine, job_id, 1)) == 2
+    assert publishing.publish(engine, publication(engine, job_id, 1)) == 2
     assert heads.resolve(engine, HeadRef("cats")).number == 2
 
 
 def test_rejected_and_manual_versions_are_kept_but_not_live(engine):
     publish(engine)
     rejected = accept(engine)
-    heads.publish(engine, publication(engine, rejected, 1, rejected=True))
+    publishing.publish(engine, publication(engine, rejected, 1, rejected=True))
     publish(engine, deploy="manual")
     assert heads.resolve(engine, HeadRef("cats")).number == 1
     assert [v.status for v in heads.summary(engine, "cats").versions] == ["published", "rejected", "published"]
@@ -88,7 +88,7 @@ def test_a_cancelled_job_cannot_publish(engine):
     made = publication(engine, job_id)
     jobs.request_cancel(engine, job_id)
     with pytest.raises(Cancelled):
-        heads.publish(engine, made)
+        publishing.publish(engine, made)
     with pytest.raises(HeadNotFound):
         heads.resolve(engine, HeadRef("cats"))
     assert heads.current_generation(engine) == 0
@@ -152,7 +152,7 @@ def test_a_page_of_heads_is_one_query_and_says_what_each_head_does(engine):
     for head in ("cats", "dogs", "owls"):
         for number in (1, 2):
             made = publication(engine, accept(engine, head), expected=number - 1 or None)
-            heads.publish(engine, replace(made, manifest=made.manifest | shown))
+            publishing.publish(engine, replace(made, manifest=made.manifest | shown))
     heads.set_alias(engine, "cats", "canary", 2)
     queries: list[str] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *a: queries.append(a[2]))

@@ -5,7 +5,7 @@ import pytest
 from support.published import accept, publication, publish, sha
 
 from adapters.errors import Conflict, ExampleNotFound, HeadNotFound, ReportNotFound, VersionNotFound
-from adapters.store import examples, heads, jobs, reports
+from adapters.store import examples, heads, jobs, publishing, reports
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.blobs import JobArtifacts
@@ -26,7 +26,7 @@ def test_graphs_that_two_versions_share_are_freed_with_the_last(engine):
     shared = sha("one graph")
     for head in ("cats", "dogs"):
         job_id = accept(engine, head)
-        heads.publish(engine, publication(engine, job_id, digest=shared))
+        publishing.publish(engine, publication(engine, job_id, digest=shared))
         jobs.release(engine, job_id)
     assert shared not in heads.delete(engine, "cats")
     assert shared in heads.delete(engine, "dogs")
@@ -50,7 +50,7 @@ def test_images_that_two_heads_hold_are_freed_with_the_last(engine):
 def test_replaced_images_are_freed_when_the_job_lets_go(engine):
     publish(engine, "cats", "abcd")
     job_id = accept(engine, "cats", "cdxy", mode="replace")
-    heads.publish(engine, publication(engine, job_id, 1))
+    publishing.publish(engine, publication(engine, job_id, 1))
     assert set(jobs.release(engine, job_id)) == {sha("a"), sha("b")}
     assert {e.sha256 for e, _ in examples.of_head(engine, "cats")} == {sha(n) for n in "cdxy"}
 
@@ -64,7 +64,7 @@ def test_versions_are_retired_with_what_only_they_held_and_aliases_follow(engine
     old = [heads.resolve(engine, HeadRef("cats", version=n)) for n in (2, 3)]
     job_id = accept(engine, "cats", "ab", deploy="always", edit=Edit(remove=2))
     kept = [(e, a) for e, a in examples.of_head(engine, "cats") if e.sha256 not in (sha("a"), sha("b"))]
-    heads.publish(engine, publication(engine, job_id, 3, retired=(2, 3), dataset=kept))
+    publishing.publish(engine, publication(engine, job_id, 3, retired=(2, 3), dataset=kept))
     summary = heads.summary(engine, "cats")
     assert [v.number for v in summary.versions] == [4, 1]
     assert summary.aliases == {"live": 4, "canary": 4, "first": 1}
@@ -80,7 +80,7 @@ def test_a_graph_that_a_retired_version_shares_with_its_successor_stays(engine):
     publish(engine)
     graph = heads.resolve(engine, HeadRef("cats")).digest
     job_id = accept(engine, "cats", "a", deploy="always", edit=Edit(remove=1))
-    heads.publish(engine, publication(engine, job_id, 1, retired=(1,), digest=graph))
+    publishing.publish(engine, publication(engine, job_id, 1, retired=(1,), digest=graph))
     assert graph not in jobs.release(engine, job_id)
 
 
@@ -113,7 +113,7 @@ def test_what_a_job_wrote_goes_with_it_unless_a_version_or_another_job_needs_it(
     draft, graph, common = (mine.put(text) for text in (b"draft", b"graph", b"common"))
     assert mine.put(b"draft") == draft and mine.get(draft) == b"draft"
     JobArtifacts(engine, store, other).put(b"common")
-    heads.publish(engine, publication(engine, job_id, digest=graph))
+    publishing.publish(engine, publication(engine, job_id, digest=graph))
     assert jobs.release(engine, job_id) == [draft]
     assert set(jobs.abandon(engine, other, "failed", None)) == {common}  # the images are the cats' now
     assert graph in heads.delete(engine, "cats")
@@ -124,7 +124,7 @@ def test_a_report_is_completed_once_and_goes_with_its_version(engine, tmp_path):
     mine = JobArtifacts(engine, store, job_id)
     first, facts = mine.put(b'{"curve": null}'), publication(engine, job_id).manifest
     data = facts["data"] | {"report": first}
-    heads.publish(engine, publication(engine, job_id, manifest=facts | {"data": data}))
+    publishing.publish(engine, publication(engine, job_id, manifest=facts | {"data": data}))
     assert reports.load(store, heads.resolve(engine, HeadRef("cats"))) == {"curve": None}
     second = mine.put(b'{"curve": {}}')
     reports.replace(engine, job_id, second)

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from adapters.errors import IdempotencyConflict
-from adapters.store import examples, heads, jobs
+from adapters.store import examples, heads, jobs, publishing
 from adapters.store.database import reading
 from adapters.store.embeddings import Embedded, EmbeddingCache
-from adapters.store.heads import Publication
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.store.schema import embeddings
 from adapters.store.upkeep import retention
 from adapters.store.upkeep.retention import Keep
@@ -37,7 +37,7 @@ def teach(engine: Engine, head: str, names: str = NAMES, key: str | None = None)
     cache.put(Embedded(item.sha256, np.ones(4, np.float32), np.ones(256, np.uint8)) for item in items)
     manifest = {"data": {"digest": sha(f"data of {job.id}")}, "backbone": {"digest": BACKBONE, "name": "b"},
                 "method": "ridge", "classes": ["even", "odd"], "metrics": {}}  # fmt: skip
-    heads.publish(engine, Publication(
+    publishing.publish(engine, Publication(
         job.id, job.request, sha(f"graph of {job.id}"), manifest, {}, {},
         [(e, Assignment(e.sha256, e.label, "train")) for e in items], rejected=False, expected_live=None,
     ))  # fmt: skip

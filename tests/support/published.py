@@ -4,8 +4,8 @@ import hashlib
 
 from sqlalchemy.engine import Engine
 
-from adapters.store import examples, heads, jobs
-from adapters.store.heads import Publication
+from adapters.store import examples, jobs, publishing
+from adapters.store.publishing import Publication
 from adapters.types import Assignment, Example, JobRequest
 
 
@@ -38,6 +38,6 @@ def publication(engine: Engine, job_id: str, expected: int | None = None, **chan
 def publish(engine: Engine, head: str = "cats", names: str = "abcd", expected: int | None = None, **options) -> int:
     """A version that is published, and the job that made it let go; its number."""
     job_id = accept(engine, head, names, **options)
-    number = heads.publish(engine, publication(engine, job_id, expected))
+    number = publishing.publish(engine, publication(engine, job_id, expected))
     jobs.release(engine, job_id)
     return number

@@ -6,10 +6,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.store import database, examples, heads, jobs
-from adapters.store.heads import Publication
+from adapters.store import database, examples, heads, jobs, publishing
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.store.schema import examples as examples_table
 from adapters.store.schema import job_blobs, job_examples, samples, version_blobs
 from adapters.types import Assignment, Example, JobRequest
@@ -58,7 +58,7 @@ class Store:
         dataset = [(e, Assignment(e.sha256, e.label, "train")) for e in examples.of_job(own, job_id)]
         graph = mine.put(f"graph of {job_id}".encode())
         number = live.number if live else None
-        heads.publish(own, Publication(job_id, job.request, graph, manifest, {}, {}, dataset, False, number))
+        publishing.publish(own, Publication(job_id, job.request, graph, manifest, {}, {}, dataset, False, number))
 
     def teach(self, names: str, head: str) -> str:
         job_id = self.upload(names, head)

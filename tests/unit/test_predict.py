@@ -18,9 +18,9 @@ from adapters.predict import Predictions, Predictor, predict
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.queueing.traffic import Traffic
-from adapters.store import database, heads, jobs
-from adapters.store.heads import Publication
+from adapters.store import database, heads, jobs, publishing
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.training.publish import export
 from adapters.types import Affine, Backbone, Clip, HeadProgram, HeadRef, JobRequest, Linear, Sigmoid, Softmax, Step
 from service.api.inference.schemas import PredictResponse
@@ -77,7 +77,7 @@ class Served:
         }  # fmt: skip
         request = JobRequest(head, task=task)
         job = jobs.create(self.engine, request, [], fingerprint="")
-        heads.publish(self.engine, Publication(job.id, request, digest, manifest, {}, {}, [], False, None))
+        publishing.publish(self.engine, Publication(job.id, request, digest, manifest, {}, {}, [], False, None))
 
     async def ask(self, names: list[str], images: list[bytes], **options: Any) -> Predictions:
         """What a service with nothing loaded yet answers."""

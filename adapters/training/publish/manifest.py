@@ -13,8 +13,8 @@ from adapters import arrays, tasks
 from adapters.backbones import parts
 from adapters.backbones.facts import told
 from adapters.store.database import now
-from adapters.store.heads import Publication
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.tasks import Task
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft
@@ -50,7 +50,7 @@ def publication(
     artifacts: Artifacts,
     retired: Sequence[int] = (),
 ) -> Publication:
-    """Everything that `heads.publish` writes."""
+    """Everything that `publishing.publish` writes."""
     task = tasks.get(job.request.task)
     report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, task, artifacts)}
     report["data"] |= {"classes": _counts(draft, task)}

@@ -12,10 +12,10 @@ from sqlalchemy.engine import Engine
 from adapters import edits, tasks
 from adapters.errors import Conflict, ParityError
 from adapters.runtime.heads.head import Head
-from adapters.store import examples, heads
+from adapters.store import examples, heads, publishing
 from adapters.store.database import now
-from adapters.store.heads import Publication
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.tenancy import shown
 from adapters.types import Edit, HeadVersion, Job
 
@@ -28,13 +28,13 @@ def publish(job: Job, engine: Engine, artifacts: Artifacts) -> int:
     while True:
         live = heads.find_live(engine, job.request.head)
         try:
-            return heads.publish(engine, publication(job, engine, artifacts, live))
+            return publishing.publish(engine, publication(job, engine, artifacts, live))
         except heads.AliasMoved:  # somebody promoted or rolled back: rename what is live now
             continue
 
 
 def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersion | None) -> Publication:
-    """Everything that `heads.publish` writes; the figures are those of the version that is renamed."""
+    """Everything that `publishing.publish` writes; the figures are those of the version that is renamed."""
     source = live or _newest(engine, job.request.head)
     assert job.request.edit is not None
     stored = examples.of_head(engine, job.request.head)

@@ -30,9 +30,9 @@ def _reached(head: str, job_id: str, phase: str, plan: Path) -> None:
 
 
 def _install(plan: Path) -> None:
-    from adapters.store import heads, jobs
+    from adapters.store import jobs, publishing
 
-    enter, publish = jobs.enter, heads.publish
+    enter, publish = jobs.enter, publishing.publish
 
     def entered(engine, job_id, status):  # type: ignore[no-untyped-def]
         enter(engine, job_id, status)
@@ -43,7 +43,7 @@ def _install(plan: Path) -> None:
         _reached(publication.request.head, publication.job_id, "published", plan)
         return number
 
-    jobs.enter, heads.publish = entered, published
+    jobs.enter, publishing.publish = entered, published
     if attempts := os.environ.get("ESPALIER_TEST_ATTEMPTS"):
         from service.processes import attempts as limit
 

@@ -24,9 +24,9 @@ from adapters.runtime.backbone import Backbones
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.meters import Meters
 from adapters.runtime.queueing.traffic import Traffic
-from adapters.store import database, heads, jobs
-from adapters.store.heads import Publication
+from adapters.store import database, heads, jobs, publishing
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.store.rollouts import control, rows
 from adapters.training.publish import export
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax
@@ -74,7 +74,7 @@ class Served:
         manifest = {"backbone": {"digest": backbone}, "classes": CLASSES, "task": "classification", "trust": trust}
         live = heads.find_live(self.engine, head)
         made = Publication(job.id, request, digest, manifest, {}, {}, [], False, live and live.number)
-        return heads.publish(self.engine, made)
+        return publishing.publish(self.engine, made)
 
     def roll_out(self, version: int, head: str = "cats", **changes: Any) -> str:
         wanted = replace(Rollout("", head, version, 0, "canary", 0.5, GUARD), **changes)

@@ -12,9 +12,9 @@ import pytest
 from adapters.errors import CorruptArtifact, HeadNotFound, NotEnoughHeldOut, StaleReplica, VersionNotFound
 from adapters.predict import EmbeddedInputs, _decode
 from adapters.runtime.heads.live import LiveHeads
-from adapters.store import database, heads, jobs
-from adapters.store.heads import Publication
+from adapters.store import database, heads, jobs, publishing
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.training.publish import export
 from adapters.trust import Terms
 from adapters.types import HeadProgram, HeadRef, JobRequest, Linear, Softmax
@@ -43,7 +43,7 @@ class Shelf:
         manifest = {"backbone": {"digest": "b"}, "classes": ["a", "b"], "task": "classification"}
         live = heads.find_live(self.engine, head)
         expected = live.number if live else None
-        heads.publish(self.engine, Publication(job.id, request, digest, manifest, {}, {}, [], False, expected))
+        publishing.publish(self.engine, Publication(job.id, request, digest, manifest, {}, {}, [], False, expected))
         return digest
 
     def live(self, max_bytes: int = 2**30, pinned: tuple[HeadRef, ...] = ()) -> LiveHeads:

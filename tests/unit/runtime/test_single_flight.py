@@ -16,9 +16,9 @@ from adapters.runtime.backbone import Backbones
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.heads.structure import Structures, take_apart
 from adapters.runtime.onnx import session
-from adapters.store import database, heads, jobs
-from adapters.store.heads import Publication
+from adapters.store import database, heads, jobs, publishing
 from adapters.store.objects.artifacts import Artifacts
+from adapters.store.publishing import Publication
 from adapters.training.publish import export
 from adapters.types import HeadProgram, HeadRef, HeadVersion, JobRequest, Linear, Softmax
 
@@ -64,7 +64,7 @@ def live(tmp_path: Path) -> Iterator[LiveHeads]:
     request = JobRequest(REF.name)
     job = jobs.create(engine, request, [], fingerprint="")
     manifest = {"backbone": {"digest": "b"}, "classes": ["a", "b"], "task": "classification"}
-    heads.publish(engine, Publication(job.id, request, artifacts.put(graph()), manifest, {}, {}, [], False, None))
+    publishing.publish(engine, Publication(job.id, request, artifacts.put(graph()), manifest, {}, {}, [], False, None))
     made = LiveHeads(engine, artifacts, max_bytes=2**30)
     yield made
     made.stop()
