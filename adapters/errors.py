@@ -53,6 +53,18 @@ class ImageTooLarge(InvalidInput):
     code = "image_too_large"
 
 
+class InvalidText(InvalidInput):
+    """The bytes are not a text that can be read: not UTF-8, binary, or empty; the message says which and where."""
+
+    code = "invalid_text"
+
+
+class TextTooLong(InvalidInput):
+    """The text has more characters than are accepted; it was refused before it was read."""
+
+    code = "text_too_long"
+
+
 class InvalidArchive(InvalidInput):
     """The zip archive is broken, unsafe or too large when unpacked."""
 

@@ -28,6 +28,8 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.WrongModality: (422, "The head reads other inputs"),
     errors.InvalidImage: (422, "Not a usable image"),
     errors.ImageTooLarge: (422, "The image has too many pixels"),
+    errors.InvalidText: (422, "Not a usable text"),
+    errors.TextTooLong: (422, "The text has too many characters"),
     errors.InvalidArchive: (422, "Not a usable archive"),
     errors.InvalidManifest: (422, "Not a usable manifest"),
     errors.InvalidLabel: (422, "Not a usable label"),
