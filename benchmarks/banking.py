@@ -19,6 +19,7 @@ import torch
 
 from adapters import tasks
 from adapters.modalities import text as modality
+from adapters.modalities.text import alike
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.onnx import processor
 from adapters.store import backbones, database
@@ -106,7 +107,7 @@ def _peers(seen: np.ndarray, asked: np.ndarray) -> dict[str, tuple[np.ndarray, n
 
 def _auto(known: np.ndarray, targets: np.ndarray, prints: np.ndarray, unknown: np.ndarray, seed: int) -> np.ndarray:
     nothing: list[Any] = [None] * len(targets)
-    grouped = groups(known, prints, [str(i) for i in range(len(targets))], nothing, modality="text")
+    grouped = groups(alike, known, prints, [str(i) for i in range(len(targets))], nothing)
     classes = [str(k) for k in range(int(targets.max()) + 1)]
     parts = all_of(split(targets, grouped, nothing, nothing, seed))
     task = tasks.get("classification")

@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any
 
 from adapters.errors import BackboneNotFound, InvalidInput
+from adapters.types import ORIGINAL
 
 DEFAULT = "tf_efficientnet_lite0"
 PREPROCESSING_OPTIONS = ("size", "crop_pct", "interpolation", "mean", "std")
@@ -13,10 +14,13 @@ PREPROCESSING_OPTIONS = ("size", "crop_pct", "interpolation", "mean", "std")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """How to build one backbone: a timm model, where its weights are, and options for both."""
+    """How to build one backbone: by timm from a model's name, or by onnx from an encoder's file; and its weights."""
 
     name: str
-    timm_name: str
+    timm_name: str = ""
+    builder: str = "timm"  # or "onnx"
+    modality: str = ORIGINAL
+    spec: dict[str, Any] = field(default_factory=dict)  # of the modality, where the builder is not timm
     weights: str | None = None  # a .safetensors or .pth file, "package:…", "random", or None: the hub through timm
     weights_sha256: str | None = None
     layout: str = "timm"  # how the weights file names its tensors
@@ -30,6 +34,11 @@ def embedded() -> list[str]:
     """Names of the cards that come with Espalier."""
     files = resources.files("adapters.backbones").iterdir()
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def of_other_modalities() -> list[str]:
+    """Names of the embedded cards for anything but images: each is the default of what it reads."""
+    return [name for name in embedded() if embedded_card(name).modality != ORIGINAL]
 
 
 def embedded_card(name: str) -> Card:
@@ -53,7 +62,7 @@ def card_from_options(name: str, timm_name: str, weights: str | None, options: d
     for key in ("mean", "std"):
         if isinstance(preprocessing.get(key), float | int):
             preprocessing[key] = [float(preprocessing[key])] * 3
-    return Card(name, timm_name, weights, preprocessing=preprocessing, model_options=model_options)
+    return Card(name, timm_name, weights=weights, preprocessing=preprocessing, model_options=model_options)
 
 
 def _value(key: str, text: str) -> Any:

@@ -21,7 +21,7 @@ def load(card: Card) -> "tuple[torch.nn.Module, Preprocessing]":
     """
     model = _create(card)
     if card.weights not in (None, "random"):
-        _fill(model, _tensors(Path(_locate(str(card.weights))), card), card)
+        _fill(model, _tensors(Path(locate(str(card.weights))), card), card)
     return model.eval(), _preprocessing(model, card)
 
 
@@ -37,7 +37,7 @@ def _create(card: Card) -> "torch.nn.Module":
         raise InvalidInput(f"timm could not create {card.timm_name!r}: {error}{hint}", item=card.timm_name) from error
 
 
-def _locate(weights: str) -> str:
+def locate(weights: str) -> str:
     """`package:module/path` → a file inside an installed package; anything else is a path already."""
     if not weights.startswith("package:"):
         return weights

@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 from adapters import modalities
-from adapters.backbones.cards import embedded, embedded_card
-from adapters.errors import BackboneNotFound, EspalierError
+from adapters.backbones.cards import embedded, embedded_card, of_other_modalities
+from adapters.errors import BackboneNotFound, EspalierError, InvalidInput
 from adapters.store import backbones, capabilities, database
 from adapters.store.objects import folder
 from adapters.store.objects.artifacts import Artifacts
@@ -25,7 +25,8 @@ def is_done(settings: Settings, engine: Engine) -> bool:
         return False
     if not default_backbone.is_decided(settings, engine):
         return False
-    return _is_there(engine, default_backbone.name(settings, engine)) and bool(capabilities.of_kind(engine, "method"))
+    wanted = [default_backbone.name(settings, engine), *of_other_modalities()]
+    return all(_is_there(engine, name) for name in wanted) and bool(capabilities.of_kind(engine, "method"))
 
 
 def prepare(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
@@ -35,6 +36,7 @@ def prepare(settings: Settings, engine: Engine, artifacts: Artifacts) -> None:
     if settings.backbone_bundle:
         bundles.register(settings.backbone_bundle, engine, artifacts)
     _build_default(settings, engine, artifacts)
+    _build_others(engine, artifacts)
     _register_methods(engine)
 
 
@@ -64,6 +66,20 @@ def _build_full(settings: Settings, engine: Engine, artifacts: Artifacts) -> boo
     log.info("building the backbone %s; this happens once", settings.default_backbone)
     build(embedded_card(settings.default_backbone), engine, artifacts)
     return True
+
+
+def _build_others(engine: Engine, artifacts: Artifacts) -> None:
+    """The default backbones of what is no image, from files in packages; without those, images go on as they are."""
+    for name in of_other_modalities():
+        if _is_there(engine, name):
+            continue
+        try:
+            from adapters.training.backbone.build import build
+
+            log.info("building the backbone %s; this happens once", name)
+            build(embedded_card(name), engine, artifacts)
+        except (InvalidInput, ImportError) as error:
+            log.warning("could not build the backbone %s: %s", name, error)
 
 
 def remake(settings: Settings, engine: Engine, artifacts: Artifacts, backbone: Backbone) -> bool:

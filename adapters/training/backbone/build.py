@@ -16,6 +16,7 @@ from adapters.modalities.image import Preprocessing
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
+from adapters.training.backbone import onnx_encoder
 from adapters.training.backbone.taps.build import tapped
 from adapters.types import Backbone
 
@@ -29,6 +30,8 @@ def build(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
 
     Raises InvalidInput for a model or weights that do not fit, ParityError when the graph answers differently.
     """
+    if card.builder == "onnx":
+        return onnx_encoder.build(card, engine, artifacts)
     model, preprocessing = loader.load(card)
     exported = exporter.export(model, preprocessing)
     graph, taps = tapped(exported, preprocessing.size)
