@@ -58,11 +58,12 @@ CMD ["espalier", "worker"]
 
 # Building the embedded backbone takes torch; using it does not.
 FROM train AS exported
-# Both precisions: which one is the default is a setting of the container that runs.
+# Both precisions of the one for images, as which is the default is a setting of the container that runs; and texts.
 RUN export ESPALIER_HOME=/tmp/home \
     && ESPALIER_PRECISION=int8 espalier init \
     && espalier backbones export tf_efficientnet_lite0 /tmp/backbones \
-    && espalier backbones export tf_efficientnet_lite0-int8 /tmp/backbones
+    && espalier backbones export tf_efficientnet_lite0-int8 /tmp/backbones \
+    && espalier backbones export minilm /tmp/backbones
 
 # Alone, so that --build-context backbones=FOLDER puts another folder in its place, and nothing above is built.
 FROM scratch AS backbones
