@@ -60,21 +60,21 @@ class Settings(BaseSettings):
     threads: int = Field(
         0,
         ge=0,
-        description="Images decoded and embedded at once, and cores for an image alone; 0: all, 32 images on a GPU.",
+        description="Inputs decoded and embedded at once, and cores for an input alone; 0: all, 32 inputs on a GPU.",
     )
     max_waiting: int = Field(
         1024,
         ge=1,
-        description="Images that may wait before others get 429; as many again of heads with less than their share.",
+        description="Inputs that may wait before others get 429; as many again of heads with less than their share.",
     )
     max_waiting_bytes: int = Field(
-        1024 * MIB, ge=1, description="Bytes of bodies with images that may wait before others get 429."
+        1024 * MIB, ge=1, description="Bytes of bodies with inputs that may wait before others get 429."
     )
     max_waiting_seconds: float = Field(
-        1.0, gt=0, description="Longest that images may wait behind others, as estimated, before they get 429."
+        1.0, gt=0, description="Longest that inputs may wait behind others, as estimated, before they get 429."
     )
     predict_seconds: float = Field(
-        60.0, gt=0, description="Longest from the last byte of a request with images to its answer; then 504."
+        60.0, gt=0, description="Longest from the last byte of a request with inputs to its answer; then 504."
     )
     max_connections: int = Field(
         1000,
@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         2.0, gt=0, description="Longest that a bucket may say nothing to a request before it is 503; jobs wait longer."
     )
     max_predict_bytes: int = Field(128 * MIB, ge=1, description="Largest body of /predict and /embed, bytes.")
-    max_predict_images: int = Field(1024, ge=1, description="Most images in one /predict or /embed.")
+    max_predict_images: int = Field(1024, ge=1, description="Most inputs in one /predict, /embed or /suggest.")
     max_predict_heads: int = Field(256, ge=1, description="Most heads in one /predict.")
     max_finetune_bytes: int = Field(2048 * MIB, ge=1, description="Largest body of /finetune, bytes.")
     max_unpacked_bytes: int = Field(
@@ -137,6 +137,9 @@ class Settings(BaseSettings):
         modalities.get("image").MOST,
         ge=16,
         description="Most pixels of one image; decoding takes at most 8 bytes for each.",
+    )
+    max_characters: int = Field(
+        100_000, ge=1, description="Most characters of one text; what a backbone does not read of it is cut off."
     )
     max_jobs: int = Field(1000, ge=1, description="Jobs that may wait or run before /finetune answers 429.")
     job_retries: int = Field(
@@ -154,7 +157,7 @@ class Settings(BaseSettings):
     embedding_cache_bytes: int = Field(
         0,
         ge=0,
-        description="Bytes of embeddings that serving remembers, so that images sent again skip the backbone; 0: off.",
+        description="Bytes of embeddings that serving remembers, so that inputs sent again skip the backbone; 0: off.",
     )
     poll_seconds: float = Field(
         0.5, gt=0, description="How often a replica looks for new versions that no notice told it of, seconds."
@@ -213,14 +216,14 @@ class Settings(BaseSettings):
     tenant_bytes: int = Field(
         0,
         ge=0,
-        description="Most bytes of images that a tenant's heads and samples hold, each counted once; 0: any number.",
+        description="Most bytes of inputs that a tenant's heads and samples hold, each counted once; 0: any number.",
     )
     tenant_jobs: int = Field(0, ge=0, description="Most jobs of a tenant that wait or run; 0: up to ESPALIER_MAX_JOBS.")
     tenant_requests_per_second: float = Field(
         0, ge=0, description="Most requests of a tenant a second, over all serving processes; 0: any number."
     )
     tenant_images_per_second: float = Field(
-        0, ge=0, description="Most images of a tenant a second in /predict, /embed and alike; 0: any number."
+        0, ge=0, description="Most inputs of a tenant a second in /predict, /embed and alike; 0: any number."
     )
     trusted_proxies: str = Field(
         "",
@@ -297,8 +300,9 @@ class Settings(BaseSettings):
 
     @cached_property
     def most(self) -> dict[str, int]:
-        """What one input may have at most, by modality, each in its unit."""
-        return {"image": self.max_pixels}
+        """What one input may have at most, by modality, each in its unit: pixels, characters."""
+        kinds = {name: modalities.get(name) for name in modalities.names()}
+        return {name: int(getattr(self, f"max_{kind.UNIT}", kind.MOST)) for name, kind in kinds.items()}
 
     @cached_property
     def sqlite_files(self) -> list[Path]:

@@ -36,29 +36,29 @@ def _histogram(name: str, about: str, buckets: tuple[float, ...] = _STEP_SECONDS
 
 
 REQUESTS = _counter("predict_requests", "Answered /predict requests.")
-IMAGES = _counter("predict_images", "Images in answered /predict requests.")
-ANSWERS = _counter("predictions", "Predictions given (images × heads).")
+IMAGES = _counter("predict_images", "Inputs in answered /predict requests.")
+ANSWERS = _counter("predictions", "Predictions given (inputs × heads).")
 SECONDS = _histogram("predict_seconds", "From the first byte of a /predict body to its answer.", _SECONDS)
 
 WAITING = _gauge(
-    "images_waiting", "Images that were admitted and are not answered: they wait for a lane or are in one."
+    "images_waiting", "Inputs that were admitted and are not answered: they wait for a lane or are in one."
 )
 WAITING_SECONDS = _gauge(
-    "waiting_seconds", "How long the images that wait will take, estimated: what a new one waits at most.", "max"
+    "waiting_seconds", "How long the inputs that wait will take, estimated: what a new one waits at most.", "max"
 )
-WAITING_BYTES = _gauge("waiting_bytes", "Bytes of the bodies that bring images and are not answered.")
-REJECTED = _counter("requests_rejected", "Requests with images refused with 429 because too much waits.")
-EXPIRED = _counter("requests_expired", "Requests with images that ended with 504 because their time was up.")
-DROPPED = _counter("images_dropped", "Images not embedded because whoever sent them had left, or its time was up.")
-SHARED = _counter("images_shared", "Images whose embedding was under way already for another request.")
+WAITING_BYTES = _gauge("waiting_bytes", "Bytes of the bodies that bring inputs and are not answered.")
+REJECTED = _counter("requests_rejected", "Requests with inputs refused with 429 because too much waits.")
+EXPIRED = _counter("requests_expired", "Requests with inputs that ended with 504 because their time was up.")
+DROPPED = _counter("images_dropped", "Inputs not embedded because whoever sent them had left, or its time was up.")
+SHARED = _counter("images_shared", "Inputs whose embedding was under way already for another request.")
 
-QUEUE_SECONDS = _histogram("queue_seconds", "From the admission of an image until a lane takes it.")
-DECODE_SECONDS = _histogram("decode_seconds", "Decoding and resizing one image.")
+QUEUE_SECONDS = _histogram("queue_seconds", "From the admission of an input until a lane takes it.")
+DECODE_SECONDS = _histogram("decode_seconds", "Decoding one input.")
 BACKBONE_SECONDS = _histogram("backbone_seconds", "One pass through a backbone.")
-BATCH_IMAGES = _histogram("batch_images", "Images in a pass through a backbone.", _BATCHES)
+BATCH_IMAGES = _histogram("batch_images", "Inputs in a pass through a backbone.", _BATCHES)
 HEAD_SECONDS = _histogram("head_seconds", "Running all heads of a request on its embeddings.")
-CACHE_HITS = _counter("embedding_cache_hits", "Images whose embedding serving remembered.")
-CACHE_MISSES = _counter("embedding_cache_misses", "Images whose embedding it did not remember.")
+CACHE_HITS = _counter("embedding_cache_hits", "Inputs whose embedding serving remembered.")
+CACHE_MISSES = _counter("embedding_cache_misses", "Inputs whose embedding it did not remember.")
 CACHE_BYTES = _gauge("embedding_cache_bytes", "Bytes of remembered embeddings.")
 
 REPLICAS = _gauge("replicas", "Serving processes that live, on all machines.", "mostrecent")
@@ -131,7 +131,9 @@ SAMPLES = _counter(
     "outcome",
     SAMPLED,
 )
-RATE_LIMITED = _counter("rate_limited", "Requests refused with 429 for their rate: requests, images.", "limit", RATES)
+RATE_LIMITED = _counter(
+    "rate_limited", "Requests refused with 429 for their rate: requests, images (inputs of any kind).", "limit", RATES
+)
 QUOTA_EXCEEDED = _counter("quota_exceeded", "Jobs refused with 429 for a quota.", "quota", QUOTAS)
 AUDITED = _counter("audit_rows", "Rows of the audit log by this service's requests.", "outcome", OUTCOMES)
 AUDIT_OMITTED = _counter("audit_omitted", "Refused changes of which too many came to have rows of their own.")
@@ -159,9 +161,9 @@ METERS = Meters(
 )  # fmt: skip
 
 
-def predicted(images: int, heads: int, seconds: float) -> None:
+def predicted(inputs: int, heads: int, seconds: float) -> None:
     """Count one answered request."""
     REQUESTS.inc()
-    IMAGES.inc(images)
-    ANSWERS.inc(images * heads)
+    IMAGES.inc(inputs)
+    ANSWERS.inc(inputs * heads)
     SECONDS.observe(seconds)

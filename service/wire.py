@@ -42,7 +42,7 @@ class Wire(BaseModel):
 class ItemProblem(BaseModel):
     """One bad item of many."""
 
-    item: str = Field(description="Which: an image by its position and name, a line of a manifest, a class.")
+    item: str = Field(description="Which: an input by its position and name, a line of a manifest, a class.")
     code: str
     detail: str
 

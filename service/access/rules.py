@@ -58,11 +58,13 @@ TABLE: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("/heads/{head}/samples/labels", {"POST": "teach"}),
     ("/heads/{head}/samples/{sha256}", {"DELETE": "teach"}),
     ("/heads/{head}/samples/{sha256}/image", {"GET": "teach"}),
+    ("/heads/{head}/samples/{sha256}/content", {"GET": "teach"}),
     ("/heads/{head}/examples", {"GET": "read"}),
     ("/heads/{head}/examples/relabel", {"POST": "teach"}),
     ("/heads/{head}/examples/delete", {"POST": "teach"}),
     ("/heads/{head}/examples/{sha256}", {"PATCH": "teach", "DELETE": "teach"}),
     ("/heads/{head}/examples/{sha256}/image", {"GET": "read"}),
+    ("/heads/{head}/examples/{sha256}/content", {"GET": "read"}),
 )
 
 

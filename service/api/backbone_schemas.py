@@ -18,7 +18,7 @@ class BackboneView(Wire):
     precision: str
     dimension: int = Field(description="Numbers of `pooled`, the first part of an embedding.")
     length: int = Field(
-        description="Numbers of an embedding, taps included: 4 bytes each, kept for each image and view."
+        description="Numbers of an embedding, taps included: 4 bytes each, kept for each input and view."
     )
     channels: int
     modality: str = Field(description="What it reads.")

@@ -24,12 +24,12 @@ class JobRequestView(Wire):
     seed: int
     deploy: Literal["auto", "manual", "always"]
     edit: dict[str, Any] | None = Field(description="What was changed of the data that the head had.")
-    views: str = Field("auto", description="Views of each image that were to be trained on beside it.")
+    views: str = Field("auto", description="Views of each input that were to be trained on beside it.")
     reads: str = Field(
         "auto", description="What of an embedding the head was to read: pooled, taps, or as the race has it."
     )
     budget: float | None = Field(None, description="Seconds given to the race; null: chosen by the examples.")
-    on_error: Literal["fail", "skip"] = Field("fail", description="What was to become of images that cannot be used.")
+    on_error: Literal["fail", "skip"] = Field("fail", description="What was to become of inputs that cannot be used.")
 
 
 class JobError(Wire):

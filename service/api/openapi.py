@@ -1,17 +1,18 @@
 """What the streamed forms look like, for /docs: FastAPI cannot see into bodies that we read ourselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from adapters import modalities, tasks
 from adapters.backbones import parts
-from adapters.modalities import image
 from adapters.trust import ACCURACIES
+from service.intake import fields
 from service.intake.forms import LEAST_SECONDS, MOST_KEY
+from service.intake.submissions import VIEWS
 from service.wire import HEAD_REFERENCE
 
 MAX_TOP_K, MAX_COUNT, MAX_GENERATION = 10_000, 1000, 2**53  # of options of forms
-JSON, PROBLEM = "application/json", "application/problem+json"
+FORM, JSON, PROBLEM = "multipart/form-data", "application/json", "application/problem+json"
 
 
 def _file(description: str) -> dict[str, Any]:
@@ -22,15 +23,47 @@ def _many(item: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": item}
 
 
-def _form(properties: dict[str, Any], required: list[str], raw: bool) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties, "required": required}
-    content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
-    if raw:
-        content["image/*"] = {"schema": {"type": "string", "contentMediaType": "image/*"}}
+def _form(properties: dict[str, Any], required: list[str], raw: Iterable[str] = ()) -> dict[str, Any]:
+    """A form; with `raw`, one input of these media types may be the body."""
+    content: dict[str, Any] = {FORM: {"schema": _object(properties, required)}}
+    content |= {kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in raw}
     return {"requestBody": {"required": True, "content": content}}
 
 
-_IMAGES = _many(_file(f"{', '.join(image.FORMATS[:-1])} or {image.FORMATS[-1]}.")) | {"minItems": 1}
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _of_inputs(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """A form with inputs in one of their fields, the same as JSON where they are texts, or one input as the body."""
+    made = _form(_INPUTS | properties, required, RAW)
+    content = made["requestBody"]["content"]
+    content[FORM]["schema"]["oneOf"] = [{"required": [name]} for name in _INPUTS]
+    content[JSON] = {
+        "schema": _object(_STRINGS | properties, required) | {"oneOf": [{"required": [n]} for n in _STRINGS]}
+    }
+    return made
+
+
+def _one_or_many(item: dict[str, Any]) -> dict[str, Any]:
+    return {"oneOf": [item, _many(item) | {"minItems": 1}]}
+
+
+def _fields() -> dict[str, Any]:
+    """Field → its schema, the friendlier names first."""
+    kinds = [modalities.get(name) for name in modalities.names()]
+    named = {kind.FIELD: _many(_file(_formats(kind.FORMATS))) | {"minItems": 1} for kind in kinds}
+    whole = "of the kind that the head reads: " + ", ".join(f"`{name}`" for name in named)
+    return named | {fields.INPUTS: _many(_file(f"Inputs {whole} say which.")) | {"minItems": 1}}
+
+
+def _formats(formats: Sequence[str]) -> str:
+    return f"{', '.join(formats[:-1])} or {formats[-1]}." if len(formats) > 1 else f"{formats[0]}."
+
+
+RAW = [kind for name in modalities.names() for kind in modalities.get(name).MEDIA_TYPES]
+_INPUTS = _fields()
+_STRINGS = {name: _one_or_many({"type": "string"}) for name in _INPUTS if fields.may_be_text(name)}
 _HEADS = _many({"type": "string", "pattern": HEAD_REFERENCE, "description": "`name`, `name@3` or `name@canary`."})
 _TOP_K = {"type": "integer", "default": 5, "minimum": 1, "maximum": MAX_TOP_K}
 _MIN_GENERATION = {
@@ -40,7 +73,7 @@ _MIN_GENERATION = {
 _ON_ERROR = {
     "enum": ["fail", "skip"],
     "default": "fail",
-    "description": "skip: answer for the images that can be read.",
+    "description": "skip: answer for the inputs that can be read.",
 }
 
 _COVERAGE = {
@@ -69,7 +102,7 @@ _STICKY = {
 
 _PREDICT_QUERY = [
     {"name": "head", "in": "query", "required": False, "schema": _HEADS,
-     "description": "For a raw image body: `name`, `name@3` or `name@canary`; may be repeated."},
+     "description": "For a raw body: `name`, `name@3` or `name@canary`; may be repeated."},
     {"name": "top_k", "in": "query", "required": False, "schema": _TOP_K},
     {"name": "min_generation", "in": "query", "required": False, "schema": _MIN_GENERATION},
     {"name": "timeout", "in": "query", "required": False, "schema": _TIMEOUT},
@@ -79,9 +112,8 @@ _PREDICT_QUERY = [
     {"name": "X-Request-Key", "in": "header", "required": False, "schema": _STICKY},
 ]  # fmt: skip
 
-IMAGE_FORM = _form(
+PREDICT_FORM = _of_inputs(
     {
-        "images": _IMAGES,
         "head": _HEADS | {"minItems": 1},
         "top_k": _TOP_K,
         "on_error": _ON_ERROR,
@@ -91,31 +123,26 @@ IMAGE_FORM = _form(
         "abstain": _ABSTAIN,
         "sticky": _STICKY,
     },
-    ["images", "head"],
-    raw=True,
+    ["head"],
 ) | {"parameters": _PREDICT_QUERY}
 
-SUGGEST_FORM = _form(
+SUGGEST_FORM = _of_inputs(
     {
-        "images": _IMAGES,
         "count": {"type": "integer", "default": 10, "minimum": 1, "maximum": MAX_COUNT},
         "on_error": _ON_ERROR,
         "timeout": _TIMEOUT,
     },
-    ["images"],
-    raw=True,
+    [],
 )
 
-EMBED_FORM = _form(
+EMBED_FORM = _of_inputs(
     {
-        "images": _IMAGES,
         "backbone": {"type": "string"},
         "on_error": _ON_ERROR,
         "timeout": _TIMEOUT,
         "taps": {"type": "boolean", "default": False, "description": "What earlier blocks saw, too, behind `pooled`."},
     },
-    ["images"],
-    raw=True,
+    [],
 )
 
 BENTO_FORM = _form(
@@ -125,60 +152,66 @@ BENTO_FORM = _form(
         "top_k": {"type": "integer", "default": 5, "minimum": 1},
     },
     ["image", "head"],
-    raw=True,
+    ["image/*"],
 )
 
-FINETUNE_FORM = _form(
-    {
-        "head": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"},
-        "images": _IMAGES,
-        "labels": _many({"type": "string", "description": "In the order of `images`, or once as a JSON array."}),
-        "archive": _file("A zip with one folder a class; optional train/, val/, test/ above them."),
-        "archive_encoding": {
-            "type": "string",
-            "description": "Of names in the archive that do not say theirs, such as cp932, gbk, cp850 or cp1252.",
-        },
-        "root": {"type": "string", "description": "The folder of the archive in which classes or splits begin."},
-        "manifest": _file("CSV or JSONL with file_name, label, optional split and group."),
-        "on_error": {
-            "enum": ["fail", "skip"],
-            "default": "fail",
-            "description": "skip: leave out images that cannot be read or have two labels, and say which.",
-        },
-        "task": {
-            "type": "string",
-            "enum": list(tasks.names()),
-            "description": "Default: the head's own, or the first.",
-        },
-        "method": {"type": "string", "default": "auto", "description": "GET /methods lists them."},
-        "hyperparameters": {"type": "string", "default": "auto", "description": "A JSON object for the method."},
-        "backbone": {"type": "string", "description": "GET /backbones lists them."},
-        "mode": {"enum": ["append", "replace"], "default": "append"},
-        "seed": {"type": "integer", "default": 0, "minimum": 0, "maximum": 2**31 - 1},
-        "views": {
-            "enum": list(modalities.choices(image)),
-            "default": "auto",
-            "description": "Crops and mirror images to train on as well; auto: of few images, where they help.",
-        },
-        "reads": {
-            "enum": list(parts.CHOICES),
-            "default": "auto",
-            "description": "What of an embedding the head reads: pooled, the last layer; taps, earlier blocks as well.",
-        },
-        "budget": {
-            "type": "string",
-            "default": "auto",
-            "description": "Estimated seconds of one core that the race may take; more tries more candidates.",
-        },
-        "deploy": {
-            "enum": ["auto", "manual"],
-            "default": "auto",
-            "description": "manual: make a version, move no alias.",
-        },
+_TEACH = {
+    "head": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"},
+    "labels": _many({"type": "string", "description": "In the order of the inputs, or once as a JSON array."}),
+}
+_LABELS = {"description": "In the order of the texts: a class, a list of labels, a number, or an object of numbers."}
+_OPTIONS = {
+    "on_error": {
+        "enum": ["fail", "skip"],
+        "default": "fail",
+        "description": "skip: leave out inputs that cannot be read or have two labels, and say which.",
     },
-    ["head"],
-    raw=False,
-)
+    "task": {
+        "type": "string",
+        "enum": list(tasks.names()),
+        "description": "Default: the head's own, or the first.",
+    },
+    "method": {"type": "string", "default": "auto", "description": "GET /methods lists them."},
+    "hyperparameters": {"type": "string", "default": "auto", "description": "A JSON object for the method."},
+    "backbone": {"type": "string", "description": "GET /backbones lists them."},
+    "mode": {"enum": ["append", "replace"], "default": "append"},
+    "seed": {"type": "integer", "default": 0, "minimum": 0, "maximum": 2**31 - 1},
+    "views": {
+        "enum": list(VIEWS),
+        "default": "auto",
+        "description": "Crops and mirror images to train on as well; auto: of few images, where they help.",
+    },
+    "reads": {
+        "enum": list(parts.CHOICES),
+        "default": "auto",
+        "description": "What of an embedding the head reads: pooled, the last layer; taps, earlier blocks as well.",
+    },
+    "budget": {
+        "type": "string",
+        "default": "auto",
+        "description": "Estimated seconds of one core that the race may take; more tries more candidates.",
+    },
+    "deploy": {
+        "enum": ["auto", "manual"],
+        "default": "auto",
+        "description": "manual: make a version, move no alias.",
+    },
+}
+_FILES = {
+    "archive": _file("A zip with one folder a class; optional train/, val/, test/ above them."),
+    "archive_encoding": {
+        "type": "string",
+        "description": "Of names in the archive that do not say theirs, such as cp932, gbk, cp850 or cp1252.",
+    },
+    "root": {"type": "string", "description": "The folder of the archive in which classes or splits begin."},
+    "manifest": _file(
+        "CSV or JSONL with file_name, or text for the texts themselves, and label, optional split, group."
+    ),
+}
+FINETUNE_FORM = _form(_TEACH | _INPUTS | _FILES | _OPTIONS, ["head"])
+FINETUNE_FORM["requestBody"]["content"][JSON] = {
+    "schema": _object(_TEACH | {"labels": _many(_LABELS)} | _STRINGS | _OPTIONS, ["head", "labels"])
+}
 
 
 KEYS = {

@@ -22,6 +22,10 @@ class Examples(Transport):
             yield from page["examples"]
             after = page["next"]
 
+    def content(self, head: str, sha256: str) -> bytes:
+        """An example as it was sent."""
+        return self._request("GET", f"/heads/{head}/examples/{sha256}/content").content
+
     def image(self, head: str, sha256: str) -> bytes:
         """The image of an example, as it was sent."""
         return self._request("GET", f"/heads/{head}/examples/{sha256}/image").content
@@ -65,6 +69,10 @@ class Examples(Transport):
             page = self._json("GET", f"/heads/{name}/samples", params={"after": after, "limit": 1000})
             yield from page["samples"]
             after = page["next"]
+
+    def sample(self, name: str, sha256: str) -> bytes:
+        """A sample as it was asked."""
+        return self._request("GET", f"/heads/{name}/samples/{sha256}/content").content
 
     def sample_image(self, name: str, sha256: str) -> bytes:
         """The image of a sample, as it was asked."""

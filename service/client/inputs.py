@@ -10,8 +10,8 @@ Part = tuple[str, tuple[str, bytes, str]]  # field, (file name, bytes, media typ
 
 
 @dataclass(frozen=True, slots=True)
-class LabeledImage:
-    """One image to learn from; `data` is read when it is sent."""
+class LabeledInput:
+    """One input to learn from; `data` is read when it is sent."""
 
     file_name: str
     data: Callable[[], bytes | memoryview]
@@ -20,22 +20,30 @@ class LabeledImage:
     group: str | None = None
 
 
-def row(part: str, image: LabeledImage) -> str:
+LabeledImage = LabeledInput  # what it was called while there were images alone
+
+
+def row(part: str, one: LabeledInput) -> str:
     """A line of the manifest. Files are found by numbers: what survives in a form's file names depends on the way."""
     said = {
         "part": part,
-        "file_name": image.file_name,
-        "label": image.label,
-        "split": image.split,
-        "group": image.group,
+        "file_name": one.file_name,
+        "label": one.label,
+        "split": one.split,
+        "group": one.group,
     }
     return json.dumps({key: value for key, value in said.items() if value is not None})
 
 
-def file(image: bytes | Path) -> Part:
-    """An image to answer for, as a part of a form."""
-    # Answers count images; a name would only be one more thing that cannot be written in every form.
-    return "images", ("image", image if isinstance(image, bytes) else image.read_bytes(), "application/octet-stream")
+def text_row(text: str, label: Any) -> str:
+    """A line of a manifest that has the text itself."""
+    return json.dumps({"text": text, "label": label})
+
+
+def file(field: str, one: bytes | Path) -> Part:
+    """An input to answer for, as a part of a form."""
+    # Answers count inputs; a name would only be one more thing that cannot be written in every form.
+    return field, ("input", one if isinstance(one, bytes) else one.read_bytes(), "application/octet-stream")
 
 
 def fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import httpx
 
 from service.client.errors import Json, refuse
-from service.client.inputs import LabeledImage, fields, row
+from service.client.inputs import LabeledInput, fields, row, text_row
 from service.client.transport import Transport
 
 ENDED = frozenset({"succeeded", "rejected", "failed", "cancelled"})  # statuses that a job keeps
@@ -20,16 +20,23 @@ class Jobs(Transport):
     def finetune(
         self,
         head: str,
-        images: Sequence[LabeledImage],
+        images: Sequence[LabeledInput] = (),
         *,
+        inputs: Sequence[LabeledInput] = (),
+        field: str = "inputs",
+        texts: Sequence[tuple[str, Any]] = (),
         wait: float | Literal["all"] = 0,
         idempotency_key: str | None = None,
         **options: Any,
     ) -> Json:
-        """Send labeled images and return the job. Options are the fields of /finetune (method, mode, on_error, …)."""
-        manifest = "\n".join(row(str(part), image) for part, image in enumerate(images))
-        files = [("manifest", ("manifest.jsonl", manifest.encode(), "application/jsonl"))]
-        files += [("images", (str(p), bytes(i.data()), "application/octet-stream")) for p, i in enumerate(images)]
+        """Send labeled inputs and return the job: `images`, or `texts` as (text, label), or `inputs` of any kind.
+
+        `field`: what `inputs` are sent as, where their kind is known. Options are the fields of /finetune (method, …).
+        """
+        field, sent = (field, inputs) if inputs else ("images", images)
+        rows = [row(str(part), one) for part, one in enumerate(sent)] + [text_row(*pair) for pair in texts]
+        files = [("manifest", ("manifest.jsonl", "\n".join(rows).encode(), "application/jsonl"))]
+        files += [(field, (str(p), bytes(i.data()), "application/octet-stream")) for p, i in enumerate(sent)]
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         form = {"head": head} | fields(options)
         return self._json("POST", "/finetune", data=form, files=files, params={"wait": wait}, headers=headers)

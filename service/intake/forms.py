@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from adapters.errors import InvalidInput
 from adapters.predict import OnError
 from adapters.types import HeadRef
 from service.access.principal import mine
-from service.intake import strict, uploads
+from service.intake import fields, json_forms, strict, uploads
 from service.limits.space import Space
 from service.settings import Settings
 from service.wire import check_head_name, reference
@@ -20,15 +20,16 @@ NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens
 MOST_DIGITS = 400  # characters of a number: any float in full
 MOST_KEY = 256  # characters of the key that requests are told apart by in a roll-out
-OPTIONS = 100  # fields of a form beside its images and heads
+OPTIONS = 100  # fields of a form beside its inputs and heads
 
 
 @dataclass(slots=True)
-class ImageForm:
-    """Images and the options sent with them, in the form or in the query."""
+class InputForm:
+    """Inputs and the options sent with them, in the form, in JSON or in the query."""
 
-    images: list[bytes | memoryview]
+    inputs: list[bytes | memoryview]
     options: dict[str, list[str]]
+    modality: str | None = None  # that the field or the Content-Type says; None for any
     upload: uploads.Upload | None = None
 
     def close(self) -> None:
@@ -88,7 +89,7 @@ class ImageForm:
         return text == "true"
 
     def on_error(self) -> OnError:
-        """What to do with images that cannot be used."""
+        """What to do with inputs that cannot be used."""
         text = self.one("on_error", "fail")
         if text not in ("fail", "skip"):
             raise InvalidInput(f"'on_error' must be fail or skip, not {text[:50]!r}", item="on_error")
@@ -106,51 +107,74 @@ async def receive(
     take: Callable[[int], None],
     space: Space | None = None,
     known: frozenset[str] = frozenset(),
-    field: str = "images",
-) -> ImageForm:
-    """A multipart form with `images`, or one raw image as the body with its options in the query.
+    names: Mapping[str, str | None] | None = None,
+) -> InputForm:
+    """A form or a JSON object with inputs, or one raw input as the body with its options in the query.
 
-    `known` are all fields and options, in which the images are `field`; `take` is told how many bytes came, and may
-    refuse them; `space` has room for them.
+    `known` are all fields and options; `names` are those in which inputs come, with the modality that each says, by
+    default `fields.known()`; `take` is told how many bytes came, and may refuse them; `space` has room for them.
     """
+    names = fields.known() if names is None else names
     query: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():
         query.setdefault(name, []).append(value)
-    strict.check(query, known - {field}, "option")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind.startswith("image/") or kind == "application/octet-stream":
-        form = ImageForm([await uploads.read_body(request, settings.max_predict_bytes, take)], query)
+    strict.check(query, known - names.keys(), "option")
+    kind = uploads.media_type(request)
+    modality = fields.of_media_type(kind)
+    if kind == fields.ANY_BYTES or (modality is not None and modality in names.values()):
+        body = await uploads.read_body(request, settings.max_predict_bytes, take)
+        data = uploads.as_utf8(request, body) if kind.startswith("text/") else body
+        form = InputForm([data], query, modality or _only(names))
     else:
-        parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
-        upload = await uploads.receive(
-            request, max_bytes=settings.max_predict_bytes, max_parts=parts,
-            max_field_bytes=settings.max_field_bytes, take=take, space=space,
-        )  # fmt: skip
-        form = _from_upload(query, upload, known, field)
+        form = _from_upload(query, await _upload(request, settings, take, space, kind, names), known, names)
     try:
-        _check_count(form.images, settings.max_predict_images)
+        _check_count(form.inputs, settings.max_predict_images, names)
     except InvalidInput:
         form.close()
         raise
     return form
 
 
-def _from_upload(query: dict[str, list[str]], upload: uploads.Upload, known: frozenset[str], field: str) -> ImageForm:
+async def _upload(
+    request: Request, settings: Settings, take: Callable[[int], None], space: Space | None, kind: str,
+    names: Mapping[str, str | None],
+) -> uploads.Upload:  # fmt: skip
+    if json_forms.is_json(kind) and fields.INPUTS in names:
+        return await json_forms.receive(request, min(settings.max_json_bytes, settings.max_predict_bytes), take, space)
+    parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
+    return await uploads.receive(
+        request, max_bytes=settings.max_predict_bytes, max_parts=parts,
+        max_field_bytes=settings.max_field_bytes, take=take, space=space,
+    )  # fmt: skip
+
+
+def _from_upload(
+    query: dict[str, list[str]], upload: uploads.Upload, known: frozenset[str], names: Mapping[str, str | None]
+) -> InputForm:
     try:
-        strict.check_files((part.name for part in upload.parts if part.file_name is not None), known, field)
+        files = (part.name for part in upload.parts if part.file_name is not None)
+        strict.check_files(files, known, fields.listed(names))
         strict.check(upload.names, known)
-        sent = {name: upload.fields(name) for name in upload.names - {field}}
-        return ImageForm([part.data() for part in upload.files(field)], query | sent, upload)
+        field = fields.the_one(upload.names, names)
+        sent = {name: upload.fields(name) for name in upload.names if name != field}
+        inputs = [] if field is None else [part.utf8() for part in upload.inputs(field)]
+        return InputForm(inputs, query | sent, None if field is None else names[field], upload)
     except InvalidInput:
         upload.close()
         raise
 
 
-def _check_count(images: Sequence[object], most: int) -> None:
-    if not images:
-        raise InvalidInput("no images: send at least one file as `images`, or one image as the body", item="images")
-    if len(images) > most:
-        raise InvalidInput(f"{len(images)} images in one request; at most {most}, so split them", item="images")
+def _only(names: Mapping[str, str | None]) -> str | None:
+    """The modality of a route that takes one."""
+    return next(iter(names.values())) if len(names) == 1 else None
+
+
+def _check_count(inputs: Sequence[object], most: int, names: Mapping[str, str | None]) -> None:
+    item = next(iter(names))
+    if not inputs:
+        raise InvalidInput(f"no {item}: send at least one as {fields.listed(names)}, or one as the body", item=item)
+    if len(inputs) > most:
+        raise InvalidInput(f"{len(inputs)} inputs in one request; at most {most}, so split them", item=item)
 
 
 def head_refs(texts: Sequence[str], most: int) -> list[HeadRef]:

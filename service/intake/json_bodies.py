@@ -64,7 +64,7 @@ def _check_type(content_type: str) -> None:
 def read(body: bytes, model: Any) -> Any:
     """JSON → a checked `model`. Raises InvalidInput that names an unknown field, else the first thing that is wrong."""
     try:
-        return TypeAdapter(model).validate_python(_values(body))
+        return TypeAdapter(model).validate_python(values(body))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
         for one in wrong:  # first of all: a misspelt field is also one that is missing
@@ -77,7 +77,8 @@ def read(body: bytes, model: Any) -> Any:
         raise InvalidInput(f"{where}: {first['msg']}" if where else first["msg"], item=where or None) from None
 
 
-def _values(body: bytes) -> Any:
+def values(body: bytes) -> Any:
+    """JSON → its value, bounded. Raises InvalidInput, TooLarge."""
     if not body.strip():
         raise InvalidInput("the request has no body; send a JSON object")
     try:

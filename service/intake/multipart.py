@@ -34,6 +34,7 @@ PART_BYTES = 1024  # that a part takes in memory beside its own bytes
 FILE_TYPES = ("image/", "application/zip", "application/x-zip", "application/octet-stream")
 # Codecs are looked up by a name that the caller chose: accept the usual ones, not "unicode_escape" or "idna".
 CHARSETS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "windows-1252", "cp1252"}
+UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})  # what is of these is UTF-8 as it is
 _EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*\"?([\w-]+)'[^']*'([^;\"\s]+)", re.IGNORECASE)
 
 
@@ -53,6 +54,11 @@ class Part:
     def data(self) -> memoryview:
         """The bytes, without copying them; valid until the upload is closed."""
         return self._sink.view()[self._start : self._start + self.size]
+
+    def utf8(self) -> bytes | memoryview:
+        """The bytes; those of a text in another charset than UTF-8 as UTF-8. Raises InvalidInput."""
+        is_text = self.file_name is None or self.content_type.startswith("text/")
+        return self.text().encode() if is_text and self.charset not in UTF8 else self.data()
 
     def text(self) -> str:
         """The bytes as text. Raises InvalidInput."""

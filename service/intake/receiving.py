@@ -1,6 +1,6 @@
-"""A request that brings images, from its first byte to its answer: let in, received, answered, let go of."""
+"""A request that brings inputs, from its first byte to its answer: let in, received, answered, let go of."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from starlette.requests import Request
@@ -13,21 +13,22 @@ from service.intake.disconnect import cancelled_on_disconnect
 
 
 @asynccontextmanager
-async def images(
-    request: Request, ctx: Context, known: frozenset[str], field: str = "images"
-) -> AsyncIterator[forms.ImageForm]:
-    """The images and options of a request, for as long as it takes to answer and the client is there.
+async def inputs(
+    request: Request, ctx: Context, known: frozenset[str], names: Mapping[str, str | None] | None = None
+) -> AsyncIterator[forms.InputForm]:
+    """The inputs and options of a request, for as long as it takes to answer and the client is there.
 
-    `known` are the fields of the route's form (`strict.of_form`), in which the images are `field`.
+    `known` are the fields of the route's form (`strict.of_form`); inputs come in those of `names`, which say the
+    modality of each.
     Raises RateLimited, Overloaded, before the body is received where that is known, TooLarge, InvalidInput, starlette's
     ClientDisconnect.
     """
     who = current()
     ctx.limiter.take(who.tenant, who.name, 0)  # before a body is received that would be refused
     with ctx.predictor.traffic.admission.holding_bytes(_flow(request)) as take:
-        form = await forms.receive(request, ctx.settings, take, ctx.uploads, known, field)
+        form = await forms.receive(request, ctx.settings, take, ctx.uploads, known, names)
         try:
-            ctx.limiter.take(who.tenant, who.name, len(form.images))
+            ctx.limiter.take(who.tenant, who.name, len(form.inputs))
             async with cancelled_on_disconnect(request):
                 yield form
         finally:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from adapters.errors import InvalidInput
 
 SHOWN = 50  # characters of a name that is not known
-FORM = "multipart/form-data"
+FORM, JSON = "multipart/form-data", "application/json"
 
 
 def check(sent: Iterable[str], known: Collection[str], what: str = "field") -> None:
@@ -48,10 +48,10 @@ def _model(annotation: Any) -> Any:
     return next((found for part in get_args(annotation) if (found := _model(part))), None)
 
 
-def check_files(sent: Iterable[str], known: Collection[str], field: str) -> None:
-    """The same for parts that are files, which only `field` may be."""
+def check_files(sent: Iterable[str], known: Collection[str], fields: str) -> None:
+    """The same for parts that are files, which only `fields` may be, as messages list them."""
     for name in sorted(set(sent).difference(known)):
-        raise InvalidInput(f"there is no field {name[:SHOWN]!r} for files; send them as `{field}`", item=name[:SHOWN])
+        raise InvalidInput(f"there is no field {name[:SHOWN]!r} for files; send them as {fields}", item=name[:SHOWN])
 
 
 def of_form(extra: dict[str, Any]) -> frozenset[str]:
@@ -61,8 +61,8 @@ def of_form(extra: dict[str, Any]) -> frozenset[str]:
 
 
 def also_in_query(extra: dict[str, Any]) -> frozenset[str]:
-    """Those that may come in the query as well: of forms that may also be one raw image."""
-    raw = "image/*" in extra.get("requestBody", {}).get("content", {})
+    """Those that may come in the query as well: of forms that may also be one raw input."""
+    raw = set(extra.get("requestBody", {}).get("content", {})) - {FORM, JSON}
     return of_form(extra) if raw else frozenset()
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,22 +14,21 @@ from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
 from adapters.errors import InvalidHyperparameter, InvalidInput, NotReady, Overloaded
 from adapters.labels import refuse_held_out_only
-from adapters.modalities import image
 from adapters.problems import Problems
 from adapters.store import backbones, capabilities, examples, heads, jobs
 from adapters.store.embeddings import EmbeddingCache
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import embedded_by, shown
-from adapters.types import Example, Floats, Job, JobRequest
+from adapters.types import ORIGINAL, Example, Floats, Job, JobRequest
 from service.access.principal import LOCAL, current, mine
-from service.intake import strict
-from service.intake.datasets import names, probing, screening, sources
+from service.intake import fields, labeled_uploads, strict
+from service.intake.datasets import names, probing, screening
 from service.intake.datasets.items import Item
 from service.intake.datasets.items import fingerprint as fingerprint_of
 from service.intake.datasets.layout import Hints
 from service.intake.datasets.sources import Limits, Received
-from service.intake.uploads import Part, Upload
+from service.intake.uploads import Upload
 from service.limits import json_text
 from service.limits.upload_throttle import NOBODY, UploadThrottle
 from service.operations import requests
@@ -40,10 +38,12 @@ from service.settings import Settings
 from service.wire import check_head_name
 
 FIELDS = frozenset({
-    "head", "images", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
+    "head", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
     "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root",
+    *fields.known(),
 })  # fmt: skip
-ARCHIVE_OPTIONS = frozenset({"archive_encoding", "root"})
+# Of any modality; which of them the head's has is looked at once that is known.
+VIEWS = tuple(dict.fromkeys(c for name in modalities.names() for c in modalities.choices(modalities.get(name))))
 AUTO = "auto"
 MAX_VALUES, MAX_CHARACTERS = 1000, 100_000  # of hyperparameters
 MAX_BUDGET = 3600.0  # seconds of racing
@@ -75,7 +75,9 @@ class Submissions:
         """Check everything, store the examples, accept the job. Raises InvalidInput of every kind, Overloaded."""
         check_key(idempotency_key)
         request = self._request(upload)
-        return self.teach(request, self._received(upload, request), _facts(request, upload), idempotency_key)
+        received = self._received(upload, request)
+        request = self._on_backbone(request, received.modality)
+        return self.teach(request, received, _facts(request, upload), idempotency_key)
 
     def teach(
         self, request: JobRequest, received: Received, facts: dict[str, Any], key: str | None,
@@ -85,14 +87,14 @@ class Submissions:
 
         `require` is called unless there is a job of that key, and what it raises refuses the request.
         """
-        items, notes = screening.labeled(received.items, request.task)
+        items, notes = screening.labeled(received.items, request.task, modalities.get(received.modality).NOUN)
         fingerprint = fingerprint_of(facts, items)
         known = jobs.find_by_key(self.engine, request.head, key, fingerprint)
         if known is not None:
             return known
         require()
         self._check_room()
-        items, left_out = self._checked(request, items)
+        items, left_out = self._checked(request, items, received.modality)
         request = replace(request, received=screening.facts(received, items, request.task, notes, left_out))
         return self._accept(request, items, fingerprint, key)
 
@@ -121,18 +123,38 @@ class Submissions:
             mode=_choice(upload, "mode", ("append", "replace")),  # type: ignore[arg-type]
             seed=_seed(upload.field("seed", "0") or ""),
             deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
-            views=_choice(upload, "views", modalities.choices(image)),
+            views=_choice(upload, "views", VIEWS),
             reads=_choice(upload, "reads", parts.CHOICES),
             budget=_budget(upload.field("budget", AUTO) or AUTO),
             on_error=_choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
         )
-        return self.completed(request)
+        return self._on_task(request)
 
     def completed(self, request: JobRequest) -> JobRequest:
         """What the caller left open is as the head has it, or the default. Raises InvalidInput, BackboneNotFound."""
+        return self._on_backbone(self._on_task(request), None)
+
+    def _on_task(self, request: JobRequest) -> JobRequest:
         request = replace(request, task=self._task(request))
         self._check_method(request)
-        backbone = backbones.find(self.engine, self._backbone(request))
+        named = self._named(request)
+        if named is not None:  # refused at once, before all that came is looked at
+            backbones.find(self.engine, named)
+        return request
+
+    def _on_backbone(self, request: JobRequest, modality: str | None) -> JobRequest:
+        """On a backbone that reads what came; None: whatever the head's does. Raises WrongModality."""
+        wanted = self._named(request) or default_backbone.of(self.settings, self.engine, modality or ORIGINAL)
+        backbone = backbones.find(self.engine, wanted)
+        of_whom = f"the backbone {backbone.name!r}"
+        if request.backbone is None:
+            of_whom = f"the head {shown(request.head)!r}"
+        fields.require(modality, backbone.modality, of_whom)
+        if request.views not in (choices := modalities.choices(modalities.get(backbone.modality))):
+            raise InvalidInput(
+                f"{fields.plural(backbone.modality)} have no views {request.views!r}; there are: {', '.join(choices)}",
+                item="views",
+            )
         parts.lengths(request.reads, backbone)  # refuses taps of one that has none
         return replace(request, backbone=backbone.name)
 
@@ -170,49 +192,38 @@ class Submissions:
             )
         _check_schema(request.method, request.hyperparameters, schemas[request.method])
 
-    def _backbone(self, request: JobRequest) -> str:
-        """The caller's choice, else the head's own, else the default."""
+    def _named(self, request: JobRequest) -> str | None:
+        """The backbone that the caller chose, else the head's own; None for the default."""
         if request.backbone is not None:
             return request.backbone
         live = heads.find_live(self.engine, request.head)
-        if live is not None:
-            return str(live.manifest["backbone"]["name"])
-        return default_backbone.name(self.settings, self.engine)
+        return None if live is None else str(live.manifest["backbone"]["name"])
+
+    def _expected(self, request: JobRequest) -> str | None:
+        """The modality that a named backbone or the head reads; None where neither is known."""
+        named = self._named(request)
+        return None if named is None else backbones.find(self.engine, named).modality
 
     def _received(self, upload: Upload, request: JobRequest) -> Received:
         """The labeled items of any of the layouts."""
-        files, archives, manifest = upload.files("images"), upload.files("archive"), upload.part("manifest")
-        labels = upload.fields("labels")
-        _check_layout(bool(files), len(archives), manifest is not None, bool(labels))
-        _check_archive_only(bool(archives), upload.names)
-        text = None if manifest is None else manifest.data()
-        if archives:
-            received = self._unpacked(upload, archives[0], text, request)
-        elif text is not None:
-            received = sources.from_manifest(text, files)
-        else:
-            received = sources.from_labels(files, sources.parse_labels(labels))
+        received = labeled_uploads.received(upload, self._limits(), lambda archive: self._hints(archive, request))
         if len(received.items) > self.settings.max_examples:
             count, most = len(received.items), self.settings.max_examples
             raise InvalidInput(f"{count:,} examples in one request; at most {most:,}")
         return received
 
-    def _unpacked(self, upload: Upload, archive: Part, manifest: memoryview | None, request: JobRequest) -> Received:
+    def _limits(self) -> Limits:
         # Members are also folders and what macOS adds; the items themselves are counted by the caller.
-        limits = Limits(3 * self.settings.max_examples, self.settings.max_unpacked_bytes)
-        chosen = upload.field("archive_encoding")
-        encoding = None if chosen is None else names.encoding(chosen)
+        return Limits(3 * self.settings.max_examples, self.settings.max_unpacked_bytes)
+
+    def _hints(self, archive: str, request: JobRequest) -> Hints:
+        """What tells classes from other folders, and one kind of input from another, where that is not clear."""
         live = heads.find_live(self.engine, request.head) if request.mode == "append" else None
         classes = frozenset[str](live.manifest["classes"] if live else ())
-        hints = Hints(
-            PurePosixPath(names.normal(archive.file_name or "")).stem, classes, lenient=request.on_error == "skip"
-        )
-        root = upload.field("root", "") or ""
-        return sources.from_archive(
-            archive.data(), manifest=manifest, limits=limits, encoding=encoding, root=root, hints=hints
-        )
+        stem, lenient = PurePosixPath(names.normal(archive)).stem, request.on_error == "skip"
+        return Hints(stem, classes, lenient=lenient, modality=self._expected(request))
 
-    def _checked(self, request: JobRequest, items: list[Item]) -> tuple[list[Item], Problems]:
+    def _checked(self, request: JobRequest, items: list[Item], modality: str) -> tuple[list[Item], Problems]:
         """What can be learned from, and what is left out of it; enough of each class, what the head has included."""
         held = examples.of_head(self.engine, request.head) if request.mode == "append" else []
         new = {item.example.sha256 for item in items}
@@ -222,10 +233,11 @@ class Submissions:
         # What is left out has to be known now: a job cannot leave out what it meets later.
         work = math.inf if request.on_error == "skip" else probing.WORK
         items, problems = screening.screened(
-            items, request.task, kept, self.settings.max_pixels, work=work, turn=self.throttle.turn
-        )
+            items, request.task, kept, self.settings.most[modality], modality=modality, work=work,
+            turn=self.throttle.turn,
+        )  # fmt: skip
         if request.on_error == "fail":
-            problems.raise_any(f"{problems.count} of {total} images cannot be used")
+            problems.raise_any(f"{problems.count} of {total} {fields.plural(modality)} cannot be used")
         task, left = tasks.get(request.task), kept + [item.example for item in items]
         if problems.count:
             task.check_examples(left)
@@ -254,32 +266,12 @@ class Submissions:
             EmbeddingCache(self.engine, digest).offer(vectors)
 
 
-def _check_layout(images: bool, archives: int, manifest: bool, labels: bool) -> None:
-    """Which of `images`, `archive`, `manifest` and `labels` go together. Raises InvalidInput."""
-    if images == bool(archives):
-        raise InvalidInput("send either `images` with `labels` or a `manifest`, or an `archive`", item="images")
-    if archives > 1:
-        raise InvalidInput("send one `archive`", item="archive")
-    if manifest and labels:
-        raise InvalidInput("send `labels` or a `manifest`, not both", item="labels")
-    if archives and labels:
-        raise InvalidInput(
-            "an `archive` has its labels in folder names or a `manifest`; leave `labels` out", item="labels"
-        )
-
-
-def _check_archive_only(archive: bool, sent: AbstractSet[str]) -> None:
-    """Options that are about an archive come with one. Raises InvalidInput."""
-    if not archive and (alone := sorted(ARCHIVE_OPTIONS & sent)):
-        raise InvalidInput(f"{alone[0]!r} is about an `archive`, and none was sent", item=alone[0])
-
-
 def _facts(request: JobRequest, upload: Upload) -> dict[str, Any]:
     names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget", "views")
     # Keys that were used before there was such a choice stay good.
     chosen = {"reads": request.reads} if request.reads != AUTO else {}
     chosen |= {"on_error": request.on_error} if request.on_error != "fail" else {}
-    chosen |= {name: upload.field(name) or "" for name in sorted(ARCHIVE_OPTIONS & upload.names)}
+    chosen |= {name: upload.field(name) or "" for name in sorted(labeled_uploads.ARCHIVE_OPTIONS & upload.names)}
     return {name: getattr(request, name) for name in names} | chosen
 
 

@@ -10,7 +10,8 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from adapters.errors import InvalidInput, TooLarge
-from service.intake.multipart import Form, Part, Sink
+from service.intake import fields
+from service.intake.multipart import CHARSETS, UTF8, Form, Part, Sink
 from service.limits.space import Space
 from service.limits.upload_throttle import NOBODY, UploadThrottle
 
@@ -46,6 +47,13 @@ class Upload:
             raise InvalidInput(f"{name!r} must be files, but text came ({text.size} bytes); {hint}")
         return found
 
+    def inputs(self, name: str) -> list[Part]:
+        """What was sent as `name` to answer for or to learn from: files, and text fields where that may be text.
+
+        Raises InvalidInput.
+        """
+        return self._named(name) if fields.may_be_text(name) else self.files(name)
+
     def fields(self, name: str) -> list[str]:
         """The texts sent as `name`, whether as fields or as text files. Raises InvalidInput."""
         return [part.text() for part in self._named(name)]
@@ -77,8 +85,8 @@ class Upload:
         return self._by_name.get(name, [])
 
 
-def _unbounded(_: int) -> None:
-    pass
+def unbounded(_: int) -> None:
+    """Of what nobody bounds here."""
 
 
 async def receive(
@@ -87,8 +95,8 @@ async def receive(
     max_bytes: int,
     max_parts: int = MAX_PARTS,
     max_field_bytes: int = MAX_FIELD_BYTES,
-    take: Callable[[int], None] = _unbounded,
-    charge: Callable[[int], None] = _unbounded,
+    take: Callable[[int], None] = unbounded,
+    charge: Callable[[int], None] = unbounded,
     space: Space | None = None,
     throttle: UploadThrottle = NOBODY,
 ) -> Upload:
@@ -144,7 +152,26 @@ def _fed(form: Form, data: bytes, throttle: UploadThrottle) -> None:
         form.feed(data)
 
 
-async def read_body(request: Request, max_bytes: int, take: Callable[[int], None] = _unbounded) -> bytes:
+def media_type(request: Request) -> str:
+    """What a body is by its Content-Type: lower case, without parameters; "" where it does not say."""
+    return request.headers.get("content-type", "")[:MAX_TYPE].partition(";")[0].strip().lower()
+
+
+def as_utf8(request: Request, body: bytes) -> bytes:
+    """A raw text as UTF-8, out of the charset that its Content-Type names, if it names one. Raises InvalidInput."""
+    header = request.headers.get("content-type", "")[:MAX_TYPE]
+    charset = parse_options_header(header)[1].get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset in UTF8:
+        return body
+    if charset not in CHARSETS:
+        raise InvalidInput(f"the text comes in the charset {charset[:50]!r}; send UTF-8")
+    try:
+        return body.decode(charset).encode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the text is not {charset} (byte {error.start}); send UTF-8") from None
+
+
+async def read_body(request: Request, max_bytes: int, take: Callable[[int], None] = unbounded) -> bytes:
     """Read a raw body. Raises what `take` does, TooLarge, starlette's ClientDisconnect."""
     scale, parts, more = _Scale(request, max_bytes, take), [], True
     while more:  # without generators: a photo comes in one or two messages, and this is on every prediction's way

@@ -1,4 +1,4 @@
-"""What some heads of an installation answer to images that they were taught: to compare a copy with what it is of."""
+"""What some heads of an installation answer to examples that they were taught: to compare a copy with what it is of."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ NOISE = 1e-3  # difference of two scores by two kinds of processor
 
 
 def of(engine: Engine, artifacts: Artifacts, most: int = HEADS) -> list[dict[str, Any]]:
-    """{"head", "version", "image", "answer"} of `most` live heads, spread over all, and of their first images.
+    """{"head", "version", "image", "answer"} of `most` live heads, spread over all, and of their first examples.
 
     What is damaged or missing has {"error": its code} in place of an answer.
     """

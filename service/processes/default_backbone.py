@@ -6,9 +6,12 @@ processors must agree, and an installation that has backbones already stays with
 
 from sqlalchemy.engine import Engine
 
+from adapters import modalities
 from adapters.backbones.cards import embedded, variant_name
+from adapters.errors import BackboneNotFound
 from adapters.runtime.onnx import devices, processor
 from adapters.store import backbones, capabilities
+from adapters.types import ORIGINAL
 from service.processes import bundles
 from service.settings import Settings
 
@@ -19,6 +22,24 @@ def name(settings: Settings, engine: Engine) -> str:
     """The name of the default backbone in force, whether it is built or not."""
     wanted = precision(settings, engine)
     return settings.default_backbone if wanted == "fp32" else variant_name(settings.default_backbone, wanted)
+
+
+def of(settings: Settings, engine: Engine, modality: str) -> str:
+    """The name of the default backbone of a modality: of images, `name`; of others the first of our cards for it that
+    is built, else any that is there. Raises BackboneNotFound.
+    """
+    if modality == ORIGINAL:
+        return name(settings, engine)
+    there = sorted(b.name for b in backbones.list_all(engine) if b.modality == modality)
+    ours = [name for name in sorted(embedded()) if name in there]
+    if not there:
+        plural = f"{modalities.get(modality).NOUN}s"
+        raise BackboneNotFound(
+            f"no backbone here reads {plural}; `espalier backbones` lists what there is, "
+            "`espalier backbones add` builds one",
+            item="backbone",
+        )
+    return (ours or there)[0]
 
 
 def precision(settings: Settings, engine: Engine) -> str:

@@ -56,14 +56,14 @@ class Limiter:
         found = self._callers.get((tenant, key))
         return self._meet(tenant, key) if found is None else found
 
-    def take(self, tenant: str, key: str, images: int | None = None) -> None:
-        """One more request of a caller, or so many images of one; of 0 whether any may come. Raises RateLimited."""
+    def take(self, tenant: str, key: str, inputs: int | None = None) -> None:
+        """One more request of a caller, or so many inputs of one; of 0 whether any may come. Raises RateLimited."""
         caller = self.caller(tenant, key)
-        if images is None:
+        if inputs is None:
             if caller.requests:
                 self._take(caller.requests, 1, REQUESTS)
         elif caller.images:
-            self._take(caller.images, images, IMAGES)
+            self._take(caller.images, inputs, IMAGES)
 
     def left(self, policy: Policy) -> tuple[int, float]:
         """What may come now, whole numbers; and seconds until all may."""

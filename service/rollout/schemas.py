@@ -63,7 +63,7 @@ def _limits(body: LimitsBody | None) -> Limits | None:
 
 
 class AskedView(Wire):
-    """What one version was asked. A request counts once, by its first image."""
+    """What one version was asked. A request counts once, by its first input."""
 
     asked: int
     errors: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from adapters.store import heads
+from adapters.store import backbones, heads
 from adapters.store.sampling import samples
 from adapters.types import Job, JobRequest
 from service.intake.datasets.arrangement import Received
@@ -36,6 +36,7 @@ def submit(submissions: Submissions, head: str, labels: Mapping[str, Any], key: 
     received = Received(
         [_item(submissions, sha256, label, known.get(sha256, 0)) for sha256, label in sorted(labels.items())],
         {"layout": "labels of samples"},
+        modality=backbones.find(submissions.engine, str(request.backbone)).modality,
     )
     return submissions.teach(
         request, received, {"head": head, "samples": True}, key, partial(_require, head, labels, known)

@@ -18,8 +18,8 @@ SCORES = {"accuracy": "accuracy", "label_accuracy": "labels right", "r2": "R²"}
 MOST_CLASSES = 40  # of a confusion matrix: more cells are too small to read
 
 
-def learning_curve(points: Sequence[Json], measure: str) -> Markup:
-    """How good a head is by training images, with intervals."""
+def learning_curve(points: Sequence[Json], measure: str, noun: str) -> Markup:
+    """How good a head is by training inputs, which are called by that noun, with intervals."""
     frame = _Frame(440, 260, left=52, right=34, top=16, bottom=44)
     low = max(0.0, math.floor((min(p["interval"][0] for p in points) - 0.02) * 20) / 20)
     high = min(1.0, math.ceil(max(p["interval"][1] for p in points) * 20) / 20)
@@ -35,8 +35,8 @@ def learning_curve(points: Sequence[Json], measure: str) -> Markup:
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
         parts.append(_text(x + 9, y + 16, percent(p["score"]), "strong"))
         parts.append(_text(x, frame.bottom + 17, f"{p['examples']:,}", anchor="middle"))
-    parts.append(_text(frame.left, frame.height - 6, "training images (each step doubles them)", "quiet"))
-    return frame.svg(f"{measure.capitalize()} by number of training images", parts)
+    parts.append(_text(frame.left, frame.height - 6, f"training {noun}s (each step doubles them)", "quiet"))
+    return frame.svg(f"{measure.capitalize()} by number of training {noun}s", parts)
 
 
 def reliability(bins: Sequence[Json]) -> Markup:

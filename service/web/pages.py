@@ -9,15 +9,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from adapters import modalities
 from adapters.errors import CorruptArtifact, InvalidInput
 from adapters.labels import words
-from adapters.modalities import image
 from service.web import charts
 
 Json = dict[str, Any]
 TEMPLATES = Path(__file__).parent / "templates"
-SIDE = 160  # pixels of a thumbnail; shown at half of it, for dense screens
-SHOWN = {"suspected": 10, "worst": 6, "outliers": 4, "duplicates": 4}  # pictures a section: 24 in all
+SIDE = 160  # pixels of a preview; shown at half of it, for dense screens
+SHOWN = {"suspected": 10, "worst": 6, "outliers": 4, "duplicates": 4}  # previews a section: 24 in all
 NAMES = {
     "ece": "calibration error",
     "ece_before": "calibration error before calibration",
@@ -28,7 +28,6 @@ NAMES = {
     "r2": "R²",
     "mean_baseline_mae": "error of always the mean",
     "log_loss": "log-loss",
-    "examples": "held-out images",
 }  # else the words of the figure
 SHARES = ("accuracy", "f1", "recall", "precision", "ece", "before", "match", "baseline")  # read best in per cent
 
@@ -39,15 +38,27 @@ def policy() -> str:
     return f"default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def render(view: Json, read: Callable[[str], bytes], max_pixels: int, drift: Json | None = None) -> str:
+def render(view: Json, read: Callable[[str], bytes], modality: str, most: int, drift: Json | None = None) -> str:
     """A report (as of GET /heads/{head}/report) → HTML; `read` gives the bytes of an example.
 
-    `drift` is what GET /heads/{head}/drift says of a week.
+    `modality` is what the head reads and `most` what one input of it may have, `drift` is what GET /heads/{head}/drift
+    says of a week.
     """
-    pictures = {sha: uri for sha in _pictured(view) if (uri := _thumbnail(sha, read, max_pixels))}
+    kind = modalities.get(modality)
+    previews = {sha: shown for sha in _pictured(view) if (shown := _preview(sha, read, kind, most))}
+    copies = getattr(kind, "COPIES", f"Copies of one {kind.NOUN}, or almost that.")
     template = _environment().get_template("report.html")
-    page = {"css": _css(), "policy": policy(), "pictures": pictures, "figures": _figures(view["metrics"])}
-    return template.render(r=view, drift=drift, charts=charts, shown=SHOWN, percent=charts.percent, **page)
+    page = {"css": _css(), "policy": policy(), "previews": previews, "figures": _figures(view["metrics"], kind.NOUN)}
+    return template.render(
+        r=view,
+        noun=kind.NOUN,
+        copies_are=copies,
+        drift=drift,
+        charts=charts,
+        shown=SHOWN,
+        percent=charts.percent,
+        **page,
+    )
 
 
 @functools.cache
@@ -74,16 +85,18 @@ def _pictured(view: Json) -> Iterator[str]:
     return (row["sha256"] for name, rows in sections.items() for row in rows[: SHOWN[name]])
 
 
-def _thumbnail(sha256: str, read: Callable[[str], bytes], max_pixels: int) -> str | None:
-    """A data: URI; None for an image that is kept no more, or cannot be drawn."""
+def _preview(sha256: str, read: Callable[[str], bytes], kind: Any, most: int) -> Json | None:
+    """{"text"} or {"uri"}, a data: URI; None for an input that is kept no more, or cannot be shown."""
     try:
-        small = image.preview(read(sha256), SIDE, most=max_pixels).data
+        shown = kind.preview(read(sha256), SIDE, most=most)
     except (CorruptArtifact, InvalidInput):
         return None
-    return "data:image/jpeg;base64," + base64.b64encode(small).decode()
+    if shown.text is not None:
+        return {"text": shown.text}
+    return {"uri": f"data:{shown.media_type};base64,{base64.b64encode(shown.data).decode()}"}
 
 
-def _figures(metrics: Json) -> list[Json]:
+def _figures(metrics: Json, noun: str) -> list[Json]:
     """The numbers of a task's metrics, whatever they are, in words: {"name", "value", "interval"}.
 
     Those with an interval come first.
@@ -93,7 +106,7 @@ def _figures(metrics: Json) -> list[Json]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         interval = metrics.get(f"{key}_interval")
-        name = NAMES.get(key, key.replace("_", " "))
+        name = f"held-out {noun}s" if key == "examples" else NAMES.get(key, key.replace("_", " "))
         shown = [_figure(key, v) for v in interval] if interval else None
         rows.append({"name": name, "value": _figure(key, value), "interval": shown})
     return sorted(rows, key=lambda row: row["interval"] is None)

@@ -59,7 +59,7 @@ def test_the_first_day(server, folder, tmp_path):
     assert "invalid_image" in run(server, "predict", head, str(image), str(bad), "--skip-errors").stdout
     assert head in run(server, "heads", "list").stdout
     assert "live" in run(server, "heads", "show", head).stdout
-    assert "would more images help?" in run(server, "heads", "report", head).stdout
+    assert "would more examples help?" in run(server, "heads", "report", head).stdout
     assert json.loads(run(server, "heads", "report", head, "--version", "1", "--json").stdout)["version"] == 1
     assert "wrote" in run(server, "heads", "report", head, "--html", str(tmp_path / "report.html")).stdout
     assert (tmp_path / "report.html").read_text(encoding="utf-8").lstrip().startswith("<!DOCTYPE html>")

@@ -18,7 +18,7 @@ Labels = Annotated[list[Label], FIRST_ERROR, Field(min_length=1, max_length=MOST
 
 
 class ExampleView(Wire):
-    """One labeled image that a head holds."""
+    """One labeled input that a head holds."""
 
     sha256: str
     file_name: str

@@ -7,11 +7,11 @@ from fastapi.responses import JSONResponse, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from adapters import tasks
-from adapters.modalities import image
 from adapters.store import examples as store
 from adapters.store import heads, reports
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.api.dependencies import PROBLEMS, Ctx
+from service.api.heads import contents
 from service.api.heads.edit_schemas import (
     DeleteExamplesRequest,
     ExamplePage,
@@ -69,13 +69,18 @@ def _suspects(ctx: Context, head: str) -> list[str]:
 
 @router.get("/{sha256:example}/image", responses=PROBLEMS, response_class=Response)
 def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
-    """The image of an example, as it was sent."""
+    """The image of an example, as it was sent; of any example: /content."""
     found = store.find(ctx.engine, head, sha256)
-    data = store.stored(ctx.artifacts, found)
-    # Somebody else's bytes under our address: shown as the image they are, never run as a page or a script.
-    safe = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-    headers = safe | {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache", "Content-Disposition": "inline"}
-    return Response(data, media_type=image.media_type(data), headers=headers)
+    modality = contents.modality_of(ctx.engine, head)
+    contents.require_image(modality)
+    return contents.response(store.stored(ctx.artifacts, found), sha256, modality)
+
+
+@router.get("/{sha256:example}/content", responses=PROBLEMS, response_class=Response)
+def get_content(ctx: Ctx, head: str, sha256: Sha256) -> Response:
+    """An example, byte for byte as it was sent."""
+    found = store.find(ctx.engine, head, sha256)
+    return contents.response(store.stored(ctx.artifacts, found), sha256, contents.modality_of(ctx.engine, head))
 
 
 @router.patch("/{sha256:example}", status_code=202, response_model=JobView, responses=RESPONSES)

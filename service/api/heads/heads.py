@@ -12,7 +12,7 @@ from adapters.store import heads as store
 from adapters.store import reports
 from adapters.store.whose import Whose
 from adapters.tenancy import shown
-from adapters.types import HeadRef
+from adapters.types import ORIGINAL, HeadRef
 from service.access.principal import current
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.schemas import AliasRequest, AliasView, HeadPage, HeadView, ReportView
@@ -80,10 +80,12 @@ def get_report(
         return view
     from service.web import pages  # a serving process that shows nobody a page does not pay for the template engine
 
+    modality = str(found.manifest["backbone"].get("modality", ORIGINAL))
     page = pages.render(
         view.model_dump(mode="json", exclude_none=True),
         ctx.artifacts.get,
-        ctx.settings.max_pixels,
+        modality,
+        ctx.settings.most[modality],
         drift.look(ctx.engine, found, WEEK),
     )
     headers = {"Content-Security-Policy": pages.policy(), "Vary": "Accept", "Cache-Control": "no-cache"}

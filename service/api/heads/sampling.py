@@ -6,12 +6,12 @@ from fastapi import Path, Query
 from fastapi.responses import JSONResponse, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from adapters.modalities import image
 from adapters.store.sampling import samples as store
 from adapters.store.sampling import switches
 from adapters.tenancy import shown
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.api.dependencies import PROBLEMS, Ctx
+from service.api.heads import contents
 from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
 from service.context import Context
@@ -77,13 +77,18 @@ def list_samples(
 
 @router.get("/samples/{sha256:sample}/image", responses=PROBLEMS, response_class=Response)
 def get_sample_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
-    """The image of a sample, as it was asked."""
+    """The image of a sample, as it was asked; of any sample: /content."""
     store.find(ctx.engine, head, sha256)
-    data = store.stored(ctx.artifacts, sha256)
-    # Somebody else's bytes under our address: shown as the image they are, never run as a page or a script.
-    safe = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-    headers = safe | {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache", "Content-Disposition": "inline"}
-    return Response(data, media_type=image.media_type(data), headers=headers)
+    modality = contents.modality_of(ctx.engine, head)
+    contents.require_image(modality)
+    return contents.response(store.stored(ctx.artifacts, sha256), sha256, modality)
+
+
+@router.get("/samples/{sha256:sample}/content", responses=PROBLEMS, response_class=Response)
+def get_sample_content(ctx: Ctx, head: str, sha256: Sha256) -> Response:
+    """A sample, byte for byte as it was asked."""
+    store.find(ctx.engine, head, sha256)
+    return contents.response(store.stored(ctx.artifacts, sha256), sha256, contents.modality_of(ctx.engine, head))
 
 
 @router.post("/samples/labels", status_code=202, response_model=JobView, responses=RESPONSES)

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from adapters import predict as pipeline
 from adapters.errors import InvalidInput, NotReady
+from adapters.types import ORIGINAL
 from service import telemetry
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference.schemas import PredictResponse
@@ -23,6 +24,7 @@ from service.intake import forms, receiving, strict
 
 router = new_router(tags=["BentoML"])
 FIELDS = strict.of_form(BENTO_FORM)
+NAMES = {"image": ORIGINAL}  # the field, and what it brings
 MOST = 10_000  # characters of an option that are looked at as JSON
 
 
@@ -30,16 +32,16 @@ MOST = 10_000  # characters of an option that are looked at as JSON
 async def bento_predict(request: Request, ctx: Ctx) -> JSONResponse:
     """One image, one head, for `bentoml.SyncHTTPClient` and other Bento services."""
     began = time.perf_counter()
-    async with receiving.images(request, ctx, FIELDS, field="image") as form:
+    async with receiving.inputs(request, ctx, FIELDS, NAMES) as form:
         form.options = {name: [_plain(value) for value in values] for name, values in form.options.items()}
         refs = forms.head_refs(form.many("head"), 1)
-        if len(form.images) > 1:
+        if len(form.inputs) > 1:
             raise InvalidInput(
-                f"{len(form.images)} images; this route answers for one, /predict for many", item="image"
+                f"{len(form.inputs)} images; this route answers for one, /predict for many", item="image"
             )
         result = await pipeline.predict(
-            ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K),
-            timeout=ctx.settings.predict_seconds,
+            ctx.predictor, form.inputs, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K),
+            timeout=ctx.settings.predict_seconds, modality=form.modality,
         )  # fmt: skip
         telemetry.predicted(1, 1, time.perf_counter() - began)
         return JSONResponse(PredictResponse.plain(result))

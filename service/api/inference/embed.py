@@ -6,13 +6,16 @@ from fastapi.responses import JSONResponse
 from adapters import predict as pipeline
 from adapters import tenancy
 from adapters.store import backbones
+from adapters.types import ORIGINAL, Backbone
 from service.access.principal import current
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference.schemas import EmbedResponse, ItemError, Tap
 from service.api.openapi import EMBED_FORM
 from service.api.routing import router as new_router
+from service.context import Context
 from service.database_threads import READING
-from service.intake import receiving, strict
+from service.intake import fields, receiving, strict
+from service.processes import default_backbone
 
 router = new_router(tags=["predict"])
 FIELDS = strict.of_form(EMBED_FORM)
@@ -20,17 +23,17 @@ FIELDS = strict.of_form(EMBED_FORM)
 
 @router.post("/embed", response_model=EmbedResponse, responses=PROBLEMS, openapi_extra=EMBED_FORM)
 async def embed(request: Request, ctx: Ctx) -> JSONResponse:
-    """The backbone's pooled output for each image: the same numbers that heads are trained on.
+    """The backbone's pooled output for each input: the same numbers that heads are trained on.
 
     With `taps=true` those of earlier blocks follow it, which `taps` of the answer names; heads may read them, too.
     """
-    async with receiving.images(request, ctx, FIELDS) as form:
-        name, seconds = form.one("backbone", ctx.default_backbone), ctx.settings.predict_seconds
+    async with receiving.inputs(request, ctx, FIELDS) as form:
+        name, seconds = form.one("backbone", ""), ctx.settings.predict_seconds
         taps = form.flag("taps")
-        backbone = await READING.run(backbones.find, ctx.engine, name)
+        backbone = await READING.run(_backbone, ctx, name, form.modality)
         flow = tenancy.qualified(current().tenant, "")  # a turn of its own for each tenant
-        async with ctx.predictor.traffic.admitted(len(form.images), flow, form.seconds("timeout", seconds)):
-            result = await pipeline.embed(ctx.predictor, form.images, backbone.digest, form.on_error(), flow)
+        async with ctx.predictor.traffic.admitted(len(form.inputs), flow, form.seconds("timeout", seconds)):
+            result = await pipeline.embed(ctx.predictor, form.inputs, backbone.digest, form.on_error(), flow)
     errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]
     answer = EmbedResponse(
         backbone=backbone.name, digest=backbone.digest, dimension=backbone.dimension,
@@ -38,3 +41,11 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
         embeddings=(result.embeddings if taps else result.pooled).tolist(), indices=result.indices, errors=errors,
     )  # fmt: skip
     return JSONResponse(answer.model_dump())
+
+
+def _backbone(ctx: Context, name: str, modality: str | None) -> Backbone:
+    """The one that was named, else the default for what came. Raises BackboneNotFound, WrongModality."""
+    wanted = name or default_backbone.of(ctx.settings, ctx.engine, modality or ORIGINAL)
+    found = backbones.find(ctx.engine, wanted)
+    fields.require(modality, found.modality, f"the backbone {found.name!r}")
+    return found

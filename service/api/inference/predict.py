@@ -10,33 +10,36 @@ from adapters import predict as pipeline
 from service import telemetry
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference.schemas import PredictResponse
-from service.api.openapi import IMAGE_FORM, MAX_GENERATION, MAX_TOP_K
+from service.api.openapi import MAX_GENERATION, MAX_TOP_K, PREDICT_FORM
 from service.api.routing import router as new_router
 from service.intake import forms, receiving, strict
 
 router = new_router(tags=["predict"])
-FIELDS = strict.of_form(IMAGE_FORM)
+FIELDS = strict.of_form(PREDICT_FORM)
 
 
-@router.post("/predict", response_model=PredictResponse, responses=PROBLEMS, openapi_extra=IMAGE_FORM)
+@router.post("/predict", response_model=PredictResponse, responses=PROBLEMS, openapi_extra=PREDICT_FORM)
 async def predict(request: Request, ctx: Ctx) -> Response:
-    """Ask one or more heads about one or more images; all heads share one pass through the backbone.
+    """Ask one or more heads about one or more inputs; all heads share one pass through the backbone.
 
-    Send multipart `images` (repeated) with `head` (repeated: `name`, `name@3`, `name@canary`), or one raw image as the
-    body with `?head=`. Options: `top_k` (5), `on_error` (`fail` or `skip`), `min_generation`; `timeout` (seconds for
-    the answer once the request is complete, then 504); `coverage` (0.9: a set of labels that holds the truth nine
-    times in ten) and `abstain` (0.95: whether to leave the answer be, so that 95 % of the others are right); `sticky`,
-    or the header `X-Request-Key`: of a head that is rolled out, the same version answers requests with the same key.
+    Send multipart `inputs` (repeated), or `images` or `texts`, which say what they are, with `head` (repeated: `name`,
+    `name@3`, `name@canary`); or one raw input as the body with `?head=` (`image/*`, `text/plain`); or texts as JSON:
+    `{"head": "intents", "texts": ["…"]}`.
+
+    Options: `top_k` (5), `on_error` (`fail` or `skip`), `min_generation`; `timeout` (seconds for the answer once the
+    request is complete, then 504); `coverage` (0.9: a set of labels that holds the truth nine times in ten) and
+    `abstain` (0.95: whether to leave the answer be, so that 95 % of the others are right); `sticky`, or the header
+    `X-Request-Key`: of a head that is rolled out, the same version answers requests with the same key.
     """
     began = time.perf_counter()
-    async with receiving.images(request, ctx, FIELDS) as form:
+    async with receiving.inputs(request, ctx, FIELDS) as form:
         refs = forms.head_refs(form.many("head"), ctx.settings.max_predict_heads)
         result = await pipeline.predict(
-            ctx.predictor, form.images, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),
+            ctx.predictor, form.inputs, refs, top_k=form.integer("top_k", 5, 1, MAX_TOP_K), on_error=form.on_error(),
             min_generation=form.integer("min_generation", 0, 0, MAX_GENERATION), coverage=form.share("coverage"),
             abstain=form.share("abstain"), timeout=form.seconds("timeout", ctx.settings.predict_seconds),
-            sticky=form.key("sticky", request.headers.get("x-request-key")),
+            sticky=form.key("sticky", request.headers.get("x-request-key")), modality=form.modality,
         )  # fmt: skip
-        telemetry.predicted(len(form.images), len(refs), time.perf_counter() - began)
+        telemetry.predicted(len(form.inputs), len(refs), time.perf_counter() - began)
         # A fifth of the time of json.dumps, which is on every prediction's way.
         return Response(to_json(PredictResponse.plain(result)), media_type="application/json")

@@ -19,9 +19,9 @@ class LabelScore(Wire):
 
 
 class Prediction(Wire):
-    """What one version of one head says of one image."""
+    """What one version of one head says of one input."""
 
-    index: int = Field(description="Position of the image in the request, from 0.")
+    index: int = Field(description="Position of the input in the request, from 0.")
     head: str
     version: int
     digest: str = Field(description="SHA-256 of the graph that answered.")
@@ -39,7 +39,7 @@ class Prediction(Wire):
 
 
 class ItemError(Wire):
-    """An image that could not be used (`on_error=skip`)."""
+    """An input that could not be used (`on_error=skip`)."""
 
     index: int
     code: str
@@ -55,7 +55,7 @@ class HeadError(Wire):
 
 
 class PredictResponse(Wire):
-    """Predictions by image, then by head in the order asked for."""
+    """Predictions by input, then by head in the order asked for."""
 
     predictions: list[Prediction]
     errors: list[ItemError]
@@ -87,24 +87,24 @@ class PredictResponse(Wire):
 
 
 class Suggestion(Wire):
-    """An image that is worth a label."""
+    """An input that is worth a label."""
 
-    index: int = Field(description="Position of the image in the request, from 0.")
+    index: int = Field(description="Position of the input in the request, from 0.")
     label: Any = Field(description="What the head says of it now.")
     score: float | None
     doubt: float = Field(description="The chance that this is wrong, by the head's own calibrated word.")
 
 
 class SuggestResponse(Wire):
-    """Images to label next, the most instructive first."""
+    """Inputs to label next, the most instructive first."""
 
     head: str
     version: int
     strategy: Literal["typical", "uncertain"]
     explanation: str
     suggestions: list[Suggestion]
-    expected_corrections: float = Field(description="Of the suggested images, how many the head has wrong, expected.")
-    expected_of_random: float = Field(description="The same for as many images drawn at random from those sent.")
+    expected_corrections: float = Field(description="Of the suggested inputs, how many the head has wrong, expected.")
+    expected_of_random: float = Field(description="The same for as many inputs drawn at random from those sent.")
     errors: list[ItemError]
 
     @classmethod
@@ -132,12 +132,12 @@ class Tap(Wire):
 
 
 class EmbedResponse(Wire):
-    """The backbone's pooled output for each image, and with `taps` what earlier blocks saw."""
+    """The backbone's pooled output for each input, and with `taps` what earlier blocks saw."""
 
     backbone: str
     digest: str
     dimension: int = Field(description="Numbers of `pooled`, the first of each row.")
     taps: list[Tap] = Field(description="What the numbers behind them tell; empty where they were not asked for.")
-    embeddings: list[list[float]] = Field(description="One row an image that could be read, in order.")
+    embeddings: list[list[float]] = Field(description="One row an input that could be read, in order.")
     indices: list[int] = Field(description="Position in the request of each row.")
     errors: list[ItemError]

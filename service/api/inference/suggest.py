@@ -16,14 +16,15 @@ FIELDS = strict.of_form(SUGGEST_FORM)
 
 @router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM)
 async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
-    """Which of many unlabeled images to label next, the most instructive first.
+    """Which of many unlabeled inputs to label next, the most instructive first.
 
-    Send multipart `images` (repeated). Options: `count` (10), `on_error` (`fail` or `skip`). `head` may be a version
-    or an alias, as in /predict.
+    Send multipart `inputs` (repeated; or `images`, `texts`), or texts as JSON. Options: `count` (10), `on_error`
+    (`fail` or `skip`). `head` may be a version or an alias, as in /predict.
     """
-    async with receiving.images(request, ctx, FIELDS) as form:
+    async with receiving.inputs(request, ctx, FIELDS) as form:
         count, seconds = form.integer("count", 10, 1, MAX_COUNT), form.seconds("timeout", ctx.settings.predict_seconds)
         found = await pipeline.suggest(
-            ctx.predictor, ctx.engine, form.images, reference(head), count, form.on_error(), seconds
-        )
+            ctx.predictor, ctx.engine, form.inputs, reference(head), count, form.on_error(), seconds,
+            form.modality,
+        )  # fmt: skip
     return SuggestResponse.of(found)

@@ -1,4 +1,4 @@
-"""`espalier heads relabel … rebuild`: what makes a new version of a head without new images."""
+"""`espalier heads relabel … rebuild`: what makes a new version of a head without new examples."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -40,7 +40,7 @@ def heads_show(head: str, server: str, raw: bool) -> None:
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write it as a page to this file.")
 @remote
 def heads_report(head: str, version: int | None, html: Path | None, server: str, raw: bool) -> None:
-    """How far to trust HEAD: figures, suspected labels, whether more images would help."""
+    """How far to trust HEAD: figures, suspected labels, whether more examples would help."""
     from service.cli import display
 
     with connect(server) as client:

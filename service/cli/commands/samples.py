@@ -54,7 +54,9 @@ def status(head: str, server: str, raw: bool) -> None:
 
 @samples.command("list")
 @click.argument("head")
-@click.option("--images", type=click.Path(file_okay=False, path_type=Path), help="Write them to this folder, too.")
+@click.option(
+    "--images", type=click.Path(file_okay=False, path_type=Path), help="Write the inputs to this folder, too."
+)
 @remote
 def listed(head: str, images: Path | None, server: str, raw: bool) -> None:
     """What is kept of HEAD, the hardest first."""
@@ -65,7 +67,7 @@ def listed(head: str, images: Path | None, server: str, raw: bool) -> None:
         if images is not None:
             images.mkdir(parents=True, exist_ok=True)
             for one in found:
-                (images / one["sha256"]).write_bytes(client.sample_image(head, one["sha256"]))
+                (images / one["sha256"]).write_bytes(client.sample(head, one["sha256"]))
     show(found, raw, sampling.samples)
 
 

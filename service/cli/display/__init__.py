@@ -141,7 +141,7 @@ def _report(report: Json) -> None:
     gate = report.get("gate", {})
     if embedding:
         views = f", {embedding['views']} further views" if embedding.get("views") else ""
-        out.print(f"embedded {embedding['new']} new images, {embedding['cached']} from the cache{views}")
+        out.print(f"embedded {embedding['new']} new inputs, {embedding['cached']} from the cache{views}")
     if gate:
         out.print(f"gate: {'passed' if gate['passed'] else 'not passed'}; {escape(gate['reason'])}")
     if "deploy" in report:
@@ -162,7 +162,7 @@ def _data(found: Json) -> None:
     if found:
         suspects, copies = found["suspected_labels"], found["near_duplicate_groups"]
         out.print(
-            f"data: {suspects['flagged']} of {suspects['judged']} labels look wrong, {found['outliers']} images are "
+            f"data: {suspects['flagged']} of {suspects['judged']} labels look wrong, {found['outliers']} examples are "
             f"unlike their class, {copies} groups of near-duplicates; see: espalier heads report"
         )
     _similar(found.get("similar_names", []))
@@ -195,9 +195,9 @@ def _classes(classes: Json) -> None:
 
 
 def predictions(answer: Json, names: Sequence[str]) -> None:
-    """One row an image and head."""
+    """One row an input and head."""
     sets = any("set" in row for row in answer["predictions"])
-    table = Table("image", "head", "label", "score", "novelty", "next", *(["set"] if sets else []))
+    table = Table("input", "head", "label", "score", "novelty", "next", *(["set"] if sets else []))
     for row in answer["predictions"]:
         others = ", ".join(f"{escape(t['label'])} {t['score']:.3f}" for t in row["top"][1:])
         head = f"{row['head']}@{row['version']}"
@@ -222,14 +222,14 @@ def _scored(row: Json) -> str:
 
 
 def _novelty(novelty: float | None) -> str:
-    """Two digits; in yellow what is farther out than all but one in a hundred of the images it was taught."""
+    """Two digits; in yellow what is farther out than all but one in a hundred of what it was taught."""
     if novelty is None:
         return "–"
     return f"[yellow]{novelty:.2f}[/]" if novelty > NOVEL else f"{novelty:.2f}"
 
 
 def suggestions(answer: Json, names: Sequence[str]) -> None:
-    """One row a suggested image."""
+    """One row a suggested input."""
     table = Table("label this next", "the head says", "doubt", title=escape(answer["explanation"]))
     for row in answer["suggestions"]:
         table.add_row(escape(names[row["index"]]), _scored(row), f"{row['doubt']:.3f}")
@@ -245,7 +245,7 @@ def report(facts: Json) -> None:
     out.print(f"[dim]{escape(facts['explanation'])}[/]")
     curve, found = facts.get("curve") or {}, facts["findings"]
     answer = curve.get("answer") or curve.get("skipped") or "not measured"
-    out.print(f"would more images help? {escape(answer)}")
+    out.print(f"would more examples help? {escape(answer)}")
     copies = found["duplicates"]
     out.print(f"near-duplicates: {copies['groups']} groups, {copies['straddling']} of them across the split")
     for row in found.get("look_alikes", [])[:3]:

@@ -5,18 +5,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
+from adapters import modalities
 from adapters.errors import InvalidInput, InvalidManifest
-from adapters.modalities import image
 from adapters.problems import Problems
-from service.intake.datasets import layout, manifests, names, other_tables, passed_over
+from adapters.types import ORIGINAL
+from service.intake import fields
+from service.intake.datasets import kinds, layout, manifests, names, other_tables, passed_over
 from service.intake.datasets.archives import ARCHIVE_SUFFIXES, Member
-from service.intake.datasets.items import Item, item
+from service.intake.datasets.items import Content, Item, item
 from service.intake.datasets.layout import Hints
 from service.intake.datasets.lookup import Lookup
 
-IMAGE_SUFFIXES = image.SUFFIXES | {""}
 MOST_MANIFEST_BYTES = 512 << 20
-SNIFFED = 1 << 20  # bytes of a file with another suffix that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Received:
     items: list[Item]
     understood: dict[str, Any]
     passed_over: Mapping[str, str] = field(default_factory=dict)
+    modality: str = ORIGINAL
 
 
 class Files(Protocol):
@@ -51,106 +52,149 @@ def arranged(
     if root and not inside:
         raise error(f"there is no folder {names.brief(root)} in it", item="root")
     skipped = {name: passed_over.OUTSIDE for name in found.names if not name.startswith(prefix)} | found.passed_over
-    junk = {name: reason for name in inside if (reason := passed_over.reason(name.removeprefix(prefix)))}
-    images = [name for name in inside if name not in junk]
+    files, junk = kinds.candidates(inside, prefix)
     own = None
-    if manifest is None and (own := _manifest(found, junk, images, prefix, error, hints)):
+    if manifest is None and (own := _manifest(found, junk, files, prefix, error, hints)):
         manifest = found.text(own, MOST_MANIFEST_BYTES)
+    if manifest is not None and manifests.brings_texts(manifest):
+        return _by_texts(manifest, own, files, error, junk | skipped)
+    if not files and manifest is None:
+        raise error(f"there are no {_nouns()} in it; put each into a folder named after its class")
     if manifest is not None:
-        return _by_manifest(found, manifest, own, inside, junk, skipped)
-    return _by_folder(found, images, prefix, error, hints, junk | skipped)
+        return _by_manifest(found, manifest, own, inside, junk, skipped, error, hints)
+    return _by_folder(found, files, prefix, error, hints, junk | skipped)
+
+
+def _nouns() -> str:
+    return " or ".join(fields.plural(name) for name in modalities.names())
+
+
+def _by_texts(
+    text: bytes | memoryview, own: str | None, files: list[str], error: type[InvalidInput], skipped: Mapping[str, str]
+) -> Received:
+    """Examples that stand in the manifest itself; files beside it would be of no use."""
+    if files:
+        raise error(
+            f"the manifest has texts in it, and {names.brief(files[0])} came beside them; send one or the other",
+            item=files[0],
+        )
+    received = of_texts(text)
+    passed = {name: reason for name, reason in skipped.items() if name != own}
+    return replace(received, understood=received.understood | {"manifest": own or ""}, passed_over=passed)
+
+
+def of_texts(text: bytes | memoryview) -> Received:
+    """The rows of a table with a column for texts, each an example. Raises InvalidManifest that lists every bad row."""
+    problems, items = Problems(), []
+    for row in manifests.read(text):
+        if isinstance(row, InvalidManifest):
+            problems.add(row)
+        elif row.text is None:
+            problems.add(InvalidManifest(f"line {row.line}: it has no text, as others have", item=row.item))
+        else:
+            content = Content.of(row.text.encode(), row.item)
+            items.append(item(content, row.item, row.label, row.split, row.group))
+    problems.raise_any()
+    return Received(items, {"layout": "a table of texts"}, modality=str(fields.of_media_type(fields.TEXT)))
 
 
 def _manifest(
-    found: Files, junk: Mapping[str, str], images: list[str], prefix: str, error: type[InvalidInput], hints: Hints
+    found: Files, junk: Mapping[str, str], files: list[str], prefix: str, error: type[InvalidInput], hints: Hints
 ) -> str | None:
     """The name of the manifest among files, if there is one. Raises InvalidManifest."""
-    own = [name for name in junk if other_tables.is_manifest(name) and _lies_above(name, images)]
+    own = [name for name in junk if other_tables.is_manifest(name) and _lies_above(name, files)]
     if len(own) > 1:
         raise InvalidManifest("there is more than one manifest; keep one", item=own[1])
     if own:
         return own[0]
-    tables = [name for name, reason in junk.items() if reason == passed_over.TEXT and other_tables.is_table(name)]
-    said = _said(images, prefix, error, hints) if tables else None
-    table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), images, said)
-    if table is not None and not _lies_above(table, images):
+    aside = (passed_over.TEXT, passed_over.BESIDE)
+    tables = [name for name, reason in junk.items() if reason in aside and other_tables.is_table(name)]
+    looked_at = [] if files else tables[: other_tables.MOST_TABLES]
+    if len(texts := [name for name in looked_at if _brings_texts(found, name)]) == 1:
+        return texts[0]
+    said = _said(files, prefix, error, hints) if tables else None
+    table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), files, said)
+    if table is not None and not _lies_above(table, files):
         raise InvalidManifest(
-            f"{names.brief(table)} looks like a manifest, but does not lie above the images; move it to the top, or "
+            f"{names.brief(table)} looks like a manifest, but does not lie above the files; move it to the top, or "
             "leave it out",
             item=table,
         )
     return table
 
 
-def _lies_above(name: str, images: list[str]) -> bool:
-    folder = name.rpartition("/")[0]
-    return all(image.startswith(f"{folder}/") for image in images) if folder else True
-
-
-def _said(images: list[str], prefix: str, error: type[InvalidInput], hints: Hints) -> dict[str, str] | None:
-    """Image → label by folder; None where folders are not clear."""
+def _brings_texts(found: Files, name: str) -> bool:
     try:
-        arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
+        return manifests.brings_texts(found.text(name, MOST_MANIFEST_BYTES))
+    except InvalidInput:
+        return False
+
+
+def _lies_above(name: str, files: list[str]) -> bool:
+    folder = name.rpartition("/")[0]
+    return all(file.startswith(f"{folder}/") for file in files) if folder else True
+
+
+def _said(files: list[str], prefix: str, error: type[InvalidInput], hints: Hints) -> dict[str, str] | None:
+    """File → label by folder; None where folders are not clear."""
+    try:
+        arranged = layout.by_folder([name.removeprefix(prefix) for name in files], error, hints)
     except InvalidInput:
         return None
-    return {name: label for name, (label, _) in zip(images, arranged.places, strict=True)}
+    return {name: label for name, (label, _) in zip(files, arranged.places, strict=True)}
 
 
 def _by_folder(
     found: Files,
-    images: list[str],
+    files: list[str],
     prefix: str,
     error: type[InvalidInput],
     hints: Hints,
     skipped: Mapping[str, str],
 ) -> Received:
-    if not images:
-        raise error("there are no images in it; put each image into a folder named after its class")
-    foreign = _foreign(found, images)
+    modality = kinds.of(files, found.text, hints.modality, error)
+    kind = modalities.get(modality)
+    foreign = _foreign(found, files, kind)
     if not hints.lenient:
-        _refuse(found, foreign, error)
-    images = [name for name in images if name not in foreign]
-    skipped = {**dict.fromkeys(foreign, passed_over.FOREIGN), **skipped}
-    arranged = layout.by_folder([name.removeprefix(prefix) for name in images], error, hints)
-    empty = [f for f in passed_over.without_images(_folders(found), images) if f.startswith(prefix)]
+        _refuse(found, foreign, error, kind)
+    files = [name for name in files if name not in foreign]
+    skipped = {**dict.fromkeys(foreign, passed_over.foreign(kind.NOUN)), **skipped}
+    arranged = layout.by_folder([name.removeprefix(prefix) for name in files], error, hints)
+    empty = [f for f in passed_over.without_inputs(_folders(found), files) if f.startswith(prefix)]
     items = [
         item(member, member.file_name, label, split)
-        for member, (label, split) in zip(found.members(images), arranged.places, strict=True)
+        for member, (label, split) in zip(found.members(files), arranged.places, strict=True)
     ]
     understood = {"layout": arranged.kind, "root": prefix + arranged.root, "splits": arranged.splits}
-    return Received(items, understood, {**dict.fromkeys(empty, passed_over.NO_IMAGES), **skipped})
+    return Received(items, understood, {**dict.fromkeys(empty, passed_over.empty(kind.NOUN)), **skipped}, modality)
 
 
-def _foreign(found: Files, images: Sequence[str]) -> list[str]:
-    """Files that are no images: by their suffix, and where that says nothing, by their first bytes."""
-    odd = [name for name in images if _suffix(name) not in IMAGE_SUFFIXES]
-    return [name for name in odd if _suffix(name) in ARCHIVE_SUFFIXES or not _looks_right(found.text(name, SNIFFED))]
+def _foreign(found: Files, files: Sequence[str], kind: Any) -> list[str]:
+    """Files of no such modality: by their suffix, and where that says nothing, by their first bytes."""
+    odd = [name for name in files if kinds.suffix(name) not in kind.SUFFIXES | {""}]
+    return [
+        name
+        for name in odd
+        if kinds.suffix(name) in ARCHIVE_SUFFIXES or not kind.sniff(found.text(name, kinds.SNIFFED))
+    ]
 
 
-def _looks_right(head: bytes) -> bool:
-    return image.media_type(head).startswith("image/")
-
-
-def _what(head: bytes) -> str:
+def _what(head: bytes, kind: Any) -> str:
     try:
-        return image.recognise(head)
+        kind.probe(head, most=kind.MOST)
     except InvalidInput as error:
         return error.message.removeprefix("not an image: ")
+    return "it looks like something else"
 
 
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
-def _refuse(found: Files, foreign: Sequence[str], error: type[InvalidInput]) -> None:
+def _refuse(found: Files, foreign: Sequence[str], error: type[InvalidInput], kind: Any) -> None:
     problems = Problems()
     for name in foreign:
-        if _suffix(name) in ARCHIVE_SUFFIXES:
+        if kinds.suffix(name) in ARCHIVE_SUFFIXES:
             problems.add(error(f"{names.brief(name)} is an archive inside; unpack it first", item=name))
         else:
-            problem = (
-                f"{names.brief(name)} is no image, by its name and by its bytes: {_what(found.text(name, SNIFFED))}"
-            )
+            what = _what(found.text(name, kinds.SNIFFED), kind)
+            problem = f"{names.brief(name)} is no {kind.NOUN}, by its name and by its bytes: {what}"
             problems.add(error(f"{problem} (or leave it out)", item=name))
     problems.raise_any()
 
@@ -168,14 +212,19 @@ def _by_manifest(
     inside: list[str],
     junk: Mapping[str, str],
     skipped: Mapping[str, str],
+    error: type[InvalidInput],
+    hints: Hints,
 ) -> Received:
     known = [name for name in inside if name != own]
     folder = own.rpartition("/")[0] if own else ""
     rows, left = looked_up(text, Lookup(known), folder, junk)
+    modality = kinds.of(list(rows), found.text, hints.modality, error)
     members = {member.file_name: member for member in found.members(sorted(rows))}
     items = [item(members[name], name, row.label, row.split, row.group) for name, row in rows.items()]
     passed = {name: junk[name] for name in left if name in junk}
-    return Received(items, {"layout": "manifest", "manifest": own or "the one that was sent"}, {**passed, **skipped})
+    return Received(
+        items, {"layout": "manifest", "manifest": own or "the one that was sent"}, {**passed, **skipped}, modality
+    )
 
 
 def looked_up(
@@ -187,6 +236,9 @@ def looked_up(
         if isinstance(row, InvalidManifest):
             problems.add(row)
             unread += 1
+            continue
+        if row.text is not None:
+            problems.add(InvalidManifest(f"line {row.line}: it has a text, where others name files", item=row.item))
             continue
         name = lookup.find(row.part or row.file_name, folder)
         if name is None:

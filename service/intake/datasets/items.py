@@ -38,9 +38,29 @@ def item(
     return Item(Example(file.sha256, label, name, split, group), file.data, file.size)
 
 
-def called(index: int, file_name: str | None) -> str:
-    """What messages call an item: `image 17 (cat.jpg)`, counted from 0."""
-    return f"image {index} ({file_name[:100]})" if file_name else f"image {index}"
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes at hand as a source: a text of a table, of a form field, of JSON."""
+
+    content: bytes | memoryview
+    file_name: str  # where it was: "line 12" of a table, "text 3" of a request
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, content: bytes | memoryview, file_name: str) -> "Content":
+        """Hashed."""
+        return cls(content, file_name, hashlib.sha256(content).hexdigest(), len(content))
+
+    def data(self) -> bytes | memoryview:
+        """The bytes."""
+        return self.content
+
+
+def called(index: int, file_name: str | None, noun: str) -> str:
+    """What messages call an item: `image 17 (cat.jpg)`, `text 3 (line 5)`, counted from 0."""
+    name = f"{noun} {index}"
+    return f"{name} ({file_name[:100]})" if file_name and file_name != name else name
 
 
 def fingerprint(fields: Mapping[str, Any], items: Iterable[Item]) -> str:

@@ -46,7 +46,8 @@ class Hints:
     container: str = ""  # the archive or folder that the files came in, without its suffix
     classes: frozenset[str] = frozenset()  # that the head has already
     at_root: bool = False  # the caller has said where classes or splits begin
-    lenient: bool = False  # files that are no images are passed over, not refused
+    lenient: bool = False  # files that are no inputs are passed over, not refused
+    modality: str | None = None  # that the head reads, where it is there already
 
 
 def by_folder(names: Sequence[str], error: type[InvalidInput], hints: Hints = Hints()) -> Layout:

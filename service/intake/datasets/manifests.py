@@ -1,6 +1,7 @@
-"""Manifests: tables that say which label each file has.
+"""Manifests: tables that say which label each file, or each text in them, has.
 
-The columns are `file_name` and `label`, and may be `split` and `group`; JSON objects have them as keys. Case, spaces
+The columns are `file_name` and `label`, and may be `split` and `group`; JSON objects have them as keys. A table with
+`text` in the place of `file_name` brings the texts themselves, exactly as they stand in it. Case, spaces
 and hyphens in their names do not matter, and some other usual names are understood (ALIASES). An unknown column is an
 error: a misspelt `split` would let test images into training. `part` names the file where it came in a form under
 another name than its own.
@@ -11,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from adapters.errors import InvalidLabel, InvalidManifest
@@ -27,13 +29,15 @@ SPLITS: Mapping[str, SplitName] = {
 _SPLIT_ENDING = re.compile(r"[\s_.-]*(set|data|dataset|images|imgs|split|samples)$")
 MOST_SPLIT = 40  # characters of a word for a split
 MOST_NAME = 4096  # of a file's name, as file systems have it
-REQUIRED, OPTIONAL = ("file_name", "label"), ("split", "group", "part")
+WHAT, TEXT, LABEL, OPTIONAL = "file_name", "text", "label", ("split", "group", "part")
+LOOKED_AT = 1000  # objects of a JSON manifest in which a text is looked for
 ALIASES: Mapping[str, str] = {
     "filename": "file_name", "file": "file_name", "file_path": "file_name", "filepath": "file_name",
     "path": "file_name", "image": "file_name", "image_name": "file_name", "image_path": "file_name",
+    "texts": "text", "sentence": "text", "message": "text", "utterance": "text",
     "labels": "label", "class": "label", "class_name": "label", "category": "label",
 }  # fmt: skip
-_HOW = "the columns are file_name, label and, if you like, split and group"
+_HOW = "the columns are file_name (or text), label and, if you like, split and group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,12 @@ class Row:
     """One line of a manifest; `line` counts from 1, the CSV header included."""
 
     line: int
-    file_name: str
+    file_name: str  # "" for a text
     label: str
     split: SplitName | None
     group: str | None
     part: str | None = None
+    text: str | None = None
 
     @property
     def item(self) -> str:
@@ -62,6 +67,17 @@ def read(text: bytes | memoryview) -> Iterator[Row | InvalidManifest]:
         raise InvalidManifest(f"the manifest is empty; {_HOW}")
     found = _of_objects(decoded) if tables.is_json(decoded) else _of_csv(decoded)
     return (row if isinstance(row, InvalidManifest) else _row(line, row) for line, row in found)
+
+
+def brings_texts(text: bytes | memoryview) -> bool:
+    """Whether a table has a column for texts. Raises InvalidManifest where it cannot be read."""
+    decoded = tables.decoded(bytes(text))
+    if not decoded.strip():
+        return False
+    if not tables.is_json(decoded):
+        return TEXT in columns(next(tables.rows(decoded), (0, []))[1])
+    found = islice(tables.objects(decoded), LOOKED_AT)
+    return any(TEXT in columns(list(row)) for _, row in found if isinstance(row, dict))
 
 
 def columns(names: Sequence[str]) -> list[str]:
@@ -102,7 +118,7 @@ def label_text(label: Any) -> str:
 
 def _of_csv(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManifest]]:
     lines = tables.rows(text)
-    line, header = next(lines)
+    line, header = next(lines, (1, []))
     known = columns(header)
     named = [position for position, name in enumerate(known) if name]
     _check_columns(line, [known[p] for p in named])
@@ -130,26 +146,34 @@ def _of_objects(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManife
 def _check_columns(line: int, names: list[str]) -> None:
     if len(set(names)) < len(names):
         raise invalid(line, f"a column comes twice; {_HOW}")
-    if missing := [name for name in REQUIRED if name not in names]:
-        raise invalid(line, f"it has no {missing[0]!r}; {_HOW}")
-    if unknown := [name for name in names if name not in REQUIRED + OPTIONAL]:
+    if WHAT in names and TEXT in names:
+        raise invalid(line, f"it has both file_name and text; keep one: {_HOW}")
+    if WHAT not in names and TEXT not in names:
+        raise invalid(line, f"it has no 'file_name'; {_HOW}")
+    if LABEL not in names:
+        raise invalid(line, f"it has no 'label'; {_HOW}")
+    if unknown := [name for name in names if name not in (WHAT, TEXT, LABEL, *OPTIONAL)]:
         raise invalid(line, f"{unknown[0][:50]!r} is not a column that is known; {_HOW}")
 
 
 def _row(line: int, cells: dict[str, Any]) -> Row | InvalidManifest:
-    name, part = cells["file_name"], cells.get("part")
-    if not isinstance(name, str) or not name.strip():
+    name, part, text = cells.get(WHAT, ""), cells.get("part"), cells.get(TEXT)
+    if TEXT in cells and not isinstance(text, str):
+        return invalid(line, "its text is no string; write it in quotation marks")
+    if TEXT not in cells and (not isinstance(name, str) or not name.strip()):
         return invalid(line, "its file_name is empty; name a file")
     if len(name) > MOST_NAME:
         return invalid(line, f"its file_name has {len(name):,} characters; at most {MOST_NAME:,}")
     if "\0" in f"{name}{cells.get('group')}":
         return invalid(line, "its file_name or group has a NUL in it, which no database stores; remove it")
     try:
-        name.encode()
-        label, group = label_text(cells["label"]).strip(), _group(cells.get("group"))
-        return Row(line, name, label, _split(line, cells.get("split")), group, None if part is None else str(part))
+        (name + (text or "")).encode()
+        label, group = label_text(cells[LABEL]).strip(), _group(cells.get("group"))
+        split = _split(line, cells.get("split"))
+        return Row(line, name, label, split, group, None if part is None else str(part), text)
     except UnicodeEncodeError:
-        return invalid(line, "its file_name holds half a character (a lone surrogate); send whole ones")
+        which = TEXT if TEXT in cells else WHAT
+        return invalid(line, f"its {which} holds half a character (a lone surrogate); send whole ones")
     except InvalidLabel as error:
         return invalid(line, error.message)
     except InvalidManifest as error:

@@ -1,4 +1,6 @@
-"""What is passed over, and why: text, hidden files, what systems and tools leave behind. Never a class folder.
+"""What is passed over, and why: text beside other inputs, hidden files, what systems and tools leave behind.
+
+Never a class folder.
 
 A file that a manifest names is never passed over. Everything that is, is told: in the job and on the command line.
 """
@@ -27,13 +29,31 @@ TEXT_NAMES = frozenset({
 })  # fmt: skip
 
 IN_SYSTEM_FOLDER, SYSTEM_FILE = "in a folder that a system or a tool made", "a file that a system made"
-HIDDEN, TEXT, NO_FILE = "a hidden file", "text, not an image", "not an ordinary file (a pipe, a socket or a device)"
-FOREIGN = "no image, by its name and by its bytes"
-NO_IMAGES, OUTSIDE = "a folder without images", "outside of the root that was asked for"
+HIDDEN, NO_FILE = "a hidden file", "not an ordinary file (a pipe, a socket or a device)"
+TEXT = "text, not an image"
+BESIDE = "text beside the folders of classes"
+OUTSIDE = "outside of the root that was asked for"
+
+
+def foreign(noun: str) -> str:
+    """Of a file that is no input, where such are passed over."""
+    return f"no {noun}, by its name and by its bytes"
+
+
+def empty(noun: str) -> str:
+    """Of a folder."""
+    return f"a folder without {noun}s"
 
 
 def reason(name: str) -> str | None:
-    """Why a file of that path, '/' between its parts, is no example; None for one that is taken as an image."""
+    """Why a file of that path, '/' between its parts, is no example; None for one that is taken as an input."""
+    if told := of_a_system(name):
+        return told
+    return TEXT if is_text(name) else None
+
+
+def of_a_system(name: str) -> str | None:
+    """Why a file is no example whatever inputs are looked for; None for any other."""
     path = PurePosixPath(name)
     if any(is_system_folder(part) for part in path.parts[:-1]):
         return IN_SYSTEM_FOLDER
@@ -41,7 +61,19 @@ def reason(name: str) -> str | None:
         return SYSTEM_FILE
     if path.name.startswith("."):
         return HIDDEN
-    return TEXT if path.suffix.lower() in TEXT_SUFFIXES or path.name.lower() in TEXT_NAMES else None
+    return None
+
+
+def is_text(name: str) -> bool:
+    """Whether a file is text by its name: beside inputs of another kind it is about them."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in TEXT_SUFFIXES or path.name.lower() in TEXT_NAMES
+
+
+def is_about(name: str) -> bool:
+    """Whether a text is about the whole, by its name, as a licence is: no example where examples are texts."""
+    path = PurePosixPath(name)
+    return path.name.lower() in TEXT_NAMES or path.stem.lower() in TEXT_NAMES
 
 
 def is_system_folder(name: str) -> bool:
@@ -49,8 +81,8 @@ def is_system_folder(name: str) -> bool:
     return name.lower() in SYSTEM_FOLDERS or name.lower().startswith(SYSTEM_PREFIXES)
 
 
-def without_images(folders: Iterable[str], images: Iterable[str]) -> list[str]:
-    """Of all folders, the topmost that have no image in them, with a slash behind, but for what systems made."""
-    filled = {".", *(str(parent) for name in images for parent in PurePosixPath(name).parents)}
+def without_inputs(folders: Iterable[str], inputs: Iterable[str]) -> list[str]:
+    """Of all folders, the topmost that have no input in them, with a slash behind, but for what systems made."""
+    filled = {".", *(str(parent) for name in inputs for parent in PurePosixPath(name).parents)}
     empty = {f for f in folders if f not in filled and not any(map(is_system_folder, PurePosixPath(f).parts))}
     return [f"{f}/" for f in sorted(empty) if not any(str(parent) in empty for parent in PurePosixPath(f).parents)]

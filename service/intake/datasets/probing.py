@@ -1,44 +1,53 @@
-"""Whether items are images that can be read, before a job is accepted.
+"""Whether items are inputs that can be read, before a job is accepted.
 
-Damage inside of an image shows only when it is decoded. The first images of a request are decoded (and nothing kept),
-up to WORK; of those beyond, the header and the end are looked at, which costs microseconds, and the job itself names
-what it cannot read.
+Damage inside of an image shows only when it is decoded. The first inputs of a request are verified in full (and nothing
+kept), up to WORK; of those beyond, what shows without that is looked at, which costs microseconds, and the job itself
+names what it cannot read.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+from adapters import modalities
 from adapters.errors import InvalidInput
-from adapters.modalities import image
+from adapters.types import ORIGINAL
 from service.intake.datasets.items import Item, called
 
 WORK = 512_000_000  # bytes and pixels decoded before a request is answered: 3 to 6 s of one core
-_SCALED = 8  # a JPEG is decoded on the smallest scale: its bytes cost, its pixels hardly do
 Turn = Callable[[], AbstractContextManager[None]]
 
 
 def unusable(
-    items: Sequence[Item], *, max_pixels: int = image.MOST, work: float = WORK, turn: Turn = nullcontext
+    items: Sequence[Item],
+    *,
+    modality: str = ORIGINAL,
+    most: int | None = None,
+    work: float = WORK,
+    turn: Turn = nullcontext,
 ) -> Iterator[tuple[int, InvalidInput]]:
-    """(index, InvalidImage or ImageTooLarge) of every item that is no image that can be read. Blocking.
+    """(index, what is wrong) of every item that is no input of that modality that can be read. Blocking.
 
-    `work` is how much is decoded: infinity decodes all. Each decode takes a `turn`.
+    `most` is what one input may cost, in the modality's units; `work` is how much is verified in full: infinity
+    verifies all. Each takes a `turn`.
     """
+    kind = modalities.get(modality)
+    most = kind.MOST if most is None else most
     for index, item in enumerate(items):
         try:
             data = item.data()
             if work <= 0:
-                image.probe(data, most=max_pixels)
+                kind.probe(data, most=most)
                 continue
             work -= len(data)
             with turn():
-                work -= _pixels(image.verify(data, most=max_pixels))
+                work -= _effort(kind, kind.verify(data, most=most))
         except InvalidInput as error:
-            name = called(index, item.example.file_name)
+            name = called(index, item.example.file_name, kind.NOUN)
             yield index, type(error)(f"{name}: {error.message}", item=name)
 
 
-def _pixels(facts: dict[str, object]) -> int:
-    """As work."""
-    pixels = int(str(facts["width"])) * int(str(facts["height"]))
-    return pixels // _SCALED if facts["format"] == "JPEG" else pixels
+def _effort(modality: Any, facts: dict[str, Any]) -> int:
+    """What verifying took beside reading the bytes, as work; nothing of a modality that does not say."""
+    effort: Callable[[dict[str, Any]], int] = getattr(modality, "effort", lambda _: 0)
+    return effort(facts)

@@ -11,7 +11,7 @@ from adapters import tasks
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.labels import contradictions, refuse_contradictions
 from adapters.problems import MOST, Problems
-from adapters.types import Example
+from adapters.types import ORIGINAL, Example
 from service.intake.datasets import names
 from service.intake.datasets.items import Item, called
 from service.intake.datasets.probing import WORK, Turn, unusable
@@ -20,8 +20,8 @@ from service.intake.datasets.sources import Received
 Json = dict[str, Any]
 
 
-def labeled(items: Iterable[Item], task_name: str) -> tuple[list[Item], Json]:
-    """Labels as the task understands them; an image that came twice with one label counts once.
+def labeled(items: Iterable[Item], task_name: str, noun: str = "input") -> tuple[list[Item], Json]:
+    """Labels as the task understands them; an input that came twice with one label counts once.
 
     Returns the items, and {"labels_changed", "repeated"} where there is anything to say. Raises InvalidLabel that lists
     every label that cannot be used, NotEnoughData.
@@ -31,7 +31,7 @@ def labeled(items: Iterable[Item], task_name: str) -> tuple[list[Item], Json]:
     count = 0
     for count, item in enumerate(items, start=1):
         try:
-            label = task.parse_label(item.example.label, called(count - 1, item.example.file_name))
+            label = task.parse_label(item.example.label, called(count - 1, item.example.file_name, noun))
         except InvalidLabel as error:
             problems.add(error)
             continue
@@ -40,7 +40,7 @@ def labeled(items: Iterable[Item], task_name: str) -> tuple[list[Item], Json]:
         kept.setdefault((item.example.sha256, label), replace(item, example=replace(item.example, label=label)))
     problems.raise_any()
     if not kept:
-        raise NotEnoughData("no examples: send images and their labels", item="images")
+        raise NotEnoughData(f"no examples: send {noun}s and their labels", item=f"{noun}s")
     return list(kept.values()), _notes(changed, count - len(kept))
 
 
@@ -48,23 +48,24 @@ def screened(
     items: list[Item],
     task_name: str,
     held: Sequence[Example],
-    max_pixels: int,
+    most: int | None = None,
     *,
+    modality: str = ORIGINAL,
     work: float = WORK,
     turn: Turn = nullcontext,
 ) -> tuple[list[Item], Problems]:
-    """Items without images that cannot be read or that have two labels; and what is wrong with those. Blocking.
+    """Items without those that cannot be read or that have two labels; and what is wrong with those. Blocking.
 
-    `held` are examples that the head has already; `work` and `turn` are those of probing. Raises NotEnoughData where
+    `held` are examples that the head has already; the others are those of probing. Raises NotEnoughData where
     too few are left of a class.
     """
     task, sent = tasks.get(task_name), [item.example for item in items]
     twice = contradictions(sent)
     if not twice:
-        task.check_examples([*held, *sent])  # before all images are looked at, which costs more
+        task.check_examples([*held, *sent])  # before all are looked at, which costs more
     problems, bad = Problems(), set(twice)
     _add_contradictions(problems, sent, twice)
-    for index, error in unusable(items, max_pixels=max_pixels, work=work, turn=turn):
+    for index, error in unusable(items, modality=modality, most=most, work=work, turn=turn):
         problems.add(error)
         bad.add(items[index].example.sha256)
     return [item for item in items if item.example.sha256 not in bad], problems

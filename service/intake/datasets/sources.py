@@ -1,24 +1,26 @@
-"""Labeled uploads → items: images with labels, a zip or a folder with one folder per class, or a manifest.
+"""Labeled uploads → items: inputs with labels, a zip or a folder with one folder per class, or a manifest.
 
 Layouts, in a zip and on disk alike:
 
-    <class>/<image>                     one folder per class
-    train|val|test/<class>/<image>      the caller's own split (layout.py: how splits may be spelled)
-    manifest.csv or manifest.jsonl      above the images; then folders mean nothing (manifests.py: the columns)
+    <class>/<file>                      one folder per class
+    train|val|test/<class>/<file>       the caller's own split (layout.py: how splits may be spelled)
+    manifest.csv or manifest.jsonl      above the files; then folders mean nothing (manifests.py: the columns)
 
-What is passed over, and why, is said with the items (passed_over.py). Any other file that is no image, by its name and
-by its bytes, is an error: leaving it out quietly would train on less than the caller thinks. Labels stay text here:
-what a label means is the task's to say.
+Which modality the files are of, kinds.py says. What is passed over, and why, is said with the items (passed_over.py).
+Any other file that is none, by its name and by its bytes, is an error: leaving it out quietly would train on less than
+the caller thinks. Labels stay text here: what a label means is the task's to say.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapters import modalities
 from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
 from adapters.problems import Problems
-from service.intake.datasets import arrangement, folders, manifests, names, other_tables
+from adapters.types import ORIGINAL
+from service.intake.datasets import arrangement, folders, kinds, manifests, names, other_tables
 from service.intake.datasets.archives import Archive, Limits
-from service.intake.datasets.arrangement import Received, arranged, looked_up
+from service.intake.datasets.arrangement import Received, arranged, looked_up, of_texts
 from service.intake.datasets.items import Item, Source, called, item
 from service.intake.datasets.layout import Hints
 from service.intake.datasets.lookup import Lookup
@@ -27,15 +29,15 @@ from service.limits import json_text
 MAX_VALUES = 500_000  # in a JSON array of labels, which may be lists or objects themselves
 
 __all__ = ["Item", "Limits", "Received", "Source", "from_archive", "from_folder", "from_labels", "from_manifest"]
-__all__ += ["from_path", "parse_labels"]
+__all__ += ["from_path", "of_texts", "parse_labels"]
 
 
-def parse_labels(fields: Sequence[str]) -> list[str]:
+def parse_labels(sent: Sequence[str], noun: str = "input") -> list[str]:
     """Labels sent as repeated fields, or all in one field as a JSON array. Raises InvalidInput."""
-    if len(fields) != 1 or not fields[0].lstrip().startswith("["):
-        return list(fields)
+    if len(sent) != 1 or not sent[0].lstrip().startswith("["):
+        return list(sent)
     try:
-        labels = json_text.loads(fields[0], MAX_VALUES)
+        labels = json_text.loads(sent[0], MAX_VALUES)
     except ValueError as error:
         raise InvalidInput(f"labels starts like a JSON array but is none ({error})") from None
     problems, texts = Problems(), []
@@ -43,32 +45,34 @@ def parse_labels(fields: Sequence[str]) -> list[str]:
         try:
             texts.append(manifests.label_text(label))
         except InvalidInput as error:
-            problems.add(type(error)(f"image {index}: {error.message}", item=f"image {index}"))
+            problems.add(type(error)(f"{noun} {index}: {error.message}", item=f"{noun} {index}"))
     problems.raise_any()
     return texts
 
 
-def from_labels(files: Sequence[Source], labels: Sequence[str]) -> Received:
-    """Images and their labels in the same order. Raises InvalidInput when their numbers differ."""
+def from_labels(files: Sequence[Source], labels: Sequence[str], modality: str = ORIGINAL) -> Received:
+    """Inputs and their labels in the same order. Raises InvalidInput when their numbers differ."""
+    noun = modalities.get(modality).NOUN
     if not files:
-        raise InvalidInput("no images were sent; send them as files in the field 'images'")
+        raise InvalidInput(f"no {noun}s were sent; send them as the field '{modalities.get(modality).FIELD}'")
     if len(files) > len(labels):
-        name = called(len(labels), files[len(labels)].file_name)
+        name = called(len(labels), files[len(labels)].file_name, noun)
         raise InvalidInput(
-            f"{len(files)} images came with {len(labels)} labels; {name} has none: send one label per image, in order",
+            f"{len(files)} {noun}s came with {len(labels)} labels; {name} has none: send one label per {noun}, in"
+            " order",
             item=name,
         )
     if len(labels) > len(files):
         extra = labels[len(files)][:50]
         raise InvalidInput(
-            f"{len(files)} images came with {len(labels)} labels; label {len(files)} ({extra!r}) has no image:"
-            " send one label per image, in order"
+            f"{len(files)} {noun}s came with {len(labels)} labels; label {len(files)} ({extra!r}) has no {noun}:"
+            f" send one label per {noun}, in order"
         )
     items = [item(file, _form_name(file), label) for file, label in zip(files, labels, strict=True)]
-    return Received(items, {"layout": "labels in the order of the images"})
+    return Received(items, {"layout": f"labels in the order of the {noun}s"}, modality=modality)
 
 
-def from_manifest(text: bytes | memoryview, files: Sequence[Source]) -> Received:
+def from_manifest(text: bytes | memoryview, files: Sequence[Source], modality: str = ORIGINAL) -> Received:
     """The files in the order of the manifest's lines, which must name each of them once. Raises InvalidManifest."""
     known: dict[str, Source] = {}
     for file in files:
@@ -83,7 +87,7 @@ def from_manifest(text: bytes | memoryview, files: Sequence[Source]) -> Received
         item(known[name], names.normal(row.file_name.strip()) if row.part else name, row.label, row.split, row.group)
         for name, row in rows.items()
     ]
-    return Received(items, {"layout": "manifest"})
+    return Received(items, {"layout": "manifest"}, modality=modality)
 
 
 def from_archive(
@@ -116,9 +120,9 @@ def from_folder(
 def from_path(
     path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
 ) -> Received:
-    """A folder, a zip, or a manifest beside its images. Blocking. Raises InvalidInput and its kinds.
+    """A folder, a zip, a manifest beside its files, or a table of texts. Blocking. Raises InvalidInput and its kinds.
 
-    `lenient` passes over files that are no images instead of refusing them.
+    `lenient` passes over files that are no inputs instead of refusing them.
     """
     if path.is_dir():
         return from_folder(path, follow=follow, encoding=encoding, root=root, lenient=lenient)
@@ -128,9 +132,17 @@ def from_path(
         return from_archive(path, encoding=encoding, root=root, hints=Hints(path.stem, lenient=lenient))
     with folders.opened(path) as file:
         text = file.read(arrangement.MOST_MANIFEST_BYTES)
+    if manifests.brings_texts(text):
+        return of_texts(text)
     wanted = [row.file_name for row in manifests.read(text) if isinstance(row, manifests.Row)]
     found = folders.named(path.parent, wanted)
-    return from_manifest(text, [folders.on_disk(name, file) for name, file in found.items()])
+    modality = kinds.of(list(found), lambda name, most: _head(found[name], most), None, InvalidInput)
+    return from_manifest(text, [folders.on_disk(name, file) for name, file in found.items()], modality)
+
+
+def _head(path: Path, most: int) -> bytes:
+    with folders.opened(path) as file:
+        return file.read(most)
 
 
 def _form_name(file: Source) -> str:

@@ -69,7 +69,7 @@ def test_files_that_are_no_examples_are_passed_over_with_a_word(tmp_path: Path) 
     for found in both(tmp_path, *classes("cat", "dog"), *junk):
         assert labels(found) == {"cat", "dog"}
         assert set(found.passed_over) == {*junk, "meta/"}
-        assert found.passed_over["meta/"] == passed_over.NO_IMAGES
+        assert found.passed_over["meta/"] == passed_over.empty("image")
 
 
 def test_files_that_are_no_images_are_refused_by_name_or_passed_over_when_asked(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_files_that_are_no_images_are_refused_by_name_or_passed_over_when_asked(
     assert {problem.item for problem in caught.value.errors} == {name for name, _ in odd}
     found = sources.from_archive(data, hints=Hints(lenient=True))
     assert labels(found) == {"cat", "dog"} and len(found.items) == 3
-    assert found.passed_over == {name: passed_over.FOREIGN for name, _ in odd}
+    assert found.passed_over == {name: passed_over.foreign("image") for name, _ in odd}
     for name, body in [*members, *odd]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(body)
@@ -94,7 +94,7 @@ def test_files_that_are_no_images_are_refused_by_name_or_passed_over_when_asked(
 def test_empty_class_folders_are_told(tmp_path: Path) -> None:
     names = [*classes("cat", "dog"), "bird/", "fish/deep/", "fox/readme.txt"]
     for found in both(tmp_path, *names):
-        empty = {name for name, reason in found.passed_over.items() if reason == passed_over.NO_IMAGES}
+        empty = {name for name, reason in found.passed_over.items() if reason == passed_over.empty("image")}
         assert empty == {"bird/", "fish/", "fox/"}
 
 

@@ -166,7 +166,7 @@ def test_a_table_of_files_and_labels_is_the_manifest_whatever_it_is_called(name:
         ("train.csv", "id,label\n0,cat\n1,dog\n2,cat\n3,dog\n", "no column of it is called file_name"),
         ("data.csv", "img;species\n0.jpg;cat\n1.jpg;dog\n2.jpg;cat\n3.jpg;dog\n", "no column of it is called label"),
         ("labels.json", '{"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat", "3.jpg": "dog"}', "called label|no header"),
-        ("about/labels.csv", CSV, "does not lie above the images"),
+        ("about/labels.csv", CSV, "does not lie above the files"),
     ],
 )  # fmt: skip
 def test_a_table_that_labels_images_in_another_way_is_refused_by_name(name: str, text: str, says: str) -> None:
@@ -203,7 +203,7 @@ def test_two_tables_that_may_be_the_manifest_are_refused() -> None:
 
 
 def test_what_a_manifest_names_is_never_passed_over() -> None:
-    junk = ["._0.jpg", "@eaDir/1.jpg", ".hidden.jpg", "LICENSE", "notes.txt", "a.csv"]
+    junk = ["._0.jpg", "@eaDir/1.jpg", ".hidden.jpg", "LICENSE", "notes.md", "a.csv"]
     text = "file_name,label\n" + "".join(f"{name},cat\n" for name in junk)
     found = sources.from_archive(
         zipped(*((name, name.encode()) for name in [*junk, "Thumbs.db"])), manifest=text.encode()

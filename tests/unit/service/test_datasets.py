@@ -43,9 +43,9 @@ def test_a_broken_json_array_of_labels_is_refused(text: str) -> None:
 
 
 def test_labels_without_meaning_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="image 1: a label is null") as caught:
+    with pytest.raises(InvalidInput, match="input 1: a label is null") as caught:
         reading.parse_labels(['["a", null]'])
-    assert caught.value.item == "image 1"
+    assert caught.value.item == "input 1"
     with pytest.raises(InvalidLabel, match="half a character"):
         reading.parse_labels(['["\\ud800"]'])
 

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from adapters.errors import InvalidInput
 from adapters.types import HeadRef
-from service.intake.forms import ImageForm, head_ref, head_refs
+from service.intake.forms import InputForm, head_ref, head_refs
 from service.wire import check_head_name
 
 
-def form(**options: list[str]) -> ImageForm:
-    return ImageForm([b"image"], options)
+def form(**options: list[str]) -> InputForm:
+    return InputForm([b"image"], options)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def photo(_: str) -> bytes:
 
 
 def render(view: dict[str, Any] = VIEW, read=photo) -> str:
-    return pages.render(view, read, 10**7)
+    return pages.render(view, read, "image", 10**7)
 
 
 class Strict(HTMLParser):

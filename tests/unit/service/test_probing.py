@@ -33,7 +33,7 @@ def test_probing_names_every_bad_image() -> None:
     assert error.message.startswith("image 1 (cat/1.jpg): not an image: it is text")
     bad = list(probing.unusable(items(encoded("PNG", 1), PHOTO, PHOTO[:-30])))
     assert [index for index, _ in bad] == [0, 2] and "too small" in bad[0][1].message
-    [(_, large)] = probing.unusable(items(PHOTO), max_pixels=63)
+    [(_, large)] = probing.unusable(items(PHOTO), most=63)
     assert isinstance(large, ImageTooLarge) and "too large: 8×8" in large.message
     assert len(list(probing.unusable(items(*[b"text"] * 50)))) == 50
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adapters.errors import InvalidInput
-from service.api.openapi import FINETUNE_FORM, IMAGE_FORM
+from service.api.openapi import FINETUNE_FORM, PREDICT_FORM
 from service.intake import json_bodies, strict
 from service.wire import Wire
 
@@ -33,17 +33,17 @@ def test_where_nothing_is_known_that_is_said():
 
 def test_known_names_pass():
     strict.check(["a", "b"], {"a", "b", "c"})
-    strict.check_files(["images"], strict.of_form(IMAGE_FORM), "images")
+    strict.check_files(["images"], strict.of_form(PREDICT_FORM), "`images`")
 
 
 def test_of_files_the_field_is_told():
     with pytest.raises(InvalidInput, match="there is no field 'file' for files; send them as `images`") as refused:
-        strict.check_files(["images", "file"], strict.of_form(IMAGE_FORM), "images")
+        strict.check_files(["images", "file"], strict.of_form(PREDICT_FORM), "`images`")
     assert refused.value.item == "file"
 
 
 def test_a_forms_options_may_be_in_the_query_where_its_image_may_be_the_body():
-    assert strict.also_in_query(IMAGE_FORM) == strict.of_form(IMAGE_FORM) > {"images", "head", "top_k"}
+    assert strict.also_in_query(PREDICT_FORM) == strict.of_form(PREDICT_FORM) > {"images", "head", "top_k"}
     assert strict.also_in_query(FINETUNE_FORM) == frozenset() < strict.of_form(FINETUNE_FORM)
     assert strict.of_form({}) == frozenset()
 
