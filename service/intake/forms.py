@@ -128,7 +128,7 @@ async def receive(
     else:
         form = _from_upload(query, await _upload(request, settings, take, space, kind, names), known, names)
     try:
-        _check_count(form.inputs, settings.max_predict_images, names)
+        _check_count(form, settings.max_predict_images, names)
     except InvalidInput:
         form.close()
         raise
@@ -169,12 +169,13 @@ def _only(names: Mapping[str, str | None]) -> str | None:
     return next(iter(names.values())) if len(names) == 1 else None
 
 
-def _check_count(inputs: Sequence[object], most: int, names: Mapping[str, str | None]) -> None:
+def _check_count(form: InputForm, most: int, names: Mapping[str, str | None]) -> None:
     item = next(iter(names))
-    if not inputs:
+    if not form.inputs:
         raise InvalidInput(f"no {item}: send at least one as {fields.listed(names)}, or one as the body", item=item)
-    if len(inputs) > most:
-        raise InvalidInput(f"{len(inputs)} inputs in one request; at most {most}, so split them", item=item)
+    if len(form.inputs) > most:
+        said = f"{len(form.inputs)} {fields.plural(form.modality) if form.modality else fields.INPUTS}"
+        raise InvalidInput(f"{said} in one request; at most {most}, so split them", item=item)
 
 
 def head_refs(texts: Sequence[str], most: int) -> list[HeadRef]:
