@@ -30,7 +30,6 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.ImageTooLarge: (422, "The image has too many pixels"),
     errors.InvalidText: (422, "Not a usable text"),
     errors.TextTooLong: (422, "The text has too many characters"),
-    errors.WrongModality: (422, "The head reads inputs of another kind"),
     errors.InvalidArchive: (422, "Not a usable archive"),
     errors.InvalidManifest: (422, "Not a usable manifest"),
     errors.InvalidLabel: (422, "Not a usable label"),

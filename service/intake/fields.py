@@ -62,5 +62,5 @@ def require(sent: str | None, wanted: str, who: str) -> None:
     """Raises WrongModality unless what was sent is of the modality that `who` ("the head 'pets'") reads, or unsaid."""
     if sent not in (None, wanted):
         field = modalities.get(wanted).FIELD
-        raise WrongModality(f"{who} reads {plural(wanted)}, not {plural(sent)}; send {plural(wanted)} as `{field}`",
-                            item=who)  # fmt: skip
+        hint = f"send it {plural(wanted)}, in the field '{field}'"
+        raise WrongModality(f"{who} reads {plural(wanted)}, not {plural(sent)}; {hint}", item=who)

@@ -30,6 +30,7 @@ __all__ += ["collate", "fingerprint", "inputs", "load", "recognise", "trial"]
 NOUN, FIELD, UNIT = "image", "images", "pixels"
 MOST = 64_000_000  # pixels: a 61 MP photo passes; what a decode of it may take is in memory.py
 MEDIA_TYPES = ("image/*",)
+COPIES = "Copies of one picture, re-encoded, resized or slightly cropped."  # what near-duplicates are, for reports
 Spec = Preprocessing
 _PLAIN_JPEG = 8  # bytes for a pixel that comes out: 4 that libjpeg and Pillow share, and 4 when it is turned
 _SMALL_JPEG = memory.SMALL // _PLAIN_JPEG  # pixels
@@ -74,6 +75,12 @@ def verify(data: bytes | memoryview, *, most: int = MOST) -> dict[str, Any]:
                 return {"format": kind, "width": found[0], "height": found[1]}
     with _by_pillow(data, kind, most):
         return _facts(data, kind, most)
+
+
+def effort(facts: dict[str, Any]) -> int:
+    """What `verify` took beside reading the bytes, in pixels decoded: a JPEG is decoded on the smallest scale."""
+    pixels = int(facts["width"] * facts["height"])
+    return pixels // 8 if facts["format"] == "JPEG" else pixels
 
 
 def media_type(data: bytes) -> str:

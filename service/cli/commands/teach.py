@@ -129,7 +129,7 @@ def suggest(
 @remote
 def predict(
     head: str, inputs: tuple[Path | str, ...], texts: tuple[str, ...], top_k: int, skip_errors: bool, server: str,
-    raw: bool, **promises: float | None,
+    raw: bool, **promises: Any,
 ) -> None:  # fmt: skip
     """Ask HEAD (name, name@3, name@canary; several with commas) about INPUTS: files, or texts in quotation marks."""
     from service.cli import display
