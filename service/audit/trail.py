@@ -24,7 +24,7 @@ from service.audit.refused import Refused
 from service.database_threads import WRITING
 
 CHANGES_NOTHING = frozenset({"predict", "metrics", "read"})  # verbs
-ASKS = frozenset({"/heads/{head}/suggest"})  # POST, as images come with it
+ASKS = frozenset({"/heads/{head}/suggest"})  # POST, as inputs come with it
 
 
 class Trail:

@@ -20,6 +20,7 @@ from adapters.store import backbones, examples, heads, jobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import shown
 from adapters.types import Edit, Example, HeadVersion, Job, JobRequest
+from service.intake import fields
 from service.intake.datasets.manifests import label_text
 from service.intake.submissions import check_key
 from service.operations import requests
@@ -92,6 +93,8 @@ class EditSubmissions:
 
     def _rebuilt(self, backbone: str, deploy: Literal["auto", "manual"]) -> Prepared:
         recipe, found = self._recipe(), backbones.find(self.engine, backbone)
+        own = backbones.find(self.engine, str(recipe.backbone)).modality
+        fields.require(found.modality, own, f"the head {shown(self.head)!r}")
         parts.lengths(recipe.reads, found)  # refuses one without the taps that the head is to read
         return replace(recipe, backbone=found.name, deploy=deploy), []
 

@@ -45,6 +45,7 @@ FIELDS = frozenset({
 # Of any modality; which of them the head's has is looked at once that is known.
 VIEWS = tuple(dict.fromkeys(c for name in modalities.names() for c in modalities.choices(modalities.get(name))))
 AUTO = "auto"
+Json = dict[str, Any]
 MAX_VALUES, MAX_CHARACTERS = 1000, 100_000  # of hyperparameters
 MAX_BUDGET = 3600.0  # seconds of racing
 MAX_KEY = 255  # characters of an Idempotency-Key
@@ -94,8 +95,9 @@ class Submissions:
             return known
         require()
         self._check_room()
-        items, left_out = self._checked(request, items, received.modality)
-        request = replace(request, received=screening.facts(received, items, request.task, notes, left_out))
+        items, left_out, further = self._checked(request, items, received.modality)
+        facts = screening.facts(received, items, request.task, notes | further, left_out)
+        request = replace(request, received=facts)
         return self._accept(request, items, fingerprint, key)
 
     def _accept(self, request: JobRequest, items: list[Item], fingerprint: str, key: str | None) -> Job:
@@ -146,6 +148,8 @@ class Submissions:
         """On a backbone that reads what came; None: whatever the head's does. Raises WrongModality."""
         wanted = self._named(request) or default_backbone.of(self.settings, self.engine, modality or ORIGINAL)
         backbone = backbones.find(self.engine, wanted)
+        if request.mode == "append" and (own := self._own_modality(request.head)) is not None:
+            fields.require(modality or backbone.modality, own, f"the head {shown(request.head)!r}")
         of_whom = f"the backbone {backbone.name!r}"
         if request.backbone is None:
             of_whom = f"the head {shown(request.head)!r}"
@@ -199,6 +203,14 @@ class Submissions:
         live = heads.find_live(self.engine, request.head)
         return None if live is None else str(live.manifest["backbone"]["name"])
 
+    def _own_modality(self, head: str) -> str | None:
+        """That of the examples that a head holds, or of its live version; None for a new head."""
+        if (live := heads.find_live(self.engine, head)) is not None:
+            return str(live.manifest["backbone"].get("modality", ORIGINAL))
+        job_id = examples.job_of_head(self.engine, head)
+        named = None if job_id is None else jobs.get(self.engine, job_id).request.backbone
+        return None if named is None else backbones.find(self.engine, named).modality
+
     def _expected(self, request: JobRequest) -> str | None:
         """The modality that a named backbone or the head reads; None where neither is known."""
         named = self._named(request)
@@ -223,7 +235,7 @@ class Submissions:
         stem, lenient = PurePosixPath(names.normal(archive)).stem, request.on_error == "skip"
         return Hints(stem, classes, lenient=lenient, modality=self._expected(request))
 
-    def _checked(self, request: JobRequest, items: list[Item], modality: str) -> tuple[list[Item], Problems]:
+    def _checked(self, request: JobRequest, items: list[Item], modality: str) -> tuple[list[Item], Problems, Json]:
         """What can be learned from, and what is left out of it; enough of each class, what the head has included."""
         held = examples.of_head(self.engine, request.head) if request.mode == "append" else []
         new = {item.example.sha256 for item in items}
@@ -232,7 +244,7 @@ class Submissions:
         self._check_memory(request, len(kept) + len(new))
         # What is left out has to be known now: a job cannot leave out what it meets later.
         work = math.inf if request.on_error == "skip" else probing.WORK
-        items, problems = screening.screened(
+        items, problems, notes = screening.screened(
             items, request.task, kept, self.settings.most[modality], modality=modality, work=work,
             turn=self.throttle.turn,
         )  # fmt: skip
@@ -242,7 +254,7 @@ class Submissions:
         if problems.count:
             task.check_examples(left)
         refuse_held_out_only(left, {a.sha256: a.split for _, a in held}, task.names)
-        return items, problems
+        return items, problems, notes
 
     def _check_memory(self, request: JobRequest, count: int) -> None:
         """What no worker has the memory to train on is refused at once. Raises TooMuchData."""

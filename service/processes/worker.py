@@ -177,7 +177,7 @@ class Worker:
             with nullcontext() if self.traces is None else self.traces.shard(shard):
                 pipeline.help_out(self.training, shard)
         except Exception as error:
-            with contextlib.suppress(shards.ShardLost):  # its job has ended, and the images went with it
+            with contextlib.suppress(shards.ShardLost):  # its job has ended, and the inputs went with it
                 shards.give_back(self.engine, shard)
                 log.warning("gave back part %d of the job %s: %s", shard.position, shard.job_id, _brief(error))
                 raise

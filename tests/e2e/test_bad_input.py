@@ -64,8 +64,9 @@ def test_a_form_that_makes_no_sense_is_refused(server, files, data, said):
 
 @pytest.mark.usefixtures("unchanged")
 def test_a_body_that_is_no_form_is_refused(server):
-    """JSON, a cut-off form, and an Idempotency-Key that is too long."""
-    refused(server.http.post("/finetune", json={"head": HEAD}), 422, "invalid_input", "multipart/form-data")
+    """Another kind of body, a cut-off form, and an Idempotency-Key that is too long."""
+    plain = server.http.post("/finetune", content=b"head=x", headers={"Content-Type": "text/plain"})
+    refused(plain, 422, "invalid_input", "multipart/form-data")
     cut = {"Content-Type": "multipart/form-data; boundary=x"}
     body = b'--x\r\nContent-Disposition: form-data; name="head"\r\n\r\nabc'
     refused(server.http.post("/finetune", content=body, headers=cut), 422, "invalid_input", "cut off")

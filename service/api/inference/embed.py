@@ -3,8 +3,8 @@
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from adapters import modalities, tenancy
 from adapters import predict as pipeline
-from adapters import tenancy
 from adapters.store import backbones
 from adapters.types import ORIGINAL, Backbone
 from service.access.principal import current
@@ -32,7 +32,8 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
         taps = form.flag("taps")
         backbone = await READING.run(_backbone, ctx, name, form.modality)
         flow = tenancy.qualified(current().tenant, "")  # a turn of its own for each tenant
-        async with ctx.predictor.traffic.admitted(len(form.inputs), flow, form.seconds("timeout", seconds)):
+        load = sum(map(modalities.of(backbone).load, map(len, form.inputs)))
+        async with ctx.predictor.traffic.admitted(load, flow, form.seconds("timeout", seconds)):
             result = await pipeline.embed(ctx.predictor, form.inputs, backbone.digest, form.on_error(), flow)
     errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]
     answer = EmbedResponse(

@@ -106,7 +106,7 @@ def job(facts: Json) -> None:
 
 def _received(facts: Json) -> None:
     """What of the data that came with a job was left out, passed over or changed."""
-    for key, what in (("left_out", "left out"), ("passed_over", "passed over")):
+    for key, what in (("left_out", "left out"), ("passed_over", "passed over"), ("cut", "cut")):
         if key in facts:
             rows = [f"{row['item']}: {row.get('detail') or row.get('reason')}" for row in facts[key]["list"]]
             _some(out, what, facts[key], rows)

@@ -1,1 +1,1 @@
-"""What comes in labeled → items: images with labels, archives, folders on disk, and manifests."""
+"""What comes in labeled → items: inputs with labels, archives, folders on disk, and manifests."""

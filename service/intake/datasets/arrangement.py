@@ -183,7 +183,7 @@ def _what(head: bytes, kind: Any) -> str:
     try:
         kind.probe(head, most=kind.MOST)
     except InvalidInput as error:
-        return error.message.removeprefix("not an image: ")
+        return error.message.removeprefix(f"not {kinds.article(kind.NOUN)}: ")
     return "it looks like something else"
 
 

@@ -92,5 +92,9 @@ def of_file(name: str, data: bytes | memoryview) -> str | None:
 
 def a(modality: str) -> str:
     """One input of it, for a message: "an image"."""
-    noun = modalities.get(modality).NOUN
+    return article(modalities.get(modality).NOUN)
+
+
+def article(noun: str) -> str:
+    """A noun with "a" or "an"."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

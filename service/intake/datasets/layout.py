@@ -1,7 +1,7 @@
-"""Folders → labels and splits: what the path of each image says, or why it is not clear.
+"""Folders → labels and splits: what the path of each file says, or why it is not clear.
 
-    <class>/<image>                one folder a class
-    <split>/<class>/<image>        the caller's own split; how splits may be spelled: manifests.split_name
+    <class>/<file>                 one folder a class
+    <split>/<class>/<file>         the caller's own split; how splits may be spelled: manifests.split_name
 
 Folders around all of it are left out where they are clearly that: called as the archive or folder they came in, by a
 word for a collection (PLAIN_WORDS), or with nothing but split folders in them. Otherwise `cat/indoor/1.jpg` would be
@@ -19,7 +19,7 @@ from adapters.types import SplitName
 from service.intake.datasets.manifests import split_name
 from service.intake.datasets.names import MOST_SHOWN, brief
 
-LAYOUT = "the layout is <class>/<image> or train|val|test/<class>/<image>"
+LAYOUT = "the layout is <class>/<file> or train|val|test/<class>/<file>"
 PLAIN_WORDS = frozenset(
     "data dataset datasets set sets image images img imgs photo photos picture pictures pic pics sample samples class"
     " classes category categories label labels labeled labelled file files folder folders upload uploads archive export"
@@ -106,7 +106,7 @@ def _unclear(root: str, top: str, below: list[str], error: type[InvalidInput]) -
     here = (root + top)[:MOST_SHOWN]
     return error(
         f"everything lies in the folder {brief(here)} and in folders below it ({some}), so that either may be the "
-        f"classes: if those below are, send root={here}; if {brief(top)} is a class, put its images right into it",
+        f"classes: if those below are, send root={here}; if {brief(top)} is a class, put its files right into it",
         item=here,
     )
 

@@ -49,7 +49,7 @@ def _around(known: Sequence[str]) -> list[str]:
 
 
 def tails(path: str) -> list[str]:
-    """What an absolute path ends with, the longest first: on another machine the same images lie elsewhere."""
+    """What an absolute path ends with, the longest first: on another machine the same files lie elsewhere."""
     if not _ABSOLUTE.match(path):
         return []
     parts = [part for part in path.split("/") if part]

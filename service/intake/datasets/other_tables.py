@@ -1,6 +1,6 @@
-"""Tables that came with images and are not called manifests: labels that nobody should overlook.
+"""Tables that came with inputs and are not called manifests: labels that nobody should overlook.
 
-A table with a column for the file and one for the label is the manifest, whatever it is called. One that labels images
+A table with a column for the file and one for the label is the manifest, whatever it is called. One that labels inputs
 of this upload in another form is refused, as is one that lies elsewhere, unless it says what the folders say.
 """
 
@@ -39,15 +39,15 @@ def is_table(name: str) -> bool:
 
 
 def manifest_among(
-    found: Iterable[str], read: Callable[[str], bytes], images: Sequence[str], said: Mapping[str, str] | None
+    found: Iterable[str], read: Callable[[str], bytes], inputs: Sequence[str], said: Mapping[str, str] | None
 ) -> str | None:
     """Which of the tables `found` is the manifest; `said` are the labels by folder, where folders are clear.
 
-    Raises InvalidManifest for a table that labels these images and cannot be used, and where there is more than one.
+    Raises InvalidManifest for a table that labels these inputs and cannot be used, and where there is more than one.
     """
     if not (candidates := sorted(found)[:MOST_TABLES]):
         return None
-    index, manifests = _Index(images), []
+    index, manifests = _Index(inputs), []
     for name in candidates:
         table = _table(read(name)[:MOST_BYTES])
         claims = table and table.claims(index)
@@ -55,7 +55,7 @@ def manifest_among(
             continue
         if not claims.is_manifest:
             raise InvalidManifest(
-                f"{names.brief(name)} labels images that came with it, but {claims.problem}; {_HOW}", item=name
+                f"{names.brief(name)} labels files that came with it, but {claims.problem}; {_HOW}", item=name
             )
         manifests.append(name)
     if len(manifests) > 1:
@@ -66,9 +66,9 @@ def manifest_among(
 
 @dataclass(frozen=True, slots=True)
 class _Claims:
-    """What a table says of the images that it names."""
+    """What a table says of the inputs that it names."""
 
-    labels: dict[str, set[str]]  # image → its labels
+    labels: dict[str, set[str]]  # input → its labels
     problem: str  # why it is no manifest; "" for one
 
     @property
@@ -77,21 +77,21 @@ class _Claims:
 
     def agree_with(self, said: Mapping[str, str]) -> bool:
         """Whether they are what the folders say, and there are any."""
-        return bool(self.labels) and all({said.get(image)} == labels for image, labels in self.labels.items())
+        return bool(self.labels) and all({said.get(one)} == labels for one, labels in self.labels.items())
 
 
 class _Index:
-    """Images by what a table may call them: their path, their name, and these without a suffix, in any case."""
+    """Inputs by what a table may call them: their path, their name, and these without a suffix, in any case."""
 
-    def __init__(self, images: Sequence[str]) -> None:
+    def __init__(self, inputs: Sequence[str]) -> None:
         self._by_key: dict[str, set[str]] = defaultdict(set)
-        for name in images:
+        for name in inputs:
             path = PurePosixPath(names.folded(name))
             for key in (str(path), path.name, str(path.with_suffix("")), path.stem):
                 self._by_key[key].add(name)
 
     def find(self, text: Any, bare: bool = False) -> str | None:
-        """The image that a cell names; `bare`: also without its suffix, where a number may as well be anything else."""
+        """The input that a cell names; `bare`: also without its suffix, where a number may as well be anything else."""
         if not isinstance(text, str) or not 0 < len(text.strip()) <= MOST_NAME:
             return None
         path = PurePosixPath(names.folded(names.normal(text.strip())))
@@ -114,7 +114,7 @@ class _Table:
     rows: list[list[Any]]
 
     def claims(self, index: _Index) -> _Claims | None:
-        """What it says of images; None where it names none, or gives them no label."""
+        """What it says of inputs; None where it names none, or gives them no label."""
         known = columns([str(name) for name in self.header])
         if {"file_name", "label"} <= set(known) and len(set(known)) == len(known):
             return self._manifest(index, known)
@@ -130,7 +130,7 @@ class _Table:
         return _Claims(found, "") if found or certain else None
 
     def _other(self, index: _Index, known: list[str], file: int) -> _Claims | None:
-        """Of a table with a header that is no manifest's, whose column `file` names images."""
+        """Of a table with a header that is no manifest's, whose column `file` names inputs."""
         others = [c for c in range(len(known)) if c != file]
         if "label" in known:
             return _Claims(_pairs(index, self.rows, file, known.index("label")), "no column of it is called file_name")
@@ -151,17 +151,17 @@ def _bare_list(index: _Index, rows: list[list[Any]]) -> _Claims | None:
 
 def _flagged(index: _Index, table: _Table, file: int, others: list[int]) -> dict[str, set[str]]:
     return {
-        image: {table.header[c].strip() for c in others if str(row[c]).strip().lower() in _TRUE}
+        one: {table.header[c].strip() for c in others if str(row[c]).strip().lower() in _TRUE}
         for row in table.rows
-        if (image := index.find(row[file]))
+        if (one := index.find(row[file]))
     }
 
 
 def _pairs(index: _Index, rows: list[list[Any]], file: int, label: int) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for row in rows:
-        if image := index.find(row[file], bare=True):
-            found.setdefault(image, set()).add(str(row[label]).strip())
+        if one := index.find(row[file], bare=True):
+            found.setdefault(one, set()).add(str(row[label]).strip())
     return found
 
 

@@ -16,6 +16,7 @@ from service.intake.datasets.items import Item, called
 
 WORK = 512_000_000  # bytes and pixels decoded before a request is answered: 3 to 6 s of one core
 Turn = Callable[[], AbstractContextManager[None]]
+Tell = Callable[[int, dict[str, Any]], None]  # (index, facts)
 
 
 def unusable(
@@ -25,11 +26,12 @@ def unusable(
     most: int | None = None,
     work: float = WORK,
     turn: Turn = nullcontext,
+    tell: Tell = lambda index, facts: None,
 ) -> Iterator[tuple[int, InvalidInput]]:
     """(index, what is wrong) of every item that is no input of that modality that can be read. Blocking.
 
     `most` is what one input may cost, in the modality's units; `work` is how much is verified in full: infinity
-    verifies all. Each takes a `turn`.
+    verifies all. Each takes a `turn`; `tell` is told the facts of those that are sound.
     """
     kind = modalities.get(modality)
     most = kind.MOST if most is None else most
@@ -37,11 +39,13 @@ def unusable(
         try:
             data = item.data()
             if work <= 0:
-                kind.probe(data, most=most)
+                tell(index, kind.probe(data, most=most).facts)
                 continue
             work -= len(data)
             with turn():
-                work -= _effort(kind, kind.verify(data, most=most))
+                facts = kind.verify(data, most=most)
+            work -= _effort(kind, facts)
+            tell(index, facts)
         except InvalidInput as error:
             name = called(index, item.example.file_name, kind.NOUN)
             yield index, type(error)(f"{name}: {error.message}", item=name)

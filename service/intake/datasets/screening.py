@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from adapters import tasks
+from adapters import modalities, tasks
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.labels import contradictions, refuse_contradictions
 from adapters.problems import MOST, Problems
@@ -53,8 +53,10 @@ def screened(
     modality: str = ORIGINAL,
     work: float = WORK,
     turn: Turn = nullcontext,
-) -> tuple[list[Item], Problems]:
-    """Items without those that cannot be read or that have two labels; and what is wrong with those. Blocking.
+) -> tuple[list[Item], Problems, Json]:
+    """Items without those that cannot be read or that have two labels; what is wrong with those; notes. Blocking.
+
+    The notes are {"cut"}, as `passed_over` has it, where inputs are longer than what a backbone reads.
 
     `held` are examples that the head has already; the others are those of probing. Raises NotEnoughData where
     too few are left of a class.
@@ -65,10 +67,18 @@ def screened(
         task.check_examples([*held, *sent])  # before all are looked at, which costs more
     problems, bad = Problems(), set(twice)
     _add_contradictions(problems, sent, twice)
-    for index, error in unusable(items, modality=modality, most=most, work=work, turn=turn):
+    cut: dict[str, str] = {}
+
+    def tell(index: int, facts: Json) -> None:
+        if facts.get("cut"):
+            name = called(index, items[index].example.file_name, modalities.get(modality).NOUN)
+            cut[name] = f"{facts['cut']:,} of {facts['tokens']:,} tokens are past what the backbone reads"
+
+    for index, error in unusable(items, modality=modality, most=most, work=work, turn=turn, tell=tell):
         problems.add(error)
         bad.add(items[index].example.sha256)
-    return [item for item in items if item.example.sha256 not in bad], problems
+    kept = [item for item in items if item.example.sha256 not in bad]
+    return kept, problems, {"cut": passed_over(cut)} if cut else {}
 
 
 def facts(received: Received, items: Sequence[Item], task_name: str, notes: Json, left_out: Problems) -> Json:

@@ -27,7 +27,7 @@ def of_table(text: str | bytes) -> list[tuple[str, str]]:
 
 def screened(received: Received, on: str = "classification"):
     items, notes = screening.labeled(received.items, on, "text")
-    kept, problems = screening.screened(items, on, [], modality=received.modality)
+    kept, problems, _ = screening.screened(items, on, [], modality=received.modality)
     return kept, problems, notes
 
 
