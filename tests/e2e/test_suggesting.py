@@ -56,4 +56,4 @@ def test_bad_requests_are_told_what_to_fix(server, head):
         server.client.suggest(head, unlabeled(), count=0)
     assert (wrong.value.status, wrong.value.problem["item"]) == (422, "count")
     empty = httpx.post(f"{server.url}/heads/{head}/suggest", files={"count": (None, "3")})
-    assert (empty.status_code, empty.json()["item"]) == (422, "images")
+    assert (empty.status_code, empty.json()["item"]) == (422, "inputs")
