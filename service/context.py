@@ -74,30 +74,10 @@ class Context:
         default_backbone.decide(settings, engine)
         if settings.backbone_bundle:
             bundles.register(settings.backbone_bundle, engine, artifacts)
-        live = LiveHeads(
-            engine, artifacts, max_bytes=process.part(settings.head_cache_bytes), poll=settings.poll_seconds,
-            pinned=_pinned(settings), meters=telemetry.METERS,
-        )  # fmt: skip
-        threads = process.part(settings.threads or processor.cores())
-        load = backbone_loader(settings, engine, artifacts)
-        loaded = Backbones(load, settings.device, threads, settings.engines)
-        memory = EmbeddingMemory(
-            process.part(settings.embedding_cache_bytes),
-            telemetry.METERS,
-            lambda digest, sha: EmbeddingCache(engine, digest).find(sha),
-        )
-        monitor = Monitor(engine, telemetry.METERS)
-        traffic = _traffic(settings, process, decoding)
-        sampler = Sampler(
-            engine, artifacts, accepting.default(settings), telemetry.METERS, most_bytes=process.part(MOST_BYTES)
-        )
-        predictor = Predictor(live, loaded, traffic, settings.most, memory, monitor=monitor, sampler=sampler)
+        predictor = _predictor(settings, process, engine, artifacts, decoding)
         throttle = UploadThrottle(lambda: predictor.traffic.admission.load > 0)
-        live.start()
-        heartbeat = Heartbeat(engine, live)
+        heartbeat = Heartbeat(engine, predictor.live)
         heartbeat.start()
-        monitor.start()
-        sampler.start()
         name = default_backbone.name(settings, engine)
         space = Space(process.part(settings.max_upload_bytes), process.part(MEMORY_BYTES))
         access = Authenticator.open(settings, engine)
@@ -150,6 +130,31 @@ def _migrate(settings: Settings) -> None:
         database.migrate(engine)
     finally:
         engine.dispose()
+
+
+def _predictor(
+    settings: Settings, process: ServingProcess, engine: Engine, artifacts: Artifacts, decoding: int
+) -> Predictor:
+    """What answers, with its part of what all processes may hold; it follows the database, counts and keeps samples."""
+    live = LiveHeads(
+        engine, artifacts, max_bytes=process.part(settings.head_cache_bytes), poll=settings.poll_seconds,
+        pinned=_pinned(settings), meters=telemetry.METERS,
+    )  # fmt: skip
+    threads = process.part(settings.threads or processor.cores())
+    load = backbone_loader(settings, engine, artifacts)
+    loaded = Backbones(load, settings.device, threads, settings.engines)
+    traffic, memory = _traffic(settings, process, decoding), _embedding_memory(settings, process, engine)
+    monitor = Monitor(engine, telemetry.METERS)
+    room = accepting.default(settings)
+    sampler = Sampler(engine, artifacts, room, telemetry.METERS, most_bytes=process.part(MOST_BYTES))
+    for part in (live, monitor, sampler):
+        part.start()
+    return Predictor(live, loaded, traffic, settings.most, memory, monitor=monitor, sampler=sampler)
+
+
+def _embedding_memory(settings: Settings, process: ServingProcess, engine: Engine) -> EmbeddingMemory:
+    bytes_ = process.part(settings.embedding_cache_bytes)
+    return EmbeddingMemory(bytes_, telemetry.METERS, lambda digest, sha: EmbeddingCache(engine, digest).find(sha))
 
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
