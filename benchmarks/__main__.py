@@ -1,8 +1,9 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
-The others are run by name, `make bench ARGS=peers`: they take longer, need photos that are not in this repository
-(`adaptation`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `views`), need a GPU (`gpu`), or answer a question
-of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing recorded.
+The others are run by name, `make bench ARGS=peers`: they take longer, need data that is not in this repository
+(`adaptation`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `text`, `views`), need a GPU (`gpu`), or answer a
+question of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing
+recorded.
 """
 
 import argparse
@@ -40,6 +41,7 @@ from benchmarks import (
     swaps,
     taps,
     taps_cost,
+    text,
     threads,
     training,
     trust,
@@ -55,7 +57,7 @@ LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "small_requests": small_requests, "durability": durability,
-    "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out,
+    "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out, "text": text,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "calibration": calibration,

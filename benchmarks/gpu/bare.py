@@ -9,10 +9,10 @@ from unittest import mock
 from adapters.backbones import exporter, loader
 from adapters.backbones.cards import DEFAULT, embedded_card
 from adapters.errors import DeviceError
+from adapters.modalities.image import Pixels
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.onnx import devices
-from adapters.types import Pixels
 from benchmarks import record
 from benchmarks.gpu.findings import Findings, LeftOut
 from benchmarks.gpu.scene import PRECISIONS, Scene

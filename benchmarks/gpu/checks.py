@@ -8,13 +8,14 @@ import onnxruntime as ort
 from adapters import tasks
 from adapters.errors import DeviceError
 from adapters.modalities import image
+from adapters.modalities.image import Pixels
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.onnx import devices
 from adapters.training import programs
 from adapters.training.backbone.precisions import fp16
 from adapters.training.data.split import split
 from adapters.training.race.race import race
-from adapters.types import Embeddings, Pixels
+from adapters.types import Embeddings
 from benchmarks import photos, record
 from benchmarks.gpu.findings import Findings, LeftOut
 from benchmarks.gpu.scene import PRECISIONS, Scene

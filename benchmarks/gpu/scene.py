@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from adapters.modalities.image import calibration
+from adapters.modalities.image import Pixels, calibration
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
 from adapters.runtime.onnx import processor
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import variant
-from adapters.types import Backbone, Device, Pixels
+from adapters.types import Backbone, Device
 from benchmarks import record
 from service.loading import GPU_LANES
 from service.processes import setup
