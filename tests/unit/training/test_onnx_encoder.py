@@ -30,7 +30,7 @@ CARD = embedded_card("minilm")
 
 
 @dataclass(frozen=True)
-class Desk:
+class Built:
     """A backbone for texts with a database and a folder."""
 
     context: pipeline.TrainingContext
@@ -66,102 +66,102 @@ def sha(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     folder: Path = tmp_path_factory.mktemp("texts")
     engine = database.connect(f"sqlite:///{folder}/espalier.sqlite")
     database.migrate(engine)
     artifacts = Artifacts(str(folder / "artifacts"))
     backbone = build(CARD, engine, artifacts)
     loaded = Backbones(lambda digest: (backbone, artifacts.get(backbone.artifact)))
-    yield Desk(pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, most={}), backbone)
+    yield Built(pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, most={}), backbone)
     engine.dispose()
 
 
-def test_what_is_stored_says_what_it_is(desk):
+def test_what_is_stored_says_what_it_is(built):
     """Modality, spec, width and proof; it comes back from the database as it was."""
-    assert (desk.backbone.modality, desk.backbone.dimension, desk.backbone.precision) == ("text", 384, "fp32")
-    assert desk.backbone.spec == modality.Spec(**CARD.spec)
-    assert max(desk.backbone.details["parity"].values()) < 1e-5
-    assert backbones.find(desk.context.engine, "minilm") == desk.backbone
+    assert (built.backbone.modality, built.backbone.dimension, built.backbone.precision) == ("text", 384, "fp32")
+    assert built.backbone.spec == modality.Spec(**CARD.spec)
+    assert max(built.backbone.details["parity"].values()) < 1e-5
+    assert backbones.find(built.context.engine, "minilm") == built.backbone
 
 
-def test_building_again_gives_the_same_digest(desk):
+def test_building_again_gives_the_same_digest(built):
     """So that replicas and repairs agree."""
-    assert build(CARD, desk.context.engine, desk.context.artifacts).digest == desk.backbone.digest
+    assert build(CARD, built.context.engine, built.context.artifacts).digest == built.backbone.digest
 
 
-def test_tokenizer_and_length_are_in_the_digest(desk):
+def test_tokenizer_and_length_are_in_the_digest(built):
     """A head of another reading is another backbone's."""
     spec = CARD.spec
     others = [replace(CARD, name="other", spec=spec | change) for change in ({"max_length": 128},)]
-    found = {build(card, desk.context.engine, desk.context.artifacts).digest for card in others}
-    assert desk.backbone.digest not in found
+    found = {build(card, built.context.engine, built.context.artifacts).digest for card in others}
+    assert built.backbone.digest not in found
 
 
-def test_vectors_are_those_of_sentence_transformers(desk):
+def test_vectors_are_those_of_sentence_transformers(built):
     """Of fp32, `This is an example sentence` has 0.0677, 0.0635, 0.0487, 0.0793, 0.0374 first; ours are in 8 bits."""
-    (vector,) = desk.embed("This is an example sentence")
+    (vector,) = built.embed("This is an example sentence")
     np.testing.assert_allclose(vector[:5], [0.0677, 0.0635, 0.0487, 0.0793, 0.0374], atol=0.005)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
 
 
-def test_meaning_is_near_and_padding_changes_nothing(desk):
+def test_meaning_is_near_and_padding_changes_nothing(built):
     """A text beside longer ones, in any bucket, has the vector that it has alone."""
     asked = ["Where is my card?", "My card has not come", "How do I bake bread? " * 40]
-    alone = desk.embed(*asked)
+    alone = built.embed(*asked)
     assert alone[0] @ alone[1] > 0.6 > 0.3 > alone[0] @ alone[2]
-    items = [modality.decode(each.encode(), desk.backbone.spec) for each in asked]
+    items = [modality.decode(each.encode(), built.backbone.spec) for each in asked]
     for count in (2, 3):
         for pad in (False, True):
-            together = desk.session.plain(modality.collate(items[:count], desk.backbone.spec, pad=pad))
+            together = built.session.plain(modality.collate(items[:count], built.backbone.spec, pad=pad))
             np.testing.assert_allclose(together, alone[:count], atol=1e-5)
 
 
-def test_a_file_that_is_not_the_cards_is_refused(desk, tmp_path):
+def test_a_file_that_is_not_the_cards_is_refused(built, tmp_path):
     """By its SHA-256; and one that is not there by name."""
     (tmp_path / "model.onnx").write_bytes(b"another")
     for weights, says in [(str(tmp_path / "model.onnx"), "SHA-256 differs"), ("package:no_such/x.onnx", "no_such")]:
         card: Card = replace(CARD, weights=weights)
         with pytest.raises(InvalidInput, match=says):
-            build(card, desk.context.engine, desk.context.artifacts)
+            build(card, built.context.engine, built.context.artifacts)
 
 
-def test_a_graph_that_pools_otherwise_is_never_stored(desk, monkeypatch):
+def test_a_graph_that_pools_otherwise_is_never_stored(built, monkeypatch):
     """The proof is against numpy on the encoder's own answers."""
     monkeypatch.setattr(onnx_encoder, "_by_hand", lambda encoder, trial: np.zeros((len(trial), 384), np.float32))
     with pytest.raises(ParityError, match="differs from its encoder"):
-        build(replace(CARD, name="wrong"), desk.context.engine, desk.context.artifacts)
-    assert "wrong" not in {each.name for each in backbones.list_all(desk.context.engine)}
+        build(replace(CARD, name="wrong"), built.context.engine, built.context.artifacts)
+    assert "wrong" not in {each.name for each in backbones.list_all(built.context.engine)}
 
 
-def test_a_head_learns_texts_and_copies_do_not_straddle(desk):
+def test_a_head_learns_texts_and_copies_do_not_straddle(built):
     """A whole job: copies are found, a wrong label among them is a finding, and the answers are right."""
     text = "Please tell me the status of my card order"
-    version = desk.teach("intents", [*labeled(), (text.upper() + "!!", "money")], method="logistic")
+    version = built.teach("intents", [*labeled(), (text.upper() + "!!", "money")], method="logistic")
     assert version.status == "published" and version.manifest["backbone"]["modality"] == "text"
-    findings = json.loads(desk.context.artifacts.get(version.manifest["data"]["report"]))["findings"]
+    findings = json.loads(built.context.artifacts.get(version.manifest["data"]["report"]))["findings"]
     copies = findings["duplicates"]
     assert (copies["groups"], copies["contradicting"], copies["straddling"]) == (1, 1, 0)
     assert {row["sha256"] for row in copies["list"][0]} == {sha(text), sha(f"{text.upper()}!!")}
-    said = asyncio.run(answers(desk, "intents", list(ASKED.values())))
+    said = asyncio.run(answers(built, "intents", list(ASKED.values())))
     assert [each["label"] for each in said] == list(ASKED)
 
 
-def test_a_head_of_texts_is_not_asked_about_images(desk):
+def test_a_head_of_texts_is_not_asked_about_images(built):
     """It says what it reads; a text that cannot be read is named."""
-    desk.teach("reads", labeled())
+    built.teach("reads", labeled())
     with pytest.raises(WrongModality, match="reads"):
-        asyncio.run(answers(desk, "reads", ["Where?"], modality="image"))
+        asyncio.run(answers(built, "reads", ["Where?"], modality="image"))
     with pytest.raises(InvalidText, match="the text is empty") as error:
-        asyncio.run(answers(desk, "reads", ["Where?", " "]))
+        asyncio.run(answers(built, "reads", ["Where?", " "]))
     assert error.value.item == "text 1"
-    found = asyncio.run(answers(desk, "reads", ["Where?", " "], on_error="skip", modality="text"))
+    found = asyncio.run(answers(built, "reads", ["Where?", " "], on_error="skip", modality="text"))
     assert len(found) == 1
 
 
-async def answers(desk: Desk, head: str, texts: list[str], **options: Any) -> list[dict[str, Any]]:
+async def answers(built: Built, head: str, texts: list[str], **options: Any) -> list[dict[str, Any]]:
     """What a service with nothing loaded yet answers."""
-    context = desk.context
+    context = built.context
     live = LiveHeads(context.engine, context.artifacts, max_bytes=2**30)
     predictor = serving.Predictor(live, context.backbones, Traffic(2, 1000, 2**30, 60.0))
     try:
