@@ -18,7 +18,7 @@ from adapters import finetune, modalities
 from adapters.backbones import facts
 from adapters.errors import InvalidInput, WrongModality
 from adapters.predict import Predictor, load, predict
-from adapters.runtime.backbone import BackboneSession, Backbones
+from adapters.runtime.backbone import Backbones, BackboneSession
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.onnx.mapped import MappedGraphs
 from adapters.runtime.queueing.traffic import Traffic

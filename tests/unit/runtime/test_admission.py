@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.errors import Overloaded
 from adapters.runtime.meters import Meters
@@ -118,3 +120,25 @@ def test_images_that_would_wait_too_long_are_refused_and_those_of_a_quiet_flow_a
 def test_nobody_is_told_to_wait_for_ever():
     admission, _ = admission_of(seconds=1e6)
     assert admission.refusal("x", 1e9).retry_after == 60
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.sampled_from("ab")), max_size=20), st.randoms())
+def test_whatever_inputs_are_worth_nothing_is_left_when_all_are_answered(requests, random):
+    """Sums of floats would leave a trace, and a queue that is never empty again."""
+    admission, _ = admission_of(max_images=10**6)
+    held = [admission.holding(load, flow) for load, flow in requests]
+    for request in held:
+        request.__enter__()
+    random.shuffle(held)
+    for request in held:
+        request.__exit__(None, None, None)
+    assert (admission.load, admission._flows) == (0.0, {})
+
+
+def test_heavy_inputs_fill_the_queue_as_many_light_ones_do():
+    admission, _ = admission_of(max_images=10)
+    with admission.holding(9.5, "a"):
+        with admission.holding(0.5, "a"):
+            pass
+        with pytest.raises(Overloaded, match="10 inputs are waiting"):
+            admission.holding(0.75, "a").__enter__()

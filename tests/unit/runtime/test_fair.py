@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.runtime.queueing.fair import FairQueue
+from adapters.runtime.queueing.fair import FairQueue, stepped
 
 
 def filled(*flows: str) -> FairQueue[tuple[str, int]]:
@@ -81,3 +81,20 @@ def test_the_last_to_wait_is_the_first_to_go():
     assert taken == [("b", ("item", 0))]
     queue.close()
     threads[0].join(30)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 5)), max_size=30))
+def test_loads_that_wait_sum_up_and_end_at_zero(items):
+    queue: FairQueue[float] = FairQueue()
+    loads = [stepped(load) for _, load in items]
+    for (flow, _), load in zip(items, loads, strict=True):
+        queue.put(flow, load, load)
+    assert queue.waiting == sum(loads) == queue.ahead("nobody", 10**6) - 10**6
+    assert sum(queue.take() for _ in items) == sum(loads) and queue.waiting == 0
+
+
+def test_what_is_ahead_is_counted_in_ordinary_items():
+    queue: FairQueue[str] = FairQueue()
+    queue.put("a", "long", 4.0)
+    queue.put("a", "short", 0.5)
+    assert queue.ahead("a", 1.0) == 5.5 and queue.ahead("b", 1.0) == 2.0, "flows take turns"

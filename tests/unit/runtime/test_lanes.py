@@ -131,3 +131,10 @@ def test_how_long_an_image_waits_depends_on_its_own_flow():
     assert lanes.behind("quiet") == 2.0, "they take turns"
     gate.set()
     lanes.close()
+
+
+def test_a_long_input_says_how_long_an_ordinary_one_takes():
+    lanes = Lanes(2)
+    lanes.took(0.4, 4.0)
+    assert lanes.seconds(1) == pytest.approx(0.05) and lanes.seconds(0.25) == pytest.approx(0.0125)
+    lanes.close()
