@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from adapters.backbones.cards import embedded_card
 from adapters.modalities.image import Preprocessing
 from adapters.modalities.text import Spec as Reading
 from support.pictures import SHAPES, shape
@@ -9,7 +10,13 @@ from support.pictures import SHAPES, shape
 INPUTS: dict[str, list[bytes]] = {
     "image": [shape(kind, 1) for kind in SHAPES[:3]],
     "text": [
-        b"Where is my new card? It was sent two weeks ago.", "Überweisung fehlgeschlagen 😀".encode(), b"Cancel it, please."
+        text.encode() for text in (
+            "Where is my new card? It was sent two weeks ago.", "Überweisung fehlgeschlagen 😀", "Cancel it, please.",
+        )
     ],
 }  # fmt: skip
+SPECS = {
+    "image": Preprocessing(32, 1.0, "bicubic", (0.5,) * 3, (0.5,) * 3),
+    "text": Reading(**embedded_card("minilm").spec),
+}
 NOTHING_OF_IT = [b"", bytes(400), np.random.default_rng(0).bytes(400)]
