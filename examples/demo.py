@@ -152,6 +152,10 @@ NEXT = """
 The same with curl:
   curl "{url}/finetune?wait=60" -F head=pets -F images=@1.jpg -F labels=cat -F images=@2.jpg -F labels=dog …
   curl {url}/predict -F head=pets -F images=@photo.jpg
+
+Or with texts: a table messages.csv with the columns text and label
+  .venv/bin/espalier finetune intents messages.csv --server {url}
+  .venv/bin/espalier predict intents "Where is my card?" --server {url}
 """
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from service.cli.commands import (
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 def main() -> None:
-    """Teach a frozen vision backbone a new task in seconds, and serve it at once."""
+    """Teach frozen backbones new tasks in seconds, and serve it at once."""
 
 
 for command in (changes.relabel, changes.forget, changes.rename, changes.merge, changes.drop, changes.rebuild):
