@@ -88,21 +88,21 @@ async def relabel_example(
     ctx: Ctx, head: str, sha256: Sha256, body: LabelRequest, wait: Wait = 0, key: Key = None
 ) -> JSONResponse:
     """Correct the label of an example: a job trains the head anew, from cached embeddings, and serves it."""
-    job = await WRITING.run(_desk(ctx, head, key).relabel, {sha256: body.label})
+    job = await WRITING.run(_edits(ctx, head, key).relabel, {sha256: body.label})
     return await answer(ctx, job, wait)
 
 
 @router.post("/relabel", status_code=202, response_model=JobView, responses=RESPONSES)
 async def relabel_examples(ctx: Ctx, head: str, body: RelabelRequest, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Correct the labels of several examples in one job."""
-    job = await WRITING.run(_desk(ctx, head, key).relabel, body.labels)
+    job = await WRITING.run(_edits(ctx, head, key).relabel, body.labels)
     return await answer(ctx, job, wait)
 
 
 @router.delete("/{sha256:example}", status_code=202, response_model=JobView, responses=RESPONSES)
 async def delete_example(ctx: Ctx, head: str, sha256: Sha256, wait: Wait = 0, key: Key = None) -> JSONResponse:
     """Unlearn an example: the head is trained as if it had never been sent, and versions that knew it are deleted."""
-    job = await WRITING.run(_desk(ctx, head, key).remove, [sha256])
+    job = await WRITING.run(_edits(ctx, head, key).remove, [sha256])
     return await answer(ctx, job, wait)
 
 
@@ -111,9 +111,9 @@ async def delete_examples(
     ctx: Ctx, head: str, body: DeleteExamplesRequest, wait: Wait = 0, key: Key = None
 ) -> JSONResponse:
     """Unlearn several examples in one job."""
-    job = await WRITING.run(_desk(ctx, head, key).remove, body.sha256)
+    job = await WRITING.run(_edits(ctx, head, key).remove, body.sha256)
     return await answer(ctx, job, wait)
 
 
-def _desk(ctx: Context, head: str, key: str | None) -> EditSubmissions:
+def _edits(ctx: Context, head: str, key: str | None) -> EditSubmissions:
     return EditSubmissions(ctx.settings, ctx.engine, ctx.artifacts, head, key)
