@@ -179,7 +179,8 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
     theirs = [e.group for e in data.examples]
     grouped = groups(side, pooled, fingerprints, data.sha256s, theirs, progress.cancelled)
     names = task.stratum_names(classes)
-    divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names)
+    noun = modalities.of(backbone).NOUN
+    divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names, noun)
     result = race(
         embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,
         job.request.seed, partial(progress.tell, "candidates"), progress.cancelled, job.request.budget, choices,
@@ -254,7 +255,8 @@ def finish(context: TrainingContext, job_id: str, draft_digest: str) -> None:
         names = views.wanted(modalities.of(backbone), draft.views, len(shas))
         further = views.cached(cache, names, shas, embeddings)[draft.views]
         task = tasks.get(job.request.task)
-        report = with_late_findings(draft, embeddings, further, task, job.request.seed, context.artifacts)
+        noun, seed = modalities.of(backbone).NOUN, job.request.seed
+        report = with_late_findings(draft, embeddings, further, task, seed, context.artifacts, noun)
         reports.replace(context.engine, job_id, context.scratch(job_id).put(report))
     except (CorruptArtifact, NotFound):  # deleted meanwhile, by its owner or by a first try that was killed
         log.info("the version of %s is gone: no learning curve", job_id)

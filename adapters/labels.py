@@ -95,8 +95,8 @@ def contradictions(examples: Iterable[Example], first: dict[str, Example] | None
 
 def _two_labels(group: list[Example], what: str) -> InvalidLabel:
     names, labels = some(e.file_name[:80] for e in group), some(repr(e.label[:50]) for e in group)
-    hint = "keep one, or leave such images out with on_error=skip"
-    return InvalidLabel(f"the same image has two {what}: {names} ({labels}); {hint}", item=names)
+    hint = "keep one, or leave such examples out with on_error=skip"
+    return InvalidLabel(f"the same input has two {what}: {names} ({labels}); {hint}", item=names)
 
 
 def refuse_held_out_only(
@@ -115,7 +115,7 @@ def refuse_held_out_only(
     problems = Problems()
     for name in sorted(held - trained):
         hint = "add some to train, or leave it out"
-        problems.add(NotEnoughData(f"the class {name[:50]!r} has images in the test split only; {hint}", item=name))
+        problems.add(NotEnoughData(f"the class {name[:50]!r} has examples in the test split only; {hint}", item=name))
     problems.raise_any()
 
 

@@ -250,11 +250,11 @@ def _check_counts(counts: Counter[str]) -> None:
     if short:
         named = some([repr(label[:50]) for label in short])
         error = NotEnoughData(
-            f"each class needs at least {MIN_EXAMPLES} different images, with fewer: {named}; "
-            "add images to these classes or leave them out",
+            f"each class needs at least {MIN_EXAMPLES} different examples, with fewer: {named}; "
+            "add examples to these classes or leave them out",
             item=short[0],
         )
-        raise each(error, {label: f"{counts[label]} of at least {MIN_EXAMPLES} different images" for label in short})
+        raise each(error, {label: f"{counts[label]} of at least {MIN_EXAMPLES} different examples" for label in short})
 
 
 def _confusion(targets: Indices, predicted: Indices, count: int) -> Indices:

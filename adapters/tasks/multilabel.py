@@ -41,7 +41,7 @@ def parse_label(text: str, item: str) -> str:
     else:
         raise InvalidLabel(f"{item}: the label is empty; write [] where no label applies", item=item)
     if len(found) > MAX_NAMES:
-        raise InvalidLabel(f"{item}: {len(found):,} labels on one image; at most {MAX_NAMES}", item=item)
+        raise InvalidLabel(f"{item}: {len(found):,} labels on one example; at most {MAX_NAMES}", item=item)
     return _kept(clean(name, item) for name in found)
 
 
@@ -299,19 +299,19 @@ def _kept(names: Any) -> str:
 
 def _check_counts(counts: Counter[str], examples: int) -> None:
     if not counts:
-        raise NotEnoughData("no image has a label; send images that labels apply to")
+        raise NotEnoughData("no example has a label; send examples that labels apply to")
     rare = sorted(name for name, count in counts.items() if count < MIN_EXAMPLES)
     if rare:
         raise NotEnoughData(
-            f"each label needs at least {MIN_EXAMPLES} different images that have it, with fewer: "
-            f"{some([repr(name[:50]) for name in rare])}; add images of it or leave it out",
+            f"each label needs at least {MIN_EXAMPLES} different examples that have it, with fewer: "
+            f"{some([repr(name[:50]) for name in rare])}; add examples of it or leave it out",
             item=rare[0],
         )
     everywhere = sorted(name for name, count in counts.items() if examples - count < MIN_EXAMPLES)
     if everywhere:
         raise NotEnoughData(
-            f"each label needs at least {MIN_EXAMPLES} different images without it, with fewer: "
-            f"{some([repr(name[:50]) for name in everywhere])}; add images that it does not apply to",
+            f"each label needs at least {MIN_EXAMPLES} different examples without it, with fewer: "
+            f"{some([repr(name[:50]) for name in everywhere])}; add examples that it does not apply to",
             item=everywhere[0],
         )
 

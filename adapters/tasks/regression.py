@@ -76,11 +76,11 @@ def check_examples(examples: Sequence[Example]) -> None:
     first = {example.sha256: example for example in refuse_contradictions(examples)}
     _check_names(list(first.values()))
     if len(first) < MIN_EXAMPLES:
-        raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different images, there are {len(first)}")
+        raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different examples, there are {len(first)}")
     values = targets([e.label for e in first.values()], classes([e.label for e in first.values()]))[VALUES]
     for name, column in zip(classes([next(iter(first.values())).label]), values.T, strict=True):
         if column.min() == column.max():
-            raise NotEnoughData(f"{name[:50]!r} is {column[0]:g} for every image; send some that differ", item=name)
+            raise NotEnoughData(f"{name[:50]!r} is {column[0]:g} for every example; send some that differ", item=name)
 
 
 def classes(labels: Sequence[str]) -> tuple[str, ...]:
@@ -291,14 +291,14 @@ def _number(value: Any, item: str) -> float:
 
 def _check_names(examples: Sequence[Example]) -> None:
     if not examples:
-        raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different images, there are none")
+        raise NotEnoughData(f"regression needs at least {MIN_EXAMPLES} different examples, there are none")
     wanted = set(names(examples[0].label))
     for example in examples:
         found = set(names(example.label))
         if found != wanted:
             raise InvalidLabel(
                 f"{example.file_name[:80]}: it measures {', '.join(sorted(found))[:100]}, others measure "
-                f"{', '.join(sorted(wanted))[:100]}; give every image the same targets",
+                f"{', '.join(sorted(wanted))[:100]}; give every example the same targets",
                 item=example.file_name[:80],
             )
 

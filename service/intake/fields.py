@@ -49,7 +49,12 @@ def the_one(sent: Iterable[str], fields: Iterable[str]) -> str | None:
 
 def listed(fields: Iterable[str] | None = None) -> str:
     """Names of fields for a message: "`images`, `texts` or `inputs`"; the friendlier ones first."""
-    *names, last = sorted(known() if fields is None else fields, key=lambda name: name == INPUTS)
+    return _listed(tuple(known() if fields is None else fields))
+
+
+@functools.cache  # on every prediction's way
+def _listed(fields: tuple[str, ...]) -> str:
+    *names, last = sorted(fields, key=lambda name: name == INPUTS)
     return f"{', '.join(f'`{name}`' for name in names)} or `{last}`" if names else f"`{last}`"
 
 

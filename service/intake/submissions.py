@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-import jsonschema
-from jsonschema.exceptions import best_match
 from sqlalchemy.engine import Engine
 
 from adapters import modalities, tasks, training_memory
@@ -22,14 +20,13 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import embedded_by, shown
 from adapters.types import ORIGINAL, Example, Floats, Job, JobRequest
 from service.access.principal import LOCAL, current, mine
-from service.intake import fields, labeled_uploads, strict
+from service.intake import fields, labeled_uploads, options, strict
 from service.intake.datasets import names, probing, screening
 from service.intake.datasets.items import Item
 from service.intake.datasets.items import fingerprint as fingerprint_of
 from service.intake.datasets.layout import Hints
 from service.intake.datasets.sources import Limits, Received
 from service.intake.uploads import Upload
-from service.limits import json_text
 from service.limits.upload_throttle import NOBODY, UploadThrottle
 from service.operations import requests
 from service.processes import default_backbone, worker_memory
@@ -44,10 +41,7 @@ FIELDS = frozenset({
 })  # fmt: skip
 # Of any modality; which of them the head's has is looked at once that is known.
 VIEWS = tuple(dict.fromkeys(c for name in modalities.names() for c in modalities.choices(modalities.get(name))))
-AUTO = "auto"
 Json = dict[str, Any]
-MAX_VALUES, MAX_CHARACTERS = 1000, 100_000  # of hyperparameters
-MAX_BUDGET = 3600.0  # seconds of racing
 MAX_KEY = 255  # characters of an Idempotency-Key
 Remembered = Callable[[str, Iterable[str]], dict[str, Floats]]  # (backbone digest, SHA-256s) → vectors f32 [D]
 
@@ -119,16 +113,16 @@ class Submissions:
         request = JobRequest(
             head=mine(check_head_name(upload.field("head") or "")),
             task=upload.field("task") or "",
-            method=upload.field("method", AUTO) or "",
-            hyperparameters=_hyperparameters(upload.field("hyperparameters", AUTO) or AUTO),
+            method=upload.field("method", options.AUTO) or "",
+            hyperparameters=options.hyperparameters(upload.field("hyperparameters", options.AUTO) or options.AUTO),
             backbone=upload.field("backbone"),
-            mode=_choice(upload, "mode", ("append", "replace")),  # type: ignore[arg-type]
-            seed=_seed(upload.field("seed", "0") or ""),
-            deploy=_choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
-            views=_choice(upload, "views", VIEWS),
-            reads=_choice(upload, "reads", parts.CHOICES),
-            budget=_budget(upload.field("budget", AUTO) or AUTO),
-            on_error=_choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
+            mode=options.choice(upload, "mode", ("append", "replace")),  # type: ignore[arg-type]
+            seed=options.seed(upload.field("seed", "0") or ""),
+            deploy=options.choice(upload, "deploy", ("auto", "manual")),  # type: ignore[arg-type]
+            views=options.choice(upload, "views", VIEWS),
+            reads=options.choice(upload, "reads", parts.CHOICES),
+            budget=options.budget(upload.field("budget", options.AUTO) or options.AUTO),
+            on_error=options.choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
         )
         return self._on_task(request)
 
@@ -179,22 +173,22 @@ class Submissions:
         schemas = capabilities.of_kind(self.engine, "method")
         if not schemas:
             raise NotReady("no training worker has started yet; start one with `espalier worker`")
-        if request.method == AUTO:
+        if request.method == options.AUTO:
             if request.hyperparameters:
                 raise InvalidHyperparameter(
                     "method=auto chooses its own; name a method to fix them", item="hyperparameters"
                 )
             return
         if request.method not in schemas:
-            known = ", ".join([AUTO, *schemas])
+            known = ", ".join([options.AUTO, *schemas])
             raise InvalidInput(f"there is no method {request.method[:50]!r}; there are: {known}", item="method")
         able = [name for name, schema in schemas.items() if request.task in schema.get("x-tasks", [request.task])]
         if request.method not in able:
-            known = ", ".join([AUTO, *able])
+            known = ", ".join([options.AUTO, *able])
             raise InvalidInput(
                 f"the method {request.method} cannot do {request.task}; these can: {known}", item="method"
             )
-        _check_schema(request.method, request.hyperparameters, schemas[request.method])
+        options.check_schema(request.method, request.hyperparameters, schemas[request.method])
 
     def _named(self, request: JobRequest) -> str | None:
         """The backbone that the caller chose, else the head's own; None for the default."""
@@ -281,71 +275,7 @@ class Submissions:
 def _facts(request: JobRequest, upload: Upload) -> dict[str, Any]:
     names = ("head", "task", "method", "hyperparameters", "backbone", "mode", "seed", "deploy", "budget", "views")
     # Keys that were used before there was such a choice stay good.
-    chosen = {"reads": request.reads} if request.reads != AUTO else {}
+    chosen = {"reads": request.reads} if request.reads != options.AUTO else {}
     chosen |= {"on_error": request.on_error} if request.on_error != "fail" else {}
     chosen |= {name: upload.field(name) or "" for name in sorted(labeled_uploads.ARCHIVE_OPTIONS & upload.names)}
     return {name: getattr(request, name) for name in names} | chosen
-
-
-def _choice(upload: Upload, name: str, choices: tuple[str, ...]) -> str:
-    """A field with few values; the first is the default."""
-    text = upload.field(name, choices[0]) or ""
-    if text not in choices:
-        raise InvalidInput(f"{name!r} must be {' or '.join(choices)}, not {text[:50]!r}", item=name)
-    return text
-
-
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text[:12]) >= 2**31:
-        raise InvalidInput(f"'seed' must be a whole number from 0 to 2147483647, not {text[:50]!r}", item="seed")
-    return int(text)
-
-
-def _budget(text: str) -> float | None:
-    if text == AUTO:
-        return None
-    try:
-        seconds = float(text[:30])
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= MAX_BUDGET:  # NaN is not either
-        raise InvalidInput(
-            f"'budget' must be auto, or seconds up to {MAX_BUDGET:,.0f}, not {text[:50]!r}", item="budget"
-        )
-    return seconds
-
-
-def _hyperparameters(text: str) -> dict[str, Any]:
-    if text.strip().strip('"') == AUTO:
-        return {}
-    if len(text) > MAX_CHARACTERS:
-        raise InvalidHyperparameter(f"'hyperparameters' has over {MAX_CHARACTERS:,} characters", item="hyperparameters")
-    try:
-        value = json_text.loads(text, MAX_VALUES, parse_constant=_not_a_number)
-    except ValueError as error:
-        why = str(error)[:100]
-        raise InvalidHyperparameter(f"'hyperparameters' is not JSON: {why}", item="hyperparameters") from None
-    if not isinstance(value, dict):
-        raise InvalidHyperparameter("'hyperparameters' must be a JSON object or \"auto\"", item="hyperparameters")
-    for name, number in value.items():
-        if isinstance(number, float) and not math.isfinite(number):  # 1e999 is valid JSON
-            _not_a_number(f"{name} = {number}")
-    return value
-
-
-def _not_a_number(text: str) -> Callable[[], None]:
-    raise InvalidHyperparameter(f"hyperparameters must be finite numbers, not {text[:50]}", item="hyperparameters")
-
-
-def _check_schema(method: str, hyperparameters: dict[str, Any], schema: dict[str, Any]) -> None:
-    # Of `auto` or a number, what is wrong with the number, instead of that it is neither.
-    error = best_match(jsonschema.Draft202012Validator(schema).iter_errors(hyperparameters))
-    if error is None:
-        return
-    known = ", ".join(schema.get("properties", {}))
-    unknown = sorted(set(hyperparameters) - set(schema.get("properties", {})))
-    name = unknown[0] if unknown else ".".join(str(p) for p in error.absolute_path)
-    reason = "is unknown" if unknown else error.message[:200]
-    raise InvalidHyperparameter(
-        f"hyperparameter {name[:80]!r} of {method}: {reason}; there are: {known}", item=name[:80]
-    )

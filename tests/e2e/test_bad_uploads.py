@@ -96,7 +96,7 @@ def test_labels_that_cannot_be_learned_from_are_refused(server, name):
 def test_one_image_of_each_class_is_too_few(server):
     """Also when there are 10,000 classes: a few are named, the rest counted."""
     two = post(server, images(FILES[:2]), {"labels": LABELS[:2]})
-    refused(two, 422, "not_enough_data", "circle", "square", "at least 2 different images")
+    refused(two, 422, "not_enough_data", "circle", "square", "at least 2 different examples")
     files, labels = many_classes()
     refused(post(server, files, labels), 422, "not_enough_data", "'class 0'", "9995 more")
 

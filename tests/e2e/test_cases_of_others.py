@@ -31,7 +31,7 @@ OUTCOMES: Mapping[str, str] = {
     "class-named-license": TAUGHT + r'\{"id_card":3,"license":3,"passport":3\}',
     "class-named-readme": TAUGHT + r'\{"README":3,"invoice":3,"letter":3\}',
     "class-names-differ-by-case": TAUGHT + r'\{"Cat":3,"cat":3,"dog":3\}',
-    "class-only-in-test": r"\"status\":422.*'bird' has images in the test split only",
+    "class-only-in-test": r"\"status\":422.*'bird' has examples in the test split only",
     "class-with-dot": TAUGHT + r'\{"\.net":3,"java":3,"python":3\}',
     "cli-name-not-utf8": r"^Error: .*its name is not UTF-8; rename it",
     "cli-quote-in-name": r"understood as: one folder a class",

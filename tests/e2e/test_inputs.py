@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from support.services import Service, espalier
+from support.services import Service, espalier, eventually
 from support.zips import zipped
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
@@ -330,3 +330,31 @@ def test_the_command_line_asks_texts_and_files(server: Service, intents: str, co
     assert "there is no file 'rde.png'" in run("predict", colours, "rde.png", check=False)
     assert "wrong_modality" in run("predict", colours, "Where is my card?", check=False)
     assert "top" in run("suggest", intents, "Where is my card?", "How do I top up?", "--count", "1").lower()
+
+
+NOVEL = ["Tomorrow it rains in the mountains", "The cat sleeps on the sofa", "Goals decide football matches",
+         "Boil the pasta for nine minutes", "Stars are far away", "My bicycle has a flat tyre"]  # fmt: skip
+
+
+def test_hard_texts_are_kept_shown_and_learned(server: Service, intents: str) -> None:
+    """As hard images are; a form's bytes are gone by then, so samples keep their own."""
+    client = server.client
+    client.set_sampling(intents, True)
+
+    def asked() -> int:
+        client.predict([intents], texts=NOVEL)
+        client.predict([intents], inputs=[text.encode() for text in NOVEL])
+        return client.sampling(intents)["samples"]
+
+    assert eventually(asked, pause=0.5) > 0
+    kept = {one["sha256"] for one in client.samples(intents)}
+    assert kept <= {hashlib.sha256(text.encode()).hexdigest() for text in NOVEL}
+    first = min(kept)
+    content = server.http.get(f"/heads/{intents}/samples/{first}/content")
+    assert content.text in NOVEL and content.headers["content-type"] == "text/plain; charset=utf-8"
+    assert hashlib.sha256(client.sample(intents, first)).hexdigest() == first
+    refused(server.http.get(f"/heads/{intents}/samples/{first}/image"), "wrong_modality", "/content")
+    job = client.wait(client.label_samples(intents, dict.fromkeys(kept, "card"))["id"])
+    assert job["status"] in ("succeeded", "rejected"), job
+    assert kept <= {row["sha256"] for row in client.examples(intents, label="card")}
+    client.set_sampling(intents, False)

@@ -74,7 +74,7 @@ def split_of(*pairs: tuple[str, SplitName | None]) -> list[Example]:
 def test_a_class_that_is_only_held_out_is_named() -> None:
     """class-only-in-test; `val` is what is held out where there is no `test`."""
     examples = split_of(("cat", "train"), ("cat", "test"), ("bird", "test"), ("fox", "test"), ("dog", "val"))
-    with pytest.raises(NotEnoughData, match="'bird' has images in the test split only") as caught:
+    with pytest.raises(NotEnoughData, match="'bird' has examples in the test split only") as caught:
         refuse_held_out_only(examples, {}, lambda label: [label])
     assert [problem.item for problem in caught.value.errors] == ["bird", "fox"]
     with pytest.raises(NotEnoughData, match="'dog'"):

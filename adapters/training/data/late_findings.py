@@ -15,12 +15,18 @@ from adapters.types import Embeddings
 
 
 def with_late_findings(
-    draft: Draft, embeddings: Embeddings, views: Embeddings, task: Task, seed: int, artifacts: Artifacts
+    draft: Draft,
+    embeddings: Embeddings,
+    views: Embeddings,
+    task: Task,
+    seed: int,
+    artifacts: Artifacts,
+    noun: str,
 ) -> bytes:
     """A draft's data report with its learning curve, as bytes.
 
     Embeddings f32 [N, R], as much of them as the head reads, and the views f32 [V, N, E] that it was trained on beside
-    them, in the order of its examples.
+    them, in the order of its examples; `noun` is what one is called.
     Raises CorruptArtifact when the draft was let go of already.
     """
     report = json.loads(artifacts.get(draft.findings))
@@ -33,6 +39,6 @@ def with_late_findings(
     )  # fmt: skip
     report["curve"] = learning_curve(
         task.strata(targets), draft.classes, np.array(draft.groups, dtype=np.int64), drafts.trials(draft),
-        drafts.answers(artifacts, draft, task), learn, judge(task, targets, draft.schema), task.SHARE, seed,
+        drafts.answers(artifacts, draft, task), learn, judge(task, targets, draft.schema), task.SHARE, seed, noun,
     )  # fmt: skip
     return to_bytes(report)

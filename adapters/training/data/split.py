@@ -75,15 +75,16 @@ def split(
     known: Sequence[SplitName | None],
     seed: int,
     names: Sequence[str] = (),
+    noun: str = "image",
 ) -> Split:
     """Split N examples: targets, groups i64 [N]; the caller's wishes and earlier parts, one for each example.
 
-    `names` are those of the classes that targets count, for messages.
+    `names` are those of the classes that targets count, and `noun` is what one input is called, for messages.
 
     The same arguments give the same split. Raises NotEnoughData when the caller's split leaves a class without
     training examples, or leaves nothing to choose a head by.
     """
-    return _Splitter(targets, groups, list(wished), list(known), seed, names).split()
+    return _Splitter(targets, groups, list(wished), list(known), seed, names, noun).split()
 
 
 class _Splitter:
@@ -97,8 +98,9 @@ class _Splitter:
         known: list[SplitName | None],
         seed: int,
         names: Sequence[str] = (),
+        noun: str = "image",
     ) -> None:
-        self.names = names
+        self.names, self.noun = names, noun
         self.targets, self.groups = targets, groups
         self.random = np.random.default_rng(seed)
         self.notes: list[str] = []
@@ -168,7 +170,7 @@ class _Splitter:
                     elif self.part[p] is None:
                         self.part[p] = "test"
         if dropped:
-            self.notes.append(f"{dropped} training copies of test images are left out of training")
+            self.notes.append(f"{dropped} training copies of test {self.noun}s are left out of training")
 
     def _draw_test(self, closed: set[int]) -> None:
         """Move 20 % of each class's open examples to test, whole groups at a time."""
@@ -231,7 +233,7 @@ class _Splitter:
             if len(val):
                 folds.append((np.setdiff1d(rest, val), val))
         if not folds:
-            raise NotEnoughData("every class is one image and copies of it; add different images of each class")
+            raise NotEnoughData("every class is one example and copies of it; add different examples of each class")
         return folds
 
     def _count(self, rest: Indices) -> int:
@@ -271,7 +273,7 @@ class _Splitter:
         missing = sorted(set(self.targets.tolist()) - set(self.targets[rest].tolist()))
         if missing:
             named = some(repr(self.names[k][:50]) for k in missing) if self.names else f"{len(missing)} classes"
-            hint = "their images, or copies of them, are in the test split; add others to train"
+            hint = "their examples, or copies of them, are in the test split; add others to train"
             first = self.names[missing[0]] if self.names else None
             raise NotEnoughData(f"no training examples are left for {named}: {hint}", item=first)
 

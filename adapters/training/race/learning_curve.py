@@ -50,14 +50,16 @@ def learning_curve(
     judge: Judge,
     measure: str,
     seed: int,
+    noun: str = "image",
 ) -> Json:
     """{"measure", "points", "gain", "more_images", "answer"}, or {"skipped": why}.
 
     The task's strata and near-duplicate groups i64 [N]; `names` of strata, as far as they have any; `answers`
     are the head's for the held-out examples of all trials, in their order; `learn` fits to some of the examples
-    and answers for others, `judge` says how good answers are, and `measure` what its mean is called.
+    and answers for others, `judge` says how good answers are, and `measure` what its mean is called; `noun` is what
+    one input is called.
     """
-    short = _too_small(strata, names, trials)
+    short = _too_small(strata, names, trials, noun)
     if short:
         return {"skipped": short}
     chosen = _chosen(trials)
@@ -73,7 +75,7 @@ def learning_curve(
         shares.append(judge(said, asked))
         points.append(_point(share, round(float(np.mean([len(r) for r in rows]))), shares[-1]))
     gain = _gain(shares[-2], shares[-1]) | {"from": points[-2]["examples"], "to": points[-1]["examples"]}
-    return {"measure": measure, "points": points, "gain": gain} | _verdict(gain, points, measure)
+    return {"measure": measure, "points": points, "gain": gain} | _verdict(gain, points, measure, noun)
 
 
 def learner(
@@ -130,20 +132,20 @@ def nested(targets: Indices, groups: Indices, seed: int) -> Floats:
     return rank[first[groups]]
 
 
-def _too_small(strata: Indices, names: Sequence[str], trials: Sequence[Trial]) -> str:
+def _too_small(strata: Indices, names: Sequence[str], trials: Sequence[Trial], noun: str) -> str:
     """Why there is no curve; empty when there is one."""
     if not trials:
-        return "too few images for a learning curve: nothing could be held out"
+        return f"too few {noun}s for a learning curve: nothing could be held out"
     count = int(strata.max()) + 1
     counts = np.min([np.bincount(strata[t.train], minlength=count) for t in trials], axis=0)
     counts = np.where(np.bincount(strata, minlength=count) > 0, counts, SMALLEST)
     least = int(counts.argmin())
     if counts[least] >= SMALLEST:
         return ""
-    which = repr(names[least]) if least < len(names) else "one kind of images"
+    which = repr(names[least]) if least < len(names) else f"one kind of {noun}s"
     return (
-        f"too few images for a learning curve: {which} has {counts[least]} to train on beside those held "
-        f"out, and a quarter of fewer than {SMALLEST} says nothing; add images of it"
+        f"too few {noun}s for a learning curve: {which} has {counts[least]} to train on beside those held "
+        f"out, and a quarter of fewer than {SMALLEST} says nothing; add {noun}s of it"
     )
 
 
@@ -191,10 +193,10 @@ def _gain(before: Floats, after: Floats) -> Json:
     return {"score": (won - lost) / len(after), "interval": [middle - half, middle + half]}
 
 
-def _verdict(gain: Json, points: list[Json], measure: str) -> Json:
+def _verdict(gain: Json, points: list[Json], measure: str, noun: str) -> Json:
     low, high = gain["interval"]
     seen = (
-        f"From {gain['from']:,} to {gain['to']:,} training images {measure} moved by "
+        f"From {gain['from']:,} to {gain['to']:,} training {noun}s {measure} moved by "
         f"{_points(gain['score'])} points "
         f"(95 % interval {_points(low)} to {_points(high)})."
     )

@@ -30,7 +30,8 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.folder import Folder
 from adapters.types import Backbone
 from service.intake import uploads
-from service.intake.submissions import Submissions, _hyperparameters
+from service.intake.options import hyperparameters
+from service.intake.submissions import Submissions
 from service.processes import worker_memory
 from service.settings import Settings
 
@@ -115,7 +116,7 @@ def test_what_is_refused_leaves_nothing(submissions, change, error):
 def test_an_image_that_comes_twice_with_one_label_counts_once(submissions):
     job = submit(submissions, images=[*IMAGES, IMAGES[0]], labels=[*LABELS, LABELS[0]])
     assert len(examples.of_job(submissions.engine, job.id)) == 4
-    with pytest.raises(NotEnoughData, match="different images"):
+    with pytest.raises(NotEnoughData, match="different examples"):
         submit(submissions, images=[IMAGES[0], IMAGES[0], IMAGES[1], IMAGES[1]], labels=["a", "a", "b", "b"])
 
 
@@ -158,7 +159,7 @@ def test_before_a_worker_has_started_once_the_answer_is_not_ready(submissions):
 
 @pytest.mark.parametrize("text", ["auto", '"auto"', " auto ", "{}"])
 def test_auto_leaves_the_hyperparameters_open(text):
-    assert _hyperparameters(text) == {}
+    assert hyperparameters(text) == {}
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_auto_leaves_the_hyperparameters_open(text):
 )
 def test_hyperparameters_that_are_no_finite_json_object_are_refused(text):
     with pytest.raises(InvalidHyperparameter) as refused:
-        _hyperparameters(text)
+        hyperparameters(text)
     assert len(json.dumps(refused.value.message)) < 400 and isinstance(refused.value, EspalierError)
 
 

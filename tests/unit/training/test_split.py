@@ -105,7 +105,7 @@ def test_a_callers_split_without_training_examples_of_a_class_is_refused():
 def test_a_class_of_copies_only_is_never_held_out():
     groups = [0, 0, 0, 3, 4, 5]
     check(run([0, 0, 0, 1, 1, 1], groups), [0, 0, 0, 1, 1, 1], groups)
-    with pytest.raises(NotEnoughData, match="different images"):
+    with pytest.raises(NotEnoughData, match="different examples"):
         run([0, 0, 1, 1], [0, 0, 1, 1])
 
 
