@@ -52,9 +52,16 @@ def _one_or_many(item: dict[str, Any]) -> dict[str, Any]:
 def _fields() -> dict[str, Any]:
     """Field → its schema, the friendlier names first."""
     kinds = [modalities.get(name) for name in modalities.names()]
-    named = {kind.FIELD: _many(_file(_formats(kind.FORMATS))) | {"minItems": 1} for kind in kinds}
-    whole = "of the kind that the head reads: " + ", ".join(f"`{name}`" for name in named)
-    return named | {fields.INPUTS: _many(_file(f"Inputs {whole} say which.")) | {"minItems": 1}}
+    named = {kind.FIELD: _field(kind.FIELD, _formats(kind.FORMATS)) for kind in kinds}
+    which = ", ".join(f"`{name}`" for name in named)
+    return named | {fields.INPUTS: _field(fields.INPUTS, f"Of the kind that the head reads; {which} say which.")}
+
+
+def _field(name: str, description: str) -> dict[str, Any]:
+    """Files; where they may be texts nothing is said of a type: any field of a form is a text."""
+    if not fields.may_be_text(name):
+        return _many(_file(description)) | {"minItems": 1}
+    return {"description": f"{description} As files, or texts as plain fields; may be repeated."}
 
 
 def _formats(formats: Sequence[str]) -> str:
