@@ -98,6 +98,15 @@ class Strict(HTMLParser):
         self.text += data
 
 
+def test_texts_are_shown_as_text_and_never_as_markup():
+    """In the words of texts; no picture, and nothing of the text is a tag."""
+    page = pages.render(VIEW, lambda _: f"{HOSTILE} where is my card?".encode(), "text", 1000)
+    seen = Strict(page)
+    assert not {"script", "img"} & {tag for tag, _ in seen.tags} and "blockquote" in {tag for tag, _ in seen.tags}
+    assert f"{HOSTILE} where is my card?" in seen.text and "held-out texts" in seen.text
+    assert "image" not in seen.text
+
+
 def without(*names: str) -> dict[str, Any]:
     view = copy.deepcopy(VIEW)
     for name in names:
