@@ -74,7 +74,7 @@ def is_composite(text: str) -> bool:
 
 
 def refuse_contradictions(examples: Iterable[Example], what: str = "labels") -> list[Example]:
-    """The examples without repetitions. Raises InvalidLabel that lists every image which has two different labels."""
+    """The examples without repetitions. Raises InvalidLabel that lists every input which has two different labels."""
     problems, first = Problems(), dict[str, Example]()
     for group in contradictions(examples, first).values():
         problems.add(_two_labels(group, what))
@@ -83,7 +83,7 @@ def refuse_contradictions(examples: Iterable[Example], what: str = "labels") -> 
 
 
 def contradictions(examples: Iterable[Example], first: dict[str, Example] | None = None) -> dict[str, list[Example]]:
-    """SHA-256 → the examples of an image that came with different labels; `first` is filled with one of each image."""
+    """SHA-256 → the examples of an input that came with different labels; `first` is filled with one of each."""
     seen = {} if first is None else first
     found: dict[str, list[Example]] = {}
     for example in examples:

@@ -27,9 +27,9 @@ from adapters.types import Embeddings, Floats, HeadRef, Indices, Schema
 
 Strategy = Literal["typical", "uncertain"]
 
-FEW = 10  # examples a class, on average: below it typical images are asked for
+FEW = 10  # examples a class, on average: below it typical inputs are asked for
 MOST_LABELED = 5000  # embeddings looked at: more say little about what is covered
-NEIGHBOURS = 20  # whose mean distance says how typical an image is
+NEIGHBOURS = 20  # whose mean distance says how typical an input is
 ROUNDS = 10  # of k-means
 
 
@@ -129,7 +129,7 @@ def _density(x: Floats) -> Floats:
 
 
 def _kmeans(x: Floats, count: int) -> Indices:
-    """Cluster numbers i64 [N] of unit vectors; begun at points far apart, so that the same images give the same."""
+    """Cluster numbers i64 [N] of unit vectors; begun at points far apart, so that the same inputs give the same."""
     centres = x[[0]]
     distance = 1 - x @ x[0]
     while len(centres) < count:

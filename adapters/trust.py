@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adapters.errors import InvalidInput, NotEnoughHeldOut
 from adapters.types import Floats
 
-NOVEL = 0.99  # a novelty above it abstains: one in a hundred images like those taught
+NOVEL = 0.99  # a novelty above it abstains: one in a hundred inputs like those taught
 ACCURACIES = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # of the answered, which a version has thresholds for
 MOST = 10_000  # probabilities kept for sets: 40 KB, and a coverage known to ± 0.6 points
 KEY = "espalier.conformal"  # of the graph's metadata: base64 of those probabilities, little-endian f32, ascending

@@ -16,7 +16,7 @@ from adapters.methods import Regime, Setting
 from adapters.types import HeadProgram, Linear, Objective
 
 GRID = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)  # λ on inputs of unit variance
-NUMBERS = (30000.0, 3000.0, 1000.0, *GRID[:5])  # of targets that the pictures may say little of
+NUMBERS = (30000.0, 3000.0, 1000.0, *GRID[:5])  # of targets that the inputs may say little of
 ROUNDS = 30  # of Huber's loss, at most
 MOST_TOGETHER = 256  # rows of a group that is left out at a time: its equations take the cube of that
 NEAR = 1e-4  # of a target's spread: answers that move less between two rounds are as good as found

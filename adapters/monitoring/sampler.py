@@ -33,7 +33,7 @@ log = logging.getLogger("espalier.sampling")
 EVERY = 2.0  # seconds between looks: at who has switched it on, and at what waits
 MOST_WAITING, MOST_OF_HEAD = 64, 16  # inputs, so that no head takes all places
 MOST_BYTES = 64 << 20  # of them
-MOST_IMAGE = 16 << 20  # bytes of one
+MOST_INPUT = 16 << 20  # bytes of one
 OUTCOMES = ("kept", "passed_over", "queue_full", "no_room", "failed")
 Found = Callable[[], dict[str, Embeddings]]
 
@@ -71,7 +71,7 @@ class _Queue:
 
     def has_room(self, head: str, size: int) -> bool:
         few = len(self.items) < MOST_WAITING and self.by_head[head] < MOST_OF_HEAD
-        return few and size <= MOST_IMAGE and self.bytes + size <= self.most_bytes
+        return few and size <= MOST_INPUT and self.bytes + size <= self.most_bytes
 
     def put(self, item: _Waiting) -> None:
         self.items.append(item)
@@ -113,20 +113,20 @@ class Sampler:
         outputs: Sequence[HeadAnswers | EspalierError],
         said: Sequence[Said],
         embedded: Found,
-        images: Sequence[bytes | memoryview],
+        inputs: Sequence[bytes | memoryview],
     ) -> None:
         """An answered request: its heads with their outputs, all that they said, embeddings f32 [M, E] by backbone."""
         for head, output in zip(heads, outputs, strict=True):
             if head.version.head in self.heads and isinstance(output, HeadAnswers):
-                self._look(head, output, [one for one in said if one.head is head], embedded, images)
+                self._look(head, output, [one for one in said if one.head is head], embedded, inputs)
 
     def _look(
         self, head: LiveHead, output: HeadAnswers, said: Sequence[Said], embedded: Found,
-        images: Sequence[bytes | memoryview],
+        inputs: Sequence[bytes | memoryview],
     ) -> None:  # fmt: skip
         for found in hard.rows(head, output, [one.answer for one in said]):
             one = said[found.row]
-            data = images[one.index]
+            data = inputs[one.index]
             with self._lock:
                 room = self._queue.has_room(head.version.head, len(data))
                 if room:

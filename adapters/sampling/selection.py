@@ -7,7 +7,7 @@ import numpy as np
 
 from adapters.types import Embeddings, Floats
 
-SHORTLIST = 5  # times as many hesitant images as wanted, to choose different ones from
+SHORTLIST = 5  # times as many hesitant inputs as wanted, to choose different ones from
 ALIKE = 0.95  # cosine of two embeddings from which two inputs count as one; see docs/guides/drift.md
 
 

@@ -1,4 +1,4 @@
-"""Embeddings by (SHA-256 of the image, backbone digest, view): the same view is never embedded twice.
+"""Embeddings by (SHA-256 of the input, backbone digest, view): the same view is never embedded twice.
 
 Serving may offer vectors that it remembers. It makes no fingerprints, so an offer is a row without one until a job that
 needs it completes it.
@@ -27,7 +27,7 @@ _WHOLE = embeddings.c.fingerprint != b""
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One cached image: vector f32 [E] and a 16×16 grey thumbnail, u8 [256], for finding near-duplicates."""
+    """One cached input: vector f32 [E] and a fingerprint, u8 [F], for finding near-duplicates."""
 
     sha256: str
     vector: Floats
@@ -41,7 +41,7 @@ class EmbeddingCache:
         self._engine, self._backbone, self._view = engine, backbone_digest, view
 
     def find(self, sha256: str) -> Floats | None:
-        """The vector of one image, complete or offered."""
+        """The vector of one input, complete or offered."""
         return self.vectors([sha256]).get(sha256)
 
     def vectors(self, sha256s: Sequence[str]) -> dict[str, Floats]:
@@ -70,7 +70,7 @@ class EmbeddingCache:
             log.debug("embeddings were offered twice at a time")
 
     def of(self, view: str) -> "EmbeddingCache":
-        """The same for another view of the images."""
+        """The same for another view of the inputs."""
         return EmbeddingCache(self._engine, self._backbone, view)
 
     def missing(self, sha256s: Sequence[str]) -> list[str]:
@@ -96,7 +96,7 @@ class EmbeddingCache:
                 connection.execute(embeddings.insert(), fresh)
 
     def get(self, sha256s: Sequence[str], length: int | None = None) -> tuple[Embeddings, NDArray[np.uint8]]:
-        """Vectors f32 [N, E] and fingerprints u8 [N, 256], in the order asked for; with a `length` the first so many
+        """Vectors f32 [N, E] and fingerprints u8 [N, F], in the order asked for; with a `length` the first so many
         numbers of each vector, f32 [N, length].
 
         Raises CorruptArtifact when one is missing: embed first.
@@ -139,13 +139,13 @@ class _Stack:
     def __init__(self, count: int) -> None:
         self._count, self._filled = count, 0
         self.vectors = np.zeros((count, 0), np.float32)  # [N, E]
-        self.fingerprints = np.zeros((count, 0), np.uint8)  # [N, 256]
+        self.fingerprints = np.zeros((count, 0), np.uint8)  # [N, F]
 
     def add(self, keys: Sequence[str], found: Mapping[str, Sequence[bytes]]) -> None:
         """The next rows. Raises CorruptArtifact when one is missing."""
         for key in keys:
             if key not in found:
-                raise CorruptArtifact(f"the image {key} has no embedding", item=key)
+                raise CorruptArtifact(f"the input {key} has no embedding", item=key)
             vector, fingerprint = np.frombuffer(found[key][0], "<f4"), np.frombuffer(found[key][1], np.uint8)
             if not self._filled:
                 self.vectors = np.empty((self._count, len(vector)), np.float32)

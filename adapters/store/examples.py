@@ -153,7 +153,7 @@ def drop_job(connection: sa.Connection, job_id: str) -> list[str]:
 
 
 def forget_unused(connection: sa.Connection, keys: Iterable[str]) -> list[str]:
-    """Bury images that nobody needs any more, delete their embeddings at once, and return their SHA-256."""
+    """Bury inputs that nobody needs any more, delete their embeddings at once, and return their SHA-256."""
     unused = blobs.bury(connection, keys)
     for chunk in _chunks(unused):
         connection.execute(embeddings.delete().where(embeddings.c.sha256.in_(chunk)))
@@ -161,7 +161,7 @@ def forget_unused(connection: sa.Connection, keys: Iterable[str]) -> list[str]:
 
 
 def _forget_embeddings(connection: sa.Connection, tenant: str, keys: Sequence[str]) -> None:
-    """Those of images that no head and no job of a tenant holds, though others may: what it forgot was never there."""
+    """Those of inputs that no head and no job of a tenant holds, though others may: what it forgot was never there."""
     whose = Whose(tenant)
     for chunk in _chunks(keys):
         of_job = sa.select(job_examples.c.sha256).join(jobs, jobs.c.id == job_examples.c.job_id)

@@ -300,16 +300,16 @@ api_keys = Table(
     Column("changed", Integer, nullable=False),
 )  # fmt: skip
 
-# Parts of a large job's images, which several workers embed; `adapters.store.scale_out.shards`.
+# Parts of a large job's inputs, which several workers embed; `adapters.store.scale_out.shards`.
 job_shards = Table(
     "job_shards", metadata,
     Column("job_id", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("images", JSON, nullable=False),  # [SHA-256, file name] of each
     Column("views", JSON, nullable=False),
-    Column("done", Integer, nullable=False),  # images
+    Column("done", Integer, nullable=False),  # inputs
     Column("ended", Boolean, nullable=False, server_default=text("false")),
-    Column("problems", JSON),  # of images that cannot be used
+    Column("problems", JSON),  # of inputs that cannot be used
     Column("token", String(36)),  # of who is at work on it
     Column("lease_until", Float),  # seconds since 1970 by the database's clock
     info=PASSING,

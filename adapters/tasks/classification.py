@@ -50,7 +50,7 @@ def renamed(label: str, names: Mapping[str, str | None]) -> str | None:
 
 
 def check_examples(examples: Sequence[Example]) -> None:
-    """Every image has one label, there are two classes or more, and each has two distinct images or more.
+    """Every example has one label, there are two classes or more, and each has two distinct examples or more.
 
     Raises InvalidLabel for contradicting labels and NotEnoughData for the rest; one pass, 0.1 s for 100,000 examples.
     """

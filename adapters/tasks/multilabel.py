@@ -62,7 +62,7 @@ def renamed(label: str, names: Mapping[str, str | None]) -> str:
 
 
 def check_examples(examples: Sequence[Example]) -> None:
-    """Every image has one list, and each label two distinct images or more that have it, and two that do not.
+    """Every example has one list, and each label two distinct examples or more that have it, and two that do not.
 
     Raises InvalidLabel for contradicting lists and NotEnoughData for the rest.
     """
@@ -246,7 +246,7 @@ def suspects(answers: Arrays, targets: Targets, schema: Schema) -> Suspects:
     turned = targets[LABELS] > 0
     turned[np.arange(len(turned)), worst] ^= True
     suggested = [[schema.classes[k] for k in np.flatnonzero(row)] for row in turned]
-    estimate = min(float(sum(s.estimate for s in each)), float(flags.any(axis=1).sum()))  # of images, not of labels
+    estimate = min(float(sum(s.estimate for s in each)), float(flags.any(axis=1).sum()))  # of examples, not of labels
     return Suspects(scores[np.arange(len(worst)), worst], suggested, np.asarray(flags.any(axis=1)), estimate)
 
 

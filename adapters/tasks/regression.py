@@ -69,7 +69,7 @@ def renamed(label: str, names: Mapping[str, str | None]) -> str:
 
 
 def check_examples(examples: Sequence[Example]) -> None:
-    """All labels measure the same, no image has two of them, and there are enough that differ.
+    """All labels measure the same, no example has two of them, and there are enough that differ.
 
     Raises InvalidLabel and NotEnoughData.
     """
@@ -119,7 +119,7 @@ def stratum_names(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def kinds(targets: Targets) -> Indices:
-    """All alike: what is measured says little of what the pictures show."""
+    """All alike: what is measured says little of what the inputs show."""
     return np.zeros(len(targets[VALUES]), np.int64)
 
 

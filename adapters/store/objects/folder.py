@@ -19,7 +19,7 @@ SYNCS = 8  # folders synced side by side: a disk's journal takes them together
 
 
 def private(path: Path) -> None:
-    """Make a folder that only its owner can look into: images, heads and hashes of keys lie there. One that is there
+    """Make a folder that only its owner can look into: inputs, heads and hashes of keys lie there. One that is there
     keeps its mode, which somebody may have chosen.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

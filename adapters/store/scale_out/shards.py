@@ -1,4 +1,4 @@
-"""Shards: parts of a large job's images, each embedded by whichever worker takes it up, the job's own or an idle one.
+"""Shards: parts of a large job's inputs, each embedded by whichever worker takes it up, the job's own or an idle one.
 
 A shard is held like a job (`adapters.store.leases`): by a token, for `LEASE` seconds by the database's clock, renewed
 with each word on how far it is. One whose lease is over is anybody's again. What a shard leaves is in the cache of
@@ -28,11 +28,11 @@ class ShardLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Images of a job, taken up by a worker."""
+    """Inputs of a job, taken up by a worker."""
 
     job_id: str
     position: int
-    images: list[list[str]]  # [SHA-256, file name]
+    inputs: list[list[str]]  # [SHA-256, file name]
     views: list[str]
     token: str
     head: str = ""  # of the job …
@@ -45,14 +45,14 @@ class State:
     """How far all shards of a job are."""
 
     open: int  # shards that are not done
-    done: int  # images
-    problems: list[dict[str, Any]]  # {"code", "message", "item"} of images that cannot be used, in order
+    done: int  # inputs
+    problems: list[dict[str, Any]]  # {"code", "message", "item"} of inputs that cannot be used, in order
 
 
 def plan(engine: Engine, job_id: str, parts: Sequence[Sequence[tuple[str, str]]], views: Sequence[str]) -> None:
-    """Make a job's images, (SHA-256, file name) each, shards that anybody may take up; earlier ones are forgotten."""
+    """Make a job's inputs, (SHA-256, file name) each, shards that anybody may take up; earlier ones are forgotten."""
     rows = [
-        {"job_id": job_id, "position": n, "images": [list(image) for image in part], "views": list(views), "done": 0}
+        {"job_id": job_id, "position": n, "images": [list(one) for one in part], "views": list(views), "done": 0}
         for n, part in enumerate(parts)
     ]
     with engine.begin() as connection:
@@ -77,13 +77,13 @@ def claim(engine: Engine, job_id: str | None = None) -> Shard | None:
 
 
 def tell(engine: Engine, shard: Shard, done: int) -> None:
-    """So many of its images are done, and whoever is at it lives. Raises ShardLost."""
+    """So many of its inputs are done, and whoever is at it lives. Raises ShardLost."""
     _write(engine, shard, {"done": done, "lease_until": clock() + LEASE})
 
 
 def finish(engine: Engine, shard: Shard, problems: Sequence[dict[str, Any]]) -> None:
-    """All of its images are done, but for those that cannot be used. Raises ShardLost."""
-    ended = {"done": len(shard.images), "problems": list(problems), "lease_until": None, "ended": True}
+    """All of its inputs are done, but for those that cannot be used. Raises ShardLost."""
+    ended = {"done": len(shard.inputs), "problems": list(problems), "lease_until": None, "ended": True}
     _write(engine, shard, ended)
 
 
@@ -102,7 +102,7 @@ def state(engine: Engine, job_id: str) -> State:
 
 
 def forget(engine: Engine, job_id: str) -> None:
-    """The job's images are embedded, or it has ended otherwise."""
+    """The job's inputs are embedded, or it has ended otherwise."""
     with engine.begin() as connection:
         connection.execute(shards.delete().where(shards.c.job_id == job_id))
 

@@ -70,7 +70,7 @@ def look(engine: Engine, artifacts: Artifacts, keep: Keep, ages: Ages | None = N
 
 
 def _stray(connection: sa.Connection, wanted: set[str], held: set[tuple[str, str]]) -> list[tuple[str, int]]:
-    """(SHA-256, bytes) of embeddings of images that nobody needs, or not the tenant that they are of."""
+    """(SHA-256, bytes) of embeddings of inputs that nobody needs, or not the tenant that they are of."""
     size = sa.func.length(embeddings.c.vector)
     found = connection.execute(sa.select(embeddings.c.sha256, embeddings.c.backbone, size))
     return [(sha256, size) for sha256, backbone, size in found if not (
@@ -79,7 +79,7 @@ def _stray(connection: sa.Connection, wanted: set[str], held: set[tuple[str, str
 
 
 def _held(connection: sa.Connection, forgotten: set[str]) -> set[tuple[str, str]]:
-    """(Tenant, SHA-256) of images that heads have, or jobs that stay; the default tenant's are in nobody's way."""
+    """(Tenant, SHA-256) of inputs that heads have, or jobs that stay; the default tenant's are in nobody's way."""
     of_heads = connection.execute(sa.select(examples.c.head, examples.c.sha256))
     found = {(tenancy.tenant_of(head), sha256) for head, sha256 in of_heads}
     joined = sa.select(jobs.c.id, jobs.c.head, job_examples.c.sha256).where(jobs.c.id == job_examples.c.job_id)

@@ -62,12 +62,12 @@ def _of_versions(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
 def _of_heads(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
     for row in connection.execute(sa.select(examples.c.head, examples.c.sha256, examples.c.file_name)):
         fix = f"send the file again (POST /finetune), or take it back: espalier heads forget {row.head} {row.sha256}"
-        yield row.sha256, f"the image {row.file_name!r} of {row.head} ({row.sha256})", fix
+        yield row.sha256, f"the input {row.file_name!r} of {row.head} ({row.sha256})", fix
 
 
 def _of_jobs(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
     for row in connection.execute(sa.select(job_examples.c.job_id, job_examples.c.sha256, job_examples.c.file_name)):
-        yield row.sha256, f"the image {row.file_name!r} of {row.job_id}", "send the file again, or cancel the job"
+        yield row.sha256, f"the input {row.file_name!r} of {row.job_id}", "send the file again, or cancel the job"
     for job_id, digest in connection.execute(sa.select(job_blobs.c.job_id, job_blobs.c.digest)):
         yield digest, f"an interim result of {job_id}", "cancel the job and send it again"
 

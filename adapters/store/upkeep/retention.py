@@ -23,7 +23,7 @@ from adapters.store.sampling import samples
 from adapters.store.schema import changes, embeddings, examples, job_examples, jobs
 from adapters.tenancy import SEPARATOR
 
-BATCH = 200  # jobs, or images, a transaction
+BATCH = 200  # jobs, or inputs, a transaction
 STUCK = timedelta(days=1)  # after its end a job holds nothing any more, unless what ran it has gone for good
 DIGEST = 64  # characters of a SHA-256
 SEEN = timedelta(hours=1)  # replicas look every second; one that was away for longer looks at all that it has
@@ -103,7 +103,7 @@ def _sum_up_changes(engine: Engine) -> None:
 
 
 def _drop_stray_embeddings(engine: Engine) -> None:
-    """Those of images that no head and no job holds: a job that was cancelled while it embedded may leave some."""
+    """Those of inputs that no head and no job holds: a job that was cancelled while it embedded may leave some."""
     held = (sa.exists().where(table.c.sha256 == embeddings.c.sha256) for table in (examples, job_examples))
     with reading(engine) as connection:
         stray = list(connection.execute(sa.select(embeddings.c.sha256).distinct().where(~sa.or_(*held))).scalars())
@@ -114,7 +114,7 @@ def _drop_stray_embeddings(engine: Engine) -> None:
 
 
 def _drop_those_of_tenants(engine: Engine) -> None:
-    """Embeddings that a tenant has of images which only others hold by now."""
+    """Embeddings that a tenant has of inputs which only others hold by now."""
     backbone = embeddings.c.backbone
     whose = sa.func.substr(backbone, 1, sa.func.length(backbone) - DIGEST).concat("%")  # `acme/…` → `acme/%`
     of_job = sa.exists().where(

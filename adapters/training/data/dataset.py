@@ -28,7 +28,7 @@ class Dataset:
 
 
 def assemble(engine: Engine, job: Job) -> Dataset:
-    """The head's examples (append) and the job's own, the newest label of an image wins; or the head's as edited.
+    """The head's examples (append) and the job's own, the newest label of an example wins; or the head's as edited.
 
     Sorted by SHA-256: the order of arrival must not matter, so that five batches one after another train the very
     head that one batch of all would.

@@ -21,7 +21,7 @@ REFERENCES = 500  # examples of a class that others are compared with: bounds th
 ENOUGH = 10  # examples of a class: among fewer nothing is usual
 LIMIT = 3.5  # modified z-score, as Iglewicz & Hoaglin (1993) advise
 BLOCK = 2048  # rows compared at a time
-LEAST_SPREAD = 0.005  # cosine distance: in a class of all but equal pictures, a shade is no outlier
+LEAST_SPREAD = 0.005  # cosine distance: in a class of all but equal inputs, a shade is no outlier
 MAD = 1.4826  # a normal distribution's standard deviation in median absolute deviations
 
 

@@ -73,7 +73,7 @@ def work_at(embedder: Embedder, engine: Engine, shard: Shard, tell: Report = lam
         shards.tell(engine, shard, min(done, total))
         tell(done, total)
 
-    examples = [Example(sha256, "", file_name) for sha256, file_name in shard.images]
+    examples = [Example(sha256, "", file_name) for sha256, file_name in shard.inputs]
     try:
         bad = embedder.embed_usable(embedder.lacking(examples, shard.views), report, shard.views)
         shards.finish(engine, shard, _facts(bad))

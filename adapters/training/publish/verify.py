@@ -23,7 +23,7 @@ from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Schema
 
 TOLERANCE = 1e-4  # of a probability, or of the spread of a value
 FEW = 64  # rows that go through in small batches
-LARGEST_BATCH = 1024  # as many images as one /predict takes by default
+LARGEST_BATCH = 1024  # as many inputs as one /predict takes by default
 LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
 EXTREMES = 3  # rows of them
 ROUNDING = 1e-5  # of a value: what sums of large numbers that nearly cancel leave of float32's seven digits

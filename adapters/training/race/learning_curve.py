@@ -1,4 +1,4 @@
-"""The learning curve: would more images help? The winner's method and setting on a quarter and a half of the data.
+"""The learning curve: would more examples help? The winner's method and setting on a quarter and a half of the data.
 
 Measured on the same held-out examples as the head itself, whose answers are the last point. It is a step after the
 version is live: two small fits a fold are about half of a race (0.16 s beside 0.45 s for 1,000 examples of 1,280
@@ -115,7 +115,7 @@ def judge(task: Task, targets: Targets, schema: Schema) -> Judge:
 def nested(targets: Indices, groups: Indices, seed: int) -> Floats:
     """A rank in 0…1 for each example, f32 [N]: those below s are a stratified share s, and contain those below less.
 
-    Near-duplicates have one rank: half of the pictures must not be all of them once more.
+    Near-duplicates have one rank: half of the examples must not be all of them once more.
     """
     order = np.random.default_rng(seed).permutation(len(targets))
     first = np.full(int(groups.max()) + 1, -1)
