@@ -111,7 +111,7 @@ def _auto(known: np.ndarray, targets: np.ndarray, prints: np.ndarray, unknown: n
     classes = [str(k) for k in range(int(targets.max()) + 1)]
     parts = all_of(split(targets, grouped, nothing, nothing, seed))
     task = tasks.get("classification")
-    result = race(known, targets, classes, parts, task, "auto", {}, seed, lambda _: None, lambda: None)
+    result = race(known, {"class": targets}, classes, parts, task, "auto", {}, seed, lambda _: None, lambda: None)
     return np.asarray(programs.run(result.program, unknown))
 
 

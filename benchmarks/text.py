@@ -23,6 +23,7 @@ from benchmarks.serving import CROWDED_TURN, bare_latencies, bare_throughput
 from service.client import Client
 from service.settings import Settings
 
+Loop = Callable[[bytes], int]
 LENGTHS = (16, 64, 128, 256)  # pieces
 MAX_CORE_MS = 12.0  # of a core, 64 pieces
 MIN_THROUGHPUT = 0.9  # of the bare loop, 16 connections
@@ -83,24 +84,25 @@ def _of_length(pieces: int, start: int = 0) -> bytes:
 def _round(plan: Plan, running: server.Running, client: Client, number: int) -> dict[str, float]:
     """One turn of everything: bare loop and service in turns, then 1,000 texts that are new, and known."""
     questions = [each.encode() for each, _ in _labeled(256, number)]
-    one = bare(running.home)
+    loops = bare(running.home), bare(running.home, alone=True)
     labeled = [(f"{text} ({number})", label) for text, label in _labeled(plan.examples, number)]
     return {
-        **_asked(one, [_of_length(64, start) for start in range(16)], running.port, ""),
-        **_asked(one, questions, running.port, "_short"),
+        **_asked(loops, [_of_length(64, start) for start in range(16)], running.port, ""),
+        **_asked(loops, questions, running.port, "_short"),
         "new_s": server.seconds(lambda: _finetune(client, f"new-{number}", labeled)),
         "cached_s": server.seconds(lambda: _finetune(client, f"cached-{number}", labeled)),
     }  # fmt: skip
 
 
-def _asked(one: Callable[[bytes], int], texts: list[bytes], port: int, kind: str) -> dict[str, float]:
+def _asked(loops: tuple[Loop, Loop], texts: list[bytes], port: int, kind: str) -> dict[str, float]:
     """The service beside the bare loop, in turns: of 16 connections, and of one."""
+    one, lone = loops
     requests = [load.request("/predict?head=bench", each, "text/plain", port) for each in texts]
     limits, served = [], []
     for _ in range(4):
         limits.append(bare_throughput(one, texts, processor.cores(), CROWDED_TURN))
         served.append(load.run(requests, port, 16, CROWDED_TURN).checked().throughput)
-    alone = statistics.median(bare_latencies(one, texts, CROWDED_TURN))
+    alone = statistics.median(bare_latencies(lone, texts, CROWDED_TURN))
     single = statistics.median(load.run(requests, port, 1, CROWDED_TURN).checked().latencies)
     limit, pace = statistics.mean(limits), statistics.mean(served)
     found = {"bare_texts_per_second": limit, "predict_texts_per_second": pace, "throughput_ratio": pace / limit}
@@ -108,13 +110,20 @@ def _asked(one: Callable[[bytes], int], texts: list[bytes], port: int, kind: str
     return {f"{name}{kind}": figure for name, figure in found.items()}
 
 
-def bare(home: Path) -> Callable[[bytes], int]:
-    """Decode → backbone → head → best class, as short as it can be written."""
+def bare(home: Path, *, alone: bool = False) -> Loop:
+    """Decode → backbone → head → best class, as short as it can be written; `alone`: with every core, as we serve."""
     settings, loaded = Settings(home=home), banking.session(home)
     engine, artifacts = database.connect(settings.database), Artifacts(settings.artifacts)
+    if alone:
+        loaded.widen(artifacts.get(loaded.backbone.artifact), processor.cores())
     head = Head.from_bytes(artifacts.get(heads.resolve(engine, HeadRef("bench")).digest))
     spec = loaded.backbone.spec
-    return lambda data: int(head.run(loaded.embed([modality.decode(data, spec)])).argmax())
+
+    def one(data: bytes) -> int:
+        embedding = loaded.embed([modality.decode(data, spec)], alone)
+        return int(head.answer(embedding).arrays["probabilities"].argmax())
+
+    return one
 
 
 def _labeled(count: int, seed: int, intents: int = 10) -> list[tuple[str, str]]:

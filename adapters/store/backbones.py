@@ -1,6 +1,7 @@
 """Rows of built backbones; their ONNX files are blobs."""
 
 import hashlib
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -11,7 +12,12 @@ from adapters.store.database import now, reading
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import backbones, versions
-from adapters.types import Backbone
+from adapters.types import ORIGINAL, Backbone
+
+# The release before modalities reads every row, and must start beside this one and after it (docs/guides/upgrade.md).
+# Rows of what it does not know look to it like one of images that no head of its own is on.
+READS = "reads"  # the detail that holds modality and spec of such a row
+LOOKS_LIKE = {"size": 1, "crop_pct": 1.0, "interpolation": "bilinear", "mean": [0.0] * 3, "std": [1.0] * 3}
 
 
 def add(engine: Engine, artifacts: Artifacts, backbone: Backbone, graph: bytes) -> None:
@@ -28,7 +34,7 @@ def save(engine: Engine, backbone: Backbone) -> None:
 
     Raises Conflict when the name stands for another digest that heads were trained on: they would go wrong.
     """
-    row = {"digest": backbone.digest, "facts": to_json(backbone), "created_at": now()}
+    row = {"digest": backbone.digest, "facts": _row(backbone), "created_at": now()}
     with blobs.alone(engine) as connection:
         old = connection.execute(sa.select(backbones).where(backbones.c.name == backbone.name)).mappings().first()
         if old is None:
@@ -47,7 +53,7 @@ def find(engine: Engine, name: str) -> Backbone:
     if row is None:
         known = ", ".join(b.name for b in list_all(engine)) or "none yet"
         raise BackboneNotFound(f"no backbone is called {name!r}; there are: {known}", item=name)
-    return from_json(row)
+    return _backbone(row)
 
 
 def find_digest(engine: Engine, digest: str) -> Backbone:
@@ -56,7 +62,7 @@ def find_digest(engine: Engine, digest: str) -> Backbone:
         row = connection.execute(sa.select(backbones.c.facts).where(backbones.c.digest == digest)).scalar()
     if row is None:
         raise BackboneNotFound(f"no backbone has the digest {digest[:12]}…; add the one the head was trained on")
-    return from_json(row)
+    return _backbone(row)
 
 
 def stored(artifacts: Artifacts, backbone: Backbone) -> bytes:
@@ -74,7 +80,7 @@ def list_all(engine: Engine) -> list[Backbone]:
     """Every backbone, by name."""
     with reading(engine) as connection:
         rows = connection.execute(sa.select(backbones.c.facts).order_by(backbones.c.name)).scalars().all()
-    return [from_json(row) for row in rows]
+    return [_backbone(row) for row in rows]
 
 
 def remove(engine: Engine, name: str) -> Backbone:
@@ -95,3 +101,17 @@ def remove(engine: Engine, name: str) -> Backbone:
 def _users(connection: sa.Connection, digest: str) -> list[str]:
     used = versions.c.manifest["backbone"]["digest"].as_string() == digest
     return list(connection.execute(sa.select(versions.c.head).where(used).distinct()).scalars())
+
+
+def _row(backbone: Backbone) -> dict[str, Any]:
+    facts = to_json(backbone)
+    if backbone.modality == ORIGINAL:
+        return facts
+    reads = {key: facts.pop(key) for key in ("modality", "spec")}
+    return facts | {"preprocessing": LOOKS_LIKE, "details": backbone.details | {READS: reads}}
+
+
+def _backbone(facts: dict[str, Any]) -> Backbone:
+    details = dict(facts["details"])
+    reads = details.pop(READS, None)
+    return from_json(facts if reads is None else facts | reads | {"details": details})

@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from support.texts import ASKED, labeled
 
 from adapters import finetune as pipeline
 from adapters import predict as serving
 from adapters.backbones.cards import Card, embedded_card
 from adapters.errors import InvalidInput, InvalidText, ParityError, WrongModality
+from adapters.modalities import image
 from adapters.modalities import text as modality
 from adapters.runtime.backbone import Backbones, BackboneSession
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.queueing.traffic import Traffic
-from adapters.store import backbones, database, heads, jobs
+from adapters.store import backbones, database, heads, jobs, schema
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import onnx_encoder
 from adapters.training.backbone.build import build
@@ -83,6 +85,14 @@ def test_what_is_stored_says_what_it_is(built):
     assert built.backbone.spec == modality.Spec(**CARD.spec)
     assert max(built.backbone.details["parity"].values()) < 1e-5
     assert backbones.find(built.context.engine, "minilm") == built.backbone
+
+
+def test_the_release_before_can_read_the_row(built):
+    """It takes these keys and no other, and knows images only: with any other row it would not start."""
+    with built.context.engine.connect() as connection:
+        facts = connection.execute(sa.select(schema.backbones.c.facts)).scalars().first()
+    known = {"name", "digest", "artifact", "preprocessing", "precision", "dimension", "channels", "details"}
+    assert facts.keys() == known and image.Preprocessing(**facts["preprocessing"]).size == 1
 
 
 def test_building_again_gives_the_same_digest(built):
