@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from adapters.backbones.facts import digest
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
-from adapters.training.backbone.build import digest
 from adapters.training.backbone.taps.build import without_taps
 from adapters.types import Backbone
 from benchmarks import load, photos, record, server, synthetic

@@ -1,6 +1,7 @@
 """Building a backbone: load (timm) → export (ONNX) → prove (ONNX Runtime against torch) → digest → store."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Engine
 from adapters.backbones import exporter, loader
 from adapters.backbones.cards import Card
 from adapters.backbones.facts import digest
-from adapters.errors import ParityError
+from adapters.errors import InvalidInput, ParityError
 from adapters.modalities import image
 from adapters.modalities.image import Preprocessing
 from adapters.runtime.backbone import BackboneSession
@@ -26,12 +27,18 @@ BATCHES = (1, 2, 5)
 
 
 def build(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
-    """Make a backbone usable under the card's name.
+    """Make a backbone usable under the card's name, as the card's builder does.
 
-    Raises InvalidInput for a model or weights that do not fit, ParityError when the graph answers differently.
+    Raises InvalidInput for a builder that there is not, and for a model or weights that do not fit; ParityError when
+    the graph answers differently.
     """
-    if card.builder == "onnx":
-        return onnx_encoder.build(card, engine, artifacts)
+    if card.builder not in BUILDERS:
+        raise InvalidInput(f"there is no builder {card.builder!r}; there are: {', '.join(BUILDERS)}", item=card.name)
+    return BUILDERS[card.builder](card, engine, artifacts)
+
+
+def _of_timm(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
+    """A timm model, exported."""
     model, preprocessing = loader.load(card)
     exported = exporter.export(model, preprocessing)
     graph, taps = tapped(exported, preprocessing.size)
@@ -75,3 +82,6 @@ def _prove(model: Any, session: BackboneSession) -> tuple[dict[str, float], int,
         int(answered[0].shape[1]),
         int(answered[1].shape[1]),
     )
+
+
+BUILDERS: dict[str, Callable[[Card, Engine, Artifacts], Backbone]] = {"timm": _of_timm, "onnx": onnx_encoder.build}
