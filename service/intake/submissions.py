@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
+from adapters.backbones.facts import modality_of
 from adapters.errors import InvalidHyperparameter, InvalidInput, NotReady, Overloaded
 from adapters.labels import refuse_held_out_only
 from adapters.problems import Problems
@@ -200,7 +201,7 @@ class Submissions:
     def _own_modality(self, head: str) -> str | None:
         """That of the examples that a head holds, or of its live version; None for a new head."""
         if (live := heads.find_live(self.engine, head)) is not None:
-            return str(live.manifest["backbone"].get("modality", ORIGINAL))
+            return modality_of(live.manifest["backbone"])
         job_id = examples.job_of_head(self.engine, head)
         named = None if job_id is None else jobs.get(self.engine, job_id).request.backbone
         return None if named is None else backbones.find(self.engine, named).modality

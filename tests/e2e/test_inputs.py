@@ -301,6 +301,10 @@ def test_what_is_longer_than_a_backbone_reads_is_said(server: Service) -> None:
     body = {"head": "inputs-long", "texts": texts, "labels": ["card"] * 3 + ["top_up"] * 3}
     job = server.http.post("/finetune", params={"wait": 60}, json=body).json()
     assert job["received"]["cut"]["count"] == 1 and job["received"]["cut"]["list"][0]["item"] == "text 0"
+    answer = server.client.predict(["inputs-long"], texts=["Where?", "card " * 300, "w" * 250 + " card", texts[0]])
+    cut = answer["cut"]
+    assert [row["index"] for row in cut] == [1, 3] and all(row["tokens"] - row["cut"] == 256 for row in cut)
+    assert "cut" not in server.client.predict(["inputs-long"], texts=["Where?", "card"])
 
 
 def test_the_content_of_a_text_is_shown_as_text(server: Service, intents: str) -> None:

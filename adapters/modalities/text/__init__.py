@@ -43,6 +43,7 @@ FORMATS = ("UTF-8 text",)
 COPIES = "Copies of one text but for case, punctuation, a letter or a word."
 
 READ = 256  # pieces: what the makers of all-MiniLM-L6-v2 let it read
+CUT_FROM = READ - 2  # bytes: nothing of a shorter text is cut, as a piece has one or more
 ORDINARY = 64  # pieces of a text that is one unit of load
 _BYTES = 4.5  # a piece of English, the space before it included
 _FIXED = 0.2  # of an ordinary text's time, whatever the length: 2 of 10 ms on one core

@@ -4,6 +4,7 @@ from fastapi.responses import Response
 from sqlalchemy.engine import Engine
 
 from adapters import modalities
+from adapters.backbones.facts import modality_of
 from adapters.errors import WrongModality
 from adapters.store import heads
 from adapters.types import ORIGINAL
@@ -12,10 +13,10 @@ from adapters.types import ORIGINAL
 SAFE = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
-def modality_of(engine: Engine, head: str) -> str:
+def of_head(engine: Engine, head: str) -> str:
     """What a head reads: the live version, or before there is one the newest. Raises HeadNotFound."""
     version = heads.find_live(engine, head) or next(iter(heads.summary(engine, head).versions), None)
-    return ORIGINAL if version is None else str(version.manifest["backbone"].get("modality", ORIGINAL))
+    return ORIGINAL if version is None else modality_of(version.manifest["backbone"])
 
 
 def response(data: bytes, sha256: str, modality: str) -> Response:

@@ -71,7 +71,7 @@ def _suspects(ctx: Context, head: str) -> list[str]:
 def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """The image of an example, as it was sent; of any example: /content."""
     found = store.find(ctx.engine, head, sha256)
-    modality = contents.modality_of(ctx.engine, head)
+    modality = contents.of_head(ctx.engine, head)
     contents.require_image(modality)
     return contents.response(store.stored(ctx.artifacts, found), sha256, modality)
 
@@ -80,7 +80,7 @@ def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
 def get_content(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """An example, byte for byte as it was sent."""
     found = store.find(ctx.engine, head, sha256)
-    return contents.response(store.stored(ctx.artifacts, found), sha256, contents.modality_of(ctx.engine, head))
+    return contents.response(store.stored(ctx.artifacts, found), sha256, contents.of_head(ctx.engine, head))
 
 
 @router.patch("/{sha256:example}", status_code=202, response_model=JobView, responses=RESPONSES)

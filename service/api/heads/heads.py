@@ -7,12 +7,13 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic_core import to_json
 
 from adapters import tenancy
+from adapters.backbones.facts import modality_of
 from adapters.monitoring import drift
 from adapters.store import heads as store
 from adapters.store import reports
 from adapters.store.whose import Whose
 from adapters.tenancy import shown
-from adapters.types import ORIGINAL, HeadRef
+from adapters.types import HeadRef
 from service.access.principal import current
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.schemas import AliasRequest, AliasView, HeadPage, HeadView, ReportView
@@ -80,7 +81,7 @@ def get_report(
         return view
     from service.web import pages  # a serving process that shows nobody a page does not pay for the template engine
 
-    modality = str(found.manifest["backbone"].get("modality", ORIGINAL))
+    modality = modality_of(found.manifest["backbone"])
     page = pages.render(
         view.model_dump(mode="json", exclude_none=True),
         ctx.artifacts.get,

@@ -79,7 +79,7 @@ def list_samples(
 def get_sample_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """The image of a sample, as it was asked; of any sample: /content."""
     store.find(ctx.engine, head, sha256)
-    modality = contents.modality_of(ctx.engine, head)
+    modality = contents.of_head(ctx.engine, head)
     contents.require_image(modality)
     return contents.response(store.stored(ctx.artifacts, sha256), sha256, modality)
 
@@ -88,7 +88,7 @@ def get_sample_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
 def get_sample_content(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """A sample, byte for byte as it was asked."""
     store.find(ctx.engine, head, sha256)
-    return contents.response(store.stored(ctx.artifacts, sha256), sha256, contents.modality_of(ctx.engine, head))
+    return contents.response(store.stored(ctx.artifacts, sha256), sha256, contents.of_head(ctx.engine, head))
 
 
 @router.post("/samples/labels", status_code=202, response_model=JobView, responses=RESPONSES)

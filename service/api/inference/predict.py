@@ -9,6 +9,7 @@ from pydantic_core import to_json
 from adapters import predict as pipeline
 from service import telemetry
 from service.api.dependencies import PROBLEMS, Ctx
+from service.api.inference import shortened
 from service.api.inference.schemas import PredictResponse
 from service.api.openapi import MAX_GENERATION, MAX_TOP_K, PREDICT_FORM
 from service.api.routing import router as new_router
@@ -40,6 +41,11 @@ async def predict(request: Request, ctx: Ctx) -> Response:
             abstain=form.share("abstain"), timeout=form.seconds("timeout", ctx.settings.predict_seconds),
             sticky=form.key("sticky", request.headers.get("x-request-key")), modality=form.modality,
         )  # fmt: skip
+        said = PredictResponse.plain(result)
+        if (first := next(iter(result.predictions), None)) is not None:
+            read = (one.index for one in result.predictions)
+            if cut := await shortened.told(ctx.predictor, form.inputs, read, first.head.modality):
+                said["cut"] = cut
         telemetry.predicted(len(form.inputs), len(refs), time.perf_counter() - began)
         # A fifth of the time of json.dumps, which is on every prediction's way.
-        return Response(to_json(PredictResponse.plain(result)), media_type="application/json")
+        return Response(to_json(said), media_type="application/json")

@@ -54,6 +54,14 @@ class HeadError(Wire):
     detail: str = Field(description="What is wrong with it, and how to go on.")
 
 
+class Shortened(Wire):
+    """An input of which the backbone read only the beginning."""
+
+    index: int
+    tokens: int = Field(description="That it has.")
+    cut: int = Field(description="Of these, how many were not read.")
+
+
 class PredictResponse(Wire):
     """Predictions by input, then by head in the order asked for."""
 
@@ -64,6 +72,9 @@ class PredictResponse(Wire):
     )
     head_errors: list[HeadError] | None = Field(
         None, description="Heads of several that cannot answer; absent where all do. Of a head alone it is the answer."
+    )
+    cut: list[Shortened] | None = Field(
+        None, description="Inputs that are longer than what the backbone reads; absent where none is."
     )
 
     @staticmethod

@@ -205,6 +205,9 @@ def predictions(answer: Json, names: Sequence[str]) -> None:
         held = [escape(", ".join(row["set"]) or "none is likely enough")] if "set" in row else []
         table.add_row(escape(names[row["index"]]), head, _answered(row), *told, *held)
     out.print(table)
+    for row in answer.get("cut") or []:
+        said = f"only the beginning was read, {row['cut']} of {row['tokens']} tokens were not"
+        out.print(f"[yellow]{escape(names[row['index']])}: {said}[/]")
     for row in answer["errors"]:
         out.print(f"[red]{escape(names[row['index']])}: {escape(row['detail'])}[/] {_code(row['code'])}")
 
