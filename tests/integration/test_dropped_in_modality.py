@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.pictures import shape
 
-from adapters import finetune, modalities
+from adapters import finetune, modalities, trust
 from adapters.backbones import facts
 from adapters.errors import InvalidInput, WrongModality
 from adapters.predict import Predictor, load, predict
@@ -22,11 +22,12 @@ from adapters.runtime.backbone import Backbones, BackboneSession
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.onnx.mapped import MappedGraphs
 from adapters.runtime.queueing.traffic import Traffic
-from adapters.store import backbones, heads, jobs
+from adapters.store import backbones, heads, jobs, publishing
 from adapters.store.objects.artifacts import Artifacts
 from adapters.suggest import suggest
 from adapters.training.backbone import upgrade
-from adapters.types import Backbone, Example, HeadRef, JobRequest
+from adapters.training.publish import export
+from adapters.types import Backbone, Example, HeadProgram, HeadRef, JobRequest, Linear, Softmax
 
 FOLDER = Path(__file__).parents[1] / "support" / "modalities"
 WIDE = 96  # so that the weights are more than a graph of constants keeps in itself
@@ -99,6 +100,17 @@ class Bench:
         finetune.finetune(job.id, self.shop)
         return jobs.get(self.engine, job.id)
 
+    def publish_of_images(self, head: str) -> None:
+        """A head whose manifest says nothing of a modality, as those from before there were others."""
+        program = HeadProgram((Linear(np.zeros((4, 2), np.float32), np.zeros(2, np.float32)), Softmax()))
+        graph = export.to_onnx(program, 4, ["red", "blue"], {trust.KEY: trust.pack(np.zeros(1, np.float32))})
+        facts = {"backbone": {"digest": "i" * 64}, "classes": ["red", "blue"], "task": "classification"}
+        job = jobs.create(self.engine, JobRequest(head), [], fingerprint="")
+        digest = self.artifacts.put(graph)
+        publishing.publish(
+            self.engine, publishing.Publication(job.id, job.request, digest, facts, {}, {}, [], False, None)
+        )
+
     def ask(self, what: Any) -> Any:
         """What `what(predictor)` gives of a server with nothing loaded yet."""
 
@@ -169,6 +181,17 @@ def test_a_picture_for_its_head_is_refused_with_the_field_to_use(bench):
         bench.ask(lambda predictor: predict(predictor, [shape("circle", 1)], REFS, modality="image"))
     with pytest.raises(WrongModality, match=said):
         bench.ask(lambda p: suggest(p, bench.engine, [shape("circle", 1)], REFS[0], 1, modality="image"))
+
+
+def test_heads_of_two_modalities_are_not_asked_together(bench):
+    bench.teach(TAUGHT)
+    bench.publish_of_images("colours")
+    both = [*REFS, HeadRef("colours")]
+    said = "the head 'colours' reads images, not strands: .* in the field 'images', in a request of their own"
+    with pytest.raises(WrongModality, match=said):
+        bench.ask(lambda predictor: predict(predictor, NEW, both))
+    with pytest.raises(WrongModality, match="the head 'climate' reads strands, not images"):
+        bench.ask(lambda predictor: predict(predictor, NEW, both[::-1]))
 
 
 def test_its_requests_count_by_their_length(bench):
