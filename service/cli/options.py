@@ -73,16 +73,21 @@ def readable(command: Command) -> Command:
         try:
             return command(*arguments, **options)
         except ApiError as error:
-            rows = [f"{problem['item']}: {problem['detail']}" for problem in error.errors]
+            rows = [_row(problem["item"], problem["detail"]) for problem in error.errors]
             raise click.ClickException(_with_others(f"{error} [{error.code}]", rows, error.error_count)) from None
         except EspalierError as error:
-            rows = [f"{problem.item}: {problem.detail}" for problem in error.errors]
+            rows = [_row(problem.item, problem.detail) for problem in error.errors]
             raise click.ClickException(_with_others(error.message, rows, error.error_count)) from None
         except httpx.TransportError as error:
             where = options.get("server", "the server")
             raise click.ClickException(f"{where} does not answer ({error}); start one with: espalier serve") from None
 
     return run
+
+
+def _row(item: str | None, detail: str) -> str:
+    """What is wrong with one item, which most details begin with."""
+    return detail if item is None or detail.startswith(f"{item}:") else f"{item}: {detail}"
 
 
 def _with_others(message: str, rows: list[str], count: int) -> str:

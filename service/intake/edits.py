@@ -94,7 +94,7 @@ class EditSubmissions:
     def _rebuilt(self, backbone: str, deploy: Literal["auto", "manual"]) -> Prepared:
         recipe, found = self._recipe(), backbones.find(self.engine, backbone)
         own = backbones.find(self.engine, str(recipe.backbone)).modality
-        fields.require(found.modality, own, f"the head {shown(self.head)!r}")
+        fields.require(found.modality, own, "head", shown(self.head))
         parts.lengths(recipe.reads, found)  # refuses one without the taps that the head is to read
         return replace(recipe, backbone=found.name, deploy=deploy), []
 

@@ -63,9 +63,9 @@ def plural(modality: str) -> str:
     return f"{modalities.get(modality).NOUN}s"
 
 
-def require(sent: str | None, wanted: str, who: str) -> None:
-    """Raises WrongModality unless what was sent is of the modality that `who` ("the head 'pets'") reads, or unsaid."""
+def require(sent: str | None, wanted: str, what: str, name: str) -> None:
+    """Raises WrongModality unless what was sent is of the modality that `what` ("head") reads, or unsaid."""
     if sent not in (None, wanted):
         field = modalities.get(wanted).FIELD
         hint = f"send it {plural(wanted)}, in the field '{field}'"
-        raise WrongModality(f"{who} reads {plural(wanted)}, not {plural(sent)}; {hint}", item=who)
+        raise WrongModality(f"the {what} {name!r} reads {plural(wanted)}, not {plural(sent)}; {hint}", item=name)

@@ -144,11 +144,9 @@ class Submissions:
         wanted = self._named(request) or default_backbone.of(self.settings, self.engine, modality or ORIGINAL)
         backbone = backbones.find(self.engine, wanted)
         if request.mode == "append" and (own := self._own_modality(request.head)) is not None:
-            fields.require(modality or backbone.modality, own, f"the head {shown(request.head)!r}")
-        of_whom = f"the backbone {backbone.name!r}"
-        if request.backbone is None:
-            of_whom = f"the head {shown(request.head)!r}"
-        fields.require(modality, backbone.modality, of_whom)
+            fields.require(modality or backbone.modality, own, "head", shown(request.head))
+        whose = ("backbone", backbone.name) if request.backbone is not None else ("head", shown(request.head))
+        fields.require(modality, backbone.modality, *whose)
         if request.views not in (choices := modalities.choices(modalities.get(backbone.modality))):
             raise InvalidInput(
                 f"{fields.plural(backbone.modality)} have no views {request.views!r}; there are: {', '.join(choices)}",

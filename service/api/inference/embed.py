@@ -48,5 +48,5 @@ def _backbone(ctx: Context, name: str, modality: str | None) -> Backbone:
     """The one that was named, else the default for what came. Raises BackboneNotFound, WrongModality."""
     wanted = name or default_backbone.of(ctx.settings, ctx.engine, modality or ORIGINAL)
     found = backbones.find(ctx.engine, wanted)
-    fields.require(modality, found.modality, f"the backbone {found.name!r}")
+    fields.require(modality, found.modality, "backbone", found.name)
     return found
