@@ -1,9 +1,9 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need data that is not in this repository
-(`adaptation`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `text`, `views`), need a GPU (`gpu`), or answer a
-question of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings, nothing
-recorded.
+(`adaptation`, `banking`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `text`, `views`), need a GPU (`gpu`), or
+answer a question of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings,
+nothing recorded.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from benchmarks import (
     access,
     adaptation,
     allocators,
+    banking,
     beside,
     calibration,
     cells,
@@ -60,7 +61,7 @@ LONG: dict[str, Any] = {
     "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out, "text": text,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
-    "adaptation": adaptation, "allocators": allocators, "calibration": calibration,
+    "adaptation": adaptation, "allocators": allocators, "banking": banking, "calibration": calibration,
     "cells": cells, "precision": precision, "suggesting": suggesting, "taps": taps,
     "taps_cost": taps_cost, "threads": threads, "trust": trust, "views": views,
 }  # fmt: skip

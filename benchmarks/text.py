@@ -1,4 +1,4 @@
-"""Texts: what one costs, what HTTP adds, how soon a head is taught, and banking77's table.
+"""Texts: what one costs, what HTTP adds, and how soon a head is taught; how good heads are tells `banking`.
 
 Limits: 64 pieces at most 12 ms of a core; at 16 connections at least 0.9 of a bare loop with the same tokenizer, graph
 and threads, of texts of 64 pieces (`_short`: banking77's questions, of some 14, of which HTTP is a larger share); 1,000
@@ -37,11 +37,9 @@ class Plan:
     repetitions: int
     passes: int  # of each length
     examples: int  # of a /finetune
-    seeds: int
-    shots: tuple[str, ...]
 
 
-FULL, QUICK = Plan(5, 50, 1000, banking.SEEDS, banking.SHOTS), Plan(1, 5, 100, 1, ("5",))
+FULL, QUICK = Plan(5, 50, 1000), Plan(1, 5, 100)
 
 
 def main(quick: bool = False) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def main(quick: bool = False) -> dict[str, Any]:
         "core_ms_64": MAX_CORE_MS, "throughput_ratio": MIN_THROUGHPUT, "new_s": MAX_NEW, "cached_s": MAX_CACHED,
     }  # fmt: skip
     record.show(found)
-    return found | banking.main(plan.seeds, plan.shots)
+    return found
 
 
 def _costs(home: Path, plan: Plan) -> dict[str, Any]:

@@ -60,6 +60,23 @@ def test_little_data_is_cross_validated():
     assert "cross-validation" in parts.explanation
 
 
+def test_a_copy_in_one_class_of_many_leaves_the_folds_as_they_are():
+    """As banking77 is with five a class: of 77 classes one or two hold a near-duplicate."""
+    targets, groups = np.arange(100) % 20, np.arange(100)
+    groups[[20, 40]] = groups[0]  # three of the five of one class are one group
+    parts = run(targets, groups)
+    check(parts, targets, groups)
+    assert len(parts.folds) == 5
+    assert sorted(np.concatenate([val for _, val in parts.folds]).tolist()) == list(range(100))
+
+
+def test_two_of_a_rare_class_do_not_leave_folds_of_a_half():
+    targets = np.array([0] * 50 + [1] * 50 + [2] * 2)
+    parts = run(targets)
+    check(parts, targets, np.arange(102))
+    assert len(parts.folds) == 5 and all((targets[train] == 2).any() for train, _ in parts.folds)
+
+
 def test_two_a_class_give_two_folds():
     assert len(run([0, 0, 1, 1]).folds) == 2
 
