@@ -41,9 +41,10 @@ def clone(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backbones(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded backbone, built here: it takes torch, and the image has none."""
+    """The embedded backbones, built here: it takes torch, and the image has none."""
     home = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("export") / "home"))
-    espalier("backbones", "export", "tf_efficientnet_lite0", str(home.parent / "backbones"), home=home)
+    for name in ("tf_efficientnet_lite0", "minilm"):
+        espalier("backbones", "export", name, str(home.parent / "backbones"), home=home)
     return home.parent / "backbones"
 
 
@@ -192,6 +193,7 @@ def test_it_answers_teaches_and_predicts_with_a_read_only_root(engine, served, w
     assert job["status"] == "succeeded", job["error"]
     predictions = eventually(lambda: client.predict(["shapes"], [shape("circle", 99)])["predictions"])
     assert predictions[0]["label"] == "circle"
+    assert len(client.embed(texts=["Where is my card?"])["embeddings"][0]) == 384, "and it reads texts, without torch"
     page = client._http.get("/heads/shapes/report", headers={"Accept": "text/html"})
     assert page.status_code == 200 and "<svg" in page.text
     assert client._http.get("/docs").status_code == 200
