@@ -13,6 +13,7 @@ from adapters.fitting.inputs import Eigenbasis, Inputs, Kind
 
 ROUGH_FROM = 300  # examples: penalties are far above the axes that float32 loses of so many, and float64 is dear
 LEAST = 1e-6  # of an error that a fit leaves of an example, where rounding would say that it is fitted exactly
+EIGENVALUES = 6  # products of a matrix with itself that take as long as its eigenvalues and vectors: measured, 4 to 6
 LOGIT_SPREAD = 3.0  # nats: about what a trained head's logits spread by, so that calibration begins near one
 
 
@@ -44,7 +45,7 @@ class Scatter:
         first = inverse[:, :, None] * columns
         if not len(self.less):
             return first
-        if len(penalties) * len(self.less) ** 2 > 5 * len(self.diagonal) ** 2:
+        if _is_much(len(penalties), len(self.less), len(self.diagonal)):
             return self._decomposed(columns, penalties)
         narrowed = self.less * inverse[:, None]  # [G, M, R]
         system = torch.eye(len(self.less), dtype=inverse.dtype, device=inverse.device) - narrowed @ self.less.T
@@ -61,6 +62,18 @@ class Scatter:
         values, vectors = torch.linalg.eigh(torch.diag(self.diagonal) - self.less.T @ self.less)
         shrunk = 1 / (values.clamp_min(0) + penalties[:, None])
         return vectors @ (shrunk[:, :, None] * (vectors.T @ columns))
+
+
+def _is_much(penalties: int, less: float, rank: int) -> bool:
+    """Whether so much is left out that one decomposition is cheaper than a system for each λ."""
+    return penalties * less**2 > 5 * rank**2
+
+
+def work(penalties: int, less: float, rank: int, columns: int) -> float:
+    """About how many floating-point operations `Scatter.solve` takes, of λ [G], less [M, R] and columns [R, K]."""
+    if not _is_much(penalties, less, rank):
+        return penalties * less**2 * (2 * rank + less)
+    return 2 * rank**2 * (less + EIGENVALUES * rank + 2 * penalties * columns)
 
 
 def around(inputs: Inputs, kind: Kind, weights: torch.Tensor) -> tuple[Eigenbasis, Scatter, torch.Tensor]:

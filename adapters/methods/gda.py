@@ -52,7 +52,7 @@ def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
 def work(regime: Regime, settings: list[Setting]) -> float:
     """See `adapters.methods.Method.work`."""
     left_out = regime.examples / 5 + regime.classes
-    return len(settings) * left_out**2 * (2 * regime.rank + left_out)
+    return shrinkage.work(len(settings), left_out, regime.rank, regime.classes)
 
 
 def fit(

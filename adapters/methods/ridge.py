@@ -61,9 +61,8 @@ def settings(hyperparameters: Hyperparameters, regime: Regime) -> list[Setting]:
 
 def work(regime: Regime, settings: list[Setting]) -> float:
     """See `adapters.methods.Method.work`."""
-    left_out = regime.examples / 5
     rounds = ROUNDS if any(setting.get("loss") == "huber" for setting in settings) else 1
-    return rounds * len(settings) * left_out**2 * (2 * regime.rank + left_out)
+    return rounds * shrinkage.work(len(settings), regime.examples / 5, regime.rank, regime.classes)
 
 
 def fit(
