@@ -30,6 +30,7 @@ ONE_VALIDATION = (
     500  # examples beside the test set; with fewer, one validation split of < 100 is too noisy to choose by
 )
 FOLDS = 5
+UNCOUNTED = 10  # one class in so many does not count for the number of folds
 
 Fold = tuple[Indices, Indices]  # positions to fit on, positions to measure on
 
@@ -237,14 +238,14 @@ class _Splitter:
         return folds
 
     def _count(self, rest: Indices) -> int:
-        """K = min(5, groups of the middle class), at least 2: more folds choose no better (ADR 9).
+        """K = min(5, groups of the smallest class), at least 2: more folds choose no better (ADR 9).
 
-        Not of the smallest: one copy in one of 77 classes of five left folds of a half, in which other candidates win.
-        A class with fewer groups than folds is missed by some of those that are measured, and by none that is fitted.
+        A tenth of the classes do not count: one copy in one of 77 classes of five left all of them few folds, on which
+        other candidates win. Such a class is missing where some folds are measured, and never where one is fitted.
         """
         pairs = {(int(self.targets[p]), int(self.groups[p])) for p in rest.tolist()}
         sizes = sorted(Counter(label for label, _ in pairs).values())
-        return max(2, min(FOLDS, sizes[(len(sizes) - 1) // 2]))
+        return max(2, min(FOLDS, sizes[len(sizes) // UNCOUNTED]))
 
     def _assign(self, rest: Indices, count: int) -> Indices:
         """The fold of each position of `rest`: large groups first, each to where its classes are rarest."""

@@ -70,11 +70,12 @@ def test_a_copy_in_one_class_of_many_leaves_the_folds_as_they_are():
     assert sorted(np.concatenate([val for _, val in parts.folds]).tolist()) == list(range(100))
 
 
-def test_two_of_a_rare_class_do_not_leave_folds_of_a_half():
-    targets = np.array([0] * 50 + [1] * 50 + [2] * 2)
+def test_two_of_a_rare_class_among_many_do_not_leave_folds_of_a_half():
+    targets = np.concatenate([np.arange(200) % 20, [20, 20]])
     parts = run(targets)
-    check(parts, targets, np.arange(102))
-    assert len(parts.folds) == 5 and all((targets[train] == 2).any() for train, _ in parts.folds)
+    check(parts, targets, np.arange(202))
+    assert len(parts.folds) == 5 and all((targets[train] == 20).any() for train, _ in parts.folds)
+    assert len(run([0] * 50 + [1] * 50 + [2] * 2).folds) == 2, "of three classes one counts"
 
 
 def test_two_a_class_give_two_folds():
