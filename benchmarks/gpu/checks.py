@@ -51,7 +51,7 @@ def _agreement(scene: Scene, findings: Findings) -> dict[str, Any]:
     """Cosines between devices, ways to run and precisions, and how often a head decides alike."""
     pictures, labels = _pictures(scene)
     full, half = (scene.session(precision) for precision in PRECISIONS)
-    wanted = np.concatenate([scene.session("fp32", "cpu").plain(p[None]) for p in pictures])
+    wanted = np.concatenate([scene.session("fp32", "cpu").plain({"pixels": p[None]}) for p in pictures])
     found = {
         "fp32_with_cpu": _least(full.embed({"pixels": pictures}), wanted),
         "bound_with_run": _least(full.bound.embed({"pixels": pictures[:64]}), full.plain({"pixels": pictures[:64]})),

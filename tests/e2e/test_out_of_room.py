@@ -11,11 +11,11 @@ from support.services import MIB, eventually
 
 @pytest.fixture
 def small_disk(tmp_path: Path):
-    """A file system of 20 MiB."""
+    """A file system of 48 MiB: both backbones take 36."""
     folder = tmp_path / "disk"
     folder.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)], capture_output=True, text=True
     )
     if done.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")

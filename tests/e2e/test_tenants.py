@@ -57,7 +57,8 @@ SENT: dict[tuple[str, str], Any] = {
     # The log grows while it is asked.
     ("/audit", "GET"): lambda n: {"params": {"tenant": n["tenant"], "since": "2100-01-01T00:00:00Z"}},
 }
-NOT_THERE = ("/heads/{head}/rollout", "/heads/{head}/samples/{sha256}/image")  # to the owner either
+SAMPLE = "/heads/{head}/samples/{sha256}"
+NOT_THERE = ("/heads/{head}/rollout", f"{SAMPLE}/image", f"{SAMPLE}/content")  # to the owner either
 BARE = {("/jobs/{job_id}/cancel", "POST")}  # that take no body
 
 

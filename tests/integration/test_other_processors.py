@@ -30,7 +30,7 @@ import numpy as np
 import onnxruntime as ort
 
 from adapters.runtime.onnx import processor, session
-from adapters.runtime.mapped import MappedGraphs
+from adapters.runtime.onnx.mapped import MappedGraphs
 
 processor.fast_int8 = lambda: False  # QEMU shows it the /proc/cpuinfo of the processor below
 folder = Path(sys.argv[1])

@@ -30,7 +30,12 @@ def _reached(head: str, job_id: str, phase: str, plan: Path) -> None:
 
 
 def _install(plan: Path) -> None:
-    from adapters.store import jobs, publishing
+    from adapters.store import jobs
+
+    try:
+        from adapters.store import publishing
+    except ImportError:  # a release of before it had a file of its own
+        from adapters.store import heads as publishing
 
     enter, publish = jobs.enter, publishing.publish
 
