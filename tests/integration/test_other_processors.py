@@ -29,13 +29,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from adapters.modalities import image
 from adapters.runtime.onnx import processor, session
 from adapters.runtime.onnx.mapped import MappedGraphs
+from adapters.types import Backbone
 
 processor.fast_int8 = lambda: False  # QEMU shows it the /proc/cpuinfo of the processor below
 folder = Path(sys.argv[1])
 graph, pixels = folder / "graph.onnx", np.load(folder / "pixels.npy")
-mapped = MappedGraphs(folder / "mapped").graph("d" * 64, pixels.shape[1], graph.read_bytes)
+spec = image.Spec(pixels.shape[1], 1.0, "bicubic", (0.5,) * 3, (0.5,) * 3)
+mapped = MappedGraphs(folder / "mapped").graph(Backbone("x", "d" * 64, "", spec, "int8", 1280, 1280), graph.read_bytes)
 plain = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
 for name, opened in {"plain": plain, "ours": session.create(str(graph)), "mapped": session.create(mapped)}.items():
     np.save(folder / f"{name}.npy", np.concatenate([opened.run(["pooled"], {"pixels": p[None]})[0] for p in pixels]))
