@@ -43,10 +43,10 @@ def test_it_has_a_field_a_media_type_and_a_limit_of_its_own() -> None:
 
 
 def test_what_it_is_asked_instead_is_said_in_its_words() -> None:
-    fields.require("dna", "dna", "the head 'x'")
-    fields.require(None, "dna", "the head 'x'")
+    fields.require("dna", "dna", "head", "x")
+    fields.require(None, "dna", "head", "x")
     with pytest.raises(WrongModality, match=r"the head 'x' reads strands, not images; .* in the field 'strands'"):
-        fields.require("image", "dna", "the head 'x'")
+        fields.require("image", "dna", "head", "x")
     with pytest.raises(InvalidInput, match="send `strands` or `images`, not both"):
         fields.the_one({"strands", "images", "head"}, fields.known())
 
