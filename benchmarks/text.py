@@ -5,6 +5,7 @@ and threads, of texts of 64 pieces (`_short`: banking77's questions, of some 14,
 new texts live within 20 s, cached ones within 1.5 s. `--quick` tries it out on few.
 """
 
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -74,9 +75,9 @@ def _costs(home: Path, plan: Plan) -> dict[str, Any]:
 
 
 def _of_length(pieces: int, start: int = 0) -> bytes:
-    """A text of so many pieces, with both ends: each word here is one."""
+    """A text of so many pieces, with both ends: each word here is one. Others by `start`: equal ones are asked once."""
     words = "where is my new card and when will it be sent to me please".split()
-    return " ".join(words[(start + i) % len(words)] for i in range(pieces - 2)).encode()
+    return " ".join(random.Random(start).choices(words, k=pieces - 2)).encode()
 
 
 def _round(plan: Plan, running: server.Running, client: Client, number: int) -> dict[str, float]:
@@ -85,7 +86,7 @@ def _round(plan: Plan, running: server.Running, client: Client, number: int) -> 
     loops = bare(running.home), bare(running.home, alone=True)
     labeled = [(f"{text} ({number})", label) for text, label in _labeled(plan.examples, number)]
     return {
-        **_asked(loops, [_of_length(64, start) for start in range(16)], running.port, ""),
+        **_asked(loops, [_of_length(64, start) for start in range(256)], running.port, ""),
         **_asked(loops, questions, running.port, "_short"),
         "new_s": server.seconds(lambda: _finetune(client, f"new-{number}", labeled)),
         "cached_s": server.seconds(lambda: _finetune(client, f"cached-{number}", labeled)),
