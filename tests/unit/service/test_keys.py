@@ -46,7 +46,7 @@ def ask(settings, ring, given=None, server="127.0.0.1", kind="Bearer"):
 
 def test_no_secret_is_kept(engine):
     _, text = make(engine)
-    secret = text.rpartition("_")[2]
+    secret = text.split("_", 2)[2]  # which may have a _ of its own
     with engine.connect() as connection:
         kept = repr(connection.execute(sa.select(api_keys)).all())
     assert secret[:8] not in kept and minting.digest(text) in kept
