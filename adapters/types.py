@@ -88,6 +88,23 @@ class Backbone:
         return "embedding" if self.taps else "pooled"
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a backbone can be cut in two: a tensor of its graph that every path from the input to `pooled` passes.
+
+    The trunk computes it, the tail reads it. The whole of a backbone is a tail, too: the one behind the cut `all`.
+    """
+
+    name: str  # of the block that ends there
+    tensor: str  # in the graph
+    kind: Literal["map", "tokens", "input"]
+    dtype: str  # numpy's name of what is told there: "float32", "uint8"
+    shape: tuple[int, ...]  # of one input, without the batch dimension
+    stride: int | None  # pixels a step of a map
+    share: float  # of the backbone's multiply-adds that come after it, 0 to 1
+    bytes: int  # of float32 weights after it
+
+
 # What a head computes, as data: the same steps run in torch (training) and become ONNX nodes (export),
 # so there is one description to prove parity of.
 @dataclass(frozen=True, slots=True)
