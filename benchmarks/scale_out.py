@@ -25,9 +25,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from sqlalchemy.engine import Engine
 
 from adapters.store import backbones, database
 from adapters.store.embeddings import EmbeddingCache
+from adapters.types import ORIGINAL
 from benchmarks import record
 from benchmarks.cluster import Cluster, running
 from service.client import Client, LabeledImage
@@ -131,8 +133,13 @@ def _digest(cluster: Cluster, shas: list[str]) -> str:
     """Of the embeddings of all pictures, in their order."""
     engine = database.connect(str(cluster.direct["database_url"]))
     try:
-        cache = EmbeddingCache(engine, backbones.list_all(engine)[0].digest)
+        cache = EmbeddingCache(engine, _of_images(engine))
         vectors, _ = cache.get(shas)
         return hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
     finally:
         engine.dispose()
+
+
+def _of_images(engine: Engine) -> str:
+    """The digest of the backbone that pictures are taught on."""
+    return next(backbone.digest for backbone in backbones.list_all(engine) if backbone.modality == ORIGINAL)
