@@ -1,41 +1,40 @@
 """THE PREDICT PIPELINE.
 
-bytes → decode (modality) → micro-batch → backbone (ONNX) → head (ONNX) → decode (task) → response
+bytes → decode (modality) → micro-batch → backbone or trunk (ONNX) → head (ONNX) → decode (task) → response
 
-One pass through a backbone serves every head of a request that lives on it.
+One pass through a backbone serves every head of a request that lives on it, deep ones that read it at a cut, too.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-
-from adapters import arrays, modalities, tasks
+from adapters import modalities, tasks
+from adapters.answering import answers
+from adapters.backbones.cuts import Part
 from adapters.errors import EspalierError, WrongModality
 from adapters.monitoring import arms
 from adapters.monitoring.monitor import Monitor
 from adapters.monitoring.sampler import Sampler
 from adapters.rollout import turns
+from adapters.runtime import passes
 from adapters.runtime.backbone import Backbones
-from adapters.runtime.batcher import Batcher
+from adapters.runtime.batcher import Batcher, Waiter
 from adapters.runtime.embedding_memory import EmbeddingMemory
 from adapters.runtime.failures import Failed, HeadError, or_reason, told, working
 from adapters.runtime.heads.head import NOVELTY, HeadAnswers
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.heads.loaded import LiveHead
+from adapters.runtime.passes import EmbeddedInputs, Found, ItemError, Pass
 from adapters.runtime.queueing.inflight import Item
 from adapters.runtime.queueing.lanes import clock
 from adapters.runtime.queueing.traffic import Traffic
 from adapters.spans import traced
 from adapters.tenancy import qualified, shown
 from adapters.trust import Terms
-from adapters.types import ORIGINAL, Embeddings, HeadRef, Schema
-
-# Outputs below which heads run on the event loop: 20 µs a run, where a trip to a lane and back takes 350 (measured).
-INLINE = 512
+from adapters.types import ORIGINAL, Embeddings, HeadRef, Rows, Schema
 
 NOTHING = Terms()
 
@@ -55,10 +54,11 @@ class Predictor:
     monitor: Monitor | None = None  # who counts what was answered, for roll-outs
     sampler: Sampler | None = None  # who keeps hard inputs of heads whose owners want that
 
-    def batcher(self, digest: str) -> Batcher:
-        """The batcher of a backbone, which is loaded when first asked for."""
+    def batcher(self, source: str | Part) -> Batcher:
+        """The batcher of a backbone or a part of one, which is loaded when first asked for."""
+        digest = source if isinstance(source, str) else source.digest
         if digest not in self.batchers:
-            loaded = self.backbones.get(digest)
+            loaded = self.backbones.get(source)
             self.batchers.setdefault(digest, Batcher(loaded, self.traffic.meters))
         return self.batchers[digest]
 
@@ -72,15 +72,6 @@ class Predictor:
             self.monitor.close()
         if self.sampler is not None:
             self.sampler.close()
-
-
-@dataclass(frozen=True, slots=True)
-class ItemError:
-    """One input that could not be used."""
-
-    index: int
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +126,13 @@ async def predict(
         heads, failed = working(refs, found)
         refuse_others(heads, modality)
         terms = [head.terms(coverage, abstain) for head in heads]
-        digests = list(dict.fromkeys(head.backbone_digest for head in heads))
-        embedded = {d: await or_reason(embed(predictor, inputs, d, on_error, flow)) for d in digests}
-        outputs = await _answer(predictor, heads, embedded)
+        embedded = await embed_for(predictor, inputs, passes.of(heads), on_error, flow)
+        outputs = await answers(predictor.traffic, heads, embedded, flow)
         asked, heads = heads, arms.stand_ins(heads, outputs)
         if heads is not asked:  # candidates of roll-outs failed, and live answers in their place
             terms = [head.terms(coverage, abstain) for head in heads]
-            for digest in {head.backbone_digest for head in heads} - embedded.keys():
-                embedded[digest] = await or_reason(embed(predictor, inputs, digest, on_error, flow))
-            outputs = await _answer(predictor, heads, embedded)
+            embedded |= await embed_for(predictor, inputs, passes.of(heads, embedded), on_error, flow)
+            outputs = await answers(predictor.traffic, heads, embedded, flow)
         answered = _decode(heads, terms, embedded, outputs, top_k, generation, failed)
         if predictor.monitor is not None:
             predictor.monitor.saw(heads, outputs, answered.predictions, partial(_rows, embedded))
@@ -152,39 +141,19 @@ async def predict(
         return answered
 
 
-def _rows(embedded: dict[str, "EmbeddedInputs | EspalierError"]) -> dict[str, Embeddings]:
-    """f32 [M, E] of each backbone that could be asked."""
+def _rows(embedded: Found) -> dict[str, Rows]:
+    """f32 [M, E] of each backbone that could be asked, taps [M, *shape] of each trunk."""
     return {digest: found.embeddings for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
 
 
-def _pooled(embedded: dict[str, "EmbeddedInputs | EspalierError"]) -> dict[str, Embeddings]:
-    """f32 [M, D] of each: what inputs are compared by. Beside taps, which are alike for all, no two would differ."""
+def _pooled(embedded: Found) -> dict[str, Embeddings]:
+    """f32 [M, D] of each: what inputs are compared by. Beside taps, which are alike for all, no two would differ.
+
+    Of trunks it is a slice of maps, and nobody asks for it.
+    """
     return {digest: found.pooled for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedInputs:
-    """Embeddings f32 [M, E] of the inputs that could be read, their positions, and what was wrong with the rest."""
-
-    embeddings: Embeddings
-    indices: list[int]
-    errors: list[ItemError]
-    dimension: int | None = None  # D, of `pooled`; None: that is all there is
-
-    @property
-    def pooled(self) -> Embeddings:
-        """The first part, f32 [M, D]: without what earlier blocks saw."""
-        return self.embeddings[:, : self.dimension]
-
-    def first(self, lengths: Iterable[int]) -> dict[int, Embeddings]:
-        """So many numbers of each embedding, laid out for heads that read them: one copy a request, none of one input.
-
-        An input's numbers lie side by side, so of one input the first of them already do, too.
-        """
-        return {length: np.ascontiguousarray(self.embeddings[:, :length]) for length in set(lengths)}
-
-
-@traced("embed")
 async def embed(
     predictor: Predictor,
     inputs: Sequence[bytes | memoryview],
@@ -193,25 +162,49 @@ async def embed(
     flow: str = "",
 ) -> EmbeddedInputs:
     """Decode and embed inputs that were admitted, side by side and in turn with other flows."""
-    batcher = predictor.batchers.get(backbone_digest)
+    found = await _run(predictor, inputs, Pass(backbone_digest, (backbone_digest,)), on_error, flow)
+    return found[0]
+
+
+async def embed_for(
+    predictor: Predictor, inputs: Sequence[bytes | memoryview], run: Sequence[Pass], on_error: OnError, flow: str
+) -> Found:
+    """What some passes tell; of one that failed for a fault of ours, why."""
+    found: Found = {}
+    for each in run:
+        told = await or_reason(_run(predictor, inputs, each, on_error, flow))
+        if isinstance(told, EspalierError) and each.alone:
+            found |= await embed_for(predictor, inputs, each.alone, on_error, flow)
+        elif isinstance(told, EspalierError):
+            found[each.digest] = told
+        else:
+            found.update(zip(each.tells, told, strict=True))
+    return found
+
+
+@traced("embed")
+async def _run(
+    predictor: Predictor, inputs: Sequence[bytes | memoryview], wanted: Pass, on_error: OnError, flow: str
+) -> list[EmbeddedInputs]:
+    """One pass over inputs that were admitted: what it tells, each for itself."""
+    batcher = predictor.batchers.get(wanted.digest)
     if batcher is None:
-        batcher = await asyncio.to_thread(predictor.batcher, backbone_digest)
+        batcher = await asyncio.to_thread(predictor.batcher, wanted.source)
     most = modalities.most_of(batcher.modality_name, predictor.most)
-    work = partial(_embed_one, predictor, batcher, most)
-    results = await predictor.traffic.embed(inputs, backbone_digest, flow, work, batcher.modality.load)
+    work = partial(_embed_one, predictor, batcher, wanted, most)
+    results = await predictor.traffic.embed(inputs, wanted.digest, flow, work, batcher.modality.load)
     failed = {i: r for i, r in enumerate(results) if isinstance(r, EspalierError)}
     if failed and on_error == "fail":
         raise _named(*next(iter(failed.items())), noun=batcher.modality.NOUN, count=len(failed), total=len(inputs))
     good = [i for i in range(len(inputs)) if i not in failed]
-    found = [r for r in results if not isinstance(r, EspalierError)]
-    stacked = found[0][np.newaxis] if len(found) == 1 else np.stack(found) if found else np.zeros((0, 0), np.float32)
+    columns = wanted.columns([r for r in results if not isinstance(r, EspalierError)])
     errors = [ItemError(i, error.code, error.message) for i, error in failed.items()]
-    return EmbeddedInputs(stacked, good, errors, batcher.dimension)
+    return [EmbeddedInputs(column, good, errors, batcher.dimension) for column in columns]
 
 
-def _embed_one(predictor: Predictor, batcher: Batcher, most: int, item: Item) -> None:
-    """In a lane: one input → f32 [E], unless it is remembered. Raises kinds of InvalidInput."""
-    waiter = predictor.memory.look_up(qualified(item.tenant, item.backbone), item.data, item)
+def _embed_one(predictor: Predictor, batcher: Batcher, wanted: Pass, most: int, item: Item) -> None:
+    """In a lane: one input → what the pass tells of it, unless it is remembered. Raises kinds of InvalidInput."""
+    waiter = _remembered(predictor.memory, wanted, item)
     if waiter is None:
         return
     began = clock()
@@ -219,6 +212,14 @@ def _embed_one(predictor: Predictor, batcher: Batcher, most: int, item: Item) ->
     item.decoded()
     predictor.traffic.meters.decode_seconds(clock() - began)
     batcher.put(tensors, waiter, predictor.traffic.lanes.alone())
+
+
+def _remembered(memory: EmbeddingMemory, wanted: Pass, item: Item) -> Waiter | None:
+    """None where all is known; else who waits for the rest."""
+    names = [qualified(item.tenant, digest) for digest in wanted.tells]
+    if len(names) == 1:
+        return memory.look_up(names[0], item.data, item, isinstance(wanted.source, str))
+    return memory.look_up_pair(names[0], names[1], item.data, item)
 
 
 def _named(index: int, error: EspalierError, *, noun: str, count: int, total: int) -> EspalierError:
@@ -251,7 +252,8 @@ def load(
         head = predictor.live.peek(refs[0])
         name = ORIGINAL if head is None else head.modality
     one = modalities.get(name).load
-    return sum(one(len(data)) for data in inputs)
+    total, tails = sum(one(len(data)) for data in inputs), predictor.live.tails
+    return total * (1 + sum(tails.get(ref, 0.0) for ref in refs)) if tails else total
 
 
 async def _admit(
@@ -273,42 +275,10 @@ async def _admit(
     return generation, [head for head in found if head is not None]
 
 
-@traced("heads")
-async def _answer(
-    predictor: Predictor, heads: Sequence[LiveHead], embedded: dict[str, EmbeddedInputs | EspalierError]
-) -> list[HeadAnswers | EspalierError]:
-    """One run a head over all inputs, M rows each; of one whose backbone failed, why that did."""
-    good = {digest: found for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
-
-    def work() -> list[HeadAnswers | EspalierError]:
-        began = clock()
-        lengths = {d: {head.head.reads for head in heads if head.backbone_digest == d} for d in good}
-        read = {digest: found.first(lengths[digest]) for digest, found in good.items()}
-        answers = [_ask(head, read.get(head.backbone_digest), embedded) for head in heads]
-        predictor.traffic.meters.head_seconds(clock() - began)
-        return answers
-
-    rows = max((len(e.indices) for e in good.values()), default=0)
-    if rows * sum(len(head.classes) for head in heads) <= INLINE:
-        return work()
-    return await predictor.traffic.lanes.run(work)
-
-
-def _ask(
-    head: LiveHead, read: dict[int, Embeddings] | None, embedded: dict[str, EmbeddedInputs | EspalierError]
-) -> HeadAnswers | EspalierError:
-    if read is None:
-        failed = embedded[head.backbone_digest]
-        assert isinstance(failed, EspalierError)
-        return failed
-    rows = read[head.head.reads]
-    return arms.ask(head, rows) if len(rows) else HeadAnswers(arrays.empty(tasks.get(head.task).shapes(head.classes)))
-
-
 def _decode(
     heads: Sequence[LiveHead],
     terms: Sequence[Terms],
-    embedded: dict[str, EmbeddedInputs | EspalierError],
+    embedded: Found,
     outputs: list[HeadAnswers | EspalierError],
     top_k: int,
     generation: int,

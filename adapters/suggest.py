@@ -17,13 +17,16 @@ from sqlalchemy.engine import Engine
 
 from adapters import arrays, modalities, tasks
 from adapters import predict as pipeline
-from adapters.predict import ItemError, OnError, Predictor
+from adapters.errors import EspalierError
+from adapters.predict import OnError, Predictor
+from adapters.runtime import passes
 from adapters.runtime.heads.loaded import LiveHead
+from adapters.runtime.passes import EmbeddedInputs, ItemError
 from adapters.sampling.selection import uncertain, unit
 from adapters.store import examples
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tenancy import embedded_by
-from adapters.types import Embeddings, Floats, HeadRef, Indices, Schema
+from adapters.types import Arrays, Embeddings, Floats, HeadRef, Indices, Rows, Schema
 
 Strategy = Literal["typical", "uncertain"]
 
@@ -31,6 +34,7 @@ FEW = 10  # examples a class, on average: below it typical inputs are asked for
 MOST_LABELED = 5000  # embeddings looked at: more say little about what is covered
 NEIGHBOURS = 20  # whose mean distance says how typical an input is
 ROUNDS = 10  # of k-means
+AT_A_TIME = 64  # inputs that a deep head is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,33 @@ async def suggest(
         found = predictor.live.peek(ref)
         loaded = found if found is not None else await predictor.live.fetch(ref)
         pipeline.refuse_others([loaded], modality)
-        embedded = await pipeline.embed(predictor, inputs, loaded.backbone_digest, on_error, ref.name)
+        embedded, read = await _embedded(predictor, inputs, loaded, on_error)
     noun = modalities.get(loaded.modality).NOUN
     if not embedded.indices:
         return Suggestions(loaded, "typical", f"none of the {noun}s can be read", [], [], [], 0.0, embedded.errors)
-    return await asyncio.to_thread(_chosen, engine, loaded, embedded, count)
+    return await asyncio.to_thread(_chosen, engine, loaded, embedded, read, count)
 
 
-def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedInputs, count: int) -> Suggestions:
+async def _embedded(
+    predictor: Predictor, inputs: Sequence[bytes | memoryview], loaded: LiveHead, on_error: OnError
+) -> tuple[EmbeddedInputs, EmbeddedInputs]:
+    """What inputs are compared by, their embeddings, and what the head reads: of a shallow one that is the same."""
+    base, cut = loaded.backbone_digest, [] if loaded.deep is None else [loaded.deep]
+    found = await pipeline.embed_for(predictor, inputs, passes.plan([base], cut), on_error, loaded.version.head)
+    return _told(found[base]), _told(found[loaded.source])
+
+
+def _told(found: EmbeddedInputs | EspalierError) -> EmbeddedInputs:
+    if isinstance(found, EspalierError):
+        raise found
+    return found
+
+
+def _chosen(
+    engine: Engine, loaded: LiveHead, embedded: EmbeddedInputs, read: EmbeddedInputs, count: int
+) -> Suggestions:
     task, noun = tasks.get(loaded.task), modalities.get(loaded.modality).NOUN
-    answers = loaded.head.answer(embedded.embeddings).arrays
+    answers = _answers(loaded, read.embeddings)
     doubts = task.doubt(answers)
     schema = Schema(loaded.classes, loaded.version.manifest.get("decision", {}))
     labeled = _labeled(engine, loaded)
@@ -88,6 +109,14 @@ def _chosen(engine: Engine, loaded: LiveHead, embedded: pipeline.EmbeddedInputs,
         [task.decode(arrays.row(answers, row), schema, 2) for row in rows], [float(doubts[row]) for row in rows],
         float(doubts.mean()), embedded.errors,
     )  # fmt: skip
+
+
+def _answers(loaded: LiveHead, rows: Rows) -> Arrays:
+    """What the head says of N ≥ 1 inputs; a deep one a few at a time, as maps of thousands would be gigabytes in it."""
+    if loaded.deep is None:
+        return loaded.head.answer(rows).arrays
+    parts = (rows[start : start + AT_A_TIME] for start in range(0, len(rows), AT_A_TIME))
+    return arrays.joined([loaded.head.answer(part).arrays for part in parts])
 
 
 def _labeled(engine: Engine, loaded: LiveHead) -> Embeddings:

@@ -13,6 +13,9 @@ from adapters.tenancy import shown
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]  # by name: of one input, or of N inputs with a batch dimension N first
 Embeddings: TypeAlias = NDArray[np.float32]  # [N, E]: a backbone's `pooled` [N, D], and its taps where it has any
 Floats: TypeAlias = NDArray[np.float32]
+# What a backbone tells of N inputs: embeddings; of a trunk taps [N, *shape], of any dtype; of a whole N pairs of both.
+Rows: TypeAlias = Any
+Told: TypeAlias = NDArray[Any] | tuple[NDArray[Any], ...]  # of one input
 Indices: TypeAlias = NDArray[np.int64]  # [N], positions or class numbers
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]  # by name, N first: see adapters/arrays
 Targets: TypeAlias = Arrays  # what a task makes of N labels
@@ -34,6 +37,15 @@ class Input:
     name: str
     dtype: str  # numpy's name: "uint8", "int64"
     shape: tuple[int | None, ...]  # of one input, without the batch dimension; None where it varies
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One thing that a backbone's graph is asked for."""
+
+    name: str
+    dtype: str  # numpy's name
+    shape: tuple[int, ...]  # of one input, without the batch dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +96,15 @@ class Backbone:
 
     @property
     def output(self) -> str:
-        """The output of the graph that is the embedding."""
-        return "embedding" if self.taps else "pooled"
+        """The output of the graph that is the embedding; of a trunk, what it tells at its cut."""
+        return str(self.details.get("output") or ("embedding" if self.taps else "pooled"))
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """All that its graph is asked for: one thing, but of a whole backbone that tells a cut besides two."""
+        cut = self.details.get("cut")
+        tap = () if cut is None else (Output("tap", cut["dtype"], tuple(cut["shape"])),)
+        return tap if self.output == "tap" else (Output(self.output, "float32", (self.length,)), *tap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy.engine import Engine
 
+from adapters.backbones.cuts import Part
 from adapters.runtime.onnx import devices, processor
 from adapters.runtime.onnx.mapped import MappedGraphs
 from adapters.store import backbones
@@ -16,14 +17,14 @@ GPU_LANES = 32  # threads that decode for one GPU
 
 def backbone_loader(
     settings: Settings, engine: Engine, artifacts: Artifacts
-) -> Callable[[str], tuple[Backbone, bytes | str]]:
-    """What loads a backbone by its digest: on a CPU from files that all processes of this machine map."""
+) -> Callable[[str | Part], tuple[Backbone, bytes | str]]:
+    """What loads a backbone by its digest, or a part of one: on a CPU from files that all processes here map."""
     if devices.resolve(settings.device) != "cpu":
-        return lambda digest: load_backbone(engine, artifacts, digest)
+        return lambda source: load_backbone(engine, artifacts, source)
     graphs = mapped_graphs(settings)
 
-    def load(digest: str) -> tuple[Backbone, bytes | str]:
-        backbone = backbones.find_digest(engine, digest)
+    def load(source: str | Part) -> tuple[Backbone, bytes | str]:
+        backbone = backbones.find_source(engine, source)
         return backbone, graphs.graph(backbone, lambda: backbones.stored(artifacts, backbone))
 
     return load
@@ -34,9 +35,9 @@ def mapped_graphs(settings: Settings) -> MappedGraphs:
     return MappedGraphs(settings.home.absolute() / "mapped")
 
 
-def load_backbone(engine: Engine, artifacts: Artifacts, digest: str) -> tuple[Backbone, bytes]:
-    """The facts and the graph of a backbone. Raises BackboneNotFound, BackboneDamaged."""
-    backbone = backbones.find_digest(engine, digest)
+def load_backbone(engine: Engine, artifacts: Artifacts, source: str | Part) -> tuple[Backbone, bytes]:
+    """The facts and the graph of a backbone, or of a part of one. Raises BackboneNotFound, BackboneDamaged."""
+    backbone = backbones.find_source(engine, source)
     return backbone, backbones.stored(artifacts, backbone)
 
 

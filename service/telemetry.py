@@ -56,7 +56,8 @@ QUEUE_SECONDS = _histogram("queue_seconds", "From the admission of an input unti
 DECODE_SECONDS = _histogram("decode_seconds", "Decoding one input.")
 BACKBONE_SECONDS = _histogram("backbone_seconds", "One pass through a backbone.")
 BATCH_IMAGES = _histogram("batch_images", "Inputs in a pass through a backbone.", _BATCHES)
-HEAD_SECONDS = _histogram("head_seconds", "Running all heads of a request on its embeddings.")
+HEAD_SECONDS = _histogram("head_seconds", "Running all shallow heads of a request on its embeddings.")
+TAIL_SECONDS = _histogram("tail_seconds", "One run of a deep head: its part of the backbone, and its answers.")
 CACHE_HITS = _counter("embedding_cache_hits", "Inputs whose embedding serving remembered.")
 CACHE_MISSES = _counter("embedding_cache_misses", "Inputs whose embedding it did not remember.")
 CACHE_BYTES = _gauge("embedding_cache_bytes", "Bytes of remembered embeddings.")
@@ -149,6 +150,7 @@ _drifting({})
 METERS = Meters(
     queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,
     backbone_seconds=BACKBONE_SECONDS.observe, batch_inputs=BATCH_IMAGES.observe, head_seconds=HEAD_SECONDS.observe,
+    tail_seconds=TAIL_SECONDS.observe,
     rejected=REJECTED.inc, expired=EXPIRED.inc, dropped=DROPPED.inc, shared=SHARED.inc,
     cache_hit=CACHE_HITS.inc, cache_miss=CACHE_MISSES.inc,
     head_loaded=HEAD_LOADS.inc, head_evicted=HEAD_EVICTIONS.inc,

@@ -18,7 +18,7 @@ from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store.drift import windows
 from adapters.store.rollouts import control
 from adapters.tenancy import in_log
-from adapters.types import Embeddings
+from adapters.types import Rows
 
 log = logging.getLogger("espalier.rollout")
 EVERY = 1.0  # seconds between looks
@@ -55,9 +55,9 @@ class Monitor:
         heads: Sequence[LiveHead],
         outputs: Sequence[HeadAnswers | EspalierError],
         said: Sequence[Said],
-        embedded: Callable[[], dict[str, Embeddings]],
+        embedded: Callable[[], dict[str, Rows]],
     ) -> None:
-        """An answered request: its heads with their outputs, all that they said, embeddings f32 [M, E] by backbone."""
+        """An answered request: its heads with their outputs, all that they said, and what they read, by source."""
         self._tally.answered(said)
         for head, output in zip(heads, outputs, strict=True):
             if head.trial is not None:
@@ -66,7 +66,7 @@ class Monitor:
 
     def _count(
         self, head: LiveHead, trial: Trial, output: HeadAnswers | EspalierError, first: Said | None,
-        embedded: Callable[[], dict[str, Embeddings]],
+        embedded: Callable[[], dict[str, Rows]],
     ) -> None:  # fmt: skip
         failed = isinstance(output, EspalierError)
         if first is None and not failed:  # no input could be read: nobody was asked anything
@@ -80,16 +80,15 @@ class Monitor:
         if trial.compare and first is not None:
             self._compare(head, trial, first, embedded)
 
-    def _compare(
-        self, head: LiveHead, trial: Trial, first: Said, embedded: Callable[[], dict[str, Embeddings]]
-    ) -> None:
+    def _compare(self, head: LiveHead, trial: Trial, first: Said, embedded: Callable[[], dict[str, Rows]]) -> None:
         if trial.other is None:  # of a shadow, which could not be loaded
             self._add(trial, Counts().asked("live").asked("candidate", error=True))
             return
         if self._comparer is None:
             self._comparer = Comparer(self._compared)
-        row = embedded()[head.backbone_digest][0].copy()  # `first` is of the first input that could be read
-        if not self._comparer.offer(Comparison(head, first.answer, row)):
+        found = embedded().get(trial.other.source)  # None where its part of the backbone is damaged
+        # `first` is of the first input that could be read.
+        if found is None or not self._comparer.offer(Comparison(head, first.answer, found[0].copy())):
             self._add(trial, Counts(dropped=1))
             self._meters.comparison_dropped()
 

@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from adapters import arrays, tasks
 from adapters.errors import EspalierError, QuotaExceeded
 from adapters.monitoring import hard
 from adapters.monitoring.hard import Hard
@@ -57,7 +58,8 @@ class _Waiting:
     hard: Hard
     answer: Mapping[str, Any]
     data: bytes
-    embedding: Floats  # [E]
+    embedding: Floats  # [D]
+    space: str  # digest of what made it: only such can be compared
 
 
 @dataclass(slots=True)
@@ -130,8 +132,8 @@ class Sampler:
             with self._lock:
                 room = self._queue.has_room(head.version.head, len(data))
                 if room:
-                    row = embedded()[head.backbone_digest][found.row].copy()
-                    self._queue.put(_Waiting(head, found, one.answer, bytes(data), row))
+                    space, rows = _compared_by(head, output, embedded)
+                    self._queue.put(_Waiting(head, found, one.answer, bytes(data), rows[found.row].copy(), space))
             if not room:
                 self._meters.sampled("queue_full", 1)
 
@@ -178,9 +180,17 @@ class Sampler:
             self._meters.sampled("passed_over", len(found) - kept)
 
 
+def _compared_by(head: LiveHead, output: HeadAnswers, embedded: Found) -> tuple[str, Floats]:
+    """What inputs are compared by, f32 [M, D]: `pooled` of the backbone, of a deep version that of its own tail."""
+    if head.deep is None:
+        return head.backbone_digest, embedded()[head.backbone_digest]
+    shapes = tasks.get(head.task).shapes(head.classes)
+    return head.version.digest, output.pooled if output.pooled is not None else arrays.flat(output.arrays, shapes)
+
+
 def _candidate(item: _Waiting) -> Candidate:
     version, embedding = item.head.version, unit(np.asarray(item.embedding, np.float32)[None])[0]
     return Candidate(
-        version.head, version.number, item.head.backbone_digest, hashlib.sha256(item.data).hexdigest(), item.data,
+        version.head, version.number, item.space, hashlib.sha256(item.data).hexdigest(), item.data,
         embedding, hard.kept_answer(item.answer), item.hard.why, item.hard.hardness,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A backbone that answers: tensors of inputs in, embeddings out."""
+"""A backbone that answers: tensors of inputs in, embeddings out; of its trunk to a cut, taps."""
 
 import logging
 import threading
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from adapters import modalities
+from adapters.backbones.cuts import Part
 from adapters.errors import DeviceError
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
 from adapters.runtime.onnx import devices, session
 from adapters.runtime.onnx.mapped import ChangeDetector
-from adapters.types import Backbone, Device, Embeddings, Floats, Tensors
+from adapters.types import Backbone, Device, Embeddings, Floats, Rows, Tensors
 
 log = logging.getLogger("espalier.device")
 # A GPU run costs about the same for 1 as for 8 inputs, and cuDNN tunes anew for every batch size it meets:
@@ -38,6 +39,7 @@ class BackboneSession:
         again: Callable[[], bytes | str] | None = None,
     ) -> None:
         self.backbone = backbone
+        self._asked = [output.name for output in backbone.outputs]
         self._modality = modalities.of(backbone)
         self._varies = any(None in each.shape for each in self._modality.inputs(backbone.spec))
         self._changes = ChangeDetector(graph)
@@ -58,7 +60,7 @@ class BackboneSession:
         """
         if self.device == "cpu" and threads > 1:
             wide = session.create(graph, self.device, threads=threads)
-            wide.run([self.backbone.output], dict(self._trial(1)))
+            wide.run(self._asked, dict(self._trial(1)))
             self._wide = wide
 
     @property
@@ -66,9 +68,10 @@ class BackboneSession:
         """Inputs a pass: batching buys nothing on a CPU and everything on a GPU."""
         return 1 if self.device == "cpu" else GPU_BATCHES[-1]
 
-    def embed(self, inputs: Tensors | Sequence[Tensors], alone: bool = False) -> Embeddings:
+    def embed(self, inputs: Tensors | Sequence[Tensors], alone: bool = False) -> Rows:
         """N inputs, or their tensors with N first → f32 [N, E]. On a GPU they are padded to one of a few sizes.
 
+        Of a trunk the tap of each, [N, *shape]; of a whole that tells a cut N pairs of both.
         `alone`: no other input wants the cores. It changes no bit of the answer.
         """
         if self.device == "cpu":
@@ -77,14 +80,14 @@ class BackboneSession:
             return self._in_passes(inputs)
         return self.bound.embed(inputs)
 
-    def plain(self, batch: Tensors, alone: bool = False) -> Embeddings:
-        """Tensors with N first → f32 [N, E], without padding and without buffers of ours: what a CPU does."""
+    def plain(self, batch: Tensors, alone: bool = False) -> Rows:
+        """Tensors with N first → what `embed` gives, without padding and without buffers of ours: what a CPU does."""
         chosen = self._wide if alone else self._session
-        outputs: list[Any] = chosen.run([self.backbone.output], batch)
+        outputs: list[Any] = chosen.run(self._asked, batch)
         if self._changes.has_changed():  # the weights may have been others while we ran
             self._reload(self._changes)
             return self.plain(batch)
-        return outputs[0]
+        return outputs[0] if len(outputs) == 1 else list(zip(*outputs, strict=True))
 
     def features(self, batch: Tensors) -> tuple[Embeddings, Floats]:
         """Tensors with N first → pooled f32 [N, D], features f32 [N, C, h, w]."""
@@ -109,7 +112,7 @@ class BackboneSession:
         """With N first; without a copy where there is one input, as most requests have."""
         return inputs if isinstance(inputs, Mapping) else self._modality.collate(inputs, self.backbone.spec, pad=pad)
 
-    def _in_passes(self, inputs: Tensors | Sequence[Tensors]) -> Embeddings:
+    def _in_passes(self, inputs: Tensors | Sequence[Tensors]) -> Rows:
         """On a GPU, of inputs of many lengths: padded to one of a few, a pass of no more than fit one."""
         if isinstance(inputs, Mapping):
             return self.plain(inputs)
@@ -142,11 +145,14 @@ def _open(backbone: Backbone, graph: bytes | str, device: Device, folder: Path |
 
 
 class Backbones:
-    """Backbones by digest, loaded when first needed and kept. An input that is alone gets `threads`, a moment later."""
+    """Backbones by digest, loaded when first needed and kept. An input that is alone gets `threads`, a moment later.
+
+    Parts of them, which deep versions read, are backbones of their own.
+    """
 
     def __init__(
         self,
-        load: Callable[[str], tuple[Backbone, bytes | str]],
+        load: Callable[[Any], tuple[Backbone, bytes | str]],  # of a digest, or of a part
         device: Device = "cpu",
         threads: int = 1,
         engines: Path | None = None,
@@ -155,23 +161,24 @@ class Backbones:
         self._sessions: dict[str, BackboneSession] = {}
         self._lock = threading.Lock()
 
-    def get(self, digest: str) -> BackboneSession:
-        """The session of a digest. Raises BackboneNotFound, CorruptArtifact, DeviceError."""
+    def get(self, source: str | Part) -> BackboneSession:
+        """The session of a digest or a part. Raises BackboneNotFound, CorruptArtifact, DeviceError."""
+        digest = source if isinstance(source, str) else source.digest
         found = self._sessions.get(digest)
         if found is not None:
             return found
         with self._lock:  # one loader at a time: a graph of 100 MB is not loaded twice
             if digest not in self._sessions:
-                backbone, graph = self._load(digest)
-                again = partial(self._graph, digest)
+                backbone, graph = self._load(source)
+                again = partial(self._graph, source)
                 loaded = BackboneSession(backbone, graph, self._device, self._engines, again)
                 loaded.warm()
                 self._sessions[digest] = loaded
                 threading.Thread(target=loaded.widen, args=(graph, self._threads), name="widen", daemon=True).start()
             return self._sessions[digest]
 
-    def _graph(self, digest: str) -> bytes | str:
-        return self._load(digest)[1]
+    def _graph(self, source: str | Part) -> bytes | str:
+        return self._load(source)[1]
 
     def loaded(self) -> list[str]:
         """Digests in memory."""

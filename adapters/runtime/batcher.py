@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from adapters import modalities
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.runtime.queueing.lanes import clock
-from adapters.types import Backbone, Embeddings, Floats, Tensors
+from adapters.types import Backbone, Rows, Tensors, Told
 
 IN_FLIGHT = 2  # passes: one runs, the next is put together
 PASS_BYTES = 64 * 2**20  # of the tensors of one pass
@@ -37,8 +37,8 @@ class Embeds(Protocol):
     def max_batch(self) -> int:
         """Inputs a pass; 1 where batching does not pay."""
 
-    def embed(self, inputs: Sequence[Tensors], alone: bool = False) -> Embeddings:
-        """Tensors of N inputs → f32 [N, E]; `alone`: no other input wants the device."""
+    def embed(self, inputs: Sequence[Tensors], alone: bool = False) -> Rows:
+        """Tensors of N inputs → f32 [N, E], or what else it tells; `alone`: no other input wants the device."""
 
 
 class Waiter(Protocol):
@@ -47,7 +47,7 @@ class Waiter(Protocol):
     @property
     def abandoned(self) -> bool: ...
 
-    def resolve(self, answer: Floats | Exception) -> None: ...
+    def resolve(self, answer: Told | Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,11 +62,11 @@ class _Waiting:
 class _Call:
     """A thread that waits itself."""
 
-    answer: Floats | Exception | None = None
+    answer: Told | Exception | None = None
     abandoned: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
-    def resolve(self, answer: Floats | Exception) -> None:
+    def resolve(self, answer: Told | Exception) -> None:
         self.answer = answer
         self.done.set()
 
@@ -91,8 +91,8 @@ class Batcher:
         self.modality = modalities.of(session.backbone)
         self.dimension = session.backbone.dimension  # of `pooled`, the first part of an embedding
 
-    def embed(self, tensors: Tensors) -> Floats:
-        """One input → f32 [E], in a pass that may carry others; the caller waits."""
+    def embed(self, tensors: Tensors) -> Any:
+        """One input → f32 [E], or its tap, in a pass that may carry others; the caller waits."""
         if self._max_inputs == 1:
             return self._embed((tensors,))[0]
         call = _Call()
@@ -193,8 +193,8 @@ class Batcher:
             waiting.waiter.resolve(embedding)
         return None
 
-    def _embed(self, inputs: Sequence[Tensors], alone: bool = False) -> Embeddings:
-        """Tensors of N inputs → f32 [N, E], measured."""
+    def _embed(self, inputs: Sequence[Tensors], alone: bool = False) -> Rows:
+        """Tensors of N inputs → what the backbone tells of each, measured."""
         began = clock()
         embeddings = self._session.embed(inputs, alone)
         self._meters.backbone_seconds(clock() - began)

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from adapters import modalities
 from adapters.runtime.onnx import locked
-from adapters.types import Backbone, Device, Embeddings, Input, Tensors
+from adapters.types import Backbone, Device, Input, Output, Rows, Tensors
 
 
 class _Buffers:
@@ -24,16 +24,17 @@ class _Buffers:
         on_gpu, inputs = device != "cpu", modalities.of(backbone).inputs(backbone.spec)
         self._session = session
         self._inputs = {each.name: _zeros(each, size, on_gpu) for each in inputs}
-        self._embeddings = locked.zeros((size, backbone.length), np.float32, locked=on_gpu)  # [size, E]
-        self._answer = ort.OrtValue.ortvalue_from_numpy(self._embeddings)  # shares the array's memory
+        self._told = [_zeros_like(each, size, on_gpu) for each in backbone.outputs]  # [size, …] each
+        self._answers = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._told]  # share the arrays' memory
         self._on_gpu = on_gpu
         self._given = {name: _shared(tensor, on_gpu) for name, tensor in self._inputs.items()}
         self._binding = session.io_binding()
         for name, given in self._given.items():
             self._binding.bind_ortvalue_input(name, given)
-        self._binding.bind_ortvalue_output(backbone.output, self._answer)
+        for each, answer in zip(backbone.outputs, self._answers, strict=True):
+            self._binding.bind_ortvalue_output(each.name, answer)
 
-    def embed(self, inputs: Sequence[Tensors]) -> Embeddings:
+    def embed(self, inputs: Sequence[Tensors]) -> Rows:
         """N inputs → f32 [N, E], N ≤ size. Rows beyond N are of an earlier pass, and nobody reads them."""
         count = len(inputs)
         for name, tensor in self._inputs.items():
@@ -42,12 +43,22 @@ class _Buffers:
                 # Not bound anew: that would allocate each time, as `run` does. This returns when the copy is complete.
                 self._given[name].update_inplace(tensor)
         self._session.run_with_iobinding(self._binding)  # returns when embeddings are back on the host
-        return self._embeddings[:count].copy()  # the next pass writes over them
+        told = [array[:count].copy() for array in self._told]  # the next pass writes over them
+        return told[0] if len(told) == 1 else list(zip(*told, strict=True))
 
 
 def _zeros(each: Input, size: int, on_gpu: bool) -> Any:
     shape = [size, *(length for length in each.shape if length is not None)]  # bound are those of one shape only
     return locked.zeros(tuple(shape), np.dtype(each.dtype).type, locked=on_gpu)
+
+
+def _zeros_like(each: Output, size: int, on_gpu: bool) -> Any:
+    return locked.zeros((size, *each.shape), np.dtype(each.dtype).type, locked=on_gpu)
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """Of several passes: arrays, or lists of pairs."""
+    return [row for part in parts for row in part] if isinstance(parts[0], list) else np.concatenate(parts)
 
 
 def _shared(tensor: Any, on_gpu: bool) -> Any:
@@ -78,13 +89,13 @@ class BoundPasses:
             for _ in range(at_a_time):
                 self._free[size].put(_Buffers(session, backbone, device, size))
 
-    def embed(self, inputs: Tensors | Sequence[Tensors]) -> Embeddings:
+    def embed(self, inputs: Tensors | Sequence[Tensors]) -> Rows:
         """N ≥ 1 inputs, or their tensors with N first → f32 [N, E]; more than the largest size go in several passes."""
         most, each = self._sizes[-1], _each(inputs)
         parts = [self._pass(each[start : start + most]) for start in range(0, len(each), most)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _pass(self, inputs: Sequence[Tensors]) -> Embeddings:
+    def _pass(self, inputs: Sequence[Tensors]) -> Rows:
         free = self._free[next(size for size in self._sizes if size >= len(inputs))]
         buffers = free.get()
         try:

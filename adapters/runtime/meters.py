@@ -24,7 +24,8 @@ class Meters:
     decode_seconds: Callable[[float], None] = _unseen  # bytes → tensors of one input
     backbone_seconds: Callable[[float], None] = _unseen  # one pass
     batch_inputs: Callable[[float], None] = _unseen  # inputs in it
-    head_seconds: Callable[[float], None] = _unseen  # all heads of one request
+    head_seconds: Callable[[float], None] = _unseen  # all shallow heads of one request
+    tail_seconds: Callable[[float], None] = _unseen  # one run of a deep head
     rejected: Callable[[], None] = _unseen  # requests refused because too much waits
     expired: Callable[[], None] = _unseen  # requests whose time was up
     dropped: Callable[[], None] = _unseen  # inputs that nobody waited for any more

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.backbones import cuts
 from adapters.backbones.facts import from_json, to_json
 from adapters.errors import BackboneDamaged, BackboneNotFound, Conflict, CorruptArtifact, InvalidInput
 from adapters.store.database import now, reading
@@ -63,6 +64,13 @@ def find_digest(engine: Engine, digest: str) -> Backbone:
     if row is None:
         raise BackboneNotFound(f"no backbone has the digest {digest[:12]}…; add the one the head was trained on")
     return _backbone(row)
+
+
+def find_source(engine: Engine, source: str | cuts.Part) -> Backbone:
+    """What serving asked for: the backbone of a digest, or a part of one. Raises BackboneNotFound."""
+    if isinstance(source, str):
+        return find_digest(engine, source)
+    return cuts.of(find_digest(engine, source.backbone), source)
 
 
 def stored(artifacts: Artifacts, backbone: Backbone) -> bytes:

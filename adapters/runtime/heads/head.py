@@ -1,4 +1,9 @@
-"""One head: its weights, and a session that it shares with all heads of its structure. Tens of µs a run."""
+"""One head: its weights, and a session that it shares with all heads of its structure. Tens of µs a run.
+
+That is a shallow one. A deep head is the trained last part of a backbone, too: it reads what the trunk told at a cut,
+and has a session of its own, for convolutions whose weights come with each run take about twice as long (onnxruntime
+#6148). A run of it is milliseconds.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from adapters import arrays
-from adapters.runtime.heads.structure import Structure, Structures, take_apart
-from adapters.types import Arrays, Embeddings, Floats
+from adapters.backbones.cuts import TAP
+from adapters.runtime.heads import deep_session
+from adapters.runtime.heads.structure import Structure, Structures, metadata_of, take_apart
+from adapters.types import Arrays, Floats, Rows
 
 SESSION_BYTES = 200 * 1024  # resident for a session; measured with 1,500 of them
 HEAD_BYTES = 8 * 1024  # resident for a head beside its weights; measured with 10,000 heads
@@ -22,6 +29,7 @@ class HeadAnswers:
     """What a head says of N embeddings: its task's arrays and the novelty, called as the graph's outputs are."""
 
     arrays: Arrays  # N first
+    pooled: Floats | None = None  # f32 [N, D] by the head's own tail; None of a shallow head, which has none
 
     @property
     def novelty(self) -> Floats | None:
@@ -49,16 +57,49 @@ class Head:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Head":
-        """Load a graph under the session options that serving uses; proving uses the same."""
+        """Load a graph under the session options that serving uses; proving uses the same.
+
+        One that names a cut is a `DeepHead`.
+        """
+        metadata = metadata_of(data)
+        if deep_session.CUT in metadata:
+            return DeepHead(deep_session.opened(data), metadata, deep_session.resident(data))
         parts = take_apart(data)
         structure, made = _STRUCTURES.get(parts.structure)
         # The first of its structure pays for the session, so that a cache of heads that share nothing keeps its bound.
         size = sum(array.nbytes for array in parts.weights.values()) + HEAD_BYTES + made * SESSION_BYTES
         return cls(structure, parts.weights, parts.metadata, size)
 
-    def answer(self, embeddings: Embeddings) -> HeadAnswers:
+    def answer(self, embeddings: Rows) -> HeadAnswers:
         """Embeddings f32 [N, E] → answers, in one run. Without a copy where they are as long as what it reads."""
         read = np.ascontiguousarray(embeddings[:, : self.reads], np.float32)
         given: dict[str, Any] = {"embedding": read, **self._weights}
         said = self._structure.session.run(self._names, given)
         return HeadAnswers(dict(zip(self._names, said, strict=True)))
+
+
+class DeepHead(Head):
+    """A head that owns its backbone's last part: `tap` [N, *shape], in the dtype of the cut, → answers."""
+
+    def __init__(self, session: Any, metadata: dict[str, str], size: int) -> None:
+        self._session = session
+        told = [output.name for output in session.get_outputs()]
+        self._names = [name for name in told if name not in UNREAD]
+        self.metadata, self.bytes = metadata, size
+
+    @property
+    def reads(self) -> int:
+        """Nothing of an embedding."""
+        return 0
+
+    @property
+    def cut(self) -> str:
+        """The name of the cut whose tap it reads."""
+        return self.metadata[deep_session.CUT]
+
+    def answer(self, taps: Rows) -> HeadAnswers:
+        """Taps [N, *shape] → answers, in one run, and what the tail made of each."""
+        said = self._session.run(self._names, {TAP: np.ascontiguousarray(taps)})
+        told = dict(zip(self._names, said, strict=True))
+        pooled = told.pop(deep_session.POOLED, None)
+        return HeadAnswers(told, pooled)

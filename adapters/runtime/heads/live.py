@@ -14,13 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters import trust
+from adapters import arrays, tasks, trust
 from adapters.backbones.facts import modality_of
 from adapters.errors import EspalierError, NotFound, NotReady, StaleReplica
 from adapters.runtime.heads.candidates import Candidates
 from adapters.runtime.heads.catch_up import CatchUp
 from adapters.runtime.heads.head import Head
-from adapters.runtime.heads.loaded import LiveHead
+from adapters.runtime.heads.loaded import LiveHead, reading
 from adapters.runtime.meters import UNSEEN, Meters
 from adapters.store import heads
 from adapters.store.objects.artifacts import Artifacts
@@ -65,6 +65,7 @@ class LiveHeads:
         self._stop = threading.Event()
         self._follower: threading.Thread | None = None
         self.generation = heads.current_generation(engine)
+        self.tails: dict[HeadRef, float] = {}  # of deep heads in memory: share of a backbone's work that is theirs
         self.loads = 0
         self.evictions = 0
 
@@ -247,10 +248,13 @@ class LiveHeads:
     def _as(self, version: HeadVersion, source: "Head | LiveHead") -> LiveHead:
         head = source.head if isinstance(source, LiveHead) else source
         of_truth = source.of_truth if isinstance(source, LiveHead) else trust.unpack(source.metadata)
-        facts = version.manifest
+        facts, deep = version.manifest, reading(version.manifest)
+        backbone, classes = facts["backbone"]["digest"], tuple(facts["classes"])
+        numbers = arrays.numbers(tasks.get(facts["task"]).shapes(classes))
+        reads = backbone if deep is None else deep.trunk.digest
         return LiveHead(
-            version, head, facts["backbone"]["digest"], tuple(facts["classes"]), facts["task"], of_truth,
-            modality_of(facts["backbone"]),
+            version, head, backbone, classes, facts["task"], of_truth, modality_of(facts["backbone"]), numbers, reads,
+            deep,
         )  # fmt: skip
 
     def _keep(self, digest: str, loaded: LiveHead) -> None:
@@ -270,12 +274,15 @@ class LiveHeads:
     def _route(self, ref: HeadRef, version: HeadVersion | None) -> None:
         """Where a reference leads from now on; the lock is held."""
         old = self._routes.pop(ref, None)
+        self.tails.pop(ref, None)
         if old is not None:
             self._refs[old.digest].discard(ref)
             if not self._refs[old.digest]:
                 del self._refs[old.digest]
         if version is not None:
             self._routes[ref] = version
+            if "deep" in version.manifest:
+                self.tails[ref] = version.manifest["deep"]["cut"]["share"]
             self._refs.setdefault(version.digest, set()).add(ref)
 
     def _surplus(self, newest: str) -> Iterable[str]:

@@ -1,12 +1,23 @@
 """A version in memory, as requests hold it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from adapters import trust
+from adapters.backbones import cuts
 from adapters.rollout.facts import Arm, Rollout
 from adapters.runtime.heads.head import Head
 from adapters.tenancy import shown
 from adapters.types import Floats, HeadVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a deep head reads instead of an embedding."""
+
+    trunk: cuts.Part
+    whole: cuts.Part  # tells it beside the embedding, in one pass
+    share: float  # of the backbone's work that the head does itself, 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,9 @@ class LiveHead:
     task: str
     of_truth: Floats  # [M] ascending, what held-out answers gave the truth: sets are made from it
     modality: str  # what it reads
+    numbers: int  # of one answer
+    source: str  # digest of what tells what it reads: of the backbone, or of a trunk
+    deep: Reading | None = None
     trial: "Trial | None" = None  # of a request that asked for `live` while a roll-out is under way
 
     def terms(self, coverage: float | None, accuracy: float | None) -> trust.Terms:
@@ -28,6 +42,16 @@ class LiveHead:
             return trust.Terms()
         name = f"head {shown(self.version.head)!r}, version {self.version.number}"
         return trust.terms(name, self.of_truth, self.version.manifest.get("trust", {}), coverage, accuracy)
+
+
+def reading(manifest: dict[str, Any]) -> Reading | None:
+    """What a version reads that is deep; None of a shallow one."""
+    deep = manifest.get("deep")
+    if deep is None:
+        return None
+    backbone = manifest["backbone"]["digest"]
+    trunk, whole = cuts.part(backbone, deep, "trunk"), cuts.part(backbone, deep, "whole")
+    return Reading(trunk, whole, float(deep["cut"]["share"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ _MESSAGES = {
     "Value": (("name", 1, "string"), ("type", 2, "Type")),
     "Graph": (("initializer", 5, "*Tensor"), ("input", 11, "*Value")),
     "Model": (("graph", 7, "Graph"), ("metadata_props", 14, "*Entry")),
+    "Envelope": (("metadata_props", 14, "*Entry"),),
 }
 
 
@@ -78,8 +79,8 @@ def take_apart(data: bytes) -> Parts:
     Weights are its float32 constants; constants of another type, such as axes, belong to the structure. Raises
     protobuf's DecodeError for other bytes.
     """
-    model = _model().FromString(data)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    model = _message("Model").FromString(data)
+    metadata = _entries(model)
     model.ClearField("metadata_props")
     weights, others = {}, []
     for tensor in model.graph.initializer:
@@ -94,15 +95,32 @@ def take_apart(data: bytes) -> Parts:
     return Parts(model.SerializeToString(deterministic=True), weights, metadata)
 
 
+def metadata_of(data: bytes) -> dict[str, str]:
+    """What a serialised model says of itself, without a look at its graph. Raises protobuf's DecodeError."""
+    return _entries(_message("Envelope").FromString(data))
+
+
+def _entries(model: Any) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
 def _is_weight(tensor: Any) -> bool:
     """One whose bytes are all there; what lies in another file is left for the session to refuse."""
     return tensor.data_type == FLOAT32 and len(tensor.raw_data) == 4 * int(np.prod(tensor.dims, dtype=np.int64)) > 0
 
 
 @functools.cache
-def _model() -> Any:
-    """The message class of a model, made when the first head is loaded."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+def _message(name: str) -> Any:
+    """A message class."""
+    from google.protobuf import message_factory
+
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"espalier.{name}"))
+
+
+@functools.cache
+def _pool() -> Any:
+    """Descriptions of the messages, made when the first head is loaded."""
+    from google.protobuf import descriptor_pb2, descriptor_pool
 
     file = descriptor_pb2.FileDescriptorProto(name="espalier/head.proto", package="espalier", syntax="proto2")
     for message, fields in _MESSAGES.items():
@@ -111,7 +129,7 @@ def _model() -> Any:
             described.field.add(name=name, number=number, **_field(kind.lstrip("*"), kind.startswith("*")))
     pool = descriptor_pool.DescriptorPool()  # of our own: in the shared one, onnx's own names would be in the way
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("espalier.Model"))
+    return pool
 
 
 def _field(kind: str, repeated: bool) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class MappedGraphs:
 
     def graph(self, backbone: Backbone, read: Callable[[], bytes]) -> str | bytes:
         """The path of a mapped graph, made from `read()` if need be; what that gives where it cannot be made."""
-        folder = self._folder / backbone.digest
+        folder = self._folder / _name(backbone)
         if not _is_sound(folder):
             data = read()
             try:
@@ -56,8 +56,8 @@ class MappedGraphs:
         return str(folder / GRAPH)
 
     def forget(self, digest: str) -> None:
-        """Delete the files of a backbone, those of other surroundings too; who has them mapped keeps them."""
-        for folder in self._folder.parent.glob(f"*/{digest}"):
+        """Delete the files of a backbone and its parts, of other surroundings too; who has them mapped keeps them."""
+        for folder in self._folder.parent.glob(f"*/{digest}*"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def damaged(self) -> list[Path]:
@@ -111,6 +111,12 @@ class ChangeDetector:
     def __del__(self) -> None:
         if self._file is not None:
             os.close(self._file)
+
+
+def _name(backbone: Backbone) -> str:
+    """Of a part the backbone's digest comes first, so that it goes with it."""
+    base = backbone.details.get("of")
+    return backbone.digest if base is None else f"{base}-{backbone.digest[:16]}"
 
 
 def _surroundings() -> str:

@@ -5,7 +5,7 @@ Everything here happens on the event loop but `run`, `resolve` and `abandoned`, 
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from adapters.errors import InvalidInput
 from adapters.runtime.meters import Meters
 from adapters.runtime.queueing.lanes import Lanes, clock, resolve, tell
 from adapters.tenancy import tenant_of
-from adapters.types import Floats
+from adapters.types import Told
 
 Bytes: TypeAlias = bytes | memoryview
-Answer: TypeAlias = Floats | Exception  # f32 [D], or what went wrong
+Answer: TypeAlias = Told | Exception  # f32 [E] or what else was told of an input, or what went wrong
 Key: TypeAlias = tuple[str, int, str]  # backbone, length, tenant: nobody may learn by the clock what others ask
-Future: TypeAlias = "asyncio.Future[Floats | InvalidInput]"
+Future: TypeAlias = "asyncio.Future[Any]"  # Told or InvalidInput
 
 
 class Item:

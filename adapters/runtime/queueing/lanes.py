@@ -45,12 +45,19 @@ class Lanes:
             self._queue.put(flow, work, load)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """The result of `work`, done before whatever waits."""
+        """The result of `work`, done before whatever waits: for a last small step."""
         call = _Call(work)
         if self._closed:
             call.drop(_stopping())
         else:
             self._queue.put_first(call)
+        answer: T = await call.future
+        return answer
+
+    async def in_turn(self, flow: str, work: Callable[[], T], load: float) -> T:
+        """The result of `work`, done when its flow's turn comes, and not at all for who was cancelled before that."""
+        call = _Call(work, lambda seconds: self.took(seconds, load))
+        self.put(flow, call, load)
         answer: T = await call.future
         return answer
 
@@ -100,17 +107,21 @@ def _stopping() -> NotReady:
 class _Call:
     """A function for a lane, and the task on the event loop that waits for what it gives."""
 
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self._work, self._loop = work, asyncio.get_running_loop()
+    def __init__(self, work: Callable[[], Any], took: Callable[[float], None] = lambda seconds: None) -> None:
+        self._work, self._took, self._loop = work, took, asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self._loop.create_future()
 
     def run(self) -> None:
+        if self.future.done():  # cancelled
+            return
+        began = clock()
         try:
             result = self._work()
         except Exception as error:
             self.drop(error)
         else:
             tell(self._loop, resolve, self.future, result)
+        self._took(clock() - began)
 
     def drop(self, error: Exception) -> None:
         tell(self._loop, resolve, self.future, error)

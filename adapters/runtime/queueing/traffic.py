@@ -10,7 +10,7 @@ from adapters.runtime.queueing.admission import Admission
 from adapters.runtime.queueing.fair import stepped
 from adapters.runtime.queueing.inflight import Bytes, InFlight, Item
 from adapters.runtime.queueing.lanes import Lanes
-from adapters.types import Floats
+from adapters.types import Told
 
 
 class Traffic:
@@ -48,8 +48,8 @@ class Traffic:
         flow: str,
         work: Callable[[Item], None],
         load: Callable[[int], float] = lambda size: 1.0,
-    ) -> list[Floats | InvalidInput]:
-        """The embedding f32 [D] of each input, or what is wrong with it; `work` settles an item, in a lane or later.
+    ) -> list[Told | InvalidInput]:
+        """What a backbone tells of each input, or what is wrong with it; `work` settles an item, in a lane or later.
 
         `load`: how many ordinary inputs one of so many bytes is worth.
 

@@ -22,6 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.backbones import cuts
 from adapters.errors import StorageError
 from adapters.store.database import locked, now, reading, unchecked
 from adapters.store.objects.artifacts import Artifacts
@@ -183,9 +184,9 @@ def keep_version(connection: sa.Connection, head: str, number: int, digest: str,
 
 
 def of_version(digest: str, manifest: dict[str, Any]) -> list[str]:
-    """What a version keeps in the artifact store: its graph, and what _OF_DATA says."""
+    """What a version keeps in the artifact store: its graph, what _OF_DATA says, and of a deep one what it reads."""
     data = manifest.get("data", {})
-    return [digest, *(data[name] for name in _OF_DATA if name in data)]
+    return [digest, *(data[name] for name in _OF_DATA if name in data), *cuts.blobs_of(manifest).values()]
 
 
 def of_head(connection: sa.Connection, head: str) -> list[str]:

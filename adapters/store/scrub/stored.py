@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.backbones import cuts
 from adapters.store import backbones as backbone_store
 from adapters.store.database import now, reading
 from adapters.store.objects import blobs
@@ -57,6 +58,8 @@ def _of_versions(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
         yield row.digest, f"the graph of {name}", promote
         parts = {"digest": "the list of data", "answers": "the answers of cross-validation", "report": "the report"}
         yield from ((data[key], f"{part} of {name}", again) for key, part in parts.items() if key in data)
+        for kind, digest in cuts.blobs_of(row.manifest).items():
+            yield digest, f"the {kind} that {name} reads", again
 
 
 def _of_heads(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:

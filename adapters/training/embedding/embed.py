@@ -138,7 +138,7 @@ class Embedder:
     ) -> Embedded:
         vector = batcher.embed(tensors) if known is None else known
         fingerprint = self.modality.fingerprint(tensors, data)
-        return Embedded(example.sha256, np.asarray(vector, np.float32), fingerprint)
+        return Embedded(example.sha256, np.asarray(vector, self.session.backbone.outputs[0].dtype), fingerprint)
 
     def _decoded(self, data: bytes, views: list[str]) -> list[Tensors]:
         """What serving sees is asked for in serving's way: a modality without views has no other."""

@@ -60,6 +60,16 @@ def test_it_is_made_once_and_answers_bit_for_bit_as_the_original(make, graph):
     assert Path(path).stat().st_size < len(graph) / 2, "the weights are not in the graph"
 
 
+def test_files_of_a_backbones_parts_go_with_it(tmp_path, graph):
+    """A deep version's trunk has a digest of its own."""
+    folder = MappedGraphs(tmp_path)
+    part = replace(FACTS, digest="e" * 64, details={"of": DIGEST})
+    of_part, of_other = (Path(folder.graph(one, lambda: graph)) for one in (part, replace(FACTS, digest="f" * 64)))
+    assert of_part.exists() and of_other.exists() and not folder.damaged()
+    folder.forget(DIGEST)
+    assert not of_part.exists() and of_other.exists()
+
+
 @pytest.mark.parametrize("name", [GRAPH, WEIGHTS, DIGESTS])
 @pytest.mark.parametrize("harm", ["altered", "cut", "gone"])
 def test_files_that_are_not_as_they_were_written_are_made_anew(make, graph, name, harm):

@@ -31,7 +31,7 @@ def sampler(counted, tmp_path) -> Sampler:
 
 def head(name: str) -> SimpleNamespace:
     version = SimpleNamespace(head=name, number=1)
-    return SimpleNamespace(version=version, task="classification", classes=("x", "y"), backbone_digest="b")
+    return SimpleNamespace(version=version, task="classification", classes=("x", "y"), backbone_digest="b", deep=None)
 
 
 def ask(sampler: Sampler, name: str, count: int = 1, size: int = 10, sure: bool = False) -> None:

@@ -1,0 +1,67 @@
+"""Parts of a backbone that deep versions read, as backbones of their own. No torch, no onnx: serving uses it.
+
+A deep version's manifest names two graphs that were derived from its backbone: the *trunk*, from the input to the cut,
+whose one output is `tap`; and the *whole*, which tells the embedding and the tap in one pass, for requests that ask
+shallow and deep heads at a time. Both are kept in the artifact store.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from adapters.types import Backbone
+
+TAP = "tap"  # the output of a trunk, and the input of a deep head
+Kind = Literal["trunk", "whole"]
+KINDS: tuple[Kind, ...] = ("trunk", "whole")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the two graphs, and what it tells at the cut."""
+
+    digest: str  # of backbone, cut and kind: names it among backbones
+    kind: Kind
+    backbone: str  # digest of the backbone that it was derived from
+    artifact: str  # SHA-256 of its ONNX file
+    cut: str  # name
+    dtype: str  # numpy's name, of `tap`
+    shape: tuple[int, ...]  # of one input's `tap`, without the batch dimension
+
+
+def part(backbone: str, deep: Mapping[str, Any], kind: Kind) -> Part:
+    """A part of the backbone of that digest, by the `deep` of a version's manifest."""
+    cut = deep["cut"]
+    digest = hashlib.sha256(f"{backbone}:{cut['name']}:{kind}".encode()).hexdigest()
+    return Part(digest, kind, backbone, deep[kind], cut["name"], cut["dtype"], tuple(cut["shape"]))
+
+
+def of(base: Backbone, wanted: Part) -> Backbone:
+    """The backbone that a part of `base` is to the runtime. It reads the same inputs in the same way."""
+    details = {**base.details, "of": base.digest, "cut": _told(wanted)}
+    if wanted.kind == "trunk":
+        details.pop("taps", None)
+        details["output"] = TAP
+    return replace(base, digest=wanted.digest, artifact=wanted.artifact, details=details)
+
+
+def trunk_of(base: Backbone, deep: Mapping[str, Any]) -> Backbone:
+    """The trunk of a deep version: one output, `tap`, of the cut's dtype and shape."""
+    return of(base, part(base.digest, deep, "trunk"))
+
+
+def whole_of(base: Backbone, deep: Mapping[str, Any]) -> Backbone:
+    """The whole of a deep version's backbone: its embedding, and `tap` beside it."""
+    return of(base, part(base.digest, deep, "whole"))
+
+
+def blobs_of(manifest: Mapping[str, Any]) -> dict[Kind, str]:
+    """What of a version's backbone is kept for it, SHA-256 by kind; nothing of a shallow one."""
+    deep = manifest.get("deep") or {}
+    return {kind: deep[kind] for kind in KINDS if kind in deep}
+
+
+def _told(wanted: Part) -> dict[str, Any]:
+    """Ready for JSON, as all details are."""
+    return {"name": wanted.cut, "dtype": wanted.dtype, "shape": list(wanted.shape)}
