@@ -67,9 +67,10 @@ def test_a_transformers_class_token_is_its_first_and_the_mean_is_of_patches():
 def _tokens(graph: bytes, pixels: np.ndarray) -> np.ndarray:
     import onnx
 
+    from adapters.training.backbone import observing
     from adapters.training.backbone.taps import ends
 
     model = onnx.load_from_string(graph)
-    first = ends.find(model.graph, SIDE, lambda names: build._shapes(graph, names, SIDE))[0]
+    first = ends.find(model.graph, SIDE, lambda names: observing.shapes(graph, names, SIDE))[0]
     model.graph.output.append(onnx.helper.make_tensor_value_info(first.tensor, onnx.TensorProto.FLOAT, None))
     return session.create(model.SerializeToString()).run([first.tensor], {"pixels": pixels})[0]

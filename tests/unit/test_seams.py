@@ -18,16 +18,16 @@ ROOT = Path(__file__).parents[2]
 SEAMS = {"tasks": tasks.names(), "methods": methods.names(), "modalities": modalities.names()}
 KINDS = [(seam, kind) for seam, kinds in SEAMS.items() for kind in kinds] + [("cards", c) for c in cards.embedded()]
 
-TIMM = "timm's models are of images, and so are their precisions and taps"
+TIMM = "timm's models are of images, and so are their precisions, taps and cuts"
 MAY = {
     ("modalities", "image"): {
         "adapters/backbones/exporter.py": TIMM,
         "adapters/backbones/loader.py": TIMM,
         "adapters/training/backbone/build.py": TIMM,
+        "adapters/training/backbone/observing.py": TIMM,
         "adapters/training/backbone/precisions/__init__.py": TIMM,
         "adapters/training/backbone/precisions/fp16.py": TIMM,
         "adapters/training/backbone/precisions/int8.py": TIMM,
-        "adapters/training/backbone/taps/build.py": TIMM,
         "adapters/training/backbone/variant.py": TIMM,
         "adapters/runtime/fake.py": "a backbone for tests, of pictures of one colour",
         "service/settings.py": "ESPALIER_MAX_PIXELS is the limit of this modality",

@@ -14,6 +14,7 @@ from adapters.backbones.facts import digest
 from adapters.errors import Conflict
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
+from adapters.training.backbone import cuts
 from adapters.training.backbone.taps.build import tapped
 from adapters.types import Backbone
 
@@ -36,7 +37,9 @@ def build(source: Backbone, engine: Engine, artifacts: Artifacts, name: str | No
     made = replace(
         source, name=name or upgraded_name(source), artifact=artifact,
         digest=digest(artifact, source.spec, source.precision, source.modality),
-        details=source.details | {"taps": taps, "upgraded_from": {"name": source.name, "digest": source.digest}},
+        details=source.details
+        | {"taps": taps, "upgraded_from": {"name": source.name, "digest": source.digest}}
+        | cuts.facts(cuts.find(graph, source.spec.size)),
     )  # fmt: skip
     backbones.add(engine, artifacts, made, graph)
     return made

@@ -30,11 +30,12 @@ def backbones_list(raw: bool) -> None:
 @as_json
 @readable
 def backbones_show(name: str, raw: bool) -> None:
-    """Everything known of a backbone."""
+    """Everything known of a backbone, and where it can be cut for deep versions."""
     from adapters.store import backbones as store
-    from service.cli import display
+    from service.cli.display import cuts
 
-    show(_facts(store.find(parts()[1], name)), raw, display.facts)
+    _, engine, artifacts = parts()
+    show(_facts(_with_cuts(store.find(engine, name), artifacts)), raw, cuts.backbone)
 
 
 @backbones.command("add")
@@ -49,7 +50,7 @@ def backbones_add(timm_name: str, options: tuple[str, ...], weights: str | None,
     or any of timm.create_model."""
     from adapters.backbones.cards import card_from_options, embedded, embedded_card
     from adapters.training.backbone.build import build
-    from service.cli import display
+    from service.cli.display import cuts
 
     pairs = dict(_pair(text) for text in options)
     if timm_name in embedded() and not (pairs or weights or name):
@@ -57,7 +58,7 @@ def backbones_add(timm_name: str, options: tuple[str, ...], weights: str | None,
     else:
         card = card_from_options(name or timm_name.rpartition("/")[2], timm_name, weights, pairs)
     _, engine, artifacts = parts()
-    show(_facts(build(card, engine, artifacts)), raw, display.facts)
+    show(_facts(build(card, engine, artifacts)), raw, cuts.backbone)
 
 
 @backbones.command("quantize")
@@ -80,14 +81,14 @@ def backbones_quantize(
     from adapters import modalities
     from adapters.store import backbones as store
     from adapters.training.backbone import variant
-    from service.cli import display
+    from service.cli.display import cuts
 
     _, engine, artifacts = parts()
     source = store.find(engine, name)
     made = modalities.calibration(source.modality)
     inputs = made.crops(source.spec) if calibrate is None else made.folder(calibrate, source.spec)
     built = variant.build(source, precision, inputs, engine, artifacts, name=alias, force=force)
-    show(_facts(built), raw, display.facts)
+    show(_facts(built), raw, cuts.backbone)
 
 
 @backbones.command("upgrade")
@@ -99,10 +100,10 @@ def backbones_upgrade(name: str, alias: str | None, raw: bool) -> None:
     """Add the backbone NAME once more, with taps: heads that are rebuilt on it may read what earlier blocks saw."""
     from adapters.store import backbones as store
     from adapters.training.backbone import upgrade
-    from service.cli import display
+    from service.cli.display import cuts
 
     _, engine, artifacts = parts()
-    show(_facts(upgrade.build(store.find(engine, name), engine, artifacts, alias)), raw, display.facts)
+    show(_facts(upgrade.build(store.find(engine, name), engine, artifacts, alias)), raw, cuts.backbone)
 
 
 @backbones.command("export")
@@ -135,6 +136,21 @@ def backbones_remove(name: str, raw: bool) -> None:
     mapped_graphs(settings).forget(gone.digest)
     blobs.sweep(engine, artifacts)
     show(_facts(gone), raw, lambda _: click.echo(f"removed {name}"))
+
+
+def _with_cuts(backbone: Any, artifacts: Any) -> Any:
+    """One from before cuts were recorded gets them of its graph, where what reads graphs is installed."""
+    from dataclasses import replace
+    from importlib.util import find_spec
+
+    from adapters.store import backbones as store
+
+    if "cuts" in backbone.details or find_spec("onnx") is None:
+        return backbone
+    from adapters.training.backbone import cuts
+
+    found = cuts.of(backbone, store.stored(artifacts, backbone))
+    return replace(backbone, details=backbone.details | cuts.facts(found)) if found else backbone
 
 
 def _facts(backbone: Any) -> dict[str, Any]:

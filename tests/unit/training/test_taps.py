@@ -3,12 +3,14 @@
 import numpy as np
 import onnx
 import pytest
-from support.networks import SIDE, Network
+from support.networks import SIDE, Network, branching, chain, inverted, residual
 
 from adapters.backbones import parts
 from adapters.errors import InvalidInput
 from adapters.runtime.fake import FAKE
 from adapters.runtime.onnx import session
+from adapters.training.backbone import observing
+from adapters.training.backbone.blocks import End
 from adapters.training.backbone.precisions import int8
 from adapters.training.backbone.taps import build, ends, rounded
 
@@ -17,50 +19,9 @@ def pixels(count: int = 3) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
 
 
-def found(graph: bytes) -> list[ends.End]:
+def found(graph: bytes) -> list[End]:
     model = onnx.load_from_string(graph)
-    return ends.find(model.graph, SIDE, lambda names: build._shapes(graph, names, SIDE))
-
-
-def residual(outside: int = 32) -> bytes:
-    """Two sizes with two residual blocks each, and a wider end: [8, 4, 4] and [16, 2, 2]."""
-    net = Network()
-    last = net.relu(net.conv(net.start, 3, 8, "/stem/conv/Conv", stride=8), "/stem/act/Relu")
-    for block in range(2):
-        inner = net.relu(net.conv(last, 8, 8, f"/a/a.{block}/conv/Conv", size=3), f"/a/a.{block}/act1/Relu")
-        last = net.relu(net.add(inner, last, f"/a/a.{block}/Add"), f"/a/a.{block}/act2/Relu")
-    last = net.conv(last, 8, 16, "/b/down/Conv", stride=2)
-    for block in range(2):
-        inner = net.relu(net.conv(last, 16, 16, f"/b/b.{block}/conv/Conv", size=3), f"/b/b.{block}/act1/Relu")
-        last = net.relu(net.add(inner, last, f"/b/b.{block}/Add"), f"/b/b.{block}/act2/Relu")
-    return net.finished(net.relu(net.conv(last, 16, outside, "/head/conv/Conv"), "/head/act/Relu"), outside)
-
-
-def inverted() -> bytes:
-    """An inverted residual block without a join, whose narrow end has no activation."""
-    net = Network()
-    wide = net.relu(net.conv(net.start, 3, 24, "/c/c.0/expand/Conv", stride=8), "/c/c.0/act/Relu")
-    narrow = net.conv(wide, 24, 4, "/c/c.0/project/Conv")
-    return net.finished(net.relu(net.conv(narrow, 4, 32, "/head/conv/Conv"), "/head/act/Relu"), 32)
-
-
-def chain() -> bytes:
-    """Convolutions and poolings alone, as VGG."""
-    net = Network()
-    last = net.relu(net.conv(net.start, 3, 4, "/f/f.0/Conv", stride=8, size=3), "/f/f.1/Relu")
-    last = net.relu(net.conv(last, 4, 6, "/f/f.2/Conv", size=3), "/f/f.3/Relu")
-    last = net.node("MaxPool", [last], "/f/f.4/MaxPool", kernel_shape=[2, 2], strides=[2, 2])
-    last = net.relu(net.conv(last, 6, 48, "/f/f.5/Conv", size=3), "/f/f.6/Relu")
-    return net.finished(last, 48)
-
-
-def branching() -> bytes:
-    """A branch around everything: no tensor but the last passes all that is seen."""
-    net = Network()
-    one = net.relu(net.conv(net.start, 3, 8, "/one/Conv", stride=8), "/one/Relu")
-    other = net.relu(net.conv(net.start, 3, 8, "/other/Conv", stride=8), "/other/Relu")
-    deeper = net.relu(net.conv(net.add(one, one, "/double/Add"), 8, 8, "/deeper/Conv"), "/deeper/Relu")
-    return net.finished(net.node("Concat", [deeper, other], "/join/Concat", axis=1), 16)
+    return ends.find(model.graph, SIDE, lambda names: observing.shapes(graph, names, SIDE))
 
 
 def test_residual_blocks_end_where_paths_join_and_the_last_of_each_size_is_read():

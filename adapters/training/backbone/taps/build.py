@@ -1,14 +1,14 @@
 """A backbone's graph → the same with taps. Its other outputs stay as they are, bit for bit, and are shown to."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
 from adapters.errors import ParityError
-from adapters.modalities.image import Pixels
 from adapters.runtime.onnx import session
+from adapters.training.backbone import observing
+from adapters.training.backbone.blocks import FEATURES, POOLED
 from adapters.training.backbone.taps import ends, graph, rounded
 from adapters.training.backbone.taps.nodes import EMBEDDING
 from adapters.training.backbone.taps.told import facts
@@ -21,8 +21,8 @@ def tapped(data: bytes, side: int) -> tuple[bytes, list[dict[str, Any]]]:
     `pooled` changes by a bit.
     """
     model = onnx.load_from_string(data)
-    found = ends.find(model.graph, side, lambda names: _shapes(data, names, side))
-    pooled, features = _shapes(data, [ends.POOLED, ends.FEATURES], side)
+    found = ends.find(model.graph, side, lambda names: observing.shapes(data, names, side))
+    pooled, features = observing.shapes(data, [POOLED, FEATURES], side)
     taps = rounded.add(model.graph, found, pooled[0]) or graph.add(model.graph, found, pooled[0], features)
     if not taps:
         return data, []
@@ -35,7 +35,7 @@ def tapped(data: bytes, side: int) -> tuple[bytes, list[dict[str, Any]]]:
 def without_taps(data: bytes) -> bytes:
     """A backbone's graph with `pooled` and `features` alone, and only the nodes that they need."""
     model = onnx.load_from_string(data)
-    wanted = {ends.POOLED, ends.FEATURES}
+    wanted = {POOLED, FEATURES}
     kept = []
     for node in reversed(model.graph.node):
         if wanted & set(node.output):
@@ -49,32 +49,11 @@ def without_taps(data: bytes) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _shapes(data: bytes, names: Sequence[str], side: int) -> list[ends.Shape]:
-    """What one image makes of tensors; inferred shapes stop at the first padding that is computed."""
-    model = onnx.load_from_string(data)
-    wanted, types = list(dict.fromkeys(names)), _types(model)
-    outputs = {output.name for output in model.graph.output}
-    model.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, types.get(name, onnx.TensorProto.FLOAT), None)
-        for name in wanted
-        if name not in outputs
-    )
-    answered = session.create(model.SerializeToString()).run(wanted, {"pixels": _noise(1, side)})
-    shapes = {name: tuple(value.shape[1:]) for name, value in zip(wanted, answered, strict=True)}
-    return [shapes[name] for name in names]
-
-
-def _types(model: Any) -> dict[str, int]:
-    """The element types of tensors: floats, but for what is rounded or still pixels."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    return {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
-
-
 def _prove(before: bytes, after: bytes, side: int) -> None:
-    names = [ends.POOLED, ends.FEATURES]
+    names = [POOLED, FEATURES]
     old, new = session.create(before), session.create(after)
     for count in (1, 2):
-        pixels = _noise(count, side)
+        pixels = observing.noise(count, side)
         wanted = old.run(names, {"pixels": pixels})
         *got, embedding = new.run([*names, EMBEDDING], {"pixels": pixels})
         same = all(np.array_equal(w, g) for w, g in zip(wanted, got, strict=True))
@@ -82,7 +61,3 @@ def _prove(before: bytes, after: bytes, side: int) -> None:
             raise ParityError("the graph with taps answers another `pooled` than the one without")
         if not np.isfinite(embedding).all():
             raise ParityError("the taps of the graph are not all numbers")
-
-
-def _noise(count: int, side: int) -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)

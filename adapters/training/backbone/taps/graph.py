@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from adapters.training.backbone.taps.ends import POOLED, End
+from adapters.training.backbone.blocks import POOLED, End
 from adapters.training.backbone.taps.nodes import Nodes
 from adapters.training.backbone.taps.told import Part, Tap, is_narrow, listed
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from adapters.training.backbone.taps.ends import End
+from adapters.training.backbone.blocks import End
 
 EMBEDDING = "embedding"
 

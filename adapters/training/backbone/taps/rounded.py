@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
-from adapters.training.backbone.taps.ends import POOLED, End
+from adapters.training.backbone.blocks import POOLED, End
 from adapters.training.backbone.taps.nodes import Nodes, halves
 from adapters.training.backbone.taps.told import Part, Tap, is_narrow, listed
 

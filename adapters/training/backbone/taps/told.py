@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from adapters.training.backbone.taps.ends import End
+from adapters.training.backbone.blocks import End
 
 NARROW = 1 / 8  # of pooled's channels: a map with as many or fewer
 

@@ -1,0 +1,124 @@
+"""Where a backbone can be cut: at the ends of its blocks, and before everything."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from adapters.errors import InvalidInput
+from adapters.training.backbone import blocks, observing
+from adapters.training.backbone.blocks import INPUT, End
+from adapters.training.backbone.cuts import halves, work
+from adapters.training.backbone.cuts.names import block, completed
+from adapters.training.backbone.cuts.work import Rest
+from adapters.training.backbone.observing import Seen
+from adapters.types import ORIGINAL, Backbone, Cut
+
+ALL = "all"
+RECORD = "cuts"  # in the details of a backbone, which are not part of its digest
+MOST = 32  # backbones whose cuts are remembered
+_known: dict[str, tuple[Cut, ...]] = {}
+_lock = threading.Lock()
+
+
+def of(backbone: Backbone, graph: bytes) -> list[Cut]:
+    """The cuts of a backbone: those on record, else worked out of its graph, once by its digest.
+
+    None of one that reads no images: of a sequence the mask and the length would have to go with the tap.
+    """
+    if backbone.modality != ORIGINAL:
+        return []
+    if RECORD in backbone.details:
+        return [Cut(**row | {"shape": tuple(row["shape"])}) for row in backbone.details[RECORD]]
+    with _lock:
+        if backbone.digest not in _known:
+            while len(_known) >= MOST:
+                del _known[next(iter(_known))]
+            _known[backbone.digest] = tuple(find(graph, backbone.spec.size))
+        return list(_known[backbone.digest])
+
+
+def facts(cuts: Sequence[Cut]) -> dict[str, Any]:
+    """What the details of a backbone keep of them, ready for JSON."""
+    return {RECORD: [asdict(cut) | {"shape": list(cut.shape)} for cut in cuts]}
+
+
+def named(cuts: Sequence[Cut], name: str) -> Cut:
+    """The cut of that name. Raises InvalidInput that lists what there is."""
+    for cut in cuts:
+        if cut.name == name:
+            return cut
+    there = ", ".join(cut.name for cut in cuts) or "none"
+    raise InvalidInput(f"there is no cut {name[:50]!r}; there are: {there}", item="unfreeze")
+
+
+def find(graph: bytes, side: int) -> list[Cut]:
+    """Every cut of a graph that takes images of `side` pixels: `all`, then the ends of blocks, shallow ones first.
+
+    Behind each is at least one layer that multiplies. Takes one pass through the graph.
+    """
+    model = onnx.load_from_string(graph)
+    passed = blocks.passed(model.graph)
+    seen = observing.observe(graph, [*passed, *work.interesting(model.graph)], side)
+    rest = work.after(model.graph, seen)
+    total = rest[INPUT]
+    channels = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    first = Cut(ALL, INPUT, "input", "uint8", (side, side, channels), None, 1.0, total.bytes)
+    return [first, *_ends(model.graph, passed, seen, rest, side)]
+
+
+def _ends(graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str, Rest], side: int) -> Iterator[Cut]:
+    total = rest[INPUT].multiply_adds
+    for name, tensor in _named(graph, passed, seen, rest):
+        shape, left = seen[tensor].shape[1:], rest[tensor]
+        kind, stride = _kind(blocks.end(tensor, shape), side)
+        if left.multiply_adds not in (0, total) and _comes_apart(graph, tensor, kind):
+            yield Cut(name, tensor, kind, seen[tensor].dtype, shape, stride, left.multiply_adds / total, left.bytes)
+
+
+def _comes_apart(graph: Any, tensor: str, kind: str) -> bool:
+    """Whether the halves have the last bit of the whole, and the tail reads nothing else.
+
+    ONNX Runtime makes one step of a convolution and the sum with an earlier map. Where that map is what the graph
+    begins with it adds in another order. So inside of a stage of a residual network is no cut.
+    """
+    summed = kind == "map" and blocks.is_added(graph, tensor)
+    return not summed and halves.is_closed(graph, tensor)
+
+
+def _kind(end: End | None, side: int) -> tuple[Any, int | None]:
+    if end is None or end.layout == "tokens":
+        return "tokens", None
+    return "map", side // end.size[0]
+
+
+def _named(graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str, Rest]) -> Iterator[tuple[str, str]]:
+    """Names of blocks, and the tensors to cut at. Of several blocks that are called alike, the last one."""
+    told = {name: seen[name].shape[1:] for name in passed}
+    known = [end for name in passed if (end := blocks.end(name, told[name]))]
+    marked = blocks.marked(graph, passed, told)
+    groups = groupby(blocks.chosen(known, marked), lambda end: end.tensor if end.tensor in marked else end.size)
+    found = {}
+    for tensor in [list(group)[-1].tensor for _, group in groups]:
+        alike = [name for name in passed if rest[name] == rest[tensor] and blocks.layout(told[name])]
+        cut = _smallest(alike, seen)
+        found[block(graph, tensor if tensor in marked else cut)] = (cut, alike[-1])
+    for name, (cut, last) in found.items():
+        yield completed(graph, name, last), cut
+
+
+def _smallest(tensors: list[str], seen: dict[str, Seen]) -> str:
+    """What takes the fewest bytes an image: in 8 bits where there is such a one, and behind a pooling.
+
+    Of equals the last one.
+    """
+    return min(reversed(tensors), key=lambda name: _bytes(seen[name]))
+
+
+def _bytes(seen: Seen) -> int:
+    return prod(seen.shape) * np.dtype(seen.dtype).itemsize
