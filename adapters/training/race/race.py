@@ -6,7 +6,7 @@ well as decisions, so it tells candidates apart on few examples, and it is what 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class RaceResult:
     index: Indices  # [M], positions in the data that the race was given
     calibration: dict[str, Any]  # ready for JSON
     seconds: float
+    losses: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # f32 [M], of calibrated `outputs`
 
     @property
     def views(self) -> str:
@@ -124,7 +125,14 @@ def race(
         index=np.concatenate([val for _, val in split.folds]),
         calibration=calibration.facts,
         seconds=time.perf_counter() - began,
+        losses=_losses(raw, apart, data, split),
     )
+
+
+def _losses(raw: Floats, calibration: Calibration, data: Data, split: Split) -> Floats:
+    """Of calibrated answers to what the fits had not seen, f32 [M]."""
+    truth = data.truth[np.concatenate([val for _, val in split.folds])]
+    return data.goal.losses(programs.run(HeadProgram(calibration.steps), raw), truth)
 
 
 def _tell(candidates: list[Candidate], split: Split, data: Data, report: Report) -> None:

@@ -1,0 +1,284 @@
+"""The second round of a race: tails of the backbone, trained with their heads, against the shallow winner.
+
+cuts that the budget allows, cheap ones first → taps → fits to the race's own folds → the best option → evidence
+→ the fit to all
+
+Budgets are in estimated operations, so that the same data and seed give the same round on a busy machine.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.arrays import take
+from adapters.backbones.parts import POOLED
+from adapters.modalities import NONE
+from adapters.modalities.image import Pixels
+from adapters.spans import traced
+from adapters.tasks import Task
+from adapters.training import programs
+from adapters.training.backbone import cuts
+from adapters.training.data.split import Split
+from adapters.training.deep import evidence, recipe, taps
+from adapters.training.deep.evidence import Pool, pooled_answers
+from adapters.training.deep.fit import Watch
+from adapters.training.deep.fitting import batches
+from adapters.training.deep.fitting.network import Network
+from adapters.training.deep.plan import Plan, folds_of, plan
+from adapters.training.deep.records import END, START, Option, Record, Records
+from adapters.training.deep.starts import Starts
+from adapters.training.deep.trial import Journal, Report, Trial
+from adapters.training.embedding.views import no_views
+from adapters.training.race.cross_validation import Data
+from adapters.training.race.objectives import Calibration, softmax
+from adapters.training.race.race import LEAST_SPREAD, RaceResult
+from adapters.training.trust.calibrate import spread
+from adapters.types import Arrays, Cut, Device, Embeddings, HeadProgram, Indices, Targets
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """N examples of a job, and what is known of them."""
+
+    pixels: Callable[[int], Pixels]  # of the example at a position, as served: u8 [S, S, 3]; called from threads
+    embeddings: Embeddings  # f32 [N, E], `pooled` first
+    dimension: int  # D, of `pooled`
+    targets: Targets
+    classes: Sequence[str]
+    split: Split  # the race's own
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class DeepResult:
+    """A trained tail and its head, ready to export, and the evidence."""
+
+    cut: Cut
+    tail: bytes  # trained, f32: tap → pooled
+    program: HeadProgram  # pooled f32 [N, D] of that tail → the task's output
+    uncalibrated: HeadProgram  # the same without calibration
+    finish: int  # how many of the program's last steps are not the head's: calibration and the task's own
+    pooled: Embeddings  # f32 [N, D] of every example, through that tail
+    hyperparameters: Row  # all of them, as they were used, with "epochs_kept" and "mix"; ready for JSON
+    outputs: Arrays  # for `index`, M answers from fits that had not seen them
+    unscaled: Arrays  # the same without calibration
+    index: Indices  # [M], positions
+    calibration: Row  # ready for JSON
+    curves: list[Row]  # {"fit", "epoch", "train_loss", "held_out_loss", "kept"}, ready for JSON
+    evidence: Row  # see `evidence.compared`
+    table: list[Row]  # a row for each cut that was tried
+    note: str  # what was tried, and what was not for want of time
+    seconds: float
+    method: str = "deep"
+    views: str = NONE
+
+    @property
+    def reads(self) -> int:
+        """D."""
+        return self.pooled.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The shallow winner stays: by the evidence, or because no cut fits the budget."""
+
+    evidence: Row
+    table: list[Row]
+    curves: list[Row]
+    note: str
+    seconds: float
+
+
+@traced("deep round")
+def run(
+    folder: Path,
+    graph: bytes,
+    side: int,
+    examples: Examples,
+    shallow: RaceResult,
+    hyperparameters: dict[str, Any],
+    seed: int,
+    report: Report,
+    watch: Watch,
+    *,
+    lanes: int = 1,
+    device: Device = "cpu",
+    budget: float | None = None,
+    always: bool = False,
+    checkpoint: bytes | None = None,
+) -> DeepResult | Declined:
+    """Train tails of a backbone's graph, which takes images of `side` pixels, and compare them with the shallow winner.
+
+    `folder` is for taps; what is there of an interrupted round is used. `report` gets a row after each epoch; `watch`
+    is called after each step, with what makes a checkpoint, and may raise: what it raises is passed on. `budget` is in
+    estimated seconds of one core. `always`: a result whatever the evidence says.
+    Raises InvalidHyperparameter, and InvalidInput for a backbone that cannot be cut, or not there.
+    """
+    journal = Journal(Records.from_bytes(checkpoint) if checkpoint else Records(), report, watch)
+    return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device).run(
+        budget, always
+    )
+
+
+class _Round:
+    """One under way."""
+
+    def __init__(
+        self,
+        folder: Path,
+        graph: bytes,
+        side: int,
+        examples: Examples,
+        shallow: RaceResult,
+        hyperparameters: dict[str, Any],
+        seed: int,
+        journal: Journal,
+        lanes: int,
+        device: Device,
+    ) -> None:
+        self.recipe = recipe.check(hyperparameters)
+        self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
+        self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
+        self.data = _pooled(examples)
+        self.starts = Starts(self.data, shallow, seed, journal.look)
+        self.folds = folds_of(examples.split)
+        self.began = time.perf_counter()
+
+    def run(self, budget: float | None, always: bool) -> DeepResult | Declined:
+        """See the function of that name."""
+        split = self.examples.split
+        rest, count = len(split.rest), len(self.examples.embeddings)
+        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget)
+        if not planned.entries:
+            return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
+        tried = self._tried(planned)
+        pool, options = pooled_answers([(trial.cut.name, records) for trial, records in tried], self.folds)
+        found = evidence.chosen(pool, self.data)
+        proof = self._evidence(pool, found)
+        table = _table(options, found.losses)
+        if not (proof["passed"] or always):
+            return self._declined(proof, table, planned.note)
+        name, option = options[found.option]
+        trial, records = next(pair for pair in tried if pair[0].cut.name == name)
+        return self._result(trial, records, option, pool, found, proof, table, planned.note)
+
+    def _tried(self, planned: Plan) -> list[tuple[Trial, list[Record]]]:
+        """Cuts in turn, for as long as the last one brought something."""
+        found = []
+        for entry in planned.entries:
+            trial = Trial(
+                entry.cut, entry.tail, self._taps(entry.cut), self.data, self.starts, self.recipe, self.seed
+            )  # fmt: skip
+            records = trial.tried(self.folds, self.journal)
+            found.append((trial, records))
+            pool, options = pooled_answers([(entry.cut.name, records)], self.folds)
+            losses = dict(zip((option for _, option in options), evidence.chosen(pool, self.data).losses, strict=True))
+            if min(losses.values()) >= losses.get(START, math.inf):
+                break
+        return found
+
+    def _taps(self, cut: Cut) -> taps.Taps:
+        trunk, views = cuts.trunk(self.graph, cut), batches.cached(self.recipe, cut.kind)
+        return taps.make(
+            self.folder / f"{cut.name}.taps", trunk, cut, self.examples.pixels, len(self.examples.embeddings), views,
+            self.journal.look, lanes=self.lanes, device=self.device,
+        )  # fmt: skip
+
+    def _evidence(self, pool: Pool, found: evidence.Chosen) -> Row:
+        """Of the examples that the race answered, too."""
+        task, places = self.examples.task, {int(position): row for row, position in enumerate(self.shallow.index)}
+        both = np.array([row for row, position in enumerate(pool.index) if int(position) in places], np.int64)
+        theirs = np.array([places[int(position)] for position in pool.index[both]], np.int64)
+        truth = self.data.truth[pool.index]
+        deep = task.answers(programs.run(HeadProgram(self.data.finish), found.calibrated))
+        return evidence.compared(
+            take(self.shallow.outputs, theirs), self.shallow.losses[theirs],
+            take(deep, both), self.data.goal.losses(found.calibrated, truth)[both],
+            task, take(self.examples.targets, pool.index[both]), self.examples.classes,
+        )  # fmt: skip
+
+    def _result(
+        self,
+        trial: Trial,
+        records: list[Record],
+        option: Option,
+        pool: Pool,
+        found: evidence.Chosen,
+        proof: Row,
+        table: list[Row],
+        note: str,
+    ) -> DeepResult:
+        epochs = _epochs(option, records)
+        network, fit = trial.final(self.examples.split.rest, option, epochs, self.journal)
+        spreads = records[-1].spreads[records[-1].options.index(option)]
+        calibration = self._carried_over(found.calibration, trial, network, spreads)
+        tail, program, task = network.tail.to_onnx(), network.head.program(), self.examples.task
+        everyone = np.arange(len(self.examples.embeddings))
+        curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]
+        return DeepResult(
+            cut=trial.cut,
+            tail=tail,
+            program=program.then(*calibration.steps, *self.data.finish),
+            uncalibrated=program.then(*self.data.finish),
+            finish=len(calibration.steps) + len(self.data.finish),
+            pooled=network.pooled(trial.taps.served, everyone, self.journal.look),
+            hyperparameters=self._used(trial, option, epochs, network),
+            outputs=task.answers(programs.run(HeadProgram((*found.calibration.steps, *self.data.finish)), found.raw)),
+            unscaled=task.answers(programs.run(HeadProgram(self.data.finish), found.raw)),
+            index=pool.index,
+            calibration=calibration.facts,
+            curves=_kept([*curves, *(row | {"fit": f"{trial.cut.name}, on all"} for row in fit.curves)], epochs),
+            evidence=proof,
+            table=table,
+            note=note,
+            seconds=time.perf_counter() - self.began,
+        )
+
+    def _carried_over(self, apart: Calibration, trial: Trial, network: Network, before: float) -> Calibration:
+        """The same for the final fit, whose logits may spread more or less (docs/adr/0011), as the race does it."""
+        if self.data.objective != "softmax" or not before:
+            return apart
+        train, _ = self.folds[-1]
+        now = spread(trial.asked(network, trial.some(train), self.journal.look))
+        return softmax.divided(apart.facts["temperature"] * max(now, LEAST_SPREAD) / max(before, LEAST_SPREAD))
+
+    def _used(self, trial: Trial, option: Option, epochs: int, network: Network) -> Row:
+        resolved = {"unfreeze": trial.cut.name, "mix": option[1], "epochs_kept": epochs, "layer_decay": network.decay}
+        return self.recipe.model_dump() | resolved
+
+    def _declined(self, proof: Row, table: list[Row], note: str) -> Declined:
+        curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]
+        return Declined(proof, table, curves, note, time.perf_counter() - self.began)
+
+
+def _pooled(examples: Examples) -> Data:
+    """The race's data, of which only `pooled` is read."""
+    pooled = np.ascontiguousarray(examples.embeddings[:, : examples.dimension])
+    choices, lengths = {NONE: no_views(pooled)}, {POOLED: examples.dimension}
+    return Data(pooled, choices, lengths, examples.targets, len(examples.classes), examples.split, examples.task)
+
+
+def _epochs(option: Option, records: list[Record]) -> int:
+    """That the final fit makes: those of the option, or as many as the fits to folds made."""
+    if option[0] != END:
+        return option[0]
+    return round(float(np.mean([len(record.curves) for record in records])))
+
+
+def _table(options: list[tuple[str, Option]], losses: list[float]) -> list[Row]:
+    rows = [
+        {"cut": name, "epochs": epochs, "mix": mix, "loss": loss}
+        for (name, (epochs, mix)), loss in zip(options, losses, strict=True)
+    ]
+    return sorted(rows, key=lambda row: row["loss"])
+
+
+def _kept(curves: list[Row], epochs: int) -> list[Row]:
+    return [row | {"kept": row["epoch"] == epochs} for row in curves]

@@ -1,0 +1,129 @@
+"""Which option of the deep fits is taken, and whether it beats the shallow winner: by answers to unseen examples.
+
+An option is a cut with a number of epochs and a mix. The one that is taken has the least calibrated loss on all answers
+of the fits to folds, none of which saw the examples that it answers. What is compared with the shallow winner is more
+careful: each block of examples (a fold, or a half of a single one) is answered by the option, at the temperature, that
+is best on the other blocks, so that no example had a say in who answers it. What optimism is left is that of the
+shallow winner's own choice, which was made on the very same answers and makes it harder to beat.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adapters.comparison import paired
+from adapters.tasks import Task
+from adapters.training import programs
+from adapters.training.data.split import Fold
+from adapters.training.deep.records import Option, Record
+from adapters.training.race.cross_validation import Data
+from adapters.training.race.objectives import Calibration
+from adapters.types import Arrays, Fitted, Floats, HeadProgram, Indices, Schema, Targets
+
+BEYOND = 1.645  # standard errors that the loss has to fall by: one chance in twenty that a version no better passes
+BLOCKS = 2  # of one fold
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Answers of fits to M examples that they had not seen."""
+
+    said: Floats  # raw outputs by each option, f32 [O, M, K]
+    index: Indices  # [M], positions
+    folds: list[int]  # how many of them, in order, each fold has
+
+    @property
+    def blocks(self) -> list[Indices]:
+        """Rows of each block."""
+        rows = np.arange(len(self.index))
+        if len(self.folds) == 1:
+            return [rows[block::BLOCKS] for block in range(BLOCKS)]
+        return list(np.split(rows, np.cumsum(self.folds)[:-1]))
+
+
+def pooled_answers(
+    tried: Sequence[tuple[str, list[Record]]], folds: Sequence[Fold]
+) -> tuple[Pool, list[tuple[str, Option]]]:
+    """Answers by each option that all folds of a cut have; and the options, each with its cut's name."""
+    said, options = [], []
+    for name, records in tried:
+        for option in records[0].options:
+            if all(option in record.options for record in records):
+                said.append(np.concatenate([record.said[record.options.index(option)] for record in records]))
+                options.append((name, option))
+    unseen = [held for _, held in folds]
+    return Pool(np.stack(said), np.concatenate(unseen), [len(held) for held in unseen]), options
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The option that is taken, and what was said without knowing."""
+
+    option: int
+    raw: Floats  # f32 [M, K], each row by the option that is best on the other blocks
+    calibrated: Floats  # the same, calibrated on the other blocks
+    calibration: Calibration  # of all of `raw`
+    losses: list[float]  # of each option, on all
+
+
+def chosen(pool: Pool, data: Data) -> Chosen:
+    """See above."""
+    truth = data.truth[pool.index]
+    losses = [_loss(said, truth, data) for said in pool.said]
+    raw, calibrated = np.empty_like(pool.said[0]), np.empty_like(pool.said[0])
+    for block in pool.blocks:
+        others = np.setdiff1d(np.arange(len(pool.index)), block)
+        best = int(np.argmin([_loss(said[others], truth[others], data) for said in pool.said]))
+        steps = data.goal.calibrate(pool.said[best][others], truth[others]).steps
+        raw[block] = pool.said[best][block]
+        calibrated[block] = programs.run(HeadProgram(steps), pool.said[best][block])
+    return Chosen(int(np.argmin(losses)), raw, calibrated, data.goal.calibrate(raw, truth), losses)
+
+
+def _loss(said: Floats, truth: Fitted, data: Data) -> float:
+    calibrated = programs.run(HeadProgram(data.goal.calibrate(said, truth).steps), said)
+    return float(data.goal.losses(calibrated, truth).mean())
+
+
+def compared(
+    shallow: Arrays,
+    shallow_losses: Floats,
+    deep: Arrays,
+    deep_losses: Floats,
+    task: Task,
+    targets: Targets,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Both answers to the same M unseen examples → whether the deep ones are better, ready for JSON."""
+    before, after = (
+        task.merits(answers, targets, Schema(tuple(classes), task.decide(answers, targets, classes)))
+        for answers in (shallow, deep)
+    )
+    figures = paired.figures(before, after, task.MERIT)
+    gain = (shallow_losses - deep_losses).astype(np.float64)
+    error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
+    passed = bool(gain.mean() > BEYOND * error and figures["difference"] >= 0)
+    return {
+        "passed": passed,
+        "reason": _reason(passed, figures, float(gain.mean()), error),
+        "examples": len(gain),
+        "merit": task.MERIT,
+        "merit_shallow": figures["merit_a"],
+        "merit_deep": figures["merit_b"],
+        "gain": figures["difference"],
+        "interval": list(figures["difference_interval"]),
+        "gain_loss": float(gain.mean()),
+        "gain_loss_error": error,
+    }
+
+
+def _reason(passed: bool, figures: dict[str, Any], gain: float, error: float) -> str:
+    seen = f"on {figures['examples']} examples that neither had seen the loss fell by {gain:+.4f} ± {error:.4f}"
+    merit = f"{figures['merit']} moved by {figures['difference']:+.4f}"
+    if passed:
+        return f"{seen}, and {merit}"
+    why = "merit is lower" if gain > BEYOND * error else f"less than {BEYOND} standard errors is chance"
+    return f"{seen}, and {merit}: {why}"

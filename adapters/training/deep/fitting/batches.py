@@ -1,0 +1,99 @@
+"""Batches of a fit: which examples a step sees, and how. All is drawn from the seed and the step's number."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from adapters.training.deep.recipe import AUTO, Hyperparameters
+from adapters.training.deep.taps import FLIPPED, SERVED, Taps
+from adapters.types import Indices
+
+AREA, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of random resized crops: the area that is left, width over height
+
+
+def cached(recipe: Hyperparameters, kind: str) -> tuple[str, ...]:
+    """The views whose taps are made before a fit; what is done to pixels is done to each batch anew."""
+    flips = recipe.augment in (AUTO, "flip") and kind != "input"
+    return (SERVED, FLIPPED) if flips else (SERVED,)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Examples to train on, in batches of about `size`, in another order each epoch."""
+
+    taps: Taps
+    index: Indices  # positions to train on
+    size: int
+    augment: str
+    mixup: float
+    seed: int
+    pixels: bool  # taps are pixels
+    classes: int
+
+    @property
+    def examples(self) -> int:
+        """How many are seen in an epoch."""
+        return len(self.index)
+
+    @property
+    def count(self) -> int:
+        """Batches an epoch, all about as large: a small one at the end would count its examples for more."""
+        return max(1, math.ceil(len(self.index) / self.size))
+
+    def rows(self, epoch: int, number: int) -> Indices:
+        """The examples of a batch."""
+        if self._order.get("epoch") != epoch:
+            order = np.random.default_rng((self.seed, 1, epoch)).permutation(self.index)
+            self._order.update(epoch=epoch, batches=np.array_split(order, self.count))
+        found: Indices = self._order["batches"][number]
+        return found
+
+    def drawn(self, rows: Indices, step: int, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A view of each of M examples [M, *shape], and their targets [M] or [M, K]."""
+        random = np.random.default_rng((self.seed, 2, step))
+        views = random.integers(0, len(self.taps.views), len(rows))
+        taps, targets = self.taps.rows(views, rows), truth[torch.from_numpy(rows)]
+        if self.pixels and self.augment != "none":
+            taps = _seen(taps, self.augment == "crop", random)
+        return self._mixed(taps, targets, random) if self.pixels and self.mixup else (taps, targets)
+
+    def _mixed(
+        self, taps: torch.Tensor, targets: torch.Tensor, random: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each example with another one, and their targets in the same shares (Zhang et al., ICLR 2018)."""
+        share, others = float(random.beta(self.mixup, self.mixup)), torch.from_numpy(random.permutation(len(taps)))
+        wanted = functional.one_hot(targets, self.classes).float() if targets.ndim == 1 else targets
+        both = share * taps.float() + (1 - share) * taps[others].float()
+        return both.round().to(taps.dtype), share * wanted + (1 - share) * wanted[others]
+
+    @cached_property
+    def _order(self) -> dict[str, Any]:
+        return {}
+
+
+def _seen(pixels: torch.Tensor, crop: bool, random: np.random.Generator) -> torch.Tensor:
+    """u8 [M, S, S, 3] mirrored half of the time, and of random resized crops: one bilinear sampling for both."""
+    mirrored = random.random(len(pixels)) < 0.5
+    if not crop:
+        chosen = torch.from_numpy(mirrored)[:, None, None, None]
+        return torch.where(chosen, pixels.flip(2), pixels)
+    grid = functional.affine_grid(_crops(len(pixels), mirrored, random), [len(pixels), 3, *pixels.shape[1:3]], False)
+    sampled = functional.grid_sample(pixels.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", False)
+    return sampled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _crops(count: int, mirrored: NDArray[np.bool_], random: np.random.Generator) -> torch.Tensor:
+    """Where each crop lies, [M, 2, 3], in units of half a side (Szegedy et al. 2015, as torchvision draws them)."""
+    area, ratio = random.uniform(*AREA, count), np.exp(random.uniform(math.log(RATIO[0]), math.log(RATIO[1]), count))
+    width, height = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
+    across, down = (random.uniform(-1, 1, count) * (1 - length) for length in (width, height))
+    theta = np.zeros((count, 2, 3), np.float32)
+    theta[:, 0, 0], theta[:, 1, 1] = np.where(mirrored, -width, width), height
+    theta[:, 0, 2], theta[:, 1, 2] = across, down
+    return torch.from_numpy(theta)

@@ -1,0 +1,43 @@
+"""Rates of a fit: how they go over its steps, how they fall from block to block, and which blocks move at all."""
+
+import math
+
+from adapters.training.deep.recipe import AUTO, Hyperparameters
+
+DECAY, LEAST = 0.5, 0.1  # of the rate a block; of the head's rate that the first block has at least, in `auto`
+START, END = 25.0, 1e4  # of one-cycle: its highest rate over its first one, that over its last one (fastai's)
+
+
+def share(recipe: Hyperparameters, step: int, steps: int) -> float:
+    """What part of the highest rate a step has, 0 to 1."""
+    rising = max(1, round(recipe.warmup * steps)) if recipe.warmup else 0
+    first = 1 / START if recipe.decay == "one-cycle" else 0.0
+    if step < rising:
+        return _between(first, 1.0, (step + 1) / rising)
+    if recipe.decay == "constant":
+        return 1.0
+    return _between(1.0, first / END, (step - rising) / max(1, steps - rising))
+
+
+def _between(one: float, other: float, part: float) -> float:
+    """Along half a cosine."""
+    return other + (one - other) * (1 + math.cos(math.pi * part)) / 2
+
+
+def decay(recipe: Hyperparameters, blocks: int) -> float:
+    """What is left of the rate one block nearer to the input."""
+    if recipe.layer_decay == AUTO:
+        return max(DECAY, LEAST ** (1 / max(1, blocks - 1)))
+    return float(recipe.layer_decay)
+
+
+def factors(decay: float, blocks: int) -> list[float]:
+    """What part of the head's rate each block has, the one nearest to the input first."""
+    return [decay ** (blocks - 1 - block) for block in range(blocks)]
+
+
+def moving(recipe: Hyperparameters, epoch: int, blocks: int) -> int:
+    """How many blocks move in an epoch besides the head, counted from the top."""
+    if recipe.schedule == "together":
+        return blocks
+    return min(blocks, epoch * (blocks + 1) // recipe.epochs)

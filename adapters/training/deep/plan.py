@@ -1,0 +1,110 @@
+"""What a deep round tries: which cuts, on which folds, within which budget of estimated operations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from adapters.errors import InvalidInput
+from adapters.training import programs
+from adapters.training.backbone import cuts
+from adapters.training.data.split import Fold, Split
+from adapters.training.deep.fitting.batches import cached
+from adapters.training.deep.interpreter import Tail, as_input
+from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters
+from adapters.types import Cut
+
+HELD_OUT = 200  # answers that the evidence wants
+STEPS = (0.15, 0.45)  # of the backbone's work: `auto` tries the deepest cut within each
+PLENTY = 5000  # examples from which on it tries all, where the budget allows
+BUDGET, BUDGET_EACH = 600.0, 1.0  # estimated seconds of one core by default: at least, and for each example
+SPEED = {"cpu": 5e10, "cuda": 2e13}  # operations a second of training, for estimates
+BACK = 3  # passes forward that a step costs
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A cut that may be tried."""
+
+    cut: Cut
+    tail: bytes  # f32
+    trying: float  # estimated seconds of one core for its folds
+    final: float  # and for the fit to all
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Entries, cheap ones first, and what was left out."""
+
+    entries: list[Entry]
+    note: str
+
+
+def folds_of(split: Split) -> list[Fold]:
+    """The first folds of a race, as many as hold out enough, or all."""
+    found: list[Fold] = []
+    for fold in split.folds:
+        if sum(len(unseen) for _, unseen in found) >= HELD_OUT:
+            break
+        found.append(fold)
+    return found
+
+
+def plan(
+    graph: bytes, side: int, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int, budget: float | None
+) -> Plan:
+    """`rest` of `count` examples are what the final fit learns from. What a caller names is tried whatever it costs.
+
+    Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have.
+    """
+    there = cuts.find(graph, side)
+    if not there:
+        raise InvalidInput("this backbone cannot be cut, so it has no tail to train", item="backbone")
+    if recipe.unfreeze != AUTO:
+        return Plan([_entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)], "")
+    entries = [_entry(graph, cut, recipe, rest, folds, count) for cut in _likely(there, rest)]
+    return _within(entries, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget)
+
+
+def _likely(there: list[Cut], rest: int) -> list[Cut]:
+    """The deepest cut within each step, and everything where examples are many."""
+    parts = sorted((cut for cut in there if cut.name != ALL), key=lambda cut: cut.share)
+    chosen = [[cut for cut in parts if cut.share <= step][-1:] for step in STEPS]
+    some = [cut for found in chosen for cut in found] or parts[:1]
+    everything = [cut for cut in there if cut.name == ALL and (rest >= PLENTY or not parts)]
+    return list(dict.fromkeys([*some, *everything]))
+
+
+def _within(entries: list[Entry], budget: float) -> Plan:
+    """As long as trying them, and the fit to all of the dearest, fits the budget."""
+    kept: list[Entry] = []
+    left_out = []
+    for entry in entries:
+        spent = sum(other.trying for other in kept)
+        if spent + entry.trying + entry.final <= budget:
+            kept.append(entry)
+        else:
+            left_out.append(f"{entry.cut.name} ({entry.trying + entry.final:.0f} s)")
+    if not left_out:
+        return Plan(kept, "")
+    named = ", ".join(left_out)
+    return Plan(kept, f"left out, as their estimated time is over the budget of {budget:.0f} s: {named}")
+
+
+def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int) -> Entry:
+    tail = cuts.floated(cuts.tail(graph, cut))
+    forward = operations(tail, cut) / SPEED[programs.device().type]
+    whole = forward / max(cut.share, 1e-9)
+    trunk = (whole - forward) * count * len(cached(recipe, cut.kind))
+    steps = BACK * forward * recipe.epochs
+    return Entry(cut, tail, trunk + steps * sum(len(train) for train, _ in folds), steps * rest + forward * count)
+
+
+def operations(tail: bytes, cut: Cut) -> float:
+    """Floating-point operations of one pass of one example."""
+    module, tap = Tail(tail), torch.from_numpy(np.zeros((1, *cut.shape), cut.dtype))
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(as_input(tap))
+    return float(counter.get_total_flops())

@@ -1,0 +1,85 @@
+"""A deep fit that a test can make in a blink: a network of a few nodes, pictures of 32 pixels, three classes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adapters.training.backbone import cuts
+from adapters.training.deep import recipe, taps
+from adapters.training.deep.fit import Fitting
+from adapters.training.deep.fitting import batches
+from adapters.training.deep.fitting.network import Network
+from adapters.training.deep.taps import Taps
+from adapters.types import Affine, Cut, HeadProgram, Linear, Objective, Power
+from support.networks import SIDE, residual
+
+CLASSES, COUNT, WIDTH = 3, 24, 32
+GRAPH = residual(WIDTH)
+
+
+def pixels(count: int = COUNT, seed: int = 0) -> np.ndarray:
+    """u8 [N, S, S, 3]: noise, brighter on one side in one colour by class."""
+    random = np.random.default_rng(seed)
+    found = random.integers(0, 160, (count, SIDE, SIDE, 3), np.uint8)
+    for position, label in enumerate(labels(count)):
+        found[position, :, : SIDE // 2, label] += 60
+    return found
+
+
+def labels(count: int = COUNT) -> np.ndarray:
+    """i64 [N]."""
+    return np.arange(count, dtype=np.int64) % CLASSES
+
+
+def cut(name: str = "a.1") -> Cut:
+    return cuts.named(cuts.find(GRAPH, SIDE), name)
+
+
+def tail(name: str = "a.1") -> bytes:
+    return cuts.floated(cuts.tail(GRAPH, cut(name)))
+
+
+def made_taps(folder: Path, name: str = "a.1", views: tuple[str, ...] = ("served", "flip"), count: int = COUNT) -> Taps:
+    """Of all pictures."""
+    shown, chosen = pixels(count), cut(name)
+    look = shown.__getitem__
+    return taps.make(
+        folder / f"{name}.{len(views)}.taps", cuts.trunk(GRAPH, chosen), chosen, look, count, views, lambda: None
+    )
+
+
+def start(outputs: int = CLASSES) -> HeadProgram:
+    """A head in the form that races make: standardised square roots, then linear."""
+    random = np.random.default_rng(3)
+    shift, scale = (random.uniform(0.2, 0.6, WIDTH).astype(np.float32) for _ in range(2))
+    weight = random.normal(0, 0.1, (WIDTH, outputs)).astype(np.float32)
+    return HeadProgram((Power(0.5), Affine(shift, scale), Linear(weight, np.zeros(outputs, np.float32))))
+
+
+def fitting(
+    folder: Path,
+    *,
+    name: str = "a.1",
+    truth: Any = None,
+    train: Any = None,
+    unseen: Any = None,
+    objective: Objective = "softmax",
+    seed: int = 0,
+    **hyperparameters: Any,
+) -> Fitting:
+    """A fit of two epochs of two steps, not begun; the last third of the examples are held out."""
+    folder.mkdir(exist_ok=True)
+    chosen = recipe.check({"epochs": 2, "batch_size": 8} | hyperparameters)
+    train = np.arange(16) if train is None else train
+    unseen = np.arange(16, COUNT) if unseen is None else unseen
+    truth = torch.from_numpy(labels() if truth is None else truth)
+    outputs = CLASSES if truth.ndim == 1 else truth.shape[1]
+    kind = cut(name).kind
+    read = made_taps(folder, name, batches.cached(chosen, kind))
+    drawn = batches.Batches(
+        read, train, chosen.batch_size, chosen.augment, chosen.mixup, seed, kind == "input", outputs
+    )
+    network = Network(tail(name), start(outputs), chosen)
+    return Fitting(network, drawn, truth, unseen, objective, chosen, seed, chosen.epochs)

@@ -1,0 +1,239 @@
+"""One fit: it begins as the shallow head, learns, is the same for a seed, and goes on from where it was left."""
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from support import deep_fits as deep
+
+from adapters.errors import Cancelled, InvalidHyperparameter
+from adapters.training import programs
+from adapters.training.deep import interpreter, recipe
+from adapters.training.deep.fit import Fit, Fitting
+from adapters.training.deep.fitting.head import Head
+from adapters.types import HeadProgram, L2Normalize, Linear, Relu
+
+
+def no_watch(state: Callable[[], bytes]) -> None:
+    """Nobody looks."""
+
+
+def bits(weights: list[torch.Tensor]) -> list[bytes]:
+    return [weight.detach().contiguous().numpy().tobytes() for weight in weights]
+
+
+def same(one: Fit, other: Fit) -> bool:
+    answers = all(np.array_equal(a, b) for a, b in zip(one.said, other.said, strict=True))
+    return bits(one.weights) == bits(other.weights) and one.curves == other.curves and answers
+
+
+def said(fitting: Fitting) -> np.ndarray:
+    """Raw outputs of what is held out, by the weights as they are."""
+    return fitting.network.asked(fitting._batches.taps.served, np.arange(16, deep.COUNT), lambda: None)
+
+
+# Where it begins and where it goes
+def test_without_any_of_the_training_a_deep_head_answers_as_its_start_does(tmp_path):
+    """mix=0: the graph's tail and the shallow head, bit for bit."""
+    fitting = deep.fitting(tmp_path)
+    fit = fitting.run(no_watch)
+    fitting.network.become(fitting.network.mixed(fit.weights, 0.0))
+    assert fitting.network.tail.to_onnx() == interpreter.Tail(deep.tail()).to_onnx()
+    program = fitting.network.head.program()
+    for mine, theirs in zip(program.steps, deep.start().steps, strict=True):
+        for name in mine.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+    served = deep.made_taps(tmp_path).data[0, 16:].astype(np.float32)
+    wanted = programs.run(deep.start(), interpreter.run(deep.tail(), served))
+    np.testing.assert_allclose(said(fitting), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fit_learns(tmp_path):
+    """The loss of what it is taught falls, and so does that of what is held out; every epoch is told."""
+    told: list[dict] = []
+    fit = deep.fitting(tmp_path, epochs=12, learning_rate=0.003).run(no_watch, told.append)
+    assert [row["epoch"] for row in fit.curves] == list(range(1, 13))
+    assert told == fit.curves
+    for name in ("train_loss", "held_out_loss"):
+        assert fit.curves[-1][name] < fit.curves[0][name]
+
+
+def test_the_weights_of_every_block_move_and_the_exported_tail_is_what_was_trained(tmp_path):
+    """And the program on it answers as the network does."""
+    fitting = deep.fitting(tmp_path)
+    fit = fitting.run(no_watch)
+    moved = [float((now - before).abs().max()) for now, before in zip(fit.weights, fitting.network.start, strict=True)]
+    assert min(moved) > 0
+    served = deep.made_taps(tmp_path).data[0, 16:].astype(np.float32)
+    pooled = interpreter.run(fitting.network.tail.to_onnx(), served)
+    got = programs.run(fitting.network.head.program(), pooled)
+    np.testing.assert_allclose(got, said(fitting), rtol=1e-4, atol=1e-5)
+
+
+def test_half_way_is_between(tmp_path):
+    """WiSE-FT's weights are those on the line from the start."""
+    fitting = deep.fitting(tmp_path)
+    fit = fitting.run(no_watch)
+    for begin, half, end in zip(
+        fitting.network.start, fitting.network.mixed(fit.weights, 0.5), fit.weights, strict=True
+    ):
+        torch.testing.assert_close(half, (begin + end) / 2)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_strong_pull_keeps_weights_where_they_began(tmp_path, optimizer):
+    """L2-SP; a weak one lets them go farther."""
+    gone = {}
+    for stay in (0.0, 1e6):
+        fitting = deep.fitting(tmp_path, stay=stay, optimizer=optimizer)
+        fit = fitting.run(no_watch)
+        pairs = zip(fit.weights, fitting.network.start, strict=True)
+        gone[stay] = max(float((now - before).abs().max()) for now, before in pairs)
+    assert gone[1e6] < 1e-3 * gone[0.0]
+
+
+def test_gradual_unfreezing_begins_with_the_head(tmp_path):
+    """Then one more block with each share of the epochs, from the top; lower ones do not move before their time."""
+    fitting = deep.fitting(tmp_path, schedule="gradual", epochs=5, batch_size=16)
+    moved: list[set[str]] = []
+
+    def look(state: Callable[[], bytes]) -> None:
+        network = fitting.network
+        changed = [not torch.equal(w, s) for w, s in zip(network.weights, network.start, strict=True)]
+        names = [network.tail.blocks[name] for name in network.tail.names] + ["top", "top"]
+        moved.append({name for name, yes in zip(names, changed, strict=True) if yes})
+
+    fitting.run(look)
+    assert moved[0] == {"top"}
+    steps = list(dict.fromkeys(map(frozenset, moved)))
+    assert steps == [
+        {"top"}, {"top", "head"}, {"top", "head", "b.1"}, {"top", "head", "b.1", "b.0"},
+        {"top", "head", "b.1", "b.0", "b"},
+    ]  # fmt: skip
+
+
+def test_lower_blocks_move_less(tmp_path):
+    """Rates fall from block to block; all alike without a decay."""
+    network = deep.fitting(tmp_path, layer_decay=0.5).network
+    assert network.factors[:4] == pytest.approx([1 / 8, 1 / 4, 1 / 2, 1])
+    assert set(deep.fitting(tmp_path, layer_decay=1).network.factors) == {1.0}
+    assert deep.fitting(tmp_path).network.decay == 0.5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"dropout": 0.5}, {"ema": 0.9}, {"decay": "cosine"}, {"decay": "constant"}, {"augment": "none"},
+     {"optimizer": "sgd"}, {"label_smoothing": 0.0}, {"weight_decay": 0.5}, {"warmup": 0.0}],
+)  # fmt: skip
+def test_every_hyperparameter_changes_what_comes_out(tmp_path, changed):
+    """None is accepted and forgotten."""
+    plain, other = deep.fitting(tmp_path / "a"), deep.fitting(tmp_path / "b", **changed)
+    assert bits(plain.run(no_watch).weights) != bits(other.run(no_watch).weights)
+
+
+@pytest.mark.parametrize("changed", [{}, {"augment": "crop"}, {"augment": "none", "mixup": 0.4}])
+def test_everything_is_trained_from_pixels(tmp_path, changed):
+    """unfreeze=all: cropped, mirrored and mixed as a batch is drawn."""
+    fitting = deep.fitting(tmp_path, name="all", batch_size=16, **changed)
+    fit = fitting.run(no_watch)
+    assert np.isfinite(fit.said[-1]).all()
+    assert not torch.equal(fit.weights[0], fitting.network.start[0])
+
+
+@pytest.mark.parametrize("objective", ["sigmoid", "squared"])
+def test_labels_and_numbers_are_learned_as_well(tmp_path, objective):
+    """f32 targets [N, K]."""
+    truth = np.eye(deep.CLASSES, dtype=np.float32)[deep.labels()][:, :2]
+    fit = deep.fitting(tmp_path, truth=truth, objective=objective, epochs=2, learning_rate=0.003).run(no_watch)
+    assert fit.curves[-1]["train_loss"] < fit.curves[0]["train_loss"]
+
+
+def test_it_stops_when_what_is_held_out_gets_no_better(tmp_path):
+    """Nothing can be learned of labels that say the opposite."""
+    wrong = deep.labels().copy()
+    wrong[16:] = (wrong[16:] + 1) % deep.CLASSES
+    fit = deep.fitting(tmp_path, truth=wrong, epochs=30, patience=2, learning_rate=0.02).run(no_watch)
+    losses = [row["held_out_loss"] for row in fit.curves]
+    assert len(losses) < 30 and len(losses) == 3 + int(np.argmin(losses))
+
+
+# The same again
+def test_a_seed_gives_the_same_fit_and_another_seed_another(tmp_path):
+    """Bit for bit, on one device."""
+    one, two, other = (deep.fitting(tmp_path, seed=seed, dropout=0.2).run(no_watch) for seed in (5, 5, 6))
+    assert same(one, two)
+    assert bits(one.weights) != bits(other.weights)
+
+
+@pytest.mark.parametrize("where", range(1, 6))
+def test_a_fit_goes_on_from_any_step_to_the_same_end(tmp_path, where):
+    """Bit for bit: weights, answers after each epoch, curves; with averages, dropout and blocks that wait."""
+    settings = {"dropout": 0.3, "ema": 0.8, "schedule": "gradual", "epochs": 3}
+    whole = deep.fitting(tmp_path, **settings).run(no_watch)
+    kept: list[bytes] = []
+
+    def stop(state: Callable[[], bytes]) -> None:
+        kept.append(state())
+        if len(kept) == where:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        deep.fitting(tmp_path, **settings).run(stop)
+    later = deep.fitting(tmp_path, **settings)
+    later.resume(kept[-1])
+    assert same(later.run(no_watch), whole)
+    assert b"pickle" not in kept[-1]
+    json.loads(kept[-1][8 : 8 + int.from_bytes(kept[-1][:8], "little")])  # safetensors: a header of JSON
+
+
+def test_a_fit_ends_with_the_step_in_which_it_is_cancelled(tmp_path):
+    """The owner is asked after every one."""
+    asked = []
+
+    def cancelled(state: Callable[[], bytes]) -> None:
+        asked.append(1)
+        raise Cancelled("by its owner")
+
+    with pytest.raises(Cancelled):
+        deep.fitting(tmp_path).run(cancelled)
+    assert len(asked) == 1
+
+
+def test_what_is_held_out_changes_nothing_of_a_fit(tmp_path):
+    """Neither its labels nor that it is there: other labels, the same weights."""
+    wrong = deep.labels().copy()
+    wrong[16:] = (wrong[16:] + 1) % deep.CLASSES
+    fits = [deep.fitting(tmp_path, truth=truth).run(no_watch) for truth in (None, wrong)]
+    alone = deep.fitting(tmp_path, unseen=np.zeros(0, np.int64)).run(no_watch)
+    assert bits(fits[0].weights) == bits(fits[1].weights) == bits(alone.weights)
+    assert "held_out_loss" not in alone.curves[0] and not alone.said
+
+
+# Heads
+def test_a_head_is_trained_in_every_form_that_races_make(tmp_path):
+    """Hidden layers and normalised rows among them; its slope is finite at zero, where a square root's is not."""
+    random = np.random.default_rng(0)
+    first, second = (random.normal(size=shape).astype(np.float32) for shape in ((deep.WIDTH, 5), (5, 3)))
+    hidden = (L2Normalize(), Linear(first, np.zeros(5, np.float32)), Relu(), Linear(second, np.zeros(3, np.float32)))
+    for program in (deep.start(), HeadProgram(hidden)):
+        head, x = Head(program), torch.zeros(2, deep.WIDTH)
+        x[1] = torch.from_numpy(random.normal(size=deep.WIDTH).astype(np.float32))
+        np.testing.assert_allclose(head(x).detach().numpy(), programs.run(program, x), rtol=1e-5, atol=1e-6)
+        x.requires_grad_(True)
+        (slope,) = torch.autograd.grad(head(x).sum(), x)
+        assert torch.isfinite(slope).all()
+
+
+# Hyperparameters
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [({"epochs": 0}, "epochs"), ({"epoch": 3}, "epoch"), ({"learning_rate": float("nan")}, "learning_rate"),
+     ({"schedule": "later"}, "schedule"), ({"mix": 1.5}, "mix"), ({"unfreeze": ""}, "unfreeze")],
+)  # fmt: skip
+def test_a_hyperparameter_that_cannot_be_is_named(given, field):
+    """With what there is."""
+    with pytest.raises(InvalidHyperparameter, match="unfreeze") as caught:
+        recipe.check(given)
+    assert str(caught.value.item).startswith(field)

@@ -1,0 +1,254 @@
+"""The deep round: cuts tried on the race's own folds, evidence of unseen examples, and a result ready to export."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import deep_fits as deep
+from support.networks import SIDE
+
+from adapters import tasks
+from adapters.arrays import count
+from adapters.errors import Cancelled, InvalidInput
+from adapters.runtime.onnx import session
+from adapters.training import programs
+from adapters.training.backbone import cuts
+from adapters.training.data.split import Split, split
+from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan, recipe
+from adapters.training.deep.deep_round import Declined, DeepResult, Examples
+from adapters.training.race.race import RaceResult, race
+from adapters.types import Floats
+
+COUNT = 60
+FEW = {"epochs": 2, "batch_size": 16}
+
+
+def pooled(pixels: np.ndarray) -> Floats:
+    found: Floats = session.create(deep.GRAPH).run(["pooled"], {"pixels": pixels})[0]
+    return found
+
+
+def examples(task_name: str = "classification", labels: Any = None) -> Examples:
+    task, shown = tasks.get(task_name), deep.pixels(COUNT)
+    told = [str(label) for label in (deep.labels(COUNT) if labels is None else labels)]
+    classes = task.classes(told)
+    targets = task.targets(told, classes)
+    nothing: list[Any] = [None] * COUNT
+    parts = split(task.strata(targets), np.arange(COUNT), nothing, nothing, 0)
+    return Examples(shown.__getitem__, pooled(shown), deep.WIDTH, targets, classes, parts, task)
+
+
+@functools.cache
+def raced(given: Examples) -> RaceResult:
+    parts = {"pooled": given.dimension}
+    return race(
+        given.embeddings, given.targets, given.classes, given.split, given.task, "auto", {}, 0, lambda _: None,
+        lambda: None, lengths=parts,
+    )  # fmt: skip
+
+
+def ran(folder: Path, given: Examples, hyperparameters: dict[str, Any], **how: Any) -> DeepResult | Declined:
+    folder.mkdir(exist_ok=True)
+    watch = how.pop("watch", lambda state: None)
+    report = how.pop("report", lambda row: None)
+    settings = FEW | hyperparameters
+    return deep_round.run(folder, deep.GRAPH, SIDE, given, raced(given), settings, 0, report, watch, **how)
+
+
+@pytest.fixture(scope="module")
+def given() -> Examples:
+    return examples()
+
+
+@pytest.fixture(scope="module")
+def result(given: Examples, tmp_path_factory: pytest.TempPathFactory) -> DeepResult:
+    found = ran(
+        tmp_path_factory.mktemp("deep"), given, {"unfreeze": "a.1", "learning_rate": 0.005, "mix": 1}, always=True
+    )
+    assert isinstance(found, DeepResult)
+    return found
+
+
+def test_what_comes_out_answers_as_the_exported_tail_and_program_do(result, given):
+    """`pooled` is the trained tail's of every example, and the program reads it."""
+    trunk = session.create(cuts.trunk(deep.GRAPH, result.cut))
+    taps = trunk.run(None, {"pixels": deep.pixels(COUNT)})[0]
+    wanted = interpreter.run(result.tail, taps)
+    np.testing.assert_allclose(result.pooled, wanted, atol=1e-3 * np.abs(wanted).max())  # taps are kept in halves
+    answers = given.task.answers(programs.run(result.program, result.pooled))
+    assert answers["probabilities"].shape == (COUNT, deep.CLASSES)
+    np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, rtol=1e-5)
+    assert result.reads == deep.WIDTH == result.pooled.shape[1]
+
+
+def test_answers_are_of_examples_that_their_fits_had_not_seen(result, given):
+    """Those of the race's own folds, each once."""
+    assert sorted(result.index) == sorted(np.concatenate([unseen for _, unseen in given.split.folds]))
+    assert count(result.outputs) == count(result.unscaled) == len(result.index) == result.evidence["examples"]
+
+
+def test_everything_told_is_ready_for_json(result):
+    """Hyperparameters as they were used, curves, evidence, a row for each option."""
+    told = json.loads(json.dumps([result.hyperparameters, result.curves, result.evidence, result.table]))
+    assert told[0]["unfreeze"] == "a.1" and told[0]["epochs_kept"] == 2 and told[0]["layer_decay"] == 0.5
+    assert {row["fit"] for row in told[1]} >= {"a.1, fold 1 of 5", "a.1, on all"}
+    assert [row["epoch"] for row in told[1] if row["kept"]]
+    assert set(told[2]) >= {"passed", "reason", "gain", "interval", "gain_loss", "merit_shallow", "merit_deep"}
+    assert [row["loss"] for row in told[3]] == sorted(row["loss"] for row in told[3])
+
+
+def test_the_same_seed_gives_the_same_version(result, given, tmp_path):
+    """Bit for bit."""
+    again = ran(tmp_path, given, {"unfreeze": "a.1", "learning_rate": 0.005, "mix": 1}, always=True)
+    assert isinstance(again, DeepResult)
+    assert again.tail == result.tail
+    np.testing.assert_array_equal(again.pooled, result.pooled)
+    assert programs.to_bytes(again.program) == programs.to_bytes(result.program)
+    assert again.evidence == result.evidence and again.curves == result.curves
+
+
+@pytest.mark.parametrize("steps", [1, 7, 25, 40, 68])
+def test_a_round_goes_on_on_another_machine_to_the_same_end(result, given, tmp_path, steps):
+    """From a checkpoint alone: taps are made again where they are not; finished fits are not fitted again."""
+    kept: list[bytes] = []
+
+    def stop(state: Callable[[], bytes]) -> None:
+        kept.append(b"")
+        if len(kept) == steps:
+            kept.append(state())
+            raise Cancelled("enough")
+
+    settings = {"unfreeze": "a.1", "learning_rate": 0.005, "mix": 1}
+    with pytest.raises(Cancelled):
+        ran(tmp_path / "one", given, settings, always=True, watch=stop)
+    again = ran(tmp_path / "other", given, settings, always=True, checkpoint=kept[-1])
+    assert isinstance(again, DeepResult)
+    assert again.tail == result.tail and again.evidence == result.evidence and again.curves == result.curves
+
+
+def test_a_version_that_is_no_better_is_declined(tmp_path):
+    """Labels that mean nothing: nothing is gained by training, and what was found out is told."""
+    random = np.random.default_rng(0)
+    found = ran(tmp_path, examples(labels=random.integers(0, 3, COUNT)), {"unfreeze": "b.1"})
+    assert isinstance(found, Declined)
+    assert not found.evidence["passed"] and "standard errors" in found.evidence["reason"]
+    assert found.table and found.curves
+
+
+def test_what_no_budget_allows_is_not_tried(tmp_path, given):
+    """And said, with the estimate."""
+    found = ran(tmp_path, given, {}, budget=0.0)
+    assert isinstance(found, Declined)
+    assert "over the budget" in found.note and not found.table
+
+
+def test_auto_tries_cheap_cuts_first(tmp_path, given):
+    """And deeper ones for as long as the last one brought something."""
+    found = ran(tmp_path, given, {"learning_rate": 0.005}, always=True)
+    tried = list(dict.fromkeys(row["fit"].split(",")[0] for row in found.curves))
+    order = [cut.name for cut in sorted(cuts.find(deep.GRAPH, SIDE), key=lambda cut: cut.share)]
+    assert tried == order[: len(tried)]
+
+
+def test_a_cut_that_there_is_not_is_refused(tmp_path, given):
+    """With those that there are."""
+    with pytest.raises(InvalidInput, match=r"a\.1"):
+        ran(tmp_path, given, {"unfreeze": "blocks.99"})
+
+
+def test_numbers_are_learned_deep_as_well(tmp_path):
+    """Regression: values in the caller's units come out."""
+    brightness = deep.pixels(COUNT).mean(axis=(1, 2, 3))
+    found = ran(tmp_path, examples("regression", brightness), {"unfreeze": "b.1"}, always=True)
+    assert isinstance(found, DeepResult)
+    values = programs.run(found.program, found.pooled)[:, 0]
+    assert abs(values.mean() - brightness.mean()) < 5
+
+
+# Evidence
+class Goal:
+    """Three classes, as the race has them."""
+
+    def __init__(self, truth: np.ndarray) -> None:
+        from adapters.training.race import objectives
+
+        self.truth, self.goal = truth, objectives.get("softmax")
+
+
+def test_who_answers_an_example_was_chosen_without_it():
+    """An option that is right on one half alone looks good there; the other half never has it."""
+    truth = np.arange(400, dtype=np.int64) % 3
+    rows = np.arange(400)
+    right = 4 * np.eye(3, dtype=np.float32)[truth]
+    wrong = 4 * np.eye(3, dtype=np.float32)[(truth + 1) % 3]
+    lucky = np.where((rows < 200)[:, None], right, wrong)  # right in the first fold, wrong in the second
+    dull = np.zeros_like(right)
+    pool = evidence.Pool(np.stack([lucky, dull]), rows, [200, 200])
+    found = evidence.chosen(pool, Goal(truth))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.raw[:200], dull[:200])  # the second fold would not have it
+    np.testing.assert_array_equal(found.raw[200:], lucky[200:])  # the first did, to its cost
+
+
+def test_a_single_fold_is_chosen_on_by_halves():
+    """Of one held-out part as of several."""
+    pool = evidence.Pool(np.zeros((1, 5, 3), np.float32), np.arange(5), [5])
+    assert [block.tolist() for block in pool.blocks] == [[0, 2, 4], [1, 3]]
+
+
+@pytest.mark.parametrize(("gain", "spread", "passes"), [(0.1, 0.1, True), (0.001, 1.0, False), (-0.1, 0.1, False)])
+def test_a_gain_has_to_be_more_than_chance(gain, spread, passes):
+    """In the loss, with answers that are as right as before."""
+    random, task = np.random.default_rng(0), tasks.get("classification")
+    truth = random.integers(0, 2, 300)
+    said = {"probabilities": np.full((300, 2), 0.5, np.float32)}
+    before = random.normal(1, 0.1, 300).astype(np.float32)
+    after = (before - random.normal(gain, spread, 300)).astype(np.float32)
+    found = evidence.compared(said, before, said, after, task, task.targets(list(map(str, truth)), "01"), "01")
+    assert found["passed"] is passes
+
+
+def test_a_smaller_loss_with_fewer_right_answers_does_not_pass():
+    """Both have to speak for it."""
+    task = tasks.get("classification")
+    right = np.tile(np.array([[0.6, 0.4]], np.float32), (300, 1))
+    worse = right.copy()
+    worse[:30] = worse[:30, ::-1]
+    losses = np.ones(300, np.float32)
+    better = (losses - np.linspace(0.1, 0.2, 300)).astype(np.float32)
+    targets = task.targets(["0"] * 300, "01")
+    found = evidence.compared({"probabilities": right}, losses, {"probabilities": worse}, better, task, targets, "01")
+    assert not found["passed"] and found["gain"] < 0 < found["gain_loss"]
+
+
+# What is tried
+def test_the_fewest_folds_with_enough_held_out():
+    """200 answers, or all there are."""
+
+    def of(size: int, folds: int) -> Split:
+        rows = np.arange(size)
+        parts = [(np.setdiff1d(rows, held), held) for held in np.array_split(rows, folds)]
+        return Split(rows, rows[:0], rows[:0], parts, "cross-validation", "")
+
+    assert len(plan.folds_of(of(2000, 5))) == 1
+    assert len(plan.folds_of(of(500, 5))) == 2
+    assert len(plan.folds_of(of(100, 5))) == 5
+
+
+def test_auto_wants_enough_to_learn_from(given):
+    """Below, a linear head has won."""
+    assert "200 examples" in str(conditions.worth_it(given.split, given.task, given.targets, deep.CLASSES))
+
+
+def test_a_deeper_cut_costs_more():
+    """By what its tail computes."""
+    settings = recipe.check({})
+    entries = [
+        plan.plan(deep.GRAPH, SIDE, recipe.check({"unfreeze": name}), 100, [], 100, None).entries[0]
+        for name in ("b.1", "a.1", "all")
+    ]
+    assert settings.unfreeze == "auto"
+    assert entries[0].final < entries[1].final < entries[2].final
