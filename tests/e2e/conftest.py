@@ -1,8 +1,10 @@
 """Heads of the common service that several modules ask about and none changes, and what a refusal leaves of it."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
+from support.inputs import EVERY, PICTURES, Inputs
 from support.pictures import shapes
 from support.refusals import settled
 from support.services import Service, eventually
@@ -13,6 +15,32 @@ from support.teaching import taught
 def shared(server: Service) -> tuple[str, dict]:
     """A head of three shapes with one version, and the job that made it."""
     return taught(server, "shared", method="auto")
+
+
+@pytest.fixture(scope="module", params=EVERY, ids=lambda one: one.modality)
+def inputs(request: pytest.FixtureRequest) -> Inputs:
+    """What a test says of it, it says of every modality."""
+    found: Inputs = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def heads_of(server: Service, shared: tuple[str, dict]) -> Callable[[Inputs], tuple[str, dict]]:
+    """A head of three kinds of some inputs with one version, and the job that made it; of pictures `shared`."""
+
+    @functools.cache
+    def of(inputs: Inputs) -> tuple[str, dict]:
+        if inputs is PICTURES:
+            return shared
+        return taught(server, "learned", inputs.several(), method="auto", field=inputs.field)
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def learned(inputs: Inputs, heads_of: Callable[[Inputs], tuple[str, dict]]) -> tuple[str, dict]:
+    """Such a head of these inputs."""
+    return heads_of(inputs)
 
 
 @pytest.fixture(scope="session")

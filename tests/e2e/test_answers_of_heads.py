@@ -1,16 +1,13 @@
-"""Heads are asked over HTTP: answers, sets and doubts, in every format of image."""
+"""Heads are asked over HTTP: answers in every format of image. What they promise: test_promises_of_answers.py."""
 
 import hashlib
 import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
-from support import pictures
 from support.pictures import shape, shapes
-from support.teaching import KINDS, finetune, taught
+from support.teaching import finetune, taught
 
 from service.client import ApiError
 
@@ -63,53 +60,6 @@ def test_on_error_skip_answers_for_the_good_images(server, shared):
     assert [(e["index"], e["code"]) for e in answer["errors"]] == [(1, "invalid_image"), (3, "invalid_image")]
     only_bad = server.client.predict([head], images[1:2], on_error="skip")
     assert only_bad["predictions"] == [] and len(only_bad["errors"]) == 1
-
-
-def test_what_was_never_taught_is_novel(server, shared):
-    """A photo of noise has a higher novelty than any shape like those taught."""
-    head, _ = shared
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    images = [shape(kind, n) for kind in KINDS for n in range(70, 74)] + [pictures.encoded(Image.fromarray(noise))]
-    told = [p["novelty"] for p in server.client.predict([head], images)["predictions"]]
-    assert told[-1] > 0.95 and told[-1] > max(told[:-1])
-
-
-def test_coverage_brings_a_set_of_labels_and_abstain_a_verdict(server, shared):
-    """In the form or in the query; together; and without asking, neither is there."""
-    head, _ = shared
-    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
-    images = [shape("circle", 80), pictures.encoded(Image.fromarray(noise))]
-    usual, strange = server.client.predict([head], images, coverage=0.95, abstain=0.9)["predictions"]
-    assert usual["coverage"] == 0.95 and set(usual["set"]) <= set(KINDS) and "circle" in usual["set"]
-    assert (usual["abstain"], strange["abstain"]) == (False, True)
-    raw = server.http.post(
-        "/predict", params={"head": head, "coverage": "0.95", "abstain": "0.9"}, content=images[0],
-        headers={"Content-Type": "image/png"},
-    )  # fmt: skip
-    (row,) = raw.json()["predictions"]
-    assert [row[k] for k in ("set", "coverage", "abstain")] == [usual[k] for k in ("set", "coverage", "abstain")]
-    plain = server.client.predict([head], images)["predictions"][0]
-    assert not {"set", "coverage", "abstain"} & set(plain)
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "names"),
-    [
-        ({"coverage": 0.99}, "not_enough_held_out", ("version 1", "needs 99", "has 24", "0.96 at most")),
-        ({"abstain": 0.99}, "not_enough_held_out", ("version 1", "24 held-out")),
-        ({"abstain": 0.97}, "invalid_input", ("'abstain' must be one of", "0.98")),
-        ({"coverage": 1}, "invalid_input", ("'coverage' must be a number above 0 and below 1",)),
-        ({"coverage": "most"}, "invalid_input", ("'coverage'",)),
-    ],
-)
-def test_a_promise_that_cannot_be_kept_is_refused_and_says_what_is_missing(server, shared, options, code, names):
-    """The head, the version, how many held-out examples there are and how many are needed."""
-    head, _ = shared
-    with pytest.raises(ApiError) as refused:
-        server.client.predict([head], [shape("circle", 1)], **options)
-    assert (refused.value.status, refused.value.code) == (422, code)
-    assert all(name in str(refused.value) for name in names), str(refused.value)
-    assert code == "invalid_input" or head in str(refused.value)
 
 
 def test_min_generation_is_never_answered_from_an_older_state(server):

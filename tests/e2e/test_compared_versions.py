@@ -1,17 +1,21 @@
-"""Versions of a head, over HTTP: compared, and made anew on another backbone."""
+"""Versions of a head, over HTTP: compared, and made anew on another backbone; of every modality."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.head_life import WAIT, ended, learn, refused, taught
-from support.pictures import SHAPES, labeled, shape, shapes
+from support.inputs import EVERY, Inputs, relabeled
+from support.services import Service
 
 
-def test_two_versions_are_compared_on_what_neither_learned(server):
+def test_two_versions_are_compared_on_what_neither_learned(server, inputs):
     """Paired difference with an interval, McNemar's p, and the answers that changed, regressions first."""
-    held_out = [labeled(f"t-{k}-{n}.png", shape(k, 4200 + n), k, "test") for k in SHAPES[:3] for n in range(8)]
-    good = shapes(each=6, start=4250)
-    head = taught(server, "compare", [*good, *held_out])
-    turned = {"circle": "square", "square": "circle", "triangle": "triangle"}
-    learn(server, head, [labeled(i.file_name, i.data(), turned[i.label]) for i in good], deploy="manual")
+    good, (one, other, third) = inputs.several(each=6, start=4250), inputs.kinds[:3]
+    head = taught(server, "compare", [*good, *inputs.held_out(8, 4200)], field=inputs.field)
+    turned = {one: other, other: one, third: third}
+    learn(server, head, [relabeled(i, turned[i.label]) for i in good], deploy="manual", field=inputs.field)
     found = server.client.compare(head, "live", 2, limit=5)
     assert (found["a"], found["b"], found["examples"], found["skipped"]) == (1, 2, 24, 0)
     assert found["merit_a"] == 1.0 and found["a_better"] == 16 and found["b_better"] == 0
@@ -19,18 +23,19 @@ def test_two_versions_are_compared_on_what_neither_learned(server):
     low, high = found["difference_interval"]
     assert low < found["difference"] < high < 0
     assert found["changed_count"] == 16 and len(found["changed"]) == 5
-    one = found["changed"][0]
-    assert one["a"]["label"] == one["label"] != one["b"]["label"] and one["file_name"].startswith("t-")
+    changed = found["changed"][0]
+    assert changed["a"]["label"] == changed["label"] != changed["b"]["label"]
+    assert changed["file_name"].startswith("t-")
     back = server.client.compare(head, 2, 1)
     assert back["difference"] == -found["difference"] and len(back["changed"]) == 16
 
 
-def test_cross_validated_versions_are_compared_by_their_out_of_fold_answers(server):
+def test_cross_validated_versions_are_compared_by_their_out_of_fold_answers(server, inputs):
     """The first one has no answer about a class that came later: only classes that both know count."""
-    head = taught(server, "folds", shapes(each=6, start=4300))
-    learn(server, head, shapes(("cross",), each=4, start=4300))
+    head = taught(server, "folds", inputs.several(each=6, start=4300), field=inputs.field)
+    learn(server, head, inputs.several(inputs.kinds[3:4], each=4, start=4300), field=inputs.field)
     found = server.client.compare(head, 1, 2)
-    assert found["examples"] == 18 and found["classes"] == sorted(SHAPES[:3])
+    assert found["examples"] == 18 and found["classes"] == sorted(inputs.kinds[:3])
     same_version = server.client.compare(head, 2, 2)
     assert same_version["difference"] == 0 and same_version["changed"] == [] and same_version["p_value"] == 1
     assert refused(server.client.compare, head, 1, 9) == (404, "version_not_found", f"{head}@9")
@@ -39,17 +44,27 @@ def test_cross_validated_versions_are_compared_by_their_out_of_fold_answers(serv
     assert refused(server.client.compare, "nobody", 1, 2)[:2] == (404, "head_not_found")
 
 
-def test_a_head_is_rebuilt_on_another_backbone_from_its_stored_examples(own_server, home, tmp_path):
-    """A job as any other: every image is embedded anew, the gate looks, and the versions can be compared."""
-    from support.services import espalier
+@pytest.fixture(scope="module")
+def of_two_backbones(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict]]:
+    """A service with a second backbone for each modality, and what these are called."""
+    home = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("rebuilding") / "home"))
+    others = {each.modality: each.other_backbone(home) for each in EVERY}
+    service = Service(home)
+    try:
+        yield service.start(), others
+    finally:
+        service.stop()
 
-    espalier("backbones", "add", "resnet18", "size=64", "--weights", "random", "--name", "tiny", home=home)
-    server = own_server()
-    head = taught(server, "rebuild", shapes(each=5, start=4400))
+
+def test_a_head_is_rebuilt_on_another_backbone_from_its_stored_examples(of_two_backbones, inputs: Inputs):
+    """A job as any other: every input is embedded anew, the gate looks, and the versions can be compared."""
+    server, others = of_two_backbones
+    name = others[inputs.modality]
+    head = taught(server, "rebuild", inputs.several(each=5, start=4400), field=inputs.field)
     assert refused(server.client.rebuild, head, "vgg") == (404, "backbone_not_found", "vgg")
-    job = ended(server, server.client.rebuild(head, "tiny", deploy="manual", wait=WAIT))
+    job = ended(server, server.client.rebuild(head, name, deploy="manual", wait=WAIT))
     assert job["report"]["embedding"]["new"] == 15 and job["report"]["gate"]["examples"] == 15
-    assert job["request"]["method"] == "prototype" and job["request"]["backbone"] == "tiny"
-    assert server.client.manifest(head, 2)["backbone"]["name"] == "tiny"
+    assert job["request"]["method"] == "prototype" and job["request"]["backbone"] == name
+    assert server.client.manifest(head, 2)["backbone"]["name"] == name
     assert server.client.head(head)["live"] == 1
     assert server.client.compare(head, 1, 2)["examples"] == 15

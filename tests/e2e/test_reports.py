@@ -1,33 +1,36 @@
 """What a job and a version tell of themselves, over HTTP: figures, findings, and pages for people."""
 
+from support.inputs import relabeled
 from support.pictures import labeled, shape, shapes
 from support.services import eventually
 from support.teaching import KINDS, finetune, held_out, taught, unique
 
 
-def test_a_job_reports_what_the_issue_promises(shared):
+def test_a_job_reports_what_is_promised(learned, inputs):
     """Metrics, per-class figures, confusion, the race, the gate, parity and times are in the finished job."""
-    _, job = shared
+    _, job = learned
+    kinds = inputs.kinds[:3]
     assert {"accuracy", "accuracy_interval", "macro_f1", "log_loss", "ece"} <= set(job["metrics"])
-    assert set(job["report"]["per_class"]) == set(KINDS)
-    assert {"precision", "recall"} <= set(job["report"]["per_class"]["circle"])
-    assert job["report"]["confusion"]["labels"] == sorted(KINDS)
+    assert set(job["report"]["per_class"]) == set(kinds)
+    assert {"precision", "recall"} <= set(job["report"]["per_class"][kinds[0]])
+    assert job["report"]["confusion"]["labels"] == sorted(kinds)
     assert job["report"]["race"] and job["report"]["gate"]["passed"]
     assert job["report"]["parity"]["max_difference"] <= 1e-4
     assert job["report"]["evaluation"] == "cross-validation" and "cross-validation" in job["report"]["explanation"]
     assert job["error"] is None and job["created_at"] <= job["started_at"] <= job["finished_at"]
 
 
-def test_a_version_has_a_report_for_programs_and_one_for_people(server, shared):
+def test_a_version_has_a_report_for_programs_and_one_for_people(server, learned, inputs):
     """JSON and a page: figures, findings, race and, once it is measured, the learning curve or why there is none."""
-    head, job = shared
+    head, job = learned
+    kinds = sorted(inputs.kinds[:3])
     found = eventually(lambda: r if "curve" in (r := server.client.report(head)) else None)
     assert (found["head"], found["version"], found["metrics"]) == (head, 1, job["metrics"])
     assert found["findings"]["duplicates"]["straddling"] == 0
     assert found["findings"]["suspected_labels"]["judged"] == 24
-    assert found["findings"]["imbalance"]["counts"] == dict.fromkeys(sorted(KINDS), 8)
+    assert found["findings"]["imbalance"]["counts"] == dict.fromkeys(kinds, 8)
     assert job["report"]["data_report"]["suspected_labels"] == {"flagged": 0, "judged": 24}
-    assert "'circle' has 6 to train on" in found["curve"]["skipped"]
+    assert f"'{kinds[0]}' has 6 to train on" in found["curve"]["skipped"]
     assert {row["method"] for row in found["race"]} == {row["method"] for row in job["report"]["race"]}
     page = server.http.get(f"/heads/{head}/report", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert page.headers["content-type"].startswith("text/html") and head in page.text
@@ -51,20 +54,21 @@ def test_a_report_that_is_not_there_is_a_problem(server, shared):
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_wrong_label_and_a_copy_are_in_the_report_with_their_pictures(server):
-    """A circle labeled as a square heads the list; a re-encoded picture is found beside its original."""
-    images = shapes(each=16, start=4000)
-    images[0] = labeled("wrong.png", images[0].data(), "square")
-    images.append(labeled("again.jpg", shape("triangle", 4005, "JPEG"), "triangle"))
-    head, _ = taught(server, "suspects", images, method="logistic")
+def test_a_wrong_label_and_a_copy_are_in_the_report_and_shown(server, inputs):
+    """One of a kind that is labeled as another heads the list; one sent again in other bytes is beside its original."""
+    one, other, third = inputs.kinds[:3]
+    sent = inputs.several(each=16, start=4000)
+    sent[0] = relabeled(sent[0], other)
+    sent.append(inputs.again(third, 4005))
+    head, _ = taught(server, "suspects", sent, method="logistic", field=inputs.field)
     found = eventually(lambda: r if "curve" in (r := server.client.report(head)) else None)
     first = found["findings"]["suspected_labels"]["list"][0]
-    assert (first["file_name"], first["label"], first["suggested"]) == ("wrong.png", "square", "circle")
+    assert (first["file_name"], first["label"], first["suggested"]) == (sent[0].file_name, other, one)
     copies = [{row["file_name"] for row in group} for group in found["findings"]["duplicates"]["list"]]
-    assert {"triangle-4005.png", "again.jpg"} in copies
+    assert {f"{third}-4005{inputs.suffix}", sent[-1].file_name} in copies
     assert {"measure", "points", "gain", "more_images", "answer"} == set(found["curve"])
     page = server.client.report_page(head)
-    assert "wrong.png" in page and page.count("data:image/jpeg;base64,") >= 3
+    assert first["file_name"] in page and inputs.shown(page, [each.data() for each in sent]) >= 3
 
 
 def test_a_rejected_version_has_a_report_too(server):

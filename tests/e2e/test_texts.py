@@ -1,4 +1,8 @@
-"""A journey in texts, over HTTP on the real parts: teach from a table, ask, correct a label, unlearn, roll back."""
+"""A journey in texts, over HTTP on the real parts: teach from a table, ask, correct a label, unlearn, roll back.
+
+What texts share with photos (copies, suspected labels, novelty, coverage, report, suggestions, unlearning, comparison,
+a rebuild) is shown of both by the tests that take the fixture `inputs`.
+"""
 
 import hashlib
 import json
@@ -109,31 +113,6 @@ def test_teach_correct_unlearn_and_roll_back(server):
     assert labels(server, head) == list(ASKED)
 
 
-def test_the_report_shows_texts_and_escapes_them(server):
-    """A text that looks like a page's code is only a text."""
-    head = f"report-{uuid.uuid4().hex[:8]}"
-    script = "<script>alert('my card')</script> where is my card?"
-    copies = [("Please tell me the status of my card order!!", "card"), (script, "card"), (script.upper(), "money")]
-    ended(server, server.client.finetune(head, texts=[*labeled(), *copies], method="logistic", deploy="manual"))
-    page = server.client.report_page(head, 1)
-    assert "<script>alert('my card')" not in page.lower() and "status of my card order" in page
-
-
-def test_what_is_promised_of_photos_is_kept_for_texts(server):
-    """Novelty, sets of labels, abstention, what to label next, two versions compared, a rebuild."""
-    head = f"promises-{uuid.uuid4().hex[:8]}"
-    ended(server, server.client.finetune(head, texts=labeled(), method="logistic"))
-    asked = [*ASKED.values(), "Knead the dough for ten minutes and let it rise"]
-    *usual, strange = server.client.predict([head], texts=asked, coverage=0.8, abstain=0.8)["predictions"]
-    assert strange["novelty"] > max(each["novelty"] for each in usual)
-    assert all(each["label"] in each["set"] and "abstain" in each for each in usual)
-    chosen = server.client.suggest(head, texts=asked, count=2)["suggestions"]
-    assert len({each["index"] for each in chosen}) == 2
-    ended(server, server.client.rebuild(head, "minilm", deploy="manual"))
-    compared = server.client.compare(head, 1, 2)
-    assert compared["examples"] > 0 and compared["difference"] is not None
-
-
 def test_several_labels_and_numbers_are_learned_of_texts(server):
     """The tasks stand as they are."""
     several = f"several-{uuid.uuid4().hex[:8]}"
@@ -147,13 +126,3 @@ def test_several_labels_and_numbers_are_learned_of_texts(server):
     ended(server, server.client.finetune(numbers, texts=[(t, scale[k]) for t, k in labeled()], task="regression"))
     low, middle, high = (each["label"] for each in answers(server, numbers))
     assert low < middle < high
-
-
-def test_a_wrong_label_is_suspected(server):
-    """The report names the text that was labeled as something else."""
-    head = f"wrong-{uuid.uuid4().hex[:8]}"
-    wrong = "How do I change the code of my account?"
-    sent = [(text, "money" if text == wrong else label) for text, label in labeled()]
-    ended(server, server.client.finetune(head, texts=sent, method="logistic"))
-    listed = server.client.report(head, 1)["findings"]["suspected_labels"]["list"]
-    assert sha(wrong) in {row["sha256"] for row in listed}

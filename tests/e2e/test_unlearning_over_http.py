@@ -2,31 +2,35 @@
 
 import json
 
-import pytest
-from support.head_life import WAIT, ended, generation, learn, not_images, refused, same, scores, sha, taught, unique
+from support.head_life import WAIT, ended, generation, in_blobs, learn, refused, same, scores, sha, taught, unique
+from support.inputs import relabeled
 from support.pictures import SHAPES, labeled, shape, shapes
 from support.services import eventually
 
 
-@pytest.mark.parametrize("method", ["prototype", "logistic"])
-def test_a_deleted_example_is_unlearned_exactly(server, method):
-    """The new version is the one trained as if it had never been sent, to 1e-6, although it was labeled wrongly."""
-    good, odd = shapes(each=6, start=3000), labeled("odd.png", shape("bar", 3100), "circle")
-    head = taught(server, "unlearn", [*good, odd], method=method)
-    learn(server, head, shapes(("cross",), each=4, start=3000), method=method)
+def test_a_deleted_example_is_unlearned_exactly(server, inputs):
+    """The new version is the one trained as if it had never been sent, to 1e-6, although it was labeled wrongly.
+
+    By the method that is not solved in one step; the other tests here show the same of the closest prototype.
+    """
+    good, odd = inputs.several(each=6, start=3000), inputs.labeled(inputs.kinds[4], 3100, inputs.kinds[0])
+    more, options = inputs.several(inputs.kinds[3:4], each=4, start=3000), {"method": "logistic", "field": inputs.field}
+    head = taught(server, "unlearn", [*good, odd], **options)
+    learn(server, head, more, **options)
     job = ended(server, server.client.forget(head, [sha(odd)], wait=WAIT))
-    assert job["version"] == 3 and job["request"]["edit"]["remove"] == 1 and job["request"]["method"] == method
+    assert job["version"] == 3 and job["request"]["edit"]["remove"] == 1 and job["request"]["method"] == "logistic"
     assert job["report"]["embedding"]["new"] == 0
-    never = taught(server, "never", [*good, *shapes(("cross",), each=4, start=3000)], method=method)
-    same(scores(server, head, 3), scores(server, never, 1))
+    never = taught(server, "never", [*good, *more], **options)
+    same(scores(server, head, 3, inputs=inputs), scores(server, never, 1, inputs=inputs))
 
 
-def test_nothing_of_a_deleted_example_stays(server):
+def test_nothing_of_a_deleted_example_stays(server, inputs):
     """Not its bytes, embedding, rows, nor any version whose weights or list knew it; aliases follow to the new one."""
-    mine = [labeled(f"{k}{n}", shape(k, 3200 + n), k) for k in SHAPES[:2] for n in range(4)]
-    head = taught(server, "gone", mine[:3] + mine[4:])
-    learn(server, head, [mine[3]])
-    learn(server, head, shapes(("cross",), start=60))
+    one, other, third = inputs.kinds[0], inputs.kinds[1], inputs.kinds[3]
+    mine = [inputs.labeled(k, 3200 + n) for k in (one, other) for n in range(4)]
+    head = taught(server, "gone", mine[:3] + mine[4:], field=inputs.field)
+    learn(server, head, [mine[3]], field=inputs.field)
+    learn(server, head, inputs.several((third,), start=60), field=inputs.field)
     server.client.set_alias(head, "canary", 2)
     server.client.set_alias(head, "first", 1)
     old = {v["version"]: server.client.manifest(head, v["version"]) for v in server.client.head(head)["versions"]}
@@ -39,56 +43,55 @@ def test_nothing_of_a_deleted_example_stays(server):
     assert [v["version"] for v in server.client.head(head)["versions"]] == [4, 1]
     knew = {d for n in (2, 3) for d in (graphs[n], old[n]["data"]["digest"], old[n]["data"]["answers"])}
     left = eventually(lambda: found if not knew & (found := server.blobs()) else None)  # a moment after the job ends
-    assert gone not in left and not any(gone.encode() in path.read_bytes() for path in not_images(server))
+    assert gone not in left and not in_blobs(server, gone)
     for table in ("examples", "job_examples", "embeddings"):
         assert not server.rows(table, "sha256=?", gone)
     for table in ("jobs", "versions", "job_events", "job_blobs"):
         assert gone not in json.dumps(server.rows(table), default=str)
-    assert refused(server.client.image, head, gone)[1] == "example_not_found"
-    answer = server.client.predict([f"{head}@canary"], [mine[0].data()], min_generation=generation(job.json()))
-    assert answer["predictions"][0]["version"] == 4
+    assert refused(server.client.content, head, gone)[1] == "example_not_found"
+    asked = {"inputs": [mine[0].data()], "min_generation": generation(job.json())}
+    assert server.client.predict([f"{head}@canary"], **asked)["predictions"][0]["version"] == 4
 
 
-def test_what_only_a_version_still_knows_is_unlearned_too(server):
-    """An image of a rejected job, and one that was replaced: no longer examples of the head, but in weights of it."""
-    held_out = [labeled(f"t-{k}-{n}.png", shape(k, 3250 + n), k, "test") for k in SHAPES[:3] for n in range(8)]
-    good = shapes(each=6, start=3270)
-    head = taught(server, "rejected", [*good, *held_out])
-    new = [labeled(f"new-{k}", shape(k, 3290), k) for k in SHAPES[:3]]
-    turned = [labeled(i.file_name, i.data(), "circle" if i.label == "square" else "square") for i in good[:-1]]
-    job = server.client.finetune(head, [*turned, *new], method="prototype", wait=WAIT)
+def test_what_only_a_version_still_knows_is_unlearned_too(server, inputs):
+    """An input of a rejected job, and one that was replaced: no longer examples of the head, but in weights of it."""
+    kinds, field = inputs.kinds, inputs.field
+    held_out, good = inputs.held_out(8, 3250), inputs.several(each=6, start=3270)
+    head = taught(server, "rejected", [*good, *held_out], field=field)
+    new = [inputs.labeled(k, 3290) for k in kinds[:3]]
+    turned = [relabeled(i, kinds[0] if i.label == kinds[1] else kinds[1]) for i in good[:-1]]
+    job = server.client.finetune(head, inputs=[*turned, *new], method="prototype", wait=WAIT, field=field)
     ended(server, job, "rejected")
     assert len(list(server.client.examples(head))) == 42
     job = ended(server, server.client.forget(head, [sha(new[0])], wait=WAIT))
     assert job["report"]["retired"]["versions"] == [2] and job["report"]["gate"]["passed"]
     assert [v["version"] for v in server.client.head(head)["versions"]] == [3, 1]
-    same(scores(server, head, 3), scores(server, head, 1))
-    learn(server, head, shapes(("cross", "bar"), each=4, start=3270), mode="replace")
+    same(scores(server, head, 3, inputs=inputs), scores(server, head, 1, inputs=inputs))
+    learn(server, head, inputs.several(kinds[3:], each=4, start=3270), mode="replace", field=field)
     job = ended(server, server.client.forget(head, [sha(good[0])], wait=WAIT))
     assert job["report"]["retired"]["versions"] == [1, 3]
 
 
-def test_a_copy_that_a_deleted_image_kept_out_of_training_is_trained_on_again(server):
+def test_a_copy_that_a_deleted_one_kept_out_of_training_is_trained_on_again(server, inputs):
     """As if the held-out original had never been sent, nobody had noticed the copy."""
-    test = [labeled(f"t-{k}-{n}.png", shape(k, 3380 + n), k, "test") for k in SHAPES[:3] for n in range(3)]
-    copy = labeled("copy.jpg", shape("circle", 3380, "JPEG"), "circle")
-    good = shapes(each=4, start=3390)
-    head = taught(server, "copy", [*good, *test])
-    learn(server, head, [copy])
-    (kept,) = [e for e in server.client.examples(head) if e["file_name"] == "copy.jpg"]
+    test, good = inputs.held_out(3, 3380), inputs.several(each=4, start=3390)
+    copy, options = inputs.again(inputs.kinds[0], 3380, "copy"), {"field": inputs.field}
+    head = taught(server, "copy", [*good, *test], **options)
+    learn(server, head, [copy], **options)
+    (kept,) = [e for e in server.client.examples(head) if e["file_name"] == copy.file_name]
     ended(server, server.client.forget(head, [sha(test[0])], wait=WAIT))
-    (again,) = [e for e in server.client.examples(head) if e["file_name"] == "copy.jpg"]
+    (again,) = [e for e in server.client.examples(head) if e["file_name"] == copy.file_name]
     assert (kept["split"], again["split"]) == ("test", "train")
-    never = taught(server, "no-original", [*good, *test[1:], copy])
-    same(scores(server, head, 3), scores(server, never, 1))
+    never = taught(server, "no-original", [*good, *test[1:], copy], **options)
+    same(scores(server, head, 3, inputs=inputs), scores(server, never, 1, inputs=inputs))
 
 
-def test_an_image_that_another_head_holds_stays_with_it(server):
+def test_what_another_head_holds_stays_with_it(server, inputs):
     """Deleting it from one head takes nothing from the other."""
-    common = shapes(each=4, start=3300)
-    mine, yours = taught(server, "mine", common), taught(server, "yours", common)
+    common, options = inputs.several(each=4, start=3300), {"field": inputs.field}
+    mine, yours = taught(server, "mine", common, **options), taught(server, "yours", common, **options)
     ended(server, server.client.forget(mine, [sha(common[0])], wait=WAIT))
-    assert server.client.image(yours, sha(common[0])) == common[0].data()
+    assert server.client.content(yours, sha(common[0])) == common[0].data()
     assert len(list(server.client.examples(mine))) == 11 and len(list(server.client.examples(yours))) == 12
 
 

@@ -8,9 +8,11 @@ import onnxruntime
 from support.services import Service
 
 
-def embedded(server: Service, images: list[bytes]) -> np.ndarray:
-    """What the default backbone makes of images, earlier blocks included, f32 [N, E]."""
-    return np.asarray(server.client.embed(images, taps=True)["embeddings"], np.float32)
+def embedded(server: Service, inputs: list[bytes], field: str = "images") -> np.ndarray:
+    """What the default backbone for such a field makes of inputs, earlier blocks included, f32 [N, E]."""
+    files = [(field, ("input", one)) for one in inputs]
+    answer = server.http.post("/embed", data={"taps": "true"}, files=files).raise_for_status()
+    return np.asarray(answer.json()["embeddings"], np.float32)
 
 
 def opened(graph: bytes) -> Any:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import uuid
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
-from service.client import ApiError, LabeledImage
+from service.client import ApiError, LabeledInput
 from support import downloaded
-from support.pictures import SHAPES, shape
+from support.inputs import PICTURES, Inputs
 from support.services import Service
 
 JSON_BODY = {"Content-Type": "application/json"}
@@ -27,19 +28,20 @@ def ended(server: Service, job: dict, status: str = "succeeded") -> dict:
     return job
 
 
-def taught(server: Service, stem: str, images: list[LabeledImage], **options: object) -> str:
-    """A new head with one version; of the quickest method unless the test says otherwise."""
+def taught(server: Service, stem: str, sent: list[LabeledInput], **options: object) -> str:
+    """A new head with one version; of images and of the quickest method unless the test says otherwise."""
     head = unique(stem)
-    learn(server, head, images, **options)
+    learn(server, head, sent, **options)
     return head
 
 
-def learn(server: Service, head: str, images: list[LabeledImage], **options: object) -> dict:
-    return ended(server, server.client.finetune(head, images, wait=WAIT, **({"method": "prototype"} | options)))
+def learn(server: Service, head: str, sent: list[LabeledInput], **options: object) -> dict:
+    options = {"method": "prototype", "field": "images"} | options
+    return ended(server, server.client.finetune(head, inputs=sent, wait=WAIT, **options))
 
 
-def sha(image: LabeledImage) -> str:
-    return hashlib.sha256(image.data()).hexdigest()
+def sha(one: LabeledInput) -> str:
+    return hashlib.sha256(one.data()).hexdigest()
 
 
 def refused(call, *arguments: object, **options: object) -> tuple[int, str, str | None]:
@@ -49,13 +51,15 @@ def refused(call, *arguments: object, **options: object) -> tuple[int, str, str 
     return error.value.status, error.value.code, error.value.problem.get("item")
 
 
-def scores(server: Service, head: str, version: int, names: dict[str, str] | None = None) -> dict[str, np.ndarray]:
-    """Class → what a version's downloaded graph says of pictures that no head was taught, f64 [N]."""
-    asked = [shape(kind, 5000 + n) for kind in SHAPES for n in range(3)]
+def scores(
+    server: Service, head: str, version: int, names: dict[str, str] | None = None, inputs: Inputs = PICTURES
+) -> dict[str, np.ndarray]:
+    """Class → what a version's downloaded graph says of inputs that no head was taught, f64 [N]."""
+    asked = [inputs.one(kind, 5000 + n) for kind in inputs.kinds for n in range(3)]
     graph = server.client.graph(head, version)
     labels = json.loads(downloaded.opened(graph).get_modelmeta().custom_metadata_map["labels"])
     assert labels == server.client.manifest(head, version)["classes"]
-    table = downloaded.asked(graph, downloaded.embedded(server, asked))
+    table = downloaded.asked(graph, downloaded.embedded(server, asked, inputs.field))
     return {(names or {}).get(label, label): column for label, column in zip(labels, table.T, strict=True)}
 
 
@@ -65,9 +69,13 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
         np.testing.assert_allclose(column, other[label], atol=1e-6)
 
 
-def not_images(server: Service) -> list:
-    """Blobs that are not images: lists, manifests, graphs."""
-    return [p for p in (server.artifacts / "blobs").glob("*/*") if not p.read_bytes().startswith(b"\x89PNG")]
+def in_blobs(server: Service, word: str) -> bool:
+    """Whether any stored file has the word in it: lists, manifests, graphs. Others come and go meanwhile."""
+    for path in (server.artifacts / "blobs").glob("*/*"):
+        with suppress(FileNotFoundError):
+            if word.encode() in path.read_bytes():
+                return True
+    return False
 
 
 def generation(job: dict) -> int:

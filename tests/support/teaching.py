@@ -26,9 +26,10 @@ def taught(server: Service, stem: str, images: list[LabeledImage] | None = None,
     return head, finetune(server, head, shapes() if images is None else images, **options)
 
 
-def finetune(server: Service, head: str, images: list[LabeledImage], **options: object) -> dict:
-    """A finished job; of the quickest method unless the test says otherwise."""
-    job = server.client.finetune(head, images, wait=WAIT, **({"method": "prototype"} | options))
+def finetune(server: Service, head: str, sent: list[LabeledImage], **options: object) -> dict:
+    """A finished job; of images and of the quickest method unless the test says otherwise."""
+    options = {"method": "prototype", "field": "images"} | options
+    job = server.client.finetune(head, inputs=sent, wait=WAIT, **options)
     job = server.client.wait(job["id"])
     assert job["status"] in ("succeeded", "rejected"), job["error"]
     return job
