@@ -12,7 +12,7 @@ from service.api.openapi import FINETUNE_FORM
 from service.api.routing import router as new_router
 from service.context import Context
 from service.database_threads import SUBMITTING
-from service.intake import json_forms, uploads
+from service.intake import fields, json_forms, uploads
 from service.intake.submissions import Submissions
 
 router = new_router(tags=["finetune"])
@@ -40,5 +40,5 @@ async def _received(request: Request, ctx: Context, take: Callable[[int], None])
     return await uploads.receive(
         request, max_bytes=ctx.settings.max_finetune_bytes, max_parts=ctx.settings.max_form_parts,
         max_field_bytes=ctx.settings.max_field_bytes, take=take, charge=take, space=ctx.uploads,
-        throttle=ctx.throttle,
+        throttle=ctx.throttle, others=[fields.AS_JSON],
     )  # fmt: skip

@@ -11,6 +11,7 @@ from adapters.errors import InvalidInput, WrongModality
 
 INPUTS = "inputs"
 ANY_BYTES = "application/octet-stream"  # a raw body that does not say what it is
+AS_JSON = "texts as application/json"
 TEXT = "text/plain"  # a modality that takes it takes plain form fields and JSON strings, too
 
 
@@ -36,6 +37,14 @@ def may_be_text(field: str) -> bool:
     """Whether what comes in a field may be a plain form field or a JSON string, as well as a file."""
     modality = known().get(field)
     return field == INPUTS or (modality is not None and accepts(modality, TEXT))
+
+
+@functools.cache
+def other_bodies(*said: str | None) -> tuple[str, ...]:
+    """What a route takes beside a form, for a message, where its fields say these modalities; None: they may be any."""
+    kinds = (kind for name in modalities.names() if name in said for kind in modalities.get(name).MEDIA_TYPES)
+    raw = f"one input as the body ({', '.join(kinds)})"
+    return (raw, AS_JSON) if None in said else (raw,)
 
 
 def the_one(sent: Iterable[str], fields: Iterable[str]) -> str | None:

@@ -144,7 +144,7 @@ async def _upload(
     parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
     return await uploads.receive(
         request, max_bytes=settings.max_predict_bytes, max_parts=parts,
-        max_field_bytes=settings.max_field_bytes, take=take, space=space,
+        max_field_bytes=settings.max_field_bytes, take=take, space=space, others=fields.other_bodies(*names.values()),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 
@@ -99,14 +99,15 @@ async def receive(
     charge: Callable[[int], None] = unbounded,
     space: Space | None = None,
     throttle: UploadThrottle = NOBODY,
+    others: Sequence[str] = (),
 ) -> Upload:
     """Read a multipart/form-data body into `space`; `take` is told how many bytes came, as they come.
 
     `charge` is told what each part costs beside its bytes, in any thread. Raises what these do, TooLarge, InvalidInput
     (not multipart, malformed, cut off), StorageFull, and starlette's ClientDisconnect; whatever it raises, nothing is
-    left in memory or on disk.
+    left in memory or on disk. `others` are the bodies that the route takes besides, for a message.
     """
-    form = Form(*_content_type(request), max_parts, max_field_bytes, space, charge)
+    form = Form(*_content_type(request, others), max_parts, max_field_bytes, space, charge)
     try:
         async with aclosing(_bounded(request, max_bytes, take)) as chunks:
             await _feed(form, chunks, throttle)
@@ -222,14 +223,15 @@ async def _bounded(request: Request, max_bytes: int, take: Callable[[int], None]
                 await asyncio.sleep(0)
 
 
-def _content_type(request: Request) -> tuple[bytes, str]:
+def _content_type(request: Request, others: Sequence[str]) -> tuple[bytes, str]:
     """(boundary, charset) of a multipart request. Raises InvalidInput."""
     header = request.headers.get("content-type", "")
     if len(header) > MAX_TYPE:
         raise InvalidInput(f"the Content-Type is over {MAX_TYPE:,} bytes; let your HTTP library set it")
     kind, params = parse_options_header(header)
     if kind != b"multipart/form-data":
-        raise InvalidInput(f"send multipart/form-data (curl -F …), not {header[:100] or 'a body without a type'!r}")
+        ways = " or ".join(("multipart/form-data (curl -F …)", *others))
+        raise InvalidInput(f"send {ways}, not {header[:100] or 'a body without a type'!r}")
     boundary = params.get(b"boundary", b"")
     if not boundary:
         raise InvalidInput(

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -301,10 +302,23 @@ def test_what_is_longer_than_a_backbone_reads_is_said(server: Service) -> None:
     body = {"head": "inputs-long", "texts": texts, "labels": ["card"] * 3 + ["top_up"] * 3}
     job = server.http.post("/finetune", params={"wait": 60}, json=body).json()
     assert job["received"]["cut"]["count"] == 1 and job["received"]["cut"]["list"][0]["item"] == "text 0"
-    answer = server.client.predict(["inputs-long"], texts=["Where?", "card " * 300, "w" * 250 + " card", texts[0]])
-    cut = answer["cut"]
-    assert [row["index"] for row in cut] == [1, 3] and all(row["tokens"] - row["cut"] == 256 for row in cut)
-    assert "cut" not in server.client.predict(["inputs-long"], texts=["Where?", "card"])
+    asked, short = ["Where?", "card " * 300, "", "w" * 250 + " card", texts[0]], ["Where?", "card"]
+    for ask in (partial(server.client.predict, ["inputs-long"]), partial(server.client.suggest, "inputs-long", count=1),
+                server.client.embed):  # fmt: skip
+        cut = ask(texts=asked, on_error="skip")["cut"]
+        assert [row["index"] for row in cut] == [1, 4] and all(row["tokens"] - row["cut"] == 256 for row in cut)
+        assert "cut" not in ask(texts=short)
+
+
+def test_a_body_of_no_kind_that_is_read_is_told_all_that_are(server: Service) -> None:
+    """A table to a route that answers, too: which of them the route takes."""
+    table = {"content": b"text\nWhere?", "headers": {"Content-Type": "text/csv"}}
+    json_too = ("multipart/form-data", "or texts as application/json, not 'text/csv'")
+    for path in ("/predict", "/embed", "/heads/inputs-colours/suggest"):
+        refused(server.http.post(path, **table), "invalid_input", *json_too, "the body (image/*, text/plain)")
+    refused(server.http.post("/finetune", **table), "invalid_input", *json_too)
+    problem = refused(server.http.post("/bento/predict", **table), "invalid_input", "(image/*), not 'text/csv'")
+    assert "JSON" not in problem["detail"] and "text/plain" not in problem["detail"]
 
 
 def test_the_content_of_a_text_is_shown_as_text(server: Service, intents: str) -> None:

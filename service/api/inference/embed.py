@@ -9,6 +9,7 @@ from adapters.store import backbones
 from adapters.types import ORIGINAL, Backbone
 from service.access.principal import current
 from service.api.dependencies import PROBLEMS, Ctx
+from service.api.inference import shortened
 from service.api.inference.schemas import EmbedResponse, ItemError, Tap
 from service.api.openapi import EMBED_FORM
 from service.api.routing import router as new_router
@@ -35,13 +36,14 @@ async def embed(request: Request, ctx: Ctx) -> JSONResponse:
         load = sum(map(modalities.of(backbone).load, map(len, form.inputs)))
         async with ctx.predictor.traffic.admitted(load, flow, form.seconds("timeout", seconds)):
             result = await pipeline.embed(ctx.predictor, form.inputs, backbone.digest, form.on_error(), flow)
+        cut = await shortened.told(ctx.predictor, form.inputs, result.indices, backbone.modality)
     errors = [ItemError(index=e.index, code=e.code, detail=e.detail) for e in result.errors]
     answer = EmbedResponse(
         backbone=backbone.name, digest=backbone.digest, dimension=backbone.dimension,
         taps=[Tap(**tap) for tap in backbone.taps] if taps else [],
         embeddings=(result.embeddings if taps else result.pooled).tolist(), indices=result.indices, errors=errors,
     )  # fmt: skip
-    return JSONResponse(answer.model_dump())
+    return JSONResponse(answer.model_dump(exclude={"cut"}) | cut)
 
 
 def _backbone(ctx: Context, name: str, modality: str | None) -> Backbone:

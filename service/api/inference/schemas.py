@@ -1,7 +1,7 @@
 """The wire contract of /predict, /embed and suggestions."""
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -62,6 +62,12 @@ class Shortened(Wire):
     cut: int = Field(description="Of these, how many were not read.")
 
 
+Cut = Annotated[
+    list[Shortened] | None,
+    Field(description="Inputs that are longer than what the backbone reads; absent where none is."),
+]
+
+
 class PredictResponse(Wire):
     """Predictions by input, then by head in the order asked for."""
 
@@ -73,9 +79,7 @@ class PredictResponse(Wire):
     head_errors: list[HeadError] | None = Field(
         None, description="Heads of several that cannot answer; absent where all do. Of a head alone it is the answer."
     )
-    cut: list[Shortened] | None = Field(
-        None, description="Inputs that are longer than what the backbone reads; absent where none is."
-    )
+    cut: Cut = None
 
     @staticmethod
     def plain(result: Predictions) -> dict[str, Any]:
@@ -117,10 +121,11 @@ class SuggestResponse(Wire):
     expected_corrections: float = Field(description="Of the suggested inputs, how many the head has wrong, expected.")
     expected_of_random: float = Field(description="The same for as many inputs drawn at random from those sent.")
     errors: list[ItemError]
+    cut: Cut = None
 
     @classmethod
-    def of(cls, found: Suggestions) -> "SuggestResponse":
-        """On the wire."""
+    def of(cls, found: Suggestions, cut: dict[str, Any]) -> "SuggestResponse":
+        """On the wire; `cut` as `shortened.told` gives it."""
         rows = [
             Suggestion(index=index, label=answer["label"], score=answer["score"], doubt=doubt)
             for index, answer, doubt in zip(found.indices, found.answers, found.doubts, strict=True)
@@ -129,7 +134,7 @@ class SuggestResponse(Wire):
             head=shown(found.head.version.head), version=found.head.version.number, strategy=found.strategy,
             explanation=found.explanation, suggestions=rows, expected_corrections=sum(found.doubts),
             expected_of_random=found.random_doubt * len(rows),
-            errors=[ItemError(index=e.index, code=e.code, detail=e.detail) for e in found.errors],
+            errors=[ItemError(index=e.index, code=e.code, detail=e.detail) for e in found.errors], **cut,
         )  # fmt: skip
 
 
@@ -152,3 +157,4 @@ class EmbedResponse(Wire):
     embeddings: list[list[float]] = Field(description="One row an input that could be read, in order.")
     indices: list[int] = Field(description="Position in the request of each row.")
     errors: list[ItemError]
+    cut: Cut = None

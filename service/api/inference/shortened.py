@@ -10,15 +10,16 @@ from adapters.predict import Predictor
 
 async def told(
     predictor: Predictor, inputs: Sequence[bytes | memoryview], read: Iterable[int], modality: str
-) -> list[dict[str, Any]]:
-    """[{"index", "tokens", "cut"}] of those of `inputs`, by position, that were `read` in part.
+) -> dict[str, list[dict[str, Any]]]:
+    """{"cut": [{"index", "tokens", "cut"}]} of those of `inputs`, by position, that were `read` in part; {} of none.
 
     Nothing is looked at of a modality that reads all, or of inputs shorter than its CUT_FROM, bytes.
     """
     shortest = getattr(modalities.get(modality), "CUT_FROM", None)
     if shortest is None or not (long := [index for index in dict.fromkeys(read) if len(inputs[index]) > shortest]):
-        return []
-    return await predictor.traffic.lanes.run(partial(_cut, predictor, inputs, long, modality))
+        return {}
+    found = await predictor.traffic.lanes.run(partial(_cut, predictor, inputs, long, modality))
+    return {"cut": found} if found else {}
 
 
 def _cut(

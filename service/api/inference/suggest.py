@@ -4,6 +4,7 @@ from fastapi import Request
 
 from adapters import suggest as pipeline
 from service.api.dependencies import PROBLEMS, Ctx
+from service.api.inference import shortened
 from service.api.inference.schemas import SuggestResponse
 from service.api.openapi import MAX_COUNT, SUGGEST_FORM
 from service.api.routing import router as new_router
@@ -14,7 +15,7 @@ router = new_router(tags=["heads"])
 FIELDS = strict.of_form(SUGGEST_FORM)
 
 
-@router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM)
+@router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM, response_model_exclude_unset=True)
 async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
     """Which of many unlabeled inputs to label next, the most instructive first.
 
@@ -27,4 +28,6 @@ async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
             ctx.predictor, ctx.engine, form.inputs, reference(head), count, form.on_error(), seconds,
             form.modality,
         )  # fmt: skip
-    return SuggestResponse.of(found)
+        read = sorted(set(range(len(form.inputs))) - {error.index for error in found.errors})
+        cut = await shortened.told(ctx.predictor, form.inputs, read, found.head.modality)
+    return SuggestResponse.of(found, cut)

@@ -205,11 +205,16 @@ def predictions(answer: Json, names: Sequence[str]) -> None:
         held = [escape(", ".join(row["set"]) or "none is likely enough")] if "set" in row else []
         table.add_row(escape(names[row["index"]]), head, _answered(row), *told, *held)
     out.print(table)
+    _cut(answer, names)
+    for row in answer["errors"]:
+        out.print(f"[red]{escape(names[row['index']])}: {escape(row['detail'])}[/] {_code(row['code'])}")
+
+
+def _cut(answer: Json, names: Sequence[str]) -> None:
+    """Inputs that were read in part."""
     for row in answer.get("cut") or []:
         said = f"only the beginning was read, {row['cut']} of {row['tokens']} tokens were not"
         out.print(f"[yellow]{escape(names[row['index']])}: {said}[/]")
-    for row in answer["errors"]:
-        out.print(f"[red]{escape(names[row['index']])}: {escape(row['detail'])}[/] {_code(row['code'])}")
 
 
 def _answered(row: Json) -> str:
@@ -237,6 +242,7 @@ def suggestions(answer: Json, names: Sequence[str]) -> None:
     for row in answer["suggestions"]:
         table.add_row(escape(names[row["index"]]), _scored(row), f"{row['doubt']:.3f}")
     out.print(table)
+    _cut(answer, names)
     expected, at_random = answer["expected_corrections"], answer["expected_of_random"]
     out.print(f"the head expects to have {expected:.1f} of these wrong; of as many random ones {at_random:.1f}")
 
