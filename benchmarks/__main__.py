@@ -20,6 +20,7 @@ from benchmarks import (
     cells,
     chaos,
     crowd,
+    damage_checks,
     decode,
     durability,
     finetuning,
@@ -57,7 +58,7 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
-    "small_requests": small_requests, "durability": durability,
+    "small_requests": small_requests, "durability": durability, "damage_checks": damage_checks,
     "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out, "text": text,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {

@@ -11,6 +11,7 @@ from support.services import ROOT
 from benchmarks import (
     beside,
     crowd,
+    damage_checks,
     heads,
     many_examples,
     matrix,
@@ -31,7 +32,9 @@ def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [heads, matrix, beside, overload, small_requests], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [heads, matrix, beside, overload, small_requests, damage_checks], ids=lambda m: m.__name__
+)
 def test_a_benchmark_runs(module):
     results = module.main(quick=True)
     assert set(results["limits"]) <= set(figures(results))
