@@ -328,8 +328,4 @@ class HeadRef:
         return f"{shown(self.name)}@{self.version if self.version is not None else self.alias}"
 
 
-STATUSES = (
-    "queued", "validating", "embedding", "training", "evaluating", "exporting", "verifying", "publishing",
-    "succeeded", "failed", "rejected", "cancelled",
-)  # fmt: skip
 TERMINAL = frozenset({"succeeded", "failed", "rejected", "cancelled"})

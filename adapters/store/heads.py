@@ -89,7 +89,7 @@ def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
     """The version that a reference means now. Raises HeadNotFound, VersionNotFound."""
     with reading(engine) as connection:
         if connection.execute(sa.select(heads.c.name).where(heads.c.name == ref.name)).scalar() is None:
-            raise HeadNotFound(f"no head is called {shown(ref.name)!r}; GET /heads lists them", item=shown(ref.name))
+            raise missing(ref.name)
         query = sa.select(versions).where(versions.c.head == ref.name)
         if ref.version is not None:
             query = query.where(versions.c.number == ref.version)
@@ -103,6 +103,11 @@ def resolve(engine: Engine, ref: HeadRef) -> HeadVersion:
             f"the head {shown(ref.name)!r} has no {what}; GET /heads/{shown(ref.name)} lists what it has", item=str(ref)
         )
     return version_of(row)
+
+
+def missing(name: str) -> HeadNotFound:
+    """The error for a name that no head has."""
+    return HeadNotFound(f"no head is called {shown(name)!r}; GET /heads lists them", item=shown(name))
 
 
 def damaged(version: HeadVersion) -> HeadDamaged:
@@ -147,7 +152,7 @@ def summary(engine: Engine, name: str) -> HeadSummary:
     with reading(engine) as connection:
         head = connection.execute(sa.select(heads).where(heads.c.name == name)).mappings().first()
         if head is None:
-            raise HeadNotFound(f"no head is called {shown(name)!r}; GET /heads lists them", item=shown(name))
+            raise missing(name)
         query = sa.select(versions).where(versions.c.head == name).order_by(versions.c.number.desc())
         rows = connection.execute(query).mappings().all()
         named = connection.execute(sa.select(aliases.c.alias, aliases.c.number).where(aliases.c.head == name)).all()
@@ -278,7 +283,7 @@ def delete(engine: Engine, name: str) -> list[str]:
     """
     with blobs.alone(engine) as connection:
         if connection.execute(sa.select(heads.c.name).where(heads.c.name == name).with_for_update()).scalar() is None:
-            raise HeadNotFound(f"no head is called {shown(name)!r}; GET /heads lists them", item=shown(name))
+            raise missing(name)
         running = job_store.unfinished(connection, name)
         if running:
             raise Conflict(f"the job {running[0]} is at work on {shown(name)!r}; cancel it first", item=shown(name))

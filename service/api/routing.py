@@ -16,6 +16,7 @@ from fastapi.params import Query
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from adapters.store import jobs
 from service.access.principal import may_see, mine
@@ -83,6 +84,15 @@ async def _own(request: Request) -> None:
 def router(**options: Any) -> APIRouter:
     """A router whose routes are such."""
     return APIRouter(route_class=Route, **options)
+
+
+def all_but(kind: str, *words: str) -> None:
+    """`{name:kind}` in a path: what is between slashes but words that are routes of their own.
+
+    Else those had the methods of the route with the name, too.
+    """
+    regex = f"(?!(?:{'|'.join(words)})(?:/|$))[^/]+"
+    register_url_convertor(kind, type("AllBut", (StringConvertor,), {"regex": regex})())
 
 
 def _threaded(endpoint: Callable[..., Any], threads: Threads, options: dict[str, Any]) -> Callable[..., Any]:

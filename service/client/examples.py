@@ -16,11 +16,7 @@ class Examples(Transport):
         """Every example of a head, or of a label, of a split (train, val, test, none), or suspected; page by page."""
         asked = {"label": label, "split": split, "suspected": "true" if suspected else None}
         query = {k: v for k, v in asked.items() if v is not None}
-        after: str | None = ""
-        while after is not None:
-            page = self._json("GET", f"/heads/{head}/examples", params=query | {"after": after, "limit": 1000})
-            yield from page["examples"]
-            after = page["next"]
+        return self._pages(f"/heads/{head}/examples", "examples", **query)
 
     def content(self, head: str, sha256: str) -> bytes:
         """An example as it was sent."""
@@ -64,11 +60,7 @@ class Examples(Transport):
 
     def samples(self, name: str) -> Iterator[Json]:
         """Hard inputs that are kept of a head, the hardest first, page by page."""
-        after: str | None = ""
-        while after is not None:
-            page = self._json("GET", f"/heads/{name}/samples", params={"after": after, "limit": 1000})
-            yield from page["samples"]
-            after = page["next"]
+        return self._pages(f"/heads/{name}/samples", "samples")
 
     def sample(self, name: str, sha256: str) -> bytes:
         """A sample as it was asked."""

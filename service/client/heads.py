@@ -15,14 +15,7 @@ class Heads(Transport):
 
     def heads(self) -> list[Json]:
         """All heads."""
-        found: list[Json] = []
-        after = ""
-        while True:
-            page = self._json("GET", "/heads", params={"after": after, "limit": 1000})
-            found += page["heads"]
-            if page["next"] is None:
-                return found
-            after = page["next"]
+        return list(self._pages("/heads", "heads"))
 
     def manifest(self, name: str, version: int) -> Json:
         """The manifest of a version."""

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,6 +49,14 @@ class Transport:
 
     def _change(self, path: str, body: Json, wait: float) -> Json:
         return self._json("POST", path, json=body, params={"wait": wait})
+
+    def _pages(self, path: str, key: str, **query: Any) -> Iterator[Json]:
+        """Every row of a list, page by page."""
+        after: str | None = ""
+        while after is not None:
+            page = self._json("GET", path, params=query | {"after": after, "limit": 1000})
+            yield from page[key]
+            after = page["next"]
 
     def _json(self, method: str, path: str, **arguments: Any) -> Any:
         return self._request(method, path, **arguments).json()

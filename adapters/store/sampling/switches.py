@@ -3,14 +3,13 @@
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from adapters.errors import HeadNotFound
 from adapters.sampling.facts import Sampling
 from adapters.store.audit.recording import record
 from adapters.store.database import clock, reading
+from adapters.store.heads import missing
 from adapters.store.objects import blobs
 from adapters.store.sampling import samples
 from adapters.store.schema import counters, heads, sampling
-from adapters.tenancy import shown
 
 VERSION = "sampling"  # of counters: raised by each change, so that a process that looks reads one row
 
@@ -63,7 +62,7 @@ def switched_on(engine: Engine) -> frozenset[str]:
 def _require(connection: sa.Connection, head: str) -> None:
     query = sa.select(heads.c.name).where(heads.c.name == head)
     if connection.execute(query).scalar() is None:
-        raise HeadNotFound(f"no head is called {shown(head)!r}; GET /heads lists them", item=shown(head))
+        raise missing(head)
 
 
 def _raise_version(connection: sa.Connection) -> None:

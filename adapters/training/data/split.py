@@ -76,7 +76,7 @@ def split(
     known: Sequence[SplitName | None],
     seed: int,
     names: Sequence[str] = (),
-    noun: str = "image",
+    noun: str = "input",
 ) -> Split:
     """Split N examples: targets, groups i64 [N]; the caller's wishes and earlier parts, one for each example.
 
@@ -99,7 +99,7 @@ class _Splitter:
         known: list[SplitName | None],
         seed: int,
         names: Sequence[str] = (),
-        noun: str = "image",
+        noun: str = "input",
     ) -> None:
         self.names, self.noun = names, noun
         self.targets, self.groups = targets, groups

@@ -50,7 +50,7 @@ def learning_curve(
     judge: Judge,
     measure: str,
     seed: int,
-    noun: str = "image",
+    noun: str = "input",
 ) -> Json:
     """{"measure", "points", "gain", "more_images", "answer"}, or {"skipped": why}.
 

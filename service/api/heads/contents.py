@@ -1,5 +1,7 @@
 """Stored bytes of inputs as answers: somebody else's bytes under our address."""
 
+from collections.abc import Callable
+
 from fastapi.responses import Response
 from sqlalchemy.engine import Engine
 
@@ -19,13 +21,21 @@ def of_head(engine: Engine, head: str) -> str:
     return ORIGINAL if version is None else modality_of(version.manifest["backbone"])
 
 
-def response(data: bytes, sha256: str, modality: str) -> Response:
+def answer(engine: Engine, head: str, sha256: str, read: Callable[[], bytes], *, image: bool = False) -> Response:
+    """What a head holds under a SHA-256, once it is found; with `image` an image alone. Raises WrongModality."""
+    modality = of_head(engine, head)
+    if image:
+        _require_image(modality)
+    return _response(read(), sha256, modality)
+
+
+def _response(data: bytes, sha256: str, modality: str) -> Response:
     """The bytes as they were sent, with their media type."""
     headers = SAFE | {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache", "Content-Disposition": "inline"}
     return Response(data, media_type=modalities.get(modality).media_type(data), headers=headers)
 
 
-def require_image(modality: str) -> None:
+def _require_image(modality: str) -> None:
     """Raises WrongModality for what /image does not show: it is the older address of images alone."""
     if modality != ORIGINAL:
         noun = modalities.get(modality).NOUN

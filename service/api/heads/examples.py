@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query
 from fastapi.responses import JSONResponse, Response
-from starlette.convertors import StringConvertor, register_url_convertor
 
 from adapters import tasks
 from adapters.store import examples as store
@@ -20,6 +19,7 @@ from service.api.heads.edit_schemas import (
     RelabelRequest,
 )
 from service.api.job_schemas import JobView
+from service.api.routing import all_but
 from service.api.routing import router as new_router
 from service.context import Context
 from service.database_threads import WRITING
@@ -27,14 +27,7 @@ from service.intake.edits import EditSubmissions
 from service.intake.labels import SHA256
 from service.wire import Text
 
-
-class _Example(StringConvertor):
-    """What is between the slashes but the two words that are routes of their own: else theirs had our methods, too."""
-
-    regex = "(?!(?:delete|relabel)(?:/|$))[^/]+"
-
-
-register_url_convertor("example", _Example())
+all_but("example", "delete", "relabel")
 router = new_router(prefix="/heads/{head}/examples", tags=["examples"])
 Sha256 = Annotated[str, Path(pattern=SHA256)]
 SplitFilter = Literal["train", "val", "test", "none"]
@@ -71,16 +64,14 @@ def _suspects(ctx: Context, head: str) -> list[str]:
 def get_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """The image of an example, as it was sent; of any example: /content."""
     found = store.find(ctx.engine, head, sha256)
-    modality = contents.of_head(ctx.engine, head)
-    contents.require_image(modality)
-    return contents.response(store.stored(ctx.artifacts, found), sha256, modality)
+    return contents.answer(ctx.engine, head, sha256, lambda: store.stored(ctx.artifacts, found), image=True)
 
 
 @router.get("/{sha256:example}/content", responses=PROBLEMS, response_class=Response)
 def get_content(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """An example, byte for byte as it was sent."""
     found = store.find(ctx.engine, head, sha256)
-    return contents.response(store.stored(ctx.artifacts, found), sha256, contents.of_head(ctx.engine, head))
+    return contents.answer(ctx.engine, head, sha256, lambda: store.stored(ctx.artifacts, found))
 
 
 @router.patch("/{sha256:example}", status_code=202, response_model=JobView, responses=RESPONSES)

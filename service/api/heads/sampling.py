@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import Path, Query
 from fastapi.responses import JSONResponse, Response
-from starlette.convertors import StringConvertor, register_url_convertor
 
 from adapters.store.sampling import samples as store
 from adapters.store.sampling import switches
@@ -13,6 +12,7 @@ from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads import contents
 from service.api.job_schemas import JobView
+from service.api.routing import all_but
 from service.api.routing import router as new_router
 from service.context import Context
 from service.database_threads import SUBMITTING
@@ -28,14 +28,7 @@ from service.sampling.schemas import (
     after_of,
 )
 
-
-class _Sample(StringConvertor):
-    """What is between the slashes but the word that is a route of its own: else it had our methods, too."""
-
-    regex = "(?!labels(?:/|$))[^/]+"
-
-
-register_url_convertor("sample", _Sample())
+all_but("sample", "labels")
 router = new_router(prefix="/heads/{head}", tags=["samples"])
 Sha256 = Annotated[str, Path(pattern=SHA256)]
 
@@ -79,16 +72,14 @@ def list_samples(
 def get_sample_image(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """The image of a sample, as it was asked; of any sample: /content."""
     store.find(ctx.engine, head, sha256)
-    modality = contents.of_head(ctx.engine, head)
-    contents.require_image(modality)
-    return contents.response(store.stored(ctx.artifacts, sha256), sha256, modality)
+    return contents.answer(ctx.engine, head, sha256, lambda: store.stored(ctx.artifacts, sha256), image=True)
 
 
 @router.get("/samples/{sha256:sample}/content", responses=PROBLEMS, response_class=Response)
 def get_sample_content(ctx: Ctx, head: str, sha256: Sha256) -> Response:
     """A sample, byte for byte as it was asked."""
     store.find(ctx.engine, head, sha256)
-    return contents.response(store.stored(ctx.artifacts, sha256), sha256, contents.of_head(ctx.engine, head))
+    return contents.answer(ctx.engine, head, sha256, lambda: store.stored(ctx.artifacts, sha256))
 
 
 @router.post("/samples/labels", status_code=202, response_model=JobView, responses=RESPONSES)

@@ -76,7 +76,7 @@ def test_every_point_is_measured_on_the_same_examples_and_no_more_than_needed():
 
 def test_tiny_data_has_no_curve_and_a_reason():
     found = curve(3 * SMALLEST, lambda size: 0.9)
-    assert "too few images" in found["skipped"] and list(found) == ["skipped"]
+    assert "too few inputs" in found["skipped"] and list(found) == ["skipped"]
 
 
 def test_a_real_method_learns_more_from_more():
