@@ -29,7 +29,6 @@ GOALS = (
     Goal("beside", "p99_ratio", "p99 beside a job that trains, of p99 without", "≤"),
     Goal("swaps", "failed", "Requests that fail while versions are swapped", "≤"),
     Goal("swaps", "p99_ratio", "p99 while versions are swapped, of p99 without", "≤"),
-    Goal("damage_checks", "worst_share", "Share of a `/predict` that looking for damage in a photo takes", "≤"),
     Goal("finetuning", "new_ratio", "1,000 new photos to a live version, of decoding and embedding alone", "≤"),
     Goal("finetuning", "cached_s", "Seconds for 1,000 known photos of 10 classes", "≤"),
     Goal("text", "core_ms_64", "Milliseconds of a core for a text of 64 pieces", "≤"),

@@ -11,7 +11,7 @@ from support.services import eventually
 def test_a_deleted_example_is_unlearned_exactly(server, inputs):
     """The new version is the one trained as if it had never been sent, to 1e-6, although it was labeled wrongly.
 
-    By the method that is not solved in one step; the other tests here show the same of the closest prototype.
+    By the method that is not solved in one step; the other tests here show the same of `prototype`.
     """
     good, odd = inputs.several(each=6, start=3000), inputs.labeled(inputs.kinds[4], 3100, inputs.kinds[0])
     more, options = inputs.several(inputs.kinds[3:4], each=4, start=3000), {"method": "logistic", "field": inputs.field}
