@@ -8,7 +8,7 @@ Budgets are in estimated operations, so that the same data and seed give the sam
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import numpy as np
 from adapters.arrays import take
 from adapters.backbones.parts import POOLED
 from adapters.modalities import NONE
-from adapters.modalities.image import Pixels
 from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs
@@ -47,7 +46,7 @@ Row = dict[str, Any]
 class Examples:
     """N examples of a job, and what is known of them."""
 
-    pixels: Callable[[int], Pixels]  # of the example at a position, as served: u8 [S, S, 3]; called from threads
+    pixels: taps.Look  # of the example at a position, as served: u8 [S, S, 3]; called from threads
     embeddings: Embeddings  # f32 [N, E], `pooled` first
     dimension: int  # D, of `pooled`
     targets: Targets

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapters.modalities.image import Pixels
 from adapters.runtime.onnx import session
 from adapters.types import Cut, Device, Indices
 
@@ -23,6 +22,7 @@ CHUNK = 64  # examples between looks at the owner's wish to cancel
 SERVED, FLIPPED = "served", "flip"  # views
 MOST = float(np.finfo(np.float16).max)
 _Run = Callable[[NDArray[Any]], NDArray[Any]]  # pixels u8 [1, S, S, 3] → [1, *shape]
+Pixels = NDArray[np.uint8]  # [S, S, 3]
 Look = Callable[[int], Pixels]  # of the example at a position, as served: u8 [S, S, 3]
 
 
