@@ -1,14 +1,16 @@
 """Heads of a request, asked about what was told of its inputs.
 
 Shallow ones take microseconds each and are run one after the other: few of them on the event loop, many in one trip to
-a lane. A run of a deep one takes as long as its part of the backbone does, so it waits for its turn in the lanes as
-inputs do, a few of them at a time: lanes work side by side, other requests go on between, and what nobody waits for is
-not run.
+a lane. A run of a deep one takes as long as its part of the backbone does, half a millisecond and more. So such runs
+wait for their turn in the lanes as inputs do, about as many at a time as are worth an input: lanes work side by side,
+other requests go on between, and what nobody waits for is not run.
 """
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import TypeAlias
 
 import numpy as np
@@ -38,12 +40,11 @@ async def answers(traffic: Traffic, heads: Sequence[LiveHead], embedded: Found, 
     """What each says of all inputs, M rows each; of one whose backbone failed, why that did."""
     if all(head.deep is None for head in heads):
         return await _of_shallow(traffic, heads, embedded)
-    deep = [head for head in heads if head.deep is not None]
-    *said, rest = await asyncio.gather(
-        *(_of_deep(traffic, head, embedded[head.source], flow) for head in deep),
+    said = await asyncio.gather(
+        _of_deep(traffic, [head for head in heads if head.deep is not None], embedded, flow),
         _of_shallow(traffic, [head for head in heads if head.deep is None], embedded),
     )
-    of_deep, of_shallow = (answer for (answer,) in said), iter(rest)
+    of_deep, of_shallow = map(iter, said)
     return [next(of_shallow if head.deep is None else of_deep) for head in heads]
 
 
@@ -76,36 +77,71 @@ def _ask(head: LiveHead, read: dict[int, Embeddings] | None, embedded: Found) ->
     return arms.ask(head, rows) if len(rows) else _nothing(head)
 
 
-async def _of_deep(traffic: Traffic, head: LiveHead, found: EmbeddedInputs | EspalierError, flow: str) -> list[Answer]:
-    """What one head says, in several runs that take turns with other flows; each is worth about what an input is."""
+async def _of_deep(traffic: Traffic, heads: Sequence[LiveHead], embedded: Found, flow: str) -> list[Answer]:
+    """A few runs at a time, in turn with other flows; as many at a time as there are lanes, where lanes are free."""
+    each = [_runs(head, embedded[head.source]) for head in heads]
+    turns = (
+        traffic.lanes.in_turn(flow, partial(_run, traffic, batch), stepped(sum(run.load for run in batch)))
+        for batch in _batches([run for runs in each for run in runs], traffic.lanes.count)
+    )
+    said = chain.from_iterable(await asyncio.gather(*turns))
+    return [
+        _joined(head, embedded[head.source], list(islice(said, len(runs))))
+        for head, runs in zip(heads, each, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a deep head."""
+
+    head: LiveHead
+    taps: Rows
+    load: float  # how many ordinary inputs it is worth
+
+
+def _runs(head: LiveHead, found: EmbeddedInputs | EspalierError) -> list[_Run]:
+    """None where its trunk failed."""
     if isinstance(found, EspalierError):
-        return [found]
+        return []
     assert head.deep is not None
     share = max(head.deep.share, 1 / MOST_ROWS)
     most = max(1, round(1 / share))
-    parts = [found.embeddings[start : start + most] for start in range(0, len(found.indices), most)]
-    if not parts:
-        return [_nothing(head)]
-    run = partial(_run, traffic, head)
-    turns = (traffic.lanes.in_turn(flow, partial(run, part), stepped(share * len(part))) for part in parts)
-    return [_joined(await asyncio.gather(*turns))]
+    parts = (found.embeddings[start : start + most] for start in range(0, len(found.indices), most))
+    return [_Run(head, part, share * len(part)) for part in parts]
 
 
-def _run(traffic: Traffic, head: LiveHead, taps: Rows) -> Answer:
+def _batches(runs: Sequence[_Run], lanes: int) -> list[list[_Run]]:
+    """Runs for one trip to a lane each: worth one ordinary input at most, and less where lanes would have nothing."""
+    most, found, load = min(1.0, sum(run.load for run in runs) / lanes), list[list[_Run]](), 0.0
+    for run in runs:
+        if not found or load + run.load > most:
+            found.append([])
+            load = 0.0
+        found[-1].append(run)
+        load += run.load
+    return found
+
+
+def _run(traffic: Traffic, batch: Sequence[_Run]) -> list[Answer]:
     """In a lane."""
-    began = clock()
-    said = arms.ask(head, taps)
-    traffic.meters.tail_seconds(clock() - began)
+    said: list[Answer] = []
+    for run in batch:
+        began = clock()
+        said.append(arms.ask(run.head, run.taps))
+        traffic.meters.tail_seconds(clock() - began)
     return said
 
 
-def _joined(parts: Sequence[Answer]) -> Answer:
-    """One answer of several parts; what went wrong with one of them went wrong."""
+def _joined(head: LiveHead, found: EmbeddedInputs | EspalierError, parts: Sequence[Answer]) -> Answer:
+    """One answer of several runs; what went wrong with one of them went wrong."""
+    if isinstance(found, EspalierError):
+        return found
     good = [part for part in parts if isinstance(part, HeadAnswers)]
     if len(good) < len(parts):
         return next(part for part in parts if not isinstance(part, HeadAnswers))
-    if len(good) == 1:
-        return good[0]
+    if len(good) < 2:
+        return good[0] if good else _nothing(head)
     pooled = [part.pooled for part in good if part.pooled is not None]
     joined = arrays.joined([part.arrays for part in good])
     return HeadAnswers(joined, np.concatenate(pooled) if pooled else None)

@@ -1,7 +1,7 @@
 """Asking a second version what the first one was asked, once the answer is out: a thread, a bound, and a rate.
 
-A comparison runs one head on one embedding, some tens of µs. Whether one is left out depends on how many there are, not
-on what is asked, so that those made are a fair sample of all.
+A comparison runs one head on one embedding, some tens of µs, or a deep one on a tap, a millisecond or more. Whether one
+is left out depends on how many there are, not on what is asked, so that those made are a fair sample of all.
 """
 
 import logging
@@ -12,16 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from adapters import tasks
 from adapters.rollout.facts import Asked, Counts
 from adapters.runtime.heads.loaded import LiveHead
 from adapters.tenancy import in_log
 from adapters.trust import NOVEL
-from adapters.types import Floats, Schema
+from adapters.types import Schema, Told
 
 log = logging.getLogger("espalier.rollout")
 MOST_WAITING = 64
 MOST_A_SECOND = 100  # of a process: at most a hundredth of a core
+WHOLE_BACKBONE = 60  # comparisons that the work of a whole backbone is worth; a deep head does its share of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,14 @@ class Comparison:
 
     answered: LiveHead  # with its trial, whose `other` is asked
     answer: dict[str, Any]
-    embedding: Floats  # [E]
+    read: Told  # what the other one reads of it: an embedding f32 [E], or a tap
+
+    @property
+    def cost(self) -> int:
+        """How many comparisons with a shallow version it is worth."""
+        trial = self.answered.trial
+        deep = None if trial is None or trial.other is None else trial.other.deep
+        return 1 if deep is None else 1 + round(WHOLE_BACKBONE * deep.share)
 
 
 class Comparer:
@@ -39,7 +49,7 @@ class Comparer:
     def __init__(self, count: Callable[[str, str, Counts], None]) -> None:
         self._count = count
         self._waiting: queue.SimpleQueue[Comparison | None] = queue.SimpleQueue()
-        self._second, self._made = 0, 0  # this second of the clock, and how many were taken on in it
+        self._second, self._made = 0, 0  # this second of the clock, and how much was taken on in it
         self._thread = threading.Thread(target=self._run, name="rollout-compare", daemon=True)
         self._thread.start()
 
@@ -50,7 +60,7 @@ class Comparer:
             self._second, self._made = second, 0
         if self._made >= MOST_A_SECOND or self._waiting.qsize() >= MOST_WAITING:
             return False
-        self._made += 1
+        self._made += comparison.cost
         self._waiting.put(comparison)
         return True
 
@@ -80,7 +90,7 @@ def compared(comparison: Comparison) -> Counts:
     assert trial is not None and trial.other is not None
     shadow = trial.rollout.mode == "shadow"
     try:
-        said = _said(trial.other, comparison.embedding)
+        said = _said(trial.other, comparison.read)
     except Exception as error:  # whatever its graph raises
         number, head = trial.other.version.number, trial.rollout.head
         log.warning("version %d of %s failed: %s", number, head, type(error).__name__, extra=in_log(head))
@@ -91,8 +101,8 @@ def compared(comparison: Comparison) -> Counts:
     return Counts(*arms, compared=1, disagreed=int(not agree))
 
 
-def _said(head: LiveHead, embedding: Floats) -> dict[str, Any]:
-    answers = head.head.answer(embedding[None])
+def _said(head: LiveHead, read: Told) -> dict[str, Any]:
+    answers = head.head.answer(np.asarray(read)[None])
     schema = Schema(head.classes, head.version.manifest.get("decision", {}))
     novelty = None if answers.novelty is None else float(answers.novelty[0])
     return tasks.get(head.task).decode(answers.row(0), schema, 1) | {"novelty": novelty}

@@ -63,7 +63,7 @@ class Head:
         """
         metadata = metadata_of(data)
         if deep_session.CUT in metadata:
-            return DeepHead(deep_session.opened(data), metadata, deep_session.resident(data))
+            return DeepHead(deep_session.opened(data), metadata, deep_session.resident_bytes(data))
         parts = take_apart(data)
         structure, made = _STRUCTURES.get(parts.structure)
         # The first of its structure pays for the session, so that a cache of heads that share nothing keeps its bound.

@@ -37,6 +37,11 @@ class Lanes:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._threads)
+
     def put(self, flow: str, work: Work, load: float = 1.0) -> None:
         """Do this when its flow's turn comes; it is worth so many ordinary inputs."""
         if self._closed:
