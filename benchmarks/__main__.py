@@ -1,9 +1,9 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need data that is not in this repository
-(`adaptation`, `banking`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `text`, `views`), need a GPU (`gpu`), or
-answer a question of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny settings,
-nothing recorded.
+(`adaptation`, `banking`, `deep`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `text`, `views`), need a GPU
+(`gpu`), or answer a question of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny
+settings, nothing recorded.
 """
 
 import argparse
@@ -49,6 +49,7 @@ from benchmarks import (
     trust,
     views,
 )
+from benchmarks.deep import measure as deep
 from benchmarks.gpu import measure as gpu
 from benchmarks.peers import measure as peers
 
@@ -58,7 +59,7 @@ ALL: dict[str, Any] = {
 LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
-    "small_requests": small_requests, "durability": durability, "damage_checks": damage_checks,
+    "small_requests": small_requests, "durability": durability, "damage_checks": damage_checks, "deep": deep,
     "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out, "text": text,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {

@@ -81,10 +81,12 @@ def _round(
     return found
 
 
-def drawn(targets: Indices, groups: Indices, count: str, random: Any) -> tuple[Indices | None, Indices]:
+def drawn(
+    targets: Indices, groups: Indices, count: str, random: Any, share: float = TEST_SHARE
+) -> tuple[Indices | None, Indices]:
     """Positions to train on and to test on; no training positions where the classes are smaller than asked."""
     names = random.permutation(np.unique(groups))
-    test = np.flatnonzero(np.isin(groups, names[: round(TEST_SHARE * len(names))]))
+    test = np.flatnonzero(np.isin(groups, names[: round(share * len(names))]))
     rest = random.permutation(np.setdiff1d(np.arange(len(targets)), test))
     test = test[np.isin(targets[test], targets[rest])]
     if count == "full":

@@ -35,20 +35,20 @@ def main(quick: bool = False) -> dict[str, Any]:
     """Measure and print; returns the results."""
     plan = QUICK if quick else FULL
     with server.running() as running:
-        _teach(running.port, HEAD, photos.crops(64, seed=99))  # a head to ask, and the worker has its torch
-        rounds = [_round(running.port, plan, number) for number in range(plan.repetitions)]
+        taught(running.port, HEAD, photos.crops(64, seed=99))  # a head to ask, and the worker has its torch
+        rounds = [measured(running.port, plan, number) for number in range(plan.repetitions)]
     results: dict[str, Any] = {key: record.spread([r[key] for r in rounds]) for key in rounds[0]}
     results["limits"] = {"p99_ratio": MAX_P99}
     record.show(results)
     return results
 
 
-def _round(port: int, plan: Plan, number: int) -> dict[str, float]:
-    """Half load without a job, and from its first byte to its last."""
+def measured(port: int, plan: Plan, number: int, **options: Any) -> dict[str, float]:
+    """Half load without a job, and from its first byte to its last; `options` are the job's."""
     pictures = [data for data, _ in photos.crops(64)]
     requests = [load.request(f"/predict?head={HEAD}", data, "image/jpeg", port) for data in pictures]
     rate = load.run(requests, port, 16, plan.seconds / 3).checked().throughput / 2
-    with _job(port, plan.photos, number) as (process, go):
+    with _job(port, plan.photos, number, options) as (process, go):
         calm = load.paced(requests, port, rate, plan.seconds).checked()
         go.set()
         busy = load.paced(requests, port, rate, plan.patience, going_on=process.is_alive).checked()
@@ -61,11 +61,11 @@ def _round(port: int, plan: Plan, number: int) -> dict[str, float]:
 
 
 @contextmanager
-def _job(port: int, count: int, number: int) -> Any:
+def _job(port: int, count: int, number: int, options: dict[str, Any]) -> Any:
     """A process that has its photos ready and teaches them when told to go."""
     spawn = multiprocessing.get_context("spawn")
     ready, go = spawn.Event(), spawn.Event()
-    process = spawn.Process(target=_upload, args=(port, count, number, ready, go), daemon=True)
+    process = spawn.Process(target=_upload, args=(port, count, number, options, ready, go), daemon=True)
     process.start()
     try:
         ready.wait()
@@ -76,18 +76,19 @@ def _job(port: int, count: int, number: int) -> Any:
         process.kill()
 
 
-def _upload(port: int, count: int, number: int, ready: Any, go: Any) -> None:
+def _upload(port: int, count: int, number: int, options: dict[str, Any], ready: Any, go: Any) -> None:
     """In life it runs on another machine; here it leaves the cores to whoever else wants them."""
     os.setsid()
     step_aside(19)
     pictures = photos.crops(count, seed=number)
     ready.set()
     go.wait()
-    _teach(port, f"new-{number}", pictures)
+    taught(port, f"new-{number}", pictures, **options)
 
 
-def _teach(port: int, head: str, pictures: list[tuple[bytes, str]]) -> None:
+def taught(port: int, head: str, pictures: list[tuple[bytes, str]], **options: Any) -> None:
+    """A head with a live version of these photos. Raises AssertionError where the job does not succeed."""
     images = [LabeledImage(f"{i}.jpg", lambda d=data: d, label) for i, (data, label) in enumerate(pictures)]
     with Client(f"http://127.0.0.1:{port}") as client:
-        job = client.wait(client.finetune(head, images)["id"])
+        job = client.wait(client.finetune(head, images, **options)["id"])
     assert job["status"] == "succeeded", job["error"]

@@ -5,6 +5,7 @@ always there. Embeddings are kept in `.espalier/benchmarks-taps`, because making
 after a change of the backbone, of a variant or of a data set.
 """
 
+import functools
 import io
 import os
 import xml.etree.ElementTree as ElementTree
@@ -27,7 +28,7 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import variant
 from adapters.training.backbone.build import build
 from adapters.training.data.duplicates import groups
-from adapters.types import Embeddings, Indices
+from adapters.types import Backbone, Embeddings, Indices
 from benchmarks import record
 
 DATA = Path(os.environ.get("ESPALIER_TEST_DATA", record.ROOT.parent / "shared" / "data"))
@@ -163,15 +164,40 @@ def bccd_files() -> list[Path]:
     return sorted((DATA / "bccd" / "Annotations").glob("*.xml"))
 
 
-def session_of(precision: str) -> BackboneSession:
-    """The embedded backbone in a precision, built where it is not there yet."""
+def load_pixels(name: str) -> np.ndarray:
+    """What the backbone is shown of the images of a data set, u8 [N, S, S, 3]; a mapped file."""
+    path = CACHE / f"{name}-pixels.npy"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        spec = backbone_of(FULL)[0].spec
+        labeled = list(ALL[name]())
+        unfinished = path.with_suffix(".part")
+        shape = (len(labeled), spec.size, spec.size, 3)
+        made = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+        with ThreadPoolExecutor(processor.cores()) as pool:
+            for number, pixels in enumerate(pool.map(lambda photo: image.pixels(photo.data, spec), labeled)):
+                made[number] = pixels
+        unfinished.rename(path)
+    found: np.ndarray = np.load(path, mmap_mode="r")
+    return found
+
+
+@functools.cache
+def backbone_of(precision: str) -> tuple[Backbone, bytes]:
+    """The embedded backbone in a precision, built where it is not there yet, and its graph."""
+    CACHE.mkdir(parents=True, exist_ok=True)
     engine, artifacts = database.connect(f"sqlite:///{CACHE}/x.sqlite"), Artifacts(str(CACHE / "blobs"))
     database.migrate(engine)
     backbone = build(embedded_card(DEFAULT), engine, artifacts)
     if precision != FULL:
         images = calibration.crops(backbone.spec)
         backbone = variant.build(backbone, precision, images, engine, artifacts)
-    return BackboneSession(backbone, artifacts.get(backbone.artifact), "cpu")
+    return backbone, artifacts.get(backbone.artifact)
+
+
+def session_of(precision: str) -> BackboneSession:
+    """That backbone, loaded."""
+    return BackboneSession(*backbone_of(precision), "cpu")
 
 
 def _embedded(labeled: list[Photo], precision: str) -> dict[str, np.ndarray]:

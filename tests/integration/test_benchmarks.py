@@ -21,6 +21,7 @@ from benchmarks import (
     soak,
     swaps,
 )
+from benchmarks.deep import measure as deep
 from benchmarks.peers import measure as peers
 
 
@@ -33,7 +34,7 @@ def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module", [heads, matrix, beside, overload, small_requests, damage_checks], ids=lambda m: m.__name__
+    "module", [heads, matrix, beside, overload, small_requests, damage_checks, deep], ids=lambda m: m.__name__
 )
 def test_a_benchmark_runs(module):
     results = module.main(quick=True)

@@ -1,0 +1,83 @@
+"""Rows → what is recorded: figures of each way, paired differences to the shallow winner, and what has a limit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import record
+from benchmarks.taps import interval, pairs
+
+Row = dict[str, Any]
+FIGURES = ("accuracy", "loss", "ece", "seconds")
+SHALLOW, AUTO, ALL = "shallow", "auto", "all"
+HEADS = ("pooled", "taps", SHALLOW)
+LOOPS = ("fine_tune", "scratch")
+SIGNS = {"data": "gtsrb", "shots": "full"}  # 42 a class
+LIMITS = {
+    "auto less shallow, points, at least": -0.2, "gtsrb: accuracy of auto": 0.97, "gtsrb: gap closed": 0.7,
+    "gtsrb: fine_tune less auto": 0.01, "gtsrb: seconds of auto, of fine_tune's": 0.2,
+}  # fmt: skip
+THIRD = 1 / 3  # of the time of all layers that the best cut may take
+
+
+def results(rows: Sequence[Row]) -> dict[str, Any]:
+    """All there is to say of rows; limits of what there is a figure for."""
+    goals = _goals(rows)
+    found: dict[str, Any] = dict(goals)
+    for data, shots in dict.fromkeys((row["data"], row["shots"]) for row in rows):
+        here = [row for row in rows if (row["data"], row["shots"]) == (data, shots)]
+        for way in dict.fromkeys(row["way"] for row in here):
+            found |= {f"{data}, {shots}, {way}: {name}": row for name, row in _figures(here, way).items()}
+    return found | {"limits": {name: LIMITS[name] for name in goals}}
+
+
+def _figures(here: Sequence[Row], way: str) -> dict[str, Any]:
+    mine = [row for row in here if row["way"] == way]
+    figures = {name: [row[name] for row in mine] for name in FIGURES}
+    if way not in HEADS:
+        for name in ("accuracy", "loss"):
+            less = pairs(here, name, way, SHALLOW)
+            if len(less):
+                figures[f"{name}, less {SHALLOW}'s ({interval(less)})"] = less.tolist()
+    return {name: record.spread(values) for name, values in figures.items()}
+
+
+def _goals(rows: Sequence[Row]) -> dict[str, Any]:
+    signs = [row for row in rows if all(row[name] == value for name, value in SIGNS.items())]
+    auto = [row["accuracy"] for row in signs if row["way"] == AUTO]
+    found = {
+        "auto less shallow, points, at least": _lowest(100 * pairs(rows, "accuracy", AUTO, SHALLOW)),
+        "gtsrb: accuracy of auto": auto,
+        "gtsrb: gap closed": [closed for seed in _seeds(signs) for closed in _closed(signs, seed)],
+        "gtsrb: fine_tune less auto": pairs(signs, "accuracy", LOOPS[0], AUTO).tolist(),
+        "gtsrb: seconds of auto, of fine_tune's": _ratios(signs, "seconds", AUTO, LOOPS[0]),
+    }
+    return {name: record.spread(values) for name, values in found.items() if len(values)}
+
+
+def _lowest(gains: np.ndarray) -> list[float]:
+    """The lower end of the 95 % interval of a mean over data sets, shots and seeds."""
+    if len(gains) < 2:
+        return []
+    return [float(gains.mean() - 1.96 * gains.std(ddof=1) / len(gains) ** 0.5)]
+
+
+def _closed(rows: Sequence[Row], seed: int) -> list[float]:
+    """The share of the way from the best shallow head to all layers that the best cut goes in a third of the time."""
+    mine = {row["way"]: row for row in rows if row["seed"] == seed}
+    cut = [row for way, row in mine.items() if way not in (*HEADS, *LOOPS, AUTO, ALL)]
+    heads = [mine[way]["accuracy"] for way in HEADS if way in mine]
+    if ALL not in mine or not heads or mine[ALL]["accuracy"] <= max(heads):
+        return []
+    quick = [row["accuracy"] for row in cut if row["seconds"] <= THIRD * mine[ALL]["seconds"]]
+    return [(max(quick) - max(heads)) / (mine[ALL]["accuracy"] - max(heads))] if quick else [0.0]
+
+
+def _ratios(rows: Sequence[Row], figure: str, way: str, against: str) -> list[float]:
+    logs = [row | {figure: np.log(row[figure])} for row in rows]
+    return np.exp(pairs(logs, figure, way, against)).tolist()
+
+
+def _seeds(rows: Sequence[Row]) -> list[int]:
+    return sorted({row["seed"] for row in rows})

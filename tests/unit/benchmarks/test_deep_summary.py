@@ -1,0 +1,51 @@
+"""What the benchmark of deep versions makes of its rows."""
+
+import pytest
+
+from benchmarks.deep import summary
+
+ACCURACY = {"pooled": 0.90, "taps": 0.95, "shallow": 0.94, "blocks.5": 0.96, "blocks.4": 0.98, "all": 0.99,
+            "auto": 0.975, "fine_tune": 0.97}  # fmt: skip
+SECONDS = {"blocks.5": 100.0, "blocks.4": 300.0, "all": 900.0, "auto": 150.0, "fine_tune": 1000.0}
+
+
+def rows(data: str = "gtsrb", seeds: int = 2, **accuracy: float) -> list[summary.Row]:
+    """A row for each way and seed."""
+    said = ACCURACY | accuracy
+    return [
+        {"data": data, "shots": "full", "seed": seed, "way": way, "loss": 1 - value, "ece": 0.01,
+         "accuracy": value, "seconds": SECONDS.get(way, 5.0)}
+        for seed in range(seeds) for way, value in said.items()
+    ]  # fmt: skip
+
+
+def test_every_limit_has_a_figure_where_its_ways_were_measured():
+    found = summary.results(rows())
+    assert found["limits"] == summary.LIMITS
+    assert all("median" in found[name] for name in summary.LIMITS)
+
+
+def test_a_limit_without_its_ways_is_not_there():
+    """Of other data than the signs only what is said of all data."""
+    assert set(summary.results(rows("digits"))["limits"]) == {"auto less shallow, points, at least"}
+
+
+def test_the_gap_is_from_the_best_head_to_all_layers_and_a_slow_cut_does_not_count():
+    """0.95 → 0.99, and a third of 900 s lets blocks.4 in at 300 s, but not at 301."""
+    assert summary.results(rows())["gtsrb: gap closed"]["median"] == pytest.approx(0.75)
+    slow = [row | ({"seconds": 301.0} if row["way"] == "blocks.4" else {}) for row in rows()]
+    assert summary.results(slow)["gtsrb: gap closed"]["median"] == pytest.approx(0.25)
+    assert "gtsrb: gap closed" not in summary.results(rows(all=0.95)), "where all layers bring nothing, there is no gap"
+
+
+def test_the_gain_of_auto_is_the_lower_end_of_its_interval_over_all_rows():
+    """Pairs of +3.5 points and of −1.0: a mean of 1.25 ± 2.55."""
+    worse = rows("digits", auto=0.93)
+    found = summary.results([*rows(), *worse])["auto less shallow, points, at least"]["median"]
+    assert found == pytest.approx(1.25 - 1.96 * 2.598 / 2, abs=0.01)
+
+
+def test_differences_are_paired_by_seed():
+    mixed = [row | {"accuracy": row["accuracy"] + 0.01 * row["seed"]} for row in rows()]
+    less = summary.results(mixed)["gtsrb, full, auto: accuracy, less shallow's (+0.0350 ± 0.0000)"]
+    assert less["min"] == pytest.approx(0.035) == less["max"] and less["repetitions"] == 2
