@@ -8,6 +8,7 @@ from support.networks import SIDE, inverted, residual
 
 from adapters.runtime.onnx import session
 from adapters.training.backbone import cuts
+from adapters.training.backbone.precisions import int8
 from adapters.training.deep import interpreter
 
 CUTS = [(residual, "a.1"), (residual, "b.1"), (inverted, "c.0"), (residual, "all")]
@@ -70,3 +71,22 @@ def test_a_tail_computes_in_another_precision():
     tail, tap = taps(residual(), "a.1")
     exact = interpreter.run(tail, tap, torch.float64)
     np.testing.assert_allclose(interpreter.run(tail, tap), exact, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def rounded() -> bytes:
+    """A network in 8 bits."""
+    pixels = np.random.default_rng(2).integers(0, 256, (20, SIDE, SIDE, 3), np.uint8)
+    return int8.convert(residual(), pixels)
+
+
+@pytest.mark.parametrize("cut", ["a.1", "b.1"])
+def test_a_tail_of_a_rounded_backbone_reads_bytes_and_computes_in_floats(rounded, cut):
+    """The very bytes that serving's trunk tells; their scale is no weight."""
+    tail, tap = taps(rounded, cut)
+    assert tap.dtype == np.uint8
+    wanted = answered(tail, tap)
+    np.testing.assert_allclose(interpreter.run(tail, tap), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+    module = interpreter.Tail(tail)
+    assert all(weight.ndim == 4 or weight.ndim == 1 for weight in module.weights)
+    assert answered(module.to_onnx(), tap).tobytes() == wanted.tobytes()
