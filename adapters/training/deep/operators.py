@@ -106,7 +106,8 @@ def _batch_norm(
     attributes: Attributes, x: torch.Tensor, scale: Any, bias: Any, mean: torch.Tensor, variance: torch.Tensor
 ) -> torch.Tensor:
     """With the statistics that it was exported with: they do not move."""
-    return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, attributes.get("epsilon", 1e-5))
+    moments = mean.detach(), variance.detach()  # an exporter keeps equal arrays once: one may be a weight elsewhere
+    return functional.batch_norm(x, *moments, scale, bias, False, 0.0, attributes.get("epsilon", 1e-5))
 
 
 def _dequantize(attributes: Attributes, x: torch.Tensor, scale: torch.Tensor, zero: Any = None) -> torch.Tensor:
