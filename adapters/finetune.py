@@ -1,7 +1,7 @@
 """THE FINE-TUNE PIPELINE.
 
-labeled batch → validate → embed (same ONNX backbone, cached) → split → train (race of methods) → evaluate
-→ export ONNX → verify parity → gate against the live version → publish → swap → learning curve
+labeled batch → validate → embed (same ONNX backbone, cached) → split → train (race of methods; deeper where that is
+wanted) → evaluate → export ONNX → verify parity → gate against the live version → publish → swap → learning curve
 
 Each step is durable: it takes the job's id, leaves its result in the store and answers with a little JSON, so that a
 worker that dies is followed by one that goes on from the last finished step. A notebook runs them `directly`.
@@ -9,75 +9,36 @@ worker that dies is followed by one that goes on from the last finished step. A 
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy.engine import Engine
 
 from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
 from adapters.errors import CorruptArtifact, NotFound
 from adapters.labels import refuse_held_out_only
-from adapters.runtime import resident
-from adapters.runtime.backbone import Backbones
-from adapters.store import backbones, heads, jobs, publishing, reports
+from adapters.store import heads, jobs, publishing, reports
 from adapters.store.embeddings import EmbeddingCache
-from adapters.store.objects import blobs
-from adapters.store.objects.artifacts import Artifacts
-from adapters.store.objects.blobs import JobArtifacts
 from adapters.store.scale_out.shards import Shard
 from adapters.tenancy import embedded_by
 from adapters.training import programs
+from adapters.training.context import TrainingContext as TrainingContext  # for who runs a job from a notebook
 from adapters.training.data import dataset, unlearning
-from adapters.training.data.data_report import data_report
-from adapters.training.data.duplicates import groups, without_callers
-from adapters.training.data.late_findings import with_late_findings
+from adapters.training.data.late_findings import with_curve, with_late_findings
 from adapters.training.data.split import split
+from adapters.training.deep.deep_round import Declined
 from adapters.training.embedding import sharded, views
-from adapters.training.embedding.embed import Embedder
 from adapters.training.progress import Progress
-from adapters.training.publish import champion, drafts, export, manifest, renaming, verify
-from adapters.training.race.evaluate import evaluate
+from adapters.training.publish import champion, deep_proof, drafts, export, manifest, renaming, verify
 from adapters.training.race.race import race
-from adapters.training.trust import terms
-from adapters.types import TERMINAL, Backbone, Example, Job
+from adapters.training.stages import deep, drafting, material, plan
+from adapters.types import TERMINAL, Example, Job
 
 log = logging.getLogger("espalier.finetune")
 Durably = Callable[..., Any]  # (name, step, *arguments) → the step's JSON answer
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingContext:
-    """What a worker has at hand."""
-
-    engine: Engine
-    artifacts: Artifacts
-    backbones: Backbones
-    lanes: int  # threads that decode and embed
-    most: Mapping[str, int]  # UNITs of one input, by modality; else the modality's MOST
-    memory: Callable[[], int] = resident.available  # bytes that training may take
-    shard: int = sharded.SIZE  # inputs of a job that are embedded together, by this worker or another
-
-    def backbone(self, job: Job) -> Backbone:
-        """The backbone that a job trains on. Raises BackboneNotFound."""
-        return backbones.find(self.engine, str(job.request.backbone))
-
-    def scratch(self, job_id: str) -> JobArtifacts:
-        """Where a job writes: what no version holds at its end is deleted."""
-        return JobArtifacts(self.engine, self.artifacts, job_id)
-
-    def let_go(self, job_id: str) -> None:
-        """Of what an ended job held and no version does."""
-        jobs.release(self.engine, job_id)
-        blobs.sweep(self.engine, self.artifacts)
-
-    def embedder(self, backbone: Backbone, head: str) -> Embedder:
-        """The way from inputs to embeddings of a backbone, for a head."""
-        cache = EmbeddingCache(self.engine, embedded_by(head, backbone.digest))
-        return Embedder(self.backbones.get(backbone.digest), self.artifacts, cache, self.lanes, self.most)
 
 
 def directly(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -94,6 +55,10 @@ def finetune(job_id: str, context: TrainingContext, durably: Durably = directly)
         return str(durably("rename", rename, context, job_id))
     embedded = durably("embed", embed, context, job_id)
     draft = durably("train", train, context, job_id, embedded)
+    if not draft:  # a next stage that proved no better
+        deep.clear(context, job_id)
+        context.let_go(job_id)
+        return "rejected"
     proven = durably("export", prove, context, job_id, draft)
     status = str(durably("publish", publish, context, job_id, draft, proven))
     durably("finish", finish, context, job_id, draft)
@@ -121,7 +86,7 @@ def validate(context: TrainingContext, job_id: str) -> dict[str, Any]:
 def require_memory(context: TrainingContext, job: Job, examples: Sequence[Example]) -> None:
     """Raises TooMuchData where training on so many examples cannot fit, before the first is embedded."""
     length = max(parts.lengths(job.request.reads, context.backbone(job), len(examples)).values())
-    looks = 1 + max(map(len, compared(context.backbone(job), job, len(examples)).values()))
+    looks = 1 + max(map(len, material.compared(context.backbone(job), job, len(examples)).values()))
     outputs = len(tasks.get(job.request.task).classes([e.label for e in examples]))
     training_memory.require(context.memory(), len(examples), length, looks, outputs)
 
@@ -143,7 +108,7 @@ def embed(context: TrainingContext, job_id: str) -> dict[str, Any]:
     backbone = context.backbone(job)
     embedder = context.embedder(backbone, job.request.head)
     examples = dataset.assemble(context.engine, job).examples
-    looks = views.names(compared(backbone, job, len(examples)))
+    looks = views.names(material.compared(backbone, job, len(examples)))
     counts = sharded.embed(embedder, context.engine, job_id, examples, progress.advance, looks, context.shard)
     return counts | {"seconds": round(time.perf_counter() - began, 3)}
 
@@ -154,50 +119,26 @@ def help_out(context: TrainingContext, shard: Shard) -> None:
     sharded.work_at(context.embedder(context.backbone(job), job.request.head), context.engine, shard)
 
 
-def compared(backbone: Backbone, job: Job, examples: int) -> views.Names:
-    """The choices of views that a job's race compares. Raises InvalidInput."""
-    return views.wanted(modalities.of(backbone), job.request.views, examples)
-
-
 def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> str:
-    """Split, race the methods, measure the winner on what it never saw. Returns the digest of the draft."""
+    """Split, race the methods, train deeper where that is wanted, measure what won on what it never saw.
+
+    Returns the digest of the draft; nothing where a next stage proved no better, and the job has ended.
+    """
     progress = Progress(context.engine, job_id)
     progress.enter("training")
     began = time.perf_counter()
     job = jobs.get(context.engine, job_id)
-    task, data = tasks.get(job.request.task), dataset.assemble(context.engine, job)
-    labels = [e.label for e in data.examples]
-    classes = task.classes(labels)
-    targets = task.targets(labels, classes)
-    backbone = context.backbone(job)
-    lengths = parts.lengths(job.request.reads, backbone, len(labels))
-    cache = EmbeddingCache(context.engine, embedded_by(job.request.head, backbone.digest))
-    embeddings, fingerprints = cache.get(data.sha256s, max(lengths.values()))
-    choices = views.cached(cache, compared(backbone, job, len(labels)), data.sha256s, embeddings)
-    pooled = embeddings[:, : backbone.dimension]
-    side = modalities.training_side(backbone.modality)
-    theirs = [e.group for e in data.examples]
-    grouped = groups(side, pooled, fingerprints, data.sha256s, theirs, progress.cancelled)
-    names = task.stratum_names(classes)
-    noun = modalities.of(backbone).NOUN
-    divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names, noun)
-    result = race(
-        embeddings, targets, classes, divided, task, job.request.method, job.request.hyperparameters,
-        job.request.seed, partial(progress.tell, "candidates"), progress.cancelled, job.request.budget, choices,
-        lengths,
-    )  # fmt: skip
-    result = replace(result, note=result.note + parts.excuse(job.request.reads, lengths, backbone))
+    of = material.gather(context, job, progress)
+    shallow = material.shallow(of, progress)
+    shallow = replace(shallow, note=shallow.note + parts.excuse(job.request.reads, of.lengths, of.backbone))
+    wish = plan.of(of, heads.find_live(context.engine, job.request.head))
+    found = deep.run(context, of, shallow, progress, wish.always) if wish.now else None
+    if isinstance(found, Declined) and job.request.of is not None:
+        deep.decline(context, job, found)
+        return ""
     progress.enter("evaluating")
-    measured = evaluate(result, task, embeddings, targets, classes, divided)
-    trusted = terms.learn(
-        result.program, task, measured, embeddings[:, : result.reads], targets, divided, backbone.dimension
-    )  # fmt: skip
-    copies = without_callers(grouped, side, pooled, fingerprints, data.sha256s, theirs)
-    found = data_report(data, task, classes, pooled, targets, copies, divided, result, measured, job.request.received)
-    timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     scratch = context.scratch(job_id)
-    draft = drafts.of(job, data, task, classes, divided, grouped, result, measured, trusted, found, timing, scratch)
-    return scratch.put(draft.to_bytes())
+    return scratch.put(drafting.draft(of, shallow, wish, found, embedded, began, scratch).to_bytes())
 
 
 def prove(context: TrainingContext, job_id: str, draft_digest: str) -> dict[str, Any]:
@@ -205,8 +146,10 @@ def prove(context: TrainingContext, job_id: str, draft_digest: str) -> dict[str,
     progress = Progress(context.engine, job_id)
     progress.enter("exporting")
     job = jobs.get(context.engine, job_id)
-    backbone = context.backbone(job)
     draft = drafts.load(context.artifacts, draft_digest)
+    if draft.deep is not None:
+        return deep_proof.prove(context, job, draft, progress)
+    backbone = context.backbone(job)
     program = programs.from_bytes(context.artifacts.get(draft.program))
     graph = export.to_onnx(
         program, draft.reads, draft.classes, manifest.metadata(job, backbone, draft) | draft.metadata
@@ -229,7 +172,9 @@ def publish(context: TrainingContext, job_id: str, draft_digest: str, proven: di
     while True:
         live = heads.find_live(context.engine, job.request.head)
         embedder = partial(context.embedder, head=job.request.head)
-        verdict = champion.compare(draft, job.request.task, live, context.artifacts, embedder, context.engine)
+        verdict = champion.compare(
+            draft, job.request.task, live, context.artifacts, embedder, context.trunks, context.engine
+        )
         lost = not verdict["passed"] and job.request.deploy == "auto"
         scratch = context.scratch(job_id)
         retired = unlearning.holders(context.engine, context.artifacts, job)
@@ -246,21 +191,27 @@ def publish(context: TrainingContext, job_id: str, draft_digest: str, proven: di
 
 def finish(context: TrainingContext, job_id: str, draft_digest: str) -> None:
     """The version is out and the job has ended: measure what nobody should wait for, and let go of what it held."""
+    deep.clear(context, job_id)
     try:
         job, draft = jobs.get(context.engine, job_id), drafts.load(context.artifacts, draft_digest)
-        backbone = context.backbone(job)
-        digest = embedded_by(job.request.head, backbone.digest)
-        cache, shas = EmbeddingCache(context.engine, digest), [e.sha256 for e in draft.examples]
-        embeddings, _ = cache.get(shas, draft.reads)
-        names = views.wanted(modalities.of(backbone), draft.views, len(shas))
-        further = views.cached(cache, names, shas, embeddings)[draft.views]
-        task = tasks.get(job.request.task)
-        noun, seed = modalities.of(backbone).NOUN, job.request.seed
-        report = with_late_findings(draft, embeddings, further, task, seed, context.artifacts, noun)
+        report = _with_curve(context, job, draft)
         reports.replace(context.engine, job_id, context.scratch(job_id).put(report))
     except (CorruptArtifact, NotFound):  # deleted meanwhile, by its owner or by a first try that was killed
         log.info("the version of %s is gone: no learning curve", job_id)
     context.let_go(job_id)
+
+
+def _with_curve(context: TrainingContext, job: Job, draft: drafts.Draft) -> bytes:
+    if draft.deep is not None:
+        return with_curve(draft, deep.curve(context, job), context.artifacts)
+    backbone = context.backbone(job)
+    cache = EmbeddingCache(context.engine, embedded_by(job.request.head, backbone.digest))
+    shas = [e.sha256 for e in draft.examples]
+    embeddings, _ = cache.get(shas, draft.reads)
+    names = views.wanted(modalities.of(backbone), draft.views, len(shas))
+    further = views.cached(cache, names, shas, embeddings)[draft.views]
+    task, noun = tasks.get(job.request.task), modalities.of(backbone).NOUN
+    return with_late_findings(draft, embeddings, further, task, job.request.seed, context.artifacts, noun)
 
 
 def warm() -> None:

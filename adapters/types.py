@@ -21,12 +21,14 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]  # by name, N first: see adapters
 Targets: TypeAlias = Arrays  # what a task makes of N labels
 Fitted: TypeAlias = NDArray[Any]  # of targets what a method fits: class numbers i64 [N], or f32 [N, K]
 
+DEEP = "deep"  # the method that trains the last part of the backbone with the head
 ORIGINAL = "image"  # the modality of all that was stored before there were others: facts that name none are of it
 
 Objective = Literal["softmax", "sigmoid", "squared"]  # what a fit makes small; adapters/training/objectives
 SplitName = Literal["train", "val", "test"]
 Mode = Literal["append", "replace"]
 Deploy = Literal["auto", "manual", "always"]  # always: live where there is a live version, whatever the gate says
+Deep = Literal["auto", "never", "only"]  # auto: after the shallow version, where data suffice and it proves better
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]  # tensorrt: CUDA, with what TensorRT can compile through it
 
 
@@ -278,6 +280,13 @@ class JobRequest:
     edit: Edit | None = None  # of what the head has; None: examples are added, or replace the old ones
     on_error: Literal["fail", "skip"] = "fail"  # of inputs that cannot be used
     received: dict[str, Any] = field(default_factory=dict)  # how what was sent was understood; ready for JSON
+    deep: Deep = "never"  # whether the last part of the backbone may be trained with the head
+    of: str | None = None  # the job whose shallow version this one, its next stage, trains deeper on the same data
+
+    @property
+    def races(self) -> str:
+        """The method, or auto, by which the shallow head is found that a deep one starts from."""
+        return "auto" if self.method == DEEP else self.method
 
 
 @dataclass(frozen=True, slots=True)

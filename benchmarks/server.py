@@ -134,6 +134,7 @@ def _started(home: Path, *command: str, checkout: Path = ROOT, **environment: st
 
 def _environment(home: Path) -> dict[str, str]:
     ours = {"ESPALIER_HOME": str(home), "ESPALIER_LOG_LEVEL": "warning", "BENTOML_DO_NOT_TRACK": "true"}
+    ours["ESPALIER_DEEP"] = "never"  # no second stage runs on beside what is measured
     return os.environ | {"PYTHONPATH": str(ROOT)} | ours
 
 

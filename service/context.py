@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Engine
 
+from adapters.comparison.trunks import Trunks
 from adapters.errors import BackboneNotFound, CorruptArtifact, NotReady, StorageError
 from adapters.monitoring.monitor import Monitor
 from adapters.monitoring.sampler import MOST_BYTES, Sampler
@@ -92,6 +93,11 @@ class Context:
     def limiter(self) -> Limiter:
         """Rates of this process's callers."""
         return self.sharing.limiter
+
+    @property
+    def trunks(self) -> Trunks:
+        """The way from stored examples to what deep versions read."""
+        return Trunks(self.predictor.backbones, self.artifacts, self.settings.most)
 
     def warm(self) -> None:
         """Load the default backbone and run it once. Raises NotReady while it is not built, or cannot be read."""

@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         100_000, ge=1, description="Most characters of one text; what a backbone does not read of it is cut off."
     )
     max_jobs: int = Field(1000, ge=1, description="Jobs that may wait or run before /finetune answers 429.")
+    deep: Literal["auto", "never"] = Field(
+        "auto",
+        description="What `deep` of /finetune is where it is not sent. auto: a job that made a version with what data "
+        "suffice for is followed by one that trains the last part of the backbone, too, and replaces it if better.",
+    )
     job_retries: int = Field(
         100,
         ge=0,

@@ -287,6 +287,7 @@ def delete(engine: Engine, name: str) -> list[str]:
         running = job_store.unfinished(connection, name)
         if running:
             raise Conflict(f"the job {running[0]} is at work on {shown(name)!r}; cancel it first", item=shown(name))
+        job_store.supersede(connection, name, "the head was deleted")
         digests = blobs.of_head(connection, name)
         connection.execute(aliases.delete().where(aliases.c.head == name))
         connection.execute(versions.delete().where(versions.c.head == name))

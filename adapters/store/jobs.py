@@ -51,7 +51,7 @@ def create(
     SHA-256. `guard` is called with the job's id when all of it is there, and what it raises takes all back. `origin` is
     what asks for it: {"request_id", "traceparent"}. Raises IdempotencyConflict when the key came with another body.
     """
-    job_id = f"job_{secrets.token_hex(12)}"
+    job_id = new_id()
     key = _own(request.head, idempotency_key)
     row = _row(job_id, request) | {"idempotency_key": key, "fingerprint": fingerprint} | dict(origin)
     try:
@@ -73,6 +73,11 @@ def create(
     return get(engine, job_id)
 
 
+def new_id() -> str:
+    """Nobody's before."""
+    return f"job_{secrets.token_hex(12)}"
+
+
 def _row(job_id: str, request: JobRequest) -> dict[str, Any]:
     """Of a job that is accepted now."""
     moment = now()
@@ -88,6 +93,33 @@ def _kind(request: JobRequest) -> dict[str, Any]:
     if request.edit is None:
         return {"mode": request.mode}
     return {"edit": ", ".join(name for name, value in asdict(request.edit).items() if value) or "rebuild"}
+
+
+def create_next(connection: sa.Connection, request: JobRequest) -> str:
+    """Queue the next stage of the job `request.of`, in the transaction that ends that; returns its id.
+
+    It is as if whoever handed that in had handed in this.
+    """
+    job_id = new_id()
+    of = connection.execute(sa.select(jobs).where(jobs.c.id == request.of)).mappings().one()
+    theirs = {name: of[name] for name in ("principal", "request_id", "traceparent")}
+    connection.execute(jobs.insert().values(**_row(job_id, request) | theirs | {"fingerprint": "", "stage": 1}))
+    events.add(connection, job_id, "status", {"status": "queued"})
+    record(connection, "job.create", head=request.head, job=job_id, examples=0, of=request.of)
+    _number(connection, job_id)
+    return job_id
+
+
+def supersede(connection: sa.Connection, head: str, why: str, but: str = "") -> list[str]:
+    """End the next stages of a head, `but` one, as its data have changed; returns those that have ended now.
+
+    Whoever is at work on one stops at its next look, and who takes it up then lets go of what it holds.
+    """
+    ended = [job_id for job_id in unfinished(connection, head, stage=1) if job_id != but]
+    for job_id in ended:
+        of = connection.execute(sa.select(jobs.c.request).where(jobs.c.id == job_id)).scalar_one()["of"]
+        finish(connection, job_id, "cancelled", report={"deep": {"stage": "deep", "of": of, "why": why}})
+    return ended
 
 
 def _number(connection: sa.Connection, job_id: str) -> None:
@@ -161,17 +193,17 @@ def list_page(
         return [_job(row) for row in connection.execute(query).mappings()]
 
 
-def count_unfinished(engine: Engine) -> int:
-    """How many jobs wait or run."""
+def count_unfinished(engine: Engine, asked_for: bool = False) -> int:
+    """How many jobs wait or run; with `asked_for` without next stages, which keep nobody waiting."""
+    query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status.not_in(_TERMINAL))
     with reading(engine) as connection:
-        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status.not_in(_TERMINAL))
-        return int(connection.execute(query).scalar_one())
+        return int(connection.execute(query.where(jobs.c.stage == 0) if asked_for else query).scalar_one())
 
 
-def unfinished(connection: sa.Connection, head: str) -> list[str]:
-    """Jobs of a head that have not ended."""
-    query = sa.select(jobs.c.id).where(jobs.c.head == head, jobs.c.status.not_in(_TERMINAL))
-    return list(connection.execute(query).scalars())
+def unfinished(connection: sa.Connection, head: str, stage: int = 0) -> list[str]:
+    """Jobs of a head that have not ended: those that were asked for, or next stages (1)."""
+    mine = (jobs.c.head == head, jobs.c.stage == stage, jobs.c.status.not_in(_TERMINAL))
+    return list(connection.execute(sa.select(jobs.c.id).where(*mine)).scalars())
 
 
 def enter(engine: Engine, job_id: str, status: str) -> None:
@@ -225,15 +257,19 @@ def abandon(engine: Engine, job_id: str, status: str, error: dict[str, Any] | No
     """End a job without a version; returns SHA-256 of blobs that nothing else uses, for `blobs.sweep` to delete."""
     with blobs.alone(engine) as connection:
         finish(connection, job_id, status, error=error)
-        return let_go(connection, job_id)
+        return _settle(connection, job_id)
 
 
 def release(engine: Engine, job_id: str) -> list[str]:
     """Let go of what came with a job that has ended, of what it wrote, and of data that it replaced: it is settled."""
     with blobs.alone(engine) as connection:
-        freed = let_go(connection, job_id)
-        connection.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.head == DELETED))
-        return freed
+        return _settle(connection, job_id)
+
+
+def _settle(connection: sa.Connection, job_id: str) -> list[str]:
+    freed = let_go(connection, job_id)
+    connection.execute(jobs.delete().where(jobs.c.id == job_id, jobs.c.head == DELETED))
+    return freed
 
 
 def drop_head(connection: sa.Connection, head: str) -> None:
@@ -284,6 +320,7 @@ def is_cancelled(engine: Engine, job_id: str) -> bool:
 def let_go(connection: sa.Connection, job_id: str) -> list[str]:
     """Forget what a job holds; returns digests of blobs that nothing else uses."""
     values: dict[str, Any] = {"settled": True, "worker": None, "lease_token": None, "lease_until": None}
+    values["checkpoint"] = None
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(**values))
     connection.execute(job_shards.delete().where(job_shards.c.job_id == job_id))
     return example_store.drop_job(connection, job_id) + blobs.drop_job(connection, job_id)

@@ -27,6 +27,10 @@ class LeaseLost(Exception):
     """The job is no longer this worker's: it was cancelled, or another worker has taken it up."""
 
 
+class GaveWay(Exception):
+    """A job is left for one that somebody waits for; it goes on afterwards, from its last checkpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A job that a worker has taken up."""
@@ -45,7 +49,8 @@ class Lease:
 def claim(engine: Engine, worker: str) -> Lease | None:
     """Take up the job that was accepted first of those that nobody is at work on; None where there is none.
 
-    Of a head's unfinished jobs only the first may be taken up, so that its versions follow each other.
+    Of a head's unfinished jobs only the first may be taken up, so that its versions follow each other. Next stages come
+    after all that somebody asked for.
     """
     with reading(engine) as connection:  # most of the time there is none, and to look costs no write
         if connection.execute(_free()).first() is None:
@@ -68,6 +73,12 @@ def _take(connection: sa.Connection, row: sa.RowMapping, worker: str) -> Lease:
         )
     )  # fmt: skip
     return lease
+
+
+def others_wait(engine: Engine) -> bool:
+    """Whether a job that somebody asked for could be taken up now: who is at work at a next stage gives way to it."""
+    with reading(engine) as connection:
+        return connection.execute(_free().where(jobs.c.stage == 0)).first() is not None
 
 
 def renew(engine: Engine, lease: Lease) -> None:
@@ -124,13 +135,14 @@ def _free() -> sa.Select[Any]:
     older = jobs.alias("older")
     ahead = sa.exists().where(
         older.c.settled.is_(False), older.c.head == jobs.c.head, older.c.status.not_in(_TERMINAL),
-        sa.tuple_(older.c.sequence, older.c.id) < sa.tuple_(jobs.c.sequence, jobs.c.id),
+        sa.tuple_(older.c.stage, older.c.sequence, older.c.id)
+        < sa.tuple_(jobs.c.stage, jobs.c.sequence, jobs.c.id),
     )  # fmt: skip
     until = jobs.c.lease_until
     free = sa.or_(until.is_(None), until <= clock(), until > clock() + 2 * LEASE)
     due = sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= clock(), jobs.c.due_at > clock() + 3600)
     query = sa.select(jobs).where(jobs.c.settled.is_(False), free, due, ~ahead)
-    return query.order_by(jobs.c.sequence, jobs.c.id).limit(1)
+    return query.order_by(jobs.c.stage, jobs.c.sequence, jobs.c.id).limit(1)
 
 
 def _give_back(connection: sa.Connection, lease: Lease, values: dict[str, Any]) -> str:

@@ -35,6 +35,8 @@ class Publication:
     rejected: bool  # lost against the live version
     expected_live: int | None  # the version that the gate compared with
     retired: Sequence[int] = ()  # versions that must not outlive this one: they hold what it has unlearned
+    next: JobRequest | None = None  # the next stage of its job, should it go live …
+    instead: bool = False  # … and only in place of one that waits already
 
     @property
     def moves_live(self) -> bool:
@@ -63,7 +65,7 @@ def publish(engine: Engine, publication: Publication) -> int:
         if publication.moves_live:
             head_store.swap(connection, publication.request.head, head_store.LIVE, number, publication.expected_live)
             rollout_changes.live_moved(connection, publication.request.head, number, "by a job that made it")
-        report = publication.report | _retire(connection, publication, number)
+        report = publication.report | _retire(connection, publication, number) | _stages(connection, publication)
         _end_job(
             connection,
             publication,
@@ -71,6 +73,18 @@ def publish(engine: Engine, publication: Publication) -> int:
             report | {"generation": head_store.bump(connection, publication.request.head)},
         )
     return number
+
+
+def _stages(connection: sa.Connection, publication: Publication) -> dict[str, Any]:
+    """Next stages on data that the head has no more end; one on these begins. What its report says of that."""
+    if publication.rejected:
+        return {}
+    head, job_id = publication.request.head, publication.job_id
+    ended = job_store.supersede(connection, head, f"the job {job_id} changed the head's data meanwhile", but=job_id)
+    if publication.next is None or not publication.moves_live or (publication.instead and not ended):
+        return {}
+    said = publication.report.get("deep", {"stage": "shallow"})
+    return {"deep": said | {"next": job_store.create_next(connection, publication.next)}}
 
 
 def _end_job(connection: sa.Connection, publication: Publication, number: int, report: dict[str, Any]) -> None:

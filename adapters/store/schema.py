@@ -165,6 +165,9 @@ jobs = Table(
     Column("traceparent", String(55)),  # … and its trace (W3C Trace Context)
     Column("settled", Boolean, nullable=False, server_default=text("false")),  # ended, and nothing is left to be done
     Column("principal", String(255)),  # who handed it in: a key's id or a token's subject
+    # 0 as callers ask for them; 1 the next stage of one, which waits until there is nothing else to do
+    Column("stage", Integer, nullable=False, server_default=text("0")),
+    Column("checkpoint", String(64), info=PASSING),  # digest of the blob that whoever takes it up goes on from
     Index("ix_jobs_settled_sequence", "settled", "sequence"),
 )  # fmt: skip
 

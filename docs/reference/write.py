@@ -3,10 +3,13 @@
 import inspect
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from adapters import errors, tasks
 from adapters import methods as training_methods
 from adapters.backbones.parts import MOST
 from adapters.modalities import image
+from adapters.training.deep import recipe
 from adapters.training.embedding.views import FEW
 from service import telemetry
 from service.api import application
@@ -43,6 +46,9 @@ METHODS = """# Methods
 How a head can be trained: `method` of `POST /finetune`, with `hyperparameters` as a JSON object. `GET /methods` has the
 same as JSON schemas. `auto` races all that suit the data within `budget` and takes the best by calibrated loss on
 examples that the candidate was not fitted on."""
+
+DEEP = """Trains the backbone's last part with the head, from the winner of the race on the frozen backbone: see
+[training the backbone, too](../guides/teach.md#training-the-backbone-too). `auto` leaves it to a next stage."""
 
 VIEWS = f"""## Views
 
@@ -147,16 +153,30 @@ def metrics() -> str:
 
 def methods() -> str:
     """Every method and its hyperparameters."""
-    lines = [METHODS]
+    lines = [METHODS, *_deep()]
     for name in training_methods.names():
         method = training_methods.get(name)
         lines += ["", f"## {name}", "", (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " "), ""]
         able = [task for task in tasks.names() if tasks.get(task).OBJECTIVE in method.OBJECTIVES]
         lines += [f"For {', '.join(able)}.", "", "| hyperparameter | default | meaning |", "|---|---|---|"]
-        for key, field in method.Hyperparameters.model_fields.items():
-            lines.append(f"| `{key}` | `{field.default}` | {field.description} |")
+        lines += _hyperparameters(method.Hyperparameters)
     lines += ["", VIEWS, *(f"| `{choice}` | {', '.join(names)} |" for choice, names in image.VIEWS.items())]
     return "\n".join([*lines, "", READS, ""])
+
+
+def _deep() -> list[str]:
+    """The method that is none of the race's."""
+    lines = ["", "## deep", "", DEEP, "", f"For {', '.join(tasks.names())}.", ""]
+    return [
+        *lines,
+        "| hyperparameter | default | meaning |",
+        "|---|---|---|",
+        *_hyperparameters(recipe.Hyperparameters),
+    ]
+
+
+def _hyperparameters(model: type[BaseModel]) -> list[str]:
+    return [f"| `{key}` | `{field.default}` | {field.description} |" for key, field in model.model_fields.items()]
 
 
 def _subclasses(kind: type) -> list[type]:

@@ -30,6 +30,28 @@ class JobRequestView(Wire):
     )
     budget: float | None = Field(None, description="Seconds given to the race; null: chosen by the examples.")
     on_error: Literal["fail", "skip"] = Field("fail", description="What was to become of inputs that cannot be used.")
+    deep: Literal["auto", "never", "only"] = Field(
+        "never", description="Whether the last part of the backbone was to be trained with the head."
+    )
+
+
+class DeepView(Wire):
+    """Which of two stages a job is: a head on the frozen backbone, or one with the backbone's last part trained too."""
+
+    stage: Literal["shallow", "deep"]
+    of: str | None = Field(None, description="The job whose version the deep stage is to improve on.")
+    next: str | None = Field(None, description="The job that is the next stage, once the version is live.")
+    why: str | None = Field(None, description="Why there is a next stage or none, or why the deep stage made nothing.")
+
+    @classmethod
+    def of_job(cls, job: Job) -> "DeepView | None":
+        """As the job's end says, or as far as is known before it; None where deep is not wanted."""
+        if job.request.deep == "never":
+            return None
+        said = (job.report or {}).get("deep")
+        if said is not None:
+            return cls(**{name: said[name] for name in cls.model_fields if name in said})
+        return cls(stage="deep" if job.request.of or job.request.deep == "only" else "shallow", of=job.request.of)
 
 
 class JobError(Wire):
@@ -76,14 +98,16 @@ class JobView(Wire):
     updated_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    deep: DeepView | None = Field(None, description="Which stage it is; null where `deep` is never.")
     replicas: ReplicasView | None = Field(None, description="With `wait=all`: how many serve its version.")
 
     @classmethod
     def of(cls, job: Job) -> "JobView":
         facts = asdict(job)
         received = facts["request"].pop("received")
+        facts["request"].pop("of")
         facts["request"]["head"] = shown(job.request.head)
-        return cls(head=shown(job.request.head), received=received, **facts)
+        return cls(head=shown(job.request.head), received=received, deep=DeepView.of_job(job), **facts)
 
 
 class JobPage(Wire):

@@ -198,6 +198,11 @@ _OPTIONS = {
         "default": "auto",
         "description": "Estimated seconds of one core that the race may take; more tries more candidates.",
     },
+    "deep": {
+        "enum": ["auto", "never", "only"],
+        "description": "Train the last part of the backbone, too. auto: in a job of its own, after the version is "
+        "live, where data suffice, and only if it proves better; only: in this job. Default: ESPALIER_DEEP.",
+    },
     "deploy": {
         "enum": ["auto", "manual"],
         "default": "auto",

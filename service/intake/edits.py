@@ -107,7 +107,8 @@ class EditSubmissions:
                 f"the head {shown(self.head)!r} holds no examples; POST /finetune teaches it some",
                 item=shown(self.head),
             )
-        return replace(jobs.get(self.engine, job_id).request, mode="append", deploy="always", edit=None, received={})
+        asked = jobs.get(self.engine, job_id).request
+        return replace(asked, mode="append", deploy="always", edit=None, received={}, of=None)
 
     def _held(self) -> dict[str, Example]:
         return {example.sha256: example for example, _ in examples.of_head(self.engine, self.head)}
@@ -160,6 +161,6 @@ class EditSubmissions:
         )  # fmt: skip
 
     def _check_room(self) -> None:
-        count = jobs.count_unfinished(self.engine)
+        count = jobs.count_unfinished(self.engine, asked_for=True)
         if count >= self.settings.max_jobs:
             raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)

@@ -8,6 +8,7 @@ import jsonschema
 from jsonschema.exceptions import best_match
 
 from adapters.errors import InvalidHyperparameter, InvalidInput
+from adapters.types import DEEP, Deep
 from service.intake.uploads import Upload
 from service.limits import json_text
 
@@ -22,6 +23,17 @@ def choice(upload: Upload, name: str, choices: tuple[str, ...]) -> str:
     if text not in choices:
         raise InvalidInput(f"{name!r} must be {' or '.join(choices)}, not {text[:50]!r}", item=name)
     return text
+
+
+def deep(upload: Upload, default: Deep) -> Deep:
+    """Whether to train the last part of the backbone as well; `method=deep` says so by itself."""
+    sent = upload.field("deep")
+    chosen: Deep = choice(upload, "deep", ("auto", "never", "only")) if sent is not None else default  # type: ignore[assignment]
+    if upload.field("method") != DEEP:
+        return chosen
+    if sent == "never":
+        raise InvalidInput("method=deep trains the backbone's last part, which deep=never rules out", item="deep")
+    return "only"
 
 
 def seed(text: str) -> int:

@@ -37,7 +37,7 @@ from service.wire import check_head_name
 
 FIELDS = frozenset({
     "head", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
-    "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root",
+    "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root", "deep",
     *fields.known(),
 })  # fmt: skip
 # Of any modality; which of them the head's has is looked at once that is known.
@@ -124,6 +124,7 @@ class Submissions:
             reads=options.choice(upload, "reads", parts.CHOICES),
             budget=options.budget(upload.field("budget", options.AUTO) or options.AUTO),
             on_error=options.choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
+            deep=options.deep(upload, self.settings.deep),
         )
         return self._on_task(request)
 
@@ -153,6 +154,13 @@ class Submissions:
                 item="views",
             )
         parts.lengths(request.reads, backbone)  # refuses taps of one that has none
+        if request.deep == "only" and modalities.vary(backbone):
+            what = fields.plural(backbone.modality)
+            raise InvalidInput(
+                f"a backbone of {what} is not trained with a head, as {what} vary in length; use another method and "
+                "deep=never",
+                item="deep",
+            )
         return replace(request, backbone=backbone.name)
 
     def _task(self, request: JobRequest) -> str:
@@ -258,7 +266,7 @@ class Submissions:
             training_memory.require(there, count, length)
 
     def _check_room(self) -> None:
-        count = jobs.count_unfinished(self.engine)
+        count = jobs.count_unfinished(self.engine, asked_for=True)
         if count >= self.settings.max_jobs:
             raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
         accepting.check_jobs(self.settings, self.engine)
@@ -276,5 +284,6 @@ def _facts(request: JobRequest, upload: Upload) -> dict[str, Any]:
     # Keys that were used before there was such a choice stay good.
     chosen = {"reads": request.reads} if request.reads != options.AUTO else {}
     chosen |= {"on_error": request.on_error} if request.on_error != "fail" else {}
+    chosen |= {"deep": upload.field("deep") or ""} if "deep" in upload.names else {}
     chosen |= {name: upload.field(name) or "" for name in sorted(labeled_uploads.ARCHIVE_OPTIONS & upload.names)}
     return {name: getattr(request, name) for name in names} | chosen

@@ -10,13 +10,14 @@ from adapters import spans
 from adapters.errors import Cancelled
 from adapters.finetune import Durably, TrainingContext
 from adapters.store import jobs, leases
-from adapters.store.leases import Lease, LeaseLost
+from adapters.store.leases import GaveWay, Lease, LeaseLost
 from adapters.store.objects import blobs
 from service.processes import failures
 from service.processes.failures import Failure
 from service.processes.workflows import StepFailed, Workflows
 
 log = logging.getLogger("espalier.worker")
+GAVE_WAY = "gave way"
 ATTEMPTS = 5  # times that a job is taken up again after its worker died, before it counts as the cause
 
 
@@ -32,6 +33,8 @@ def attempt(lease: Lease, training: TrainingContext, workflows: Workflows) -> st
         return "lost"
     except Cancelled:
         return "cancelled"
+    except GaveWay:
+        return GAVE_WAY
     except StepFailed as error:
         return error.failure
     except Exception as error:
@@ -46,6 +49,8 @@ def settle(lease: Lease, found: str | Failure, training: TrainingContext, retrie
             _try_again(lease, found, training, retries)
         elif found == "cancelled":
             _end(lease, found, None, training)
+        elif found == GAVE_WAY:
+            leases.give_back(training.engine, lease)
 
 
 def _try_again(lease: Lease, failure: Failure, training: TrainingContext, retries: int) -> None:

@@ -12,7 +12,7 @@ from adapters.errors import BackboneNotFound, EspalierError, InvalidInput
 from adapters.store import backbones, capabilities, database
 from adapters.store.objects import folder
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Backbone
+from adapters.types import DEEP, Backbone
 from service.processes import bundles, default_backbone
 from service.settings import Settings
 
@@ -111,10 +111,12 @@ def _is_there(engine: Engine, name: str) -> bool:
 
 def _register_methods(engine: Engine) -> None:
     from adapters import methods, tasks
+    from adapters.training.deep.recipe import Hyperparameters
 
     schemas = {name: methods.get(name).Hyperparameters.model_json_schema() for name in methods.names()}
     for name, schema in schemas.items():
         schema["x-tasks"] = [t for t in tasks.names() if tasks.get(t).OBJECTIVE in methods.get(name).OBJECTIVES]
+    schemas[DEEP] = Hyperparameters.model_json_schema() | {"x-tasks": list(tasks.names())}
     if capabilities.of_kind(engine, "method") != schemas:
         capabilities.replace_all(engine, "method", schemas)
 

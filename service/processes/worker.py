@@ -58,8 +58,9 @@ class Worker:
         load = backbone_loader(settings, self.engine, self.artifacts)
         backbones = Backbones(load, settings.device, engines=settings.engines)
         self.training = pipeline.TrainingContext(
-            self.engine, self.artifacts, backbones, lanes(settings), settings.most, self._memory
-        )
+            self.engine, self.artifacts, backbones, lanes(settings), settings.most, self._memory,
+            folder=settings.home.absolute() / "deep",
+        )  # fmt: skip
         self.workflows = Workflows(settings.jobs_database)
         self._lease: Lease | None = None  # of the job at work
         self._shard: shards.Shard | None = None  # of another's job

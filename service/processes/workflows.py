@@ -16,13 +16,14 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
 from adapters.errors import Cancelled, CorruptArtifact
 from adapters.finetune import Durably
-from adapters.store.leases import Lease, LeaseLost
+from adapters.store.leases import GaveWay, Lease, LeaseLost
 from service.processes import failures, setup
 from service.processes.failures import Failure
 
 log = logging.getLogger("espalier.worker")
 WORKFLOWS = "3"  # of our steps: raise it when their order or answers change, so that no job resumes into new code
 QUEUE = "finetune"  # of earlier releases
+STOPS: dict[str, type[Exception]] = {"lost": LeaseLost, "cancelled": Cancelled, "gave way": GaveWay}
 
 
 class StepFailed(Exception):
@@ -119,7 +120,7 @@ def _durably(known: Mapping[str, Any], name: str, step: Callable[..., Any], *arg
     if "failure" in answer:
         raise StepFailed(Failure(**answer["failure"]))
     if "stopped" in answer:
-        raise LeaseLost("") if answer["stopped"] == "lost" else Cancelled("")
+        raise STOPS[answer["stopped"]]("")
     return answer["result"]
 
 
@@ -129,10 +130,8 @@ def _answer(known: dict[str, Any] | None, step: Callable[..., Any], *arguments: 
         return known
     try:
         return {"result": step(*arguments)}
-    except LeaseLost:
-        return {"stopped": "lost"}
-    except Cancelled:
-        return {"stopped": "cancelled"}
+    except tuple(STOPS.values()) as error:
+        return {"stopped": next(name for name, kind in STOPS.items() if isinstance(error, kind))}
     except Exception as error:
         failure = failures.of(error)
         if not failure.final:

@@ -85,6 +85,29 @@ def race(rows: Sequence[Json], winner: Json) -> Markup:
     return frame.svg("The race of candidates", parts)
 
 
+def losses(rows: Sequence[Json], kept: int | None) -> Markup:
+    """Loss by epoch on training examples and on held-out ones, which are drawn stronger; the kept epoch is marked."""
+    frame = _Frame(440, 240, left=52, right=96, top=16, bottom=44)
+    values = [row[name] for row in rows for name in ("train_loss", "held_out_loss")]
+    low, high = min(0.0, *values), max(values)
+    at = {row["epoch"]: frame.x(position / max(len(rows) - 1, 1)) for position, row in enumerate(rows)}
+    parts = []
+    for tick in (low, (low + high) / 2, high):
+        y = frame.y(tick, low, high)
+        parts.append(f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(_text(frame.left - 8, y + 4, f"{tick:.2f}", "quiet", "end"))
+    if kept in at:
+        x = at[kept]
+        parts.append(f'<line class="ideal" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" y2="{frame.bottom}"/>')
+        parts.append(_text(x, frame.bottom + 17, f"epoch {kept}", "", "middle"))
+    for name, kind, said in (("train_loss", "ideal", "training"), ("held_out_loss", "line", "held out")):
+        dots = [(at[row["epoch"]], frame.y(row[name], low, high)) for row in rows]
+        parts.append(f'<polyline class="{kind} line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in dots)}"/>')
+        parts.append(_text(dots[-1][0] + 8, dots[-1][1] + 4, said, "strong" if kind == "line" else "quiet"))
+    parts.append(_text(frame.left, frame.height - 6, f"loss by epoch, 1 to {rows[-1]['epoch']}", "quiet"))
+    return frame.svg("Loss by epoch on training and on held-out examples", parts)
+
+
 def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Markup:
     """Rows are true classes, columns answers; the diagonal is right."""
     count = len(labels)

@@ -17,6 +17,7 @@ from support.graphs import DIMENSION, TINY, tiny
 
 from adapters import arrays, tasks
 from adapters.comparison import gate, out_of_fold, versions
+from adapters.comparison.trunks import Trunks
 from adapters.errors import ParityError
 from adapters.monitoring import comparing, hard
 from adapters.predict import Predictor, predict
@@ -212,7 +213,8 @@ def test_two_versions_are_compared_by_what_each_may_be_asked(home):
     """Answers of folds for what the first has learned, its graph's for the others; the second is asked about all."""
     first, second = home.versions
     assert set(out_of_fold.remembered(first, home.artifacts)) == set(SHAS[: COUNT // 2])
-    found = versions.compare(first, second, home.engine, home.artifacts, limit=3)
+    trunks = Trunks(Backbones(lambda digest: (TINY, tiny())), home.artifacts, {})
+    found = versions.compare(first, second, home.engine, trunks, limit=3)
     assert (found["examples"], found["a_better"], found["skipped"]) == (COUNT, COUNT, 0)
     assert found["merit"] == "neg_mean_distance" and found["merit_a"] == pytest.approx(0, abs=1e-6)
     assert found["changed_count"] == COUNT and np.shape(found["changed"][0]["b"]["label"]) == (4, 2)

@@ -14,6 +14,7 @@ from adapters.runtime.heads.head import Head
 from adapters.store import heads
 from adapters.training.data import dataset
 from adapters.training.publish import champion
+from adapters.training.publish.drafts import Draft
 from adapters.types import Edit, HeadRef, HeadVersion, SplitName
 
 LABELS = tuple(COLOURS)
@@ -173,8 +174,16 @@ def test_a_version_is_not_asked_about_what_it_has_learned(shop, first, second, f
     assert verdict["examples"] == fair and verdict["passed"]
     a, b = (heads.resolve(shop.shop.engine, HeadRef(head, version=n)) for n in (1, 2))
     for one, other in ((a, b), (b, a)):
-        compared = versions.compare(one, other, shop.shop.engine, shop.shop.artifacts, 5)
+        compared = versions.compare(one, other, shop.shop.engine, shop.shop.trunks, 5)
         assert compared["examples"] == fair
+
+
+def gate(shop: Bench, draft: Draft, live: HeadVersion) -> dict:
+    """Its verdict."""
+    known = shop.shop
+    return champion.compare(
+        draft, "classification", live, known.artifacts, shop.embedder, known.trunks, known.engine
+    )  # fmt: skip
 
 
 def test_of_cross_validated_versions_the_answers_from_the_folds_count(shop):
@@ -185,11 +194,11 @@ def test_of_cross_validated_versions_the_answers_from_the_folds_count(shop):
     wrong = np.eye(3, dtype="<f4")[[(LABELS.index(p.example.label) + 1) % 3 for p in sent]]
     told = {"data": live.manifest["data"] | {"answers": artifacts.put(wrong.tobytes())}}
     liar = replace(live, manifest=live.manifest | told)
-    verdict = champion.compare(draft, "classification", liar, artifacts, shop.embedder, shop.shop.engine)
+    verdict = gate(shop, draft, liar)
     assert verdict["examples"] == 45 and verdict["live_accuracy"] <= 15 / 45 and verdict["against"] == 1
-    verdict = champion.compare(draft, "classification", live, artifacts, shop.embedder, shop.shop.engine)
+    verdict = gate(shop, draft, live)
     assert verdict["examples"] == 45 and verdict["live_accuracy"] > 15 / 45
-    compared = versions.compare(liar, live, shop.shop.engine, artifacts, 100)
+    compared = versions.compare(liar, live, shop.shop.engine, shop.shop.trunks, 100)
     assert compared["examples"] == 30 and compared["merit_a"] == 0 < compared["merit_b"]
 
 
@@ -233,7 +242,7 @@ def test_what_a_version_left_out_of_training_it_may_be_asked_about(shop):
     assert shop.part("left out", None) == shas(copies) and live.manifest["data"]["splits"]["left out"] == 12
     moved = [replace(p, example=replace(p.example, split="test")) for p in copies]
     draft = shop.draft("left out", some(24, start=600, split="train") + moved, mode="replace")
-    verdict = champion.compare(draft, "classification", live, shop.shop.artifacts, shop.embedder, shop.shop.engine)
+    verdict = gate(shop, draft, live)
     assert verdict["examples"] == 12
 
 

@@ -29,8 +29,8 @@ def environment(home: Path, **settings: object) -> dict[str, str]:
     """The environment of a process of Espalier: nothing of the tester's own settings gets in."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ESPALIER_", "BENTOML_"))}
     # A worker that gives way to everybody would starve on a busy test machine; and whatever its processor is good at,
-    # every machine shall run the same tests.
-    chosen = {"home": home, "worker_niceness": 0, "precision": "fp32"} | settings
+    # every machine shall run the same tests. None trains deep unless it asks for that: it takes minutes.
+    chosen = {"home": home, "worker_niceness": 0, "precision": "fp32", "deep": "never"} | settings
     ours = {f"ESPALIER_{k.upper()}": str(v) for k, v in chosen.items()}
     return inherited | {"PYTHONPATH": str(ROOT), "BENTOML_DO_NOT_TRACK": "true", "HF_HUB_OFFLINE": "1"} | ours
 

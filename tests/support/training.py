@@ -67,7 +67,7 @@ class Bench:
         """One that is accepted, its files stored."""
         for sent in pictures:
             self.shop.artifacts.put(sent.data)
-        asked = JobRequest(head, backbone=SMALL.name, **(QUICK | request))
+        asked = JobRequest(head, **(QUICK | {"backbone": SMALL.name} | request))
         return jobs.create(self.shop.engine, asked, [sent.example for sent in pictures], fingerprint="")
 
     def teach(self, head: str, pictures: Sequence[Picture], **request: object) -> HeadVersion:

@@ -175,6 +175,12 @@ def drop_job(connection: sa.Connection, job_id: str) -> list[str]:
     return bury(connection, digests)
 
 
+def drop(connection: sa.Connection, job_id: str, digest: str) -> None:
+    """Forget one blob that a job wrote. To be called under `alone`."""
+    connection.execute(job_blobs.delete().where(job_blobs.c.job_id == job_id, job_blobs.c.digest == digest))
+    bury(connection, [digest])
+
+
 def keep_version(connection: sa.Connection, head: str, number: int, digest: str, manifest: dict[str, Any]) -> None:
     """A version refers to its graph and to what its manifest names; the rows go with it."""
     mine = (version_blobs.c.head == head, version_blobs.c.number == number)

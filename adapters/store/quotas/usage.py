@@ -65,7 +65,8 @@ def used(connection: sa.Connection, owner: Owner, name: str, without: str = "") 
 
 
 def _jobs(owner: Owner, without: str) -> sa.Select[Any]:
-    return sa.select(sa.func.count()).select_from(jobs).where(*_unfinished(owner, without))
+    """Next stages do not count: nobody asked for them, and they give way to all that somebody did."""
+    return sa.select(sa.func.count()).select_from(jobs).where(*_unfinished(owner, without), jobs.c.stage == 0)
 
 
 def _unfinished(owner: Owner, without: str) -> tuple[sa.ColumnElement[bool], ...]:

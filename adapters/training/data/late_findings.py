@@ -1,6 +1,7 @@
 """After the version is live: the data report, completed by what takes too long to wait for."""
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,6 @@ def with_late_findings(
     them, in the order of its examples; `noun` is what one is called.
     Raises CorruptArtifact when the draft was let go of already.
     """
-    report = json.loads(artifacts.get(draft.findings))
     targets = task.targets([e.label for e in draft.examples], draft.classes)
     steps = programs.from_bytes(artifacts.get(draft.program)).steps
     further = views[..., : draft.reads]
@@ -37,8 +37,14 @@ def with_late_findings(
     learn = learner(
         embeddings, further, targets, len(draft.classes), draft.method, draft.setting, seed, task, finish
     )  # fmt: skip
-    report["curve"] = learning_curve(
+    curve = learning_curve(
         task.strata(targets), draft.classes, np.array(draft.groups, dtype=np.int64), drafts.trials(draft),
         drafts.answers(artifacts, draft, task), learn, judge(task, targets, draft.schema), task.SHARE, seed, noun,
     )  # fmt: skip
-    return to_bytes(report)
+    return with_curve(draft, curve, artifacts)
+
+
+def with_curve(draft: Draft, curve: dict[str, Any], artifacts: Artifacts) -> bytes:
+    """A draft's data report with that learning curve. Raises CorruptArtifact."""
+    report = json.loads(artifacts.get(draft.findings))
+    return to_bytes(report | {"curve": curve})

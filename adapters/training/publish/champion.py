@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy.engine import Engine
 
 from adapters import arrays, tasks
-from adapters.comparison import gate, out_of_fold
+from adapters.comparison import forgetting, gate, out_of_fold
 from adapters.comparison.asking import said
+from adapters.comparison.trunks import Trunks
 from adapters.errors import HeadDamaged
 from adapters.runtime.heads.head import Head
 from adapters.spans import traced
@@ -26,6 +27,7 @@ def compare(
     live: HeadVersion | None,
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
+    trunks: Trunks,
     engine: Engine,
 ) -> dict[str, Any]:
     """The verdict of the gate on a draft; a head's first version has nobody to lose against."""
@@ -35,7 +37,7 @@ def compare(
         reason = f"the live version does {live.manifest['task']}: there is nothing to compare"
         return {"passed": True, "reason": reason, "examples": 0, "against": live.number}
     try:
-        return _compared(draft, task_name, live, artifacts, embedder, engine) | {"against": live.number}
+        return _compared(draft, task_name, live, artifacts, embedder, trunks, engine) | {"against": live.number}
     except HeadDamaged:
         reason = f"version {live.number}, which is live, is damaged in the store and has no say: it loses by default"
         return {"passed": True, "reason": reason, "examples": 0, "against": live.number, "damaged": True}
@@ -47,6 +49,7 @@ def _compared(
     live: HeadVersion,
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
+    trunks: Trunks,
     engine: Engine,
 ) -> dict[str, Any]:
     """Raises HeadDamaged where the live version cannot be read any more."""
@@ -57,9 +60,12 @@ def _compared(
     shared = [examples[draft.held_out[row]] for row in rows]
     task = tasks.get(task_name)
     ours = arrays.take(drafts.answers(artifacts, draft, task), rows)
-    theirs = _answers(live, shared, remembered, artifacts, embedder, engine)
+    theirs = _answers(live, shared, remembered, artifacts, embedder, trunks, engine)
     read = Schema(tuple(live.manifest["classes"]), live.manifest.get("decision", {}))
-    return gate.compare(task, ours, draft.schema, theirs, read, [e.label for e in shared])
+    labels = [e.label for e in shared]
+    lost = forgetting.measured(task, theirs, read, ours, draft.schema, labels)
+    verdict = gate.compare(task, ours, draft.schema, theirs, read, labels)
+    return verdict if lost is None else verdict | {"forgetting": lost}
 
 
 def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Arrays], artifacts: Artifacts) -> list[int]:
@@ -74,12 +80,13 @@ def _answers(
     remembered: dict[str, Arrays],
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
+    trunks: Trunks,
     engine: Engine,
 ) -> Arrays:
     """What the live version says: as remembered, or now, through its own graph on its own backbone."""
     fresh = [e for e in examples if e.sha256 not in remembered]
     known = remembered | dict(
-        zip([e.sha256 for e in fresh], _ask(live, fresh, artifacts, embedder, engine), strict=True)
+        zip([e.sha256 for e in fresh], _ask(live, fresh, artifacts, embedder, trunks, engine), strict=True)
     )
     shapes = tasks.get(live.manifest["task"]).shapes(live.manifest["classes"])
     return arrays.stacked([known[e.sha256] for e in examples], shapes)
@@ -90,11 +97,14 @@ def _ask(
     examples: list[Example],
     artifacts: Artifacts,
     embedder: Callable[[Backbone], Embedder],
+    trunks: Trunks,
     engine: Engine,
 ) -> list[Arrays]:
     if not examples:
         return []
+    head = Head.from_bytes(heads.stored(artifacts, live))
+    if "deep" in live.manifest:
+        return list(arrays.each(trunks.said(head, live, examples)))
     on = embedder(backbones.find_digest(engine, live.manifest["backbone"]["digest"]))
     on.embed(examples, lambda done, total: None)  # nothing to do unless the backbone differs
-    asked = said(Head.from_bytes(heads.stored(artifacts, live)), on.cache, [e.sha256 for e in examples])
-    return list(arrays.each(asked))
+    return list(arrays.each(said(head, on.cache, [e.sha256 for e in examples])))

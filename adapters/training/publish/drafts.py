@@ -1,7 +1,7 @@
 """A draft: a trained and measured head that is not yet proven. Kept as a blob between the steps of a job."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from adapters.training.race.evaluate import Measured
 from adapters.training.race.learning_curve import Trial
 from adapters.training.race.race import RaceResult
 from adapters.training.trust.terms import Trust
-from adapters.types import Arrays, Assignment, Example, Indices, Job, Schema
+from adapters.types import Arrays, Assignment, Cut, Example, Indices, Job, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Draft:
     groups: list[int]  # near-duplicate group of each example
     folds: list[list[int]]  # positions held out together: the test set, or each fold of cross-validation
     metadata: dict[str, str]  # that the graph shall carry
+    later: bool = False  # whether a next stage begins once it is live
+    deep: dict[str, Any] | None = None  # of a deep head: {"cut", "tail": digest of its trained tail, "evidence"}
 
     @property
     def schema(self) -> Schema:
@@ -94,6 +96,22 @@ def of(
         artifacts.put(data_report.to_bytes(found)),
         groups.tolist(), [positions.tolist() for positions in held], trusted.metadata,
     )  # fmt: skip
+
+
+def staged(draft: Draft, said: dict[str, Any] | None, later: bool) -> Draft:
+    """With what the job's answer says of its stage; None where deep is not wanted."""
+    return draft if said is None else replace(draft, report=draft.report | {"deep": said}, later=later)
+
+
+def deepened(draft: Draft, cut: Cut, tail: bytes, evidence: dict[str, Any], artifacts: Artifacts) -> Draft:
+    """One whose program reads `pooled` of a trained tail, which goes to a blob of its own."""
+    return replace(draft, deep={"cut": asdict(cut), "tail": artifacts.put(tail), "evidence": evidence})
+
+
+def cut(draft: Draft) -> Cut:
+    """Where the backbone of a deep one is cut."""
+    assert draft.deep is not None
+    return Cut(**draft.deep["cut"] | {"shape": tuple(draft.deep["cut"]["shape"])})
 
 
 def trials(draft: Draft) -> list[Trial]:

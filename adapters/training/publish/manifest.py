@@ -11,6 +11,7 @@ import numpy as np
 
 from adapters import arrays, tasks
 from adapters.backbones import parts
+from adapters.backbones.cuts import TAP
 from adapters.backbones.facts import told
 from adapters.store.database import now
 from adapters.store.objects.artifacts import Artifacts
@@ -18,6 +19,7 @@ from adapters.store.publishing import Publication
 from adapters.tasks import Task
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft
+from adapters.training.stages import plan
 from adapters.types import Backbone, Deploy, HeadVersion, Job
 
 FORMAT = 1
@@ -29,9 +31,15 @@ def metadata(job: Job, backbone: Backbone, draft: Draft) -> dict[str, str]:
     return {
         "espalier.format": str(FORMAT), "espalier.head": job.request.head, "espalier.task": job.request.task,
         "espalier.backbone": backbone.name, "espalier.backbone_digest": backbone.digest,
-        "espalier.reads": f"{parts.named(draft.reads, backbone)}: the first {draft.reads} of {backbone.length} numbers",
+        "espalier.reads": _reads(draft, backbone),
         "espalier.decision": json.dumps(draft.decision, sort_keys=True, ensure_ascii=False),
     }  # fmt: skip
+
+
+def _reads(draft: Draft, backbone: Backbone) -> str:
+    if draft.deep is not None:
+        return f"{TAP}: what the trunk tells at {draft.deep['cut']['name']}"
+    return f"{parts.named(draft.reads, backbone)}: the first {draft.reads} of {backbone.length} numbers"
 
 
 def dataset_bytes(draft: Draft) -> bytes:
@@ -58,20 +66,28 @@ def publication(
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
         "method": draft.method, "hyperparameters": draft.setting, "views": draft.views,
-        "reads": parts.named(draft.reads, backbone), "seed": job.request.seed,
+        "reads": TAP if draft.deep else parts.named(draft.reads, backbone), "seed": job.request.seed,
         "classes": list(draft.classes), "decision": draft.decision,
         "metrics": draft.metrics, "parity": proven["parity"], "data": report["data"] | {"report": draft.findings},
         "backbone": {"name": backbone.name, "digest": backbone.digest, "precision": backbone.precision}
         | told(backbone.modality),
-        "inputs": {"embedding": ["batch", draft.reads]},
+        "inputs": _inputs(draft),
         "outputs": _outputs(task, draft.classes),
         "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),
     }  # fmt: skip
+    if draft.deep is not None:
+        facts["deep"] = proven["deep"] | {name: draft.deep[name] for name in ("cut", "evidence")}
     dataset = list(zip(draft.examples, draft.assignments, strict=True))
     expected = live.number if live else None
     return Publication(
-        job.id, job.request, proven["digest"], facts, draft.metrics, report, dataset, lost, expected, retired
-    )
+        job.id, job.request, proven["digest"], facts, draft.metrics, report, dataset, lost, expected, retired,
+        plan.next_stage(job.request, job.id) if draft.later else None,
+    )  # fmt: skip
+
+
+def _inputs(draft: Draft) -> dict[str, list[Any]]:
+    """The shapes of what the graph is given."""
+    return {TAP: ["batch", *draft.deep["cut"]["shape"]]} if draft.deep else {"embedding": ["batch", draft.reads]}
 
 
 def _outputs(task: Task, classes: Sequence[str]) -> dict[str, list[Any]]:

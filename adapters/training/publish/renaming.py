@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
 from adapters import edits, tasks
@@ -17,9 +18,11 @@ from adapters.store.database import now
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.publishing import Publication
 from adapters.tenancy import shown
+from adapters.training.stages import plan
 from adapters.types import Edit, HeadVersion, Job
 
 PROBES = 64  # rows of noise on which the two graphs must agree to the last bit
+DEEP_PROBES = 4  # of a deep version, which has a network of its own to run
 LABELS, DECISION = "labels", "espalier.decision"  # keys in metadata_props
 
 
@@ -42,7 +45,7 @@ def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersio
     names = edits.names(job.request.edit, {name for example, _ in stored for name in task.names(example.label)})
     classes = _renamed(source, job.request.edit)
     facts = _manifest(job.id, job.request.edit, source, classes)
-    graph = renamed(heads.stored(artifacts, source), facts, source.manifest["inputs"]["embedding"][1])
+    graph = renamed(heads.stored(artifacts, source), facts, _probes(source.manifest))
     dataset = [
         (replace(e, label=str(task.renamed(e.label, names))), replace(a, label=str(task.renamed(a.label, names))))
         for e, a in stored
@@ -50,12 +53,13 @@ def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersio
     report = {k: facts[k] for k in ("data", "parity", "gate", "renamed")} | {"deploy": _deployed(live)}
     expected = live.number if live else None
     return Publication(
-        job.id, job.request, artifacts.put(graph), facts, facts["metrics"], report, dataset, False, expected
-    )
+        job.id, job.request, artifacts.put(graph), facts, facts["metrics"], report, dataset, False, expected,
+        next=plan.next_stage(job.request, job.id), instead=True,
+    )  # fmt: skip
 
 
-def renamed(graph: bytes, facts: Mapping[str, Any], dimension: int) -> bytes:
-    """A head.onnx whose metadata names its outputs as its new manifest does.
+def renamed(graph: bytes, facts: Mapping[str, Any], probes: NDArray[Any]) -> bytes:
+    """A head.onnx whose metadata names its outputs as its new manifest does; `probes` are rows of what it reads.
 
     Raises ParityError unless it answers exactly as before.
     """
@@ -65,11 +69,19 @@ def renamed(graph: bytes, facts: Mapping[str, Any], dimension: int) -> bytes:
     for entry in model.metadata_props:
         entry.value = told.get(entry.key, entry.value)
     made = model.SerializeToString(deterministic=True)
-    probes = np.random.default_rng(0).normal(size=(PROBES, dimension)).astype(np.float32)
     before, after = (Head.from_bytes(one).answer(probes).arrays for one in (graph, made))
     if before.keys() != after.keys() or not all(np.array_equal(before[name], after[name]) for name in before):
         raise ParityError("the renamed graph does not answer as the one it was made from")
     return made
+
+
+def _probes(manifest: Mapping[str, Any]) -> NDArray[Any]:
+    """Noise of the shape that a version reads."""
+    (shape,), random = manifest["inputs"].values(), np.random.default_rng(0)
+    dtype = manifest["deep"]["cut"]["dtype"] if "deep" in manifest else "float32"
+    if np.issubdtype(np.dtype(dtype), np.integer):
+        return random.integers(0, 256, size=(DEEP_PROBES, *shape[1:])).astype(dtype)
+    return random.normal(size=(DEEP_PROBES if "deep" in manifest else PROBES, *shape[1:])).astype(dtype)
 
 
 def _newest(engine: Engine, head: str) -> HeadVersion:

@@ -5,12 +5,13 @@ that serving uses run the graph at every batch size that serving uses, on real e
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from adapters.arrays import joined, take
 from adapters.errors import ParityError
@@ -23,8 +24,10 @@ from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Schema
 
 TOLERANCE = 1e-4  # of a probability, or of the spread of a value
 FEW = 64  # rows that go through in small batches
+DEEP_BATCH = 32  # rows of a deep version at once: what follows from the size is seen by then
 LARGEST_BATCH = 1024  # as many inputs as one /predict takes by default
 LARGE = 1e4  # times real embeddings: activations far outside of what was trained on
+LARGE_TAP = 10.0  # times real taps: their network is not made for what no input can give
 EXTREMES = 3  # rows of them
 ROUNDING = 1e-5  # of a value: what sums of large numbers that nearly cancel leave of float32's seven digits
 TIE = 1e-6  # of a probability: decisions this close are equally good
@@ -40,13 +43,38 @@ def verify(
     probability (or the novelty, or a value in units of its spread) differs by more than 1e-4, a decision differs, or
     an answer is not finite.
     """
-    head = Head.from_bytes(onnx_bytes)
-    batches = sorted({1, 2, batch_max})
     probes = _probes(embeddings, batch_max)
-    wanted = task.answers(programs.run(program, probes))
-    slack = _slack(wanted, task.answers(programs.run(program, probes[-EXTREMES:], dtype=torch.float64)))
-    novelty = _Novelty.of(program, probes) if program.novelty else None
-    judged = _Judge(task, schema)
+    return _verified(onnx_bytes, program, probes, probes, probes, batch_max, _Judge(task, schema))
+
+
+@traced("parity")
+def verify_deep(
+    onnx_bytes: bytes,
+    program: HeadProgram,
+    taps: NDArray[Any],
+    reference: Callable[[NDArray[Any], torch.dtype], Floats],
+    task: Task,
+    schema: Schema,
+) -> dict[str, Any]:
+    """The same of a deep version on real taps [N, *shape], N ≥ 1, and on zeros and large ones; `reference` is its tail
+    in torch: taps and what to compute in → `pooled` f32 [N, D].
+
+    Two networks of a dozen layers agree to less than two heads do: decisions count as the same within the tolerance.
+    """
+    probes = _probes_of_taps(taps[:FEW])
+    read, exactly = reference(probes, torch.float32), reference(probes, torch.float64)
+    return _verified(onnx_bytes, program, probes, read, exactly, DEEP_BATCH, _Judge(task, schema, TOLERANCE))
+
+
+def _verified(
+    onnx_bytes: bytes, program: HeadProgram, probes: NDArray[Any], read: Embeddings, exactly: Embeddings,
+    batch_max: int, judged: "_Judge",
+) -> dict[str, Any]:  # fmt: skip
+    """Of a graph that is given `probes`; torch's program reads `read` of them, `exactly` in double precision."""
+    head, task, batches = Head.from_bytes(onnx_bytes), judged.task, sorted({1, 2, batch_max})
+    wanted = task.answers(programs.run(program, read))
+    slack = _slack(wanted, task.answers(programs.run(program, exactly[-EXTREMES:], dtype=torch.float64)))
+    novelty = _Novelty.of(program, read, exactly) if program.novelty else None
     worst = max(_compare(head, probes, wanted, slack, novelty, size, judged) for size in batches)
     return {"max_difference": worst, "tolerance": TOLERANCE, "decisions": len(probes), "batches": batches}
 
@@ -58,6 +86,15 @@ def _probes(embeddings: Embeddings, batch_max: int) -> Embeddings:
     return np.concatenate([real, extreme])
 
 
+def _probes_of_taps(taps: NDArray[Any]) -> NDArray[Any]:
+    """Real rows, zeros, and two of the largest values that there are, or of ten times what is real."""
+    if np.issubdtype(taps.dtype, np.integer):
+        extreme = [np.zeros_like(taps[0]), np.full_like(taps[0], np.iinfo(taps.dtype).max), ~taps[-1]]
+    else:
+        extreme = [np.zeros_like(taps[0]), taps[0] * LARGE_TAP, -taps[-1] * LARGE_TAP]
+    return np.concatenate([taps, np.stack(extreme).astype(taps.dtype)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Novelty:
     """What torch says of the novelty of probes, and how far float32 itself is off there."""
@@ -66,7 +103,7 @@ class _Novelty:
     slack: float
 
     @classmethod
-    def of(cls, program: HeadProgram, probes: Embeddings) -> "_Novelty":
+    def of(cls, program: HeadProgram, probes: Embeddings, exactly: Embeddings) -> "_Novelty":
         """A distance is what is left of sums of thousands of products that nearly cancel, and novelty may rise fifty
         times as fast (`novelty.STEEPEST`): two sound sums differ by what each is off by, in directions of their own.
 
@@ -74,7 +111,7 @@ class _Novelty:
         roundings, in whichever order they are made.
         """
         wanted = programs.novelty(program, probes)
-        off = np.abs(wanted - programs.novelty(program, probes, dtype=torch.float64)).max()
+        off = np.abs(wanted - programs.novelty(program, exactly, dtype=torch.float64)).max()
         usual = steepness(program.novelty) * float(np.finfo(np.float32).eps) * math.sqrt(probes.shape[1])
         return cls(wanted, max(2 * float(off), usual))
 
@@ -95,7 +132,7 @@ def _slack(wanted: Arrays, exact: Arrays) -> Arrays:
 
 def _compare(
     head: Head,
-    probes: Embeddings,
+    probes: NDArray[Any],
     wanted: Arrays,
     slack: Arrays,
     novelty: _Novelty | None,
@@ -138,6 +175,7 @@ class _Judge:
 
     task: Task
     schema: Schema
+    tie: float = TIE
 
     def difference(self, answered: Arrays, wanted: Arrays, slack: Arrays, size: int) -> float:
         """The largest, in units of the answers. Raises ParityError."""
@@ -146,7 +184,7 @@ class _Judge:
             raise ParityError(
                 f"at batch {size} the exported graph differs from torch by {worst:.2g} (at most {TOLERANCE})"
             )
-        if (self.task.regret(wanted, answered, self.schema) > TIE + np.max([*slack.values()], axis=0)).any():
+        if (self.task.regret(wanted, answered, self.schema) > self.tie + np.max([*slack.values()], axis=0)).any():
             raise ParityError(f"at batch {size} the exported graph decides differently from torch")
         return max(worst, 0.0)
 

@@ -41,7 +41,7 @@ async def rebuild(ctx: Ctx, head: str, body: RebuildRequest, wait: Wait = 0, key
 def compare(ctx: Ctx, head: str, a: Which, b: Which, limit: Annotated[int, Query(ge=0, le=1000)] = 100) -> Comparison:
     """Two versions on the same held-out examples: paired difference, its 95 % interval, and what changed."""
     first, second = (heads.resolve(ctx.engine, _ref(head, text)) for text in (a, b))
-    return Comparison.model_validate(versions.compare(first, second, ctx.engine, ctx.artifacts, limit))
+    return Comparison.model_validate(versions.compare(first, second, ctx.engine, ctx.trunks, limit))
 
 
 def _ref(head: str, text: str) -> HeadRef:

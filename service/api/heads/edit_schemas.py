@@ -129,6 +129,10 @@ class Comparison(Wire):
     examples: int = Field(description="Held-out examples that neither had learned from when it answered.")
     skipped: int = Field(description="Further ones that could not be asked about: no embedding of that backbone.")
     classes: list[str] = Field(description="Those that both know; only their examples count.")
+    forgetting: dict[str, Any] | None = Field(
+        description="Where b has learned further classes: merit on the earlier ones before and after, each version "
+        "choosing among all that it knows; null else."
+    )
     merit: str = Field(description="What answers are compared by: accuracy, label_accuracy, neg_mean_absolute_error.")
     merit_a: float | None
     merit_b: float | None

@@ -95,6 +95,11 @@ class ReportView(Wire):
     )
     race: list[dict[str, Any]]
     winner: dict[str, Any]
+    deep: dict[str, Any] | None = Field(
+        None,
+        description="What training the last part of the backbone brought: cut, evidence (gain, interval), losses by "
+        "epoch and what they mean, table of what was tried; null where it was not tried.",
+    )
     gate: dict[str, Any]
     parity: dict[str, Any]
 
@@ -109,7 +114,7 @@ class ReportView(Wire):
             metrics=manifest["metrics"], explanation=figures["explanation"], per_class=figures.get("per_class"),
             confusion=figures.get("confusion"), reliability=report.get("reliability"), worst=report.get("worst"),
             findings=report["findings"], curve=report["curve"], race=report["race"], winner=report["winner"],
-            gate=manifest["gate"], parity=manifest["parity"],
+            gate=manifest["gate"], parity=manifest["parity"], deep=report.get("deep"),
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ SHOWN = 80  # characters of a text in a table
 @click.argument("head")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--task", help="classification (default), multilabel, regression; a head keeps its own.")
-@click.option("--method", help="auto (default), gda, logistic, mlp, prototype, ridge")
+@click.option("--method", help="auto (default), deep, gda, logistic, mlp, prototype, ridge")
 @click.option("--hyperparameters", help="JSON object, e.g. '{\"regularization\": 0.001}'")
 @click.option("--backbone", help="Name of a backbone; default: the head's own.")
 @click.option(
@@ -30,6 +30,11 @@ SHOWN = 80  # characters of a text in a table
     "--reads", help="What to read of the backbone: auto (default), pooled (the last layer), taps (all blocks)."
 )
 @click.option("--budget", type=float, help="Seconds that the race of methods may take; more tries more candidates.")
+@click.option(
+    "--deep",
+    type=click.Choice(["auto", "never", "only"]),
+    help="Train the last part of the backbone, too: auto (later, where it proves better), never, only (now).",
+)
 @click.option("--deploy", type=click.Choice(["auto", "manual"]), help="manual: make a version without serving it.")
 @click.option("--skip-errors", is_flag=True, help="Leave out inputs that cannot be read or have two labels.")
 @click.option("--root", default="", help="The folder inside PATH in which the classes or splits begin.")

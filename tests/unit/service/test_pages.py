@@ -134,6 +134,40 @@ def test_the_page_says_how_the_winner_was_chosen():
     assert "were fitted to the same folds" in render(older)
 
 
+DEEP = {
+    "cut": {"name": "blocks.4", "share": 0.37, "bytes": 10_700_000}, "why": "the loss fell",
+    "evidence": {"passed": True, "reason": "the loss fell", "examples": 720, "merit": "accuracy", "gain": 0.0312,
+                 "interval": [0.0123, 0.0501]},
+    "losses": {"cut": "blocks.4", "best": 2, "gap": 0.25, "meaning": "Overfitting from epoch 3 on.",
+               "epochs": [{"epoch": n, "train_loss": 1 / n, "held_out_loss": 0.6 + abs(n - 2)} for n in (1, 2, 3)]},
+    "table": [{"cut": "blocks.4", "epochs": -1, "mix": 0.75, "loss": 0.31},
+              {"cut": "blocks.5", "epochs": 3, "mix": 1.0, "loss": 0.42}],
+}  # fmt: skip
+
+
+def test_a_deep_version_says_from_where_it_was_trained_what_that_brought_and_how_it_went():
+    winner = {"method": "deep", "hyperparameters": {"unfreeze": "blocks.4"}, "note": "2 candidates"}
+    text = Strict(render(VIEW | {"deep": DEEP, "winner": winner})).text
+    for words in (
+        "blocks.4", "37 %", "10.7 MB", "+0.0312", "+0.0123 to +0.0501", "Overfitting from epoch 3 on.", "epoch 2",
+        "+0.250", "held out", "0.3100", "0.75", "where deeper training began",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_a_deep_round_that_brought_nothing_says_that_the_frozen_backbone_stays():
+    declined = {name: value for name, value in DEEP.items() if name != "cut"} | {"why": "less than chance"}
+    nothing = {"evidence": {"passed": False, "reason": "no cut fits the budget"}, "why": "no cut fits the budget",
+               "losses": {"cut": "", "best": None, "gap": None, "epochs": [], "meaning": "x"}, "table": []}  # fmt: skip
+    assert "frozen backbone stays. Less than chance." in Strict(render(VIEW | {"deep": declined})).text
+    assert "No cut fits the budget." in Strict(render(VIEW | {"deep": nothing})).text
+
+
+def test_what_became_of_earlier_classes_is_said_where_others_were_added():
+    gate = VIEW["gate"] | {"forgetting": {"meaning": "accuracy was 0.9 and is 0.8 now"}}
+    assert "accuracy was 0.9 and is 0.8 now" in Strict(render(VIEW | {"gate": gate})).text
+
+
 def test_nothing_that_came_from_a_caller_is_markup():
     page = Strict(render())
     assert "script" not in {tag for tag, _ in page.tags}

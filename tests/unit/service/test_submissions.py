@@ -24,11 +24,13 @@ from adapters.errors import (
     TooMuchData,
 )
 from adapters.methods import logistic
+from adapters.modalities import text
 from adapters.modalities.image import Preprocessing
 from adapters.store import backbones, capabilities, database, examples, jobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.folder import Folder
-from adapters.types import Backbone
+from adapters.training.deep import recipe
+from adapters.types import Backbone, JobRequest
 from service.intake import uploads
 from service.intake.options import hyperparameters
 from service.intake.submissions import Submissions
@@ -258,3 +260,46 @@ def test_a_worker_that_has_gone_is_not_counted_on(submissions, monkeypatch):
     worker_memory.tell(submissions.engine, "there", 7)
     assert worker_memory.largest(submissions.engine) == 7
     assert list(capabilities.of_kind(submissions.engine, "memory")) == ["there"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "deep"),
+    [({}, "auto"), ({"deep": "never"}, "never"), ({"deep": "only"}, "only"), ({"method": "deep"}, "only"),
+     ({"method": "deep", "deep": "auto"}, "only")],
+)  # fmt: skip
+def test_training_deep_is_left_to_the_setting_asked_for_or_meant_by_the_method(submissions, sent, deep):
+    schemas = {"logistic": logistic.Hyperparameters, "deep": recipe.Hyperparameters}
+    known = {name: model.model_json_schema() for name, model in schemas.items()}
+    capabilities.replace_all(submissions.engine, "method", known)
+    request = submit(submissions, **sent).request
+    assert (request.deep, request.races) == (deep, "auto")
+
+
+@pytest.mark.parametrize(
+    ("sent", "item"),
+    [({"deep": "yes"}, "deep"), ({"method": "deep", "deep": "never"}, "deep"),
+     ({"method": "deep", "hyperparameters": '{"epochs": 0}'}, "epochs"),
+     ({"method": "deep", "hyperparameters": '{"epoch": 3}'}, "epoch"),
+     ({"deep": "only", "hyperparameters": '{"epochs": 3}'}, "hyperparameters")],
+)  # fmt: skip
+def test_what_deep_training_cannot_mean_is_refused_by_its_name(submissions, sent, item):
+    schema = recipe.Hyperparameters.model_json_schema()
+    capabilities.replace_all(submissions.engine, "method", {"deep": schema})
+    with pytest.raises(InvalidInput) as refused:
+        submit(submissions, **sent)
+    assert refused.value.item == item and is_empty(submissions)
+
+
+def test_a_key_stands_for_the_deep_that_was_sent_and_for_none_as_before(submissions):
+    job = submit(submissions, key="k")
+    assert submit(submissions, key="k").id == job.id
+    with pytest.raises(IdempotencyConflict):
+        submit(submissions, key="k", deep="auto")
+
+
+def test_a_backbone_of_inputs_that_vary_is_not_trained(submissions):
+    spec = text.Spec("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 128)
+    backbones.save(submissions.engine, Backbone("minilm", "m", "a", spec, "int8", 384, 0, modality="text"))
+    with pytest.raises(InvalidInput, match="texts vary in length"):
+        submissions.completed(JobRequest("intents", backbone="minilm", deep="only"))
+    assert submissions.completed(JobRequest("intents", backbone="minilm", deep="auto")).deep == "auto"

@@ -1,0 +1,48 @@
+"""Asking deep versions about stored examples: each goes through the trunk again, as when it is predicted.
+
+Taps are kept nowhere: one is tens of times as large as an embedding.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters import arrays, modalities
+from adapters.backbones import cuts
+from adapters.runtime.backbone import Backbones
+from adapters.runtime.heads.head import Head
+from adapters.store.examples import stored
+from adapters.store.objects.artifacts import Artifacts
+from adapters.types import Arrays, Example, HeadVersion
+
+AT_A_TIME = 64  # examples: of the embedded backbone up to 6 MB of taps
+
+
+@dataclass(frozen=True, slots=True)
+class Trunks:
+    """The way from stored examples to what deep heads read."""
+
+    backbones: Backbones
+    artifacts: Artifacts
+    most: Mapping[str, int]  # UNITs of one input, by modality
+
+    def said(self, head: Head, version: HeadVersion, examples: Sequence[Example]) -> Arrays:
+        """What a deep version says of N ≥ 1 examples. Raises ExampleDamaged, BackboneNotFound, InvalidInput."""
+        wanted = cuts.part(version.manifest["backbone"]["digest"], version.manifest["deep"], "trunk")
+        return arrays.joined([head.answer(part).arrays for part in self._parts(wanted, examples)])
+
+    def taps(self, wanted: cuts.Part, examples: Sequence[Example]) -> NDArray[Any]:
+        """What the trunk tells of N ≥ 1 examples, [N, *shape]."""
+        return np.concatenate(list(self._parts(wanted, examples)))
+
+    def _parts(self, wanted: cuts.Part, examples: Sequence[Example]) -> Iterator[NDArray[Any]]:
+        session = self.backbones.get(wanted)
+        kind, spec = modalities.of(session.backbone), session.backbone.spec
+        most = modalities.most_of(session.backbone.modality, self.most)
+        for start in range(0, len(examples), AT_A_TIME):
+            some = examples[start : start + AT_A_TIME]
+            decoded = (kind.decode(stored(self.artifacts, example), spec, most=most) for example in some)
+            yield np.concatenate([np.asarray(session.embed([tensors])) for tensors in decoded])

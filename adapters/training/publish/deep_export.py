@@ -1,0 +1,64 @@
+"""A trained tail and its head → one ONNX graph: `tap` in, what a head answers out.
+
+The tail is the backbone's own graph behind the cut with other initializers, and the head's nodes read what it tells: a
+tensor inside that is called `embedding`, as a shallow head's input is.
+"""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import helper, version_converter
+
+from adapters.backbones.cuts import TAP
+from adapters.training.publish import export
+from adapters.types import Cut, HeadProgram
+
+POOLED = "pooled"
+PREFIX = "tail/"  # of the tail's tensors and nodes: a head has names of its own
+
+
+def to_onnx(
+    program: HeadProgram, tail: bytes, cut: Cut, dimension: int, classes: Sequence[str], metadata: dict[str, str]
+) -> bytes:
+    """The ONNX file; the same program, tail and metadata give the same bytes.
+
+    `program` reads the tail's `pooled`, D numbers. The tail's input is `tap` and its output f32 [N, D]. Raises what
+    `export.to_onnx` does.
+    """
+    head = onnx.load_from_string(export.to_onnx(program, dimension, classes, {}))
+    body = _converted(onnx.load_from_string(tail))
+    named = {TAP: TAP, POOLED: export.INPUT}
+    for node in body.graph.node:
+        node.name = f"{PREFIX}{node.name}" if node.name else ""
+        for names in (node.input, node.output):
+            names[:] = [named.get(name, f"{PREFIX}{name}") if name else "" for name in names]
+    for tensor in body.graph.initializer:
+        tensor.name = f"{PREFIX}{tensor.name}"
+    model = _model(body, head, cut)
+    told = {**metadata, "espalier.cut": cut.name, "labels": json.dumps(list(classes), ensure_ascii=False)}
+    helper.set_model_props(model, told)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _model(body: onnx.ModelProto, head: onnx.ModelProto, cut: Cut) -> onnx.ModelProto:
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(cut.dtype))
+    graph = helper.make_graph(
+        [*body.graph.node, *head.graph.node], "head",
+        [helper.make_tensor_value_info(TAP, kind, ["batch", *cut.shape])], list(head.graph.output),
+        [*body.graph.initializer, *head.graph.initializer],
+    )  # fmt: skip
+    version = max(body.ir_version, export.IR_VERSION)
+    return helper.make_model(
+        graph, opset_imports=list(body.opset_import), ir_version=version, producer_name=export.PRODUCER
+    )
+
+
+def _converted(tail: onnx.ModelProto) -> onnx.ModelProto:
+    """In an opset that has what heads are made of."""
+    plain = next(entry.version for entry in tail.opset_import if entry.domain in ("", "ai.onnx"))
+    if plain >= export.OPSET:
+        return tail
+    return version_converter.convert_version(tail, export.OPSET)

@@ -1,0 +1,60 @@
+"""How a deep round's fits went, epoch by epoch, and what that means: too little trained, too much, or neither."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Json = dict[str, Any]
+RISE = 0.02  # of the least held-out loss: a rise of more after it is no noise of one epoch
+FALL = 0.01  # of it: the last epoch still brought more
+GAP = 0.5  # of the held-out loss that the training loss is below it
+
+
+def summary(rows: Sequence[Json], cut: str) -> Json:
+    """{"cut", "epochs", "best", "gap", "meaning"}: mean losses of the fits to folds of one cut, by epoch.
+
+    `rows` are {"fit", "epoch", "train_loss", "held_out_loss", …}; fits to all examples hold none out and do not count.
+    """
+    mine = [row for row in rows if row["fit"].startswith(f"{cut},") and row.get("held_out_loss") is not None]
+    epochs = [
+        {
+            "epoch": epoch,
+            "train_loss": _mean(mine, epoch, "train_loss"),
+            "held_out_loss": _mean(mine, epoch, "held_out_loss"),
+        }
+        for epoch in sorted({row["epoch"] for row in mine})
+    ]
+    if not epochs:
+        return {"cut": cut, "epochs": [], "best": None, "gap": None, "meaning": "nothing was held out to judge it by"}
+    best = min(epochs, key=lambda row: row["held_out_loss"])
+    gap = best["held_out_loss"] - best["train_loss"]
+    return {"cut": cut, "epochs": epochs, "best": best["epoch"], "gap": gap, "meaning": _meaning(epochs, best, gap)}
+
+
+def _mean(rows: Sequence[Json], epoch: int, name: str) -> float:
+    return float(np.mean([row[name] for row in rows if row["epoch"] == epoch]))
+
+
+def _meaning(epochs: Sequence[Json], best: Json, gap: float) -> str:
+    """One sentence, with what to try."""
+    first, last, least = epochs[0], epochs[-1], best["held_out_loss"]
+    if last["held_out_loss"] > least * (1 + RISE) and last["train_loss"] < best["train_loss"]:
+        return (
+            f"Overfitting from epoch {best['epoch'] + 1} on: the loss on held-out examples rose from {least:.3f} to "
+            f"{last['held_out_loss']:.3f} while that on training examples fell to {last['train_loss']:.3f}; try fewer "
+            "epochs, patience, dropout or stay, or add examples."
+        )
+    if len(epochs) > 1 and best is last and epochs[-2]["held_out_loss"] - least > least * FALL:
+        return (
+            f"Not learned out: the last epoch still lowered the loss on held-out examples from "
+            f"{epochs[-2]['held_out_loss']:.3f} to {least:.3f}; try more epochs or a higher learning rate."
+        )
+    if len(epochs) > 1 and best is first and last["train_loss"] >= first["train_loss"]:
+        return "It learned nothing: no loss fell after the first epoch; try a lower learning rate or a deeper cut."
+    if gap > GAP * least:
+        return (
+            f"It knows what it was taught ({best['train_loss']:.3f}) better than what is new ({least:.3f}), without "
+            "having become worse at it; more examples, or augment, would do most."
+        )
+    return f"Neither too little nor too much: both losses levelled out, at {least:.3f} on held-out examples."

@@ -1,0 +1,193 @@
+"""The deep round of a job: what it is given, how it gives way, and its result as the steps after it take a race's."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters import modalities
+from adapters.backbones.cuts import TAP
+from adapters.errors import CorruptArtifact, InvalidInput, NotFound
+from adapters.modalities import NONE
+from adapters.store import checkpoints, heads, jobs, leases, reports
+from adapters.store.examples import stored
+from adapters.training.context import TrainingContext
+from adapters.training.deep import deep_round
+from adapters.training.deep.deep_round import Declined, DeepResult
+from adapters.training.embedding.views import Source
+from adapters.training.progress import Progress
+from adapters.training.race.race import RaceResult
+from adapters.training.stages import curves
+from adapters.training.stages.material import Material
+from adapters.types import DEEP, HeadRef, Job
+
+EVERY, OFTEN = 30.0, 5.0  # seconds between checkpoints, and at least so many where an epoch has ended
+LOOK = 1.0  # seconds between looks whether another job waits
+Json = dict[str, Any]
+
+
+def run(
+    context: TrainingContext, material: Material, shallow: RaceResult, progress: Progress, always: bool
+) -> DeepResult | Declined:
+    """Fine-tune from the shallow winner, and say whether that is better.
+
+    Raises InvalidInput where the backbone cannot be cut as the caller asked, Cancelled, and GaveWay of a next stage.
+    """
+    _clear_others(context)
+    folder(context, material.job.id).mkdir(parents=True, exist_ok=True)
+    try:
+        return _round(context, material, shallow, progress, always)
+    except InvalidInput as error:
+        if always:
+            raise
+        evidence = {"passed": False, "reason": error.message}  # nobody asked for it, so nobody has to mend anything
+        return Declined(evidence, [], [], error.message, 0.0)
+
+
+def _round(
+    context: TrainingContext, material: Material, shallow: RaceResult, progress: Progress, always: bool
+) -> DeepResult | Declined:
+    job, backbone = material.job, material.backbone
+    watch = _Watch(context, job, progress)
+    return deep_round.run(
+        folder(context, job.id), context.artifacts.get(backbone.artifact), _side(material),
+        _examples(context, material), shallow, _hyperparameters(job), job.request.seed, watch.report, watch,
+        lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
+        always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id),
+    )  # fmt: skip
+
+
+def folder(context: TrainingContext, job_id: str) -> Path:
+    """Where a job keeps what it can make again."""
+    return context.folder / job_id
+
+
+def clear(context: TrainingContext, job_id: str) -> None:
+    """Delete that of a job which is done."""
+    shutil.rmtree(folder(context, job_id), ignore_errors=True)
+
+
+def _clear_others(context: TrainingContext) -> None:
+    """Those of jobs that another worker was at work on last, or that were cancelled."""
+    for left in context.folder.glob("job_*"):
+        if jobs.is_settled(context.engine, left.name):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def as_race(deep: DeepResult, shallow: RaceResult) -> RaceResult:
+    """The same answers, program and figures as those of a race, whose table stays that of the shallow one."""
+    return replace(
+        shallow, program=deep.program, uncalibrated=deep.uncalibrated, finish=deep.finish, method=DEEP,
+        hyperparameters=deep.hyperparameters, source=Source(NONE, TAP), reads=deep.reads,
+        note=f"{shallow.note}; {deep.note}", outputs=deep.outputs, unscaled=deep.unscaled, index=deep.index,
+        calibration=deep.calibration, seconds=shallow.seconds + deep.seconds,
+    )  # fmt: skip
+
+
+def told(found: DeepResult | Declined, job: Job) -> Json:
+    """What the job's answer says of it, ready for JSON."""
+    cut = asdict(found.cut) if isinstance(found, DeepResult) else None
+    said = {"stage": "deep", "of": job.request.of, "evidence": found.evidence, "why": found.evidence["reason"]}
+    return said | ({"cut": cut} if cut else {}) | {"seconds": round(found.seconds, 3)}
+
+
+def decline(context: TrainingContext, job: Job, found: Declined) -> None:
+    """A next stage that proved no better makes no version: its job ends as rejected, and tells the evidence."""
+    with context.engine.begin() as connection:
+        jobs.refuse_unwanted(connection, job.id)
+        jobs.finish(connection, job.id, "rejected", report={"deep": told(found, job) | found_out(found)})
+
+
+def found_out(found: DeepResult | Declined) -> Json:
+    """What the report has beside that: how the fits went, and which cuts were tried."""
+    cut = found.cut.name if isinstance(found, DeepResult) else found.table[0]["cut"] if found.table else ""
+    return {
+        "losses": curves.summary(found.curves, cut),
+        "curves": found.curves,
+        "table": found.table,
+        "note": found.note,
+    }
+
+
+def curve(context: TrainingContext, job: Job) -> Json:
+    """In place of a learning curve of its own, for which the backbone would be trained several times more: that of the
+    shallow version which it is the next stage of.
+    """
+    skipped: Json = {"skipped": "a deep version is not trained on parts of its examples; deep=never shows what more do"}
+    if job.request.of is None:
+        return skipped
+    try:
+        of = jobs.get(context.engine, job.request.of)
+        version = heads.resolve(context.engine, HeadRef(job.request.head, version=of.version))
+        found: Json | None = reports.load(context.artifacts, version)["curve"]
+    except (NotFound, CorruptArtifact):
+        return skipped
+    return skipped if found is None else found | {"of_version": version.number}
+
+
+def _hyperparameters(job: Job) -> Json:
+    return job.request.hyperparameters if job.request.method == DEEP else {}
+
+
+def _side(material: Material) -> int:
+    (given,) = material.modality.inputs(material.backbone.spec)
+    assert given.shape[0] is not None  # inputs that vary are not trained on
+    return given.shape[0]
+
+
+def _examples(context: TrainingContext, material: Material) -> deep_round.Examples:
+    return deep_round.Examples(
+        partial(_pixels, context, material), material.embeddings, material.backbone.dimension, material.targets,
+        material.classes, material.divided, material.task,
+    )  # fmt: skip
+
+
+def _pixels(context: TrainingContext, material: Material, position: int) -> NDArray[np.uint8]:
+    """An input as served, u8 [S, S, 3]."""
+    kind, backbone = material.modality, material.backbone
+    data = stored(context.artifacts, material.data.examples[position])
+    (pixels,) = kind.decode(
+        data, backbone.spec, most=modalities.most_of(backbone.modality, context.most)
+    ).values()  # fmt: skip
+    return pixels
+
+
+class _Watch:
+    """Between two steps of a fit: stop where nobody wants it, keep a checkpoint, give way to who waits."""
+
+    def __init__(self, context: TrainingContext, job: Job, progress: Progress) -> None:
+        self._context, self._job, self._progress = context, job, progress
+        self._kept = self._looked = time.monotonic()
+        self._epoch_ended = self._somebody_waits = False
+
+    def report(self, row: Json) -> None:
+        """An epoch has ended."""
+        self._epoch_ended = True
+        self._progress.tell("epoch", row)
+
+    def __call__(self, state: Callable[[], bytes]) -> None:
+        """Raises Cancelled, GaveWay, LeaseLost."""
+        self._progress.cancelled()
+        if self._gives_way():
+            self._keep(state)
+            raise leases.GaveWay("")
+        if time.monotonic() - self._kept >= (OFTEN if self._epoch_ended else EVERY):
+            self._keep(state)
+
+    def _keep(self, state: Callable[[], bytes]) -> None:
+        checkpoints.keep(self._context.engine, self._context.scratch(self._job.id), self._job.id, state())
+        self._kept, self._epoch_ended = time.monotonic(), False
+
+    def _gives_way(self) -> bool:
+        """Only of a next stage, and only to one that waited at two looks: another worker may be about to take it."""
+        if self._job.request.of is None or time.monotonic() - self._looked < LOOK:
+            return False
+        waited, self._somebody_waits = self._somebody_waits, leases.others_wait(self._context.engine)
+        self._looked = time.monotonic()
+        return waited and self._somebody_waits

@@ -1,0 +1,54 @@
+"""What won, measured on what it never saw and put together as a draft."""
+
+import time
+from typing import Any
+
+from adapters.store.objects.artifacts import Artifacts
+from adapters.training.deep.deep_round import Declined, DeepResult
+from adapters.training.publish import drafts
+from adapters.training.publish.drafts import Draft
+from adapters.training.race.evaluate import evaluate
+from adapters.training.race.race import RaceResult
+from adapters.training.stages import deep, material
+from adapters.training.stages.material import Material
+from adapters.training.stages.plan import Plan
+from adapters.training.trust import terms
+from adapters.types import Embeddings
+
+Json = dict[str, Any]
+
+
+def draft(
+    of: Material, shallow: RaceResult, plan: Plan, found: DeepResult | Declined | None, embedded: Json, began: float,
+    scratch: Artifacts,
+) -> Draft:  # fmt: skip
+    """The shallow winner, or what the deep round made of it; `began` is when training did (time.perf_counter)."""
+    result, read = _won(of, shallow, found)
+    measured = evaluate(result, of.task, read, of.targets, of.classes, of.divided)
+    trusted = terms.learn(
+        result.program, of.task, measured, read, of.targets, of.divided, of.backbone.dimension
+    )  # fmt: skip
+    report = material.findings(of, result, measured)
+    if found is not None:
+        report["deep"] = deep.told(found, of.job) | deep.found_out(found)
+    timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
+    made = drafts.of(
+        of.job, of.data, of.task, of.classes, of.divided, of.grouped, result, measured, trusted, report, timing, scratch
+    )
+    if isinstance(found, DeepResult):
+        made = drafts.deepened(made, found.cut, found.tail, found.evidence, scratch)
+    return drafts.staged(made, _said(of, plan, found), plan.later)
+
+
+def _won(of: Material, shallow: RaceResult, found: DeepResult | Declined | None) -> tuple[RaceResult, Embeddings]:
+    """The winner, and what it reads of each example, f32 [N, R]."""
+    if isinstance(found, DeepResult):
+        return deep.as_race(found, shallow), found.pooled
+    return shallow, of.embeddings[:, : shallow.reads]
+
+
+def _said(of: Material, plan: Plan, found: DeepResult | Declined | None) -> Json | None:
+    """What the job's answer says of its stage; None where deep is not wanted."""
+    if found is not None:
+        return deep.told(found, of.job)
+    return None if plan.why is None else {"stage": "shallow", "next": None, "why": plan.why}

@@ -1,0 +1,55 @@
+"""Whether a job trains the last part of the backbone, leaves that to a next stage, or neither, and why."""
+
+from dataclasses import dataclass, replace
+
+from adapters import modalities
+from adapters.training.deep.conditions import worth_it
+from adapters.training.stages.material import Material
+from adapters.types import HeadVersion, JobRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of the wish to train deep."""
+
+    now: bool = False  # in this job
+    always: bool = False  # whatever the evidence says: the caller asked for nothing else
+    later: bool = False  # in a job of its own, once the shallow version is live
+    why: str | None = None  # one sentence of what was not asked for in so many words; None where deep is never
+
+
+def of(material: Material, live: HeadVersion | None) -> Plan:
+    """By the request, the data, and the version that is live now.
+
+    A head that is deep already stays so in one job: a shallow version of more data would most likely lose against it.
+    """
+    asked = material.job.request
+    if asked.deep == "never":
+        return Plan()
+    if asked.deep == "only":
+        return Plan(now=True, always=True)
+    if (reason := _against(material)) is not None:
+        return Plan(why=reason)
+    if asked.of is not None:
+        return Plan(now=True)
+    if live is not None and "deep" in live.manifest:
+        return Plan(now=True, why="the live version is deep")
+    if asked.deploy == "manual":
+        return Plan(why="deploy=manual puts no version live that a deeper one could replace")
+    return Plan(later=True, why="the data suffice to try; the version is replaced if the next stage proves better")
+
+
+def _against(material: Material) -> str | None:
+    asked, noun = material.job.request, material.modality.NOUN
+    if modalities.vary(material.backbone):
+        return f"{noun}s vary in length, and a backbone that reads such inputs is not trained"
+    if asked.method != "auto":
+        return f"method={asked.method} was asked for; deep=only trains deeper from it"
+    if asked.budget is not None:
+        return "a budget was asked for; deep=only trains deep all the same"
+    return worth_it(material.divided, material.task, material.targets, len(material.classes))
+
+
+def next_stage(request: JobRequest, job_id: str) -> JobRequest:
+    """What the next stage of a job is asked: the same on the data that its version was made of, gated as any."""
+    return replace(request, mode="append", edit=None, deploy="auto", received={}, of=job_id)

@@ -1,0 +1,347 @@
+"""Jobs that train a backbone's last part with the head: both stages, how they give way, the life of what they make."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from support import teachable
+from support.teachable import pictures
+from support.training import Bench
+
+from adapters import finetune as pipeline
+from adapters.comparison import versions
+from adapters.errors import Cancelled, InvalidInput
+from adapters.runtime.heads.head import Head
+from adapters.store import events, examples, heads, jobs, leases, reports
+from adapters.training.deep import deep_round
+from adapters.training.progress import Progress
+from adapters.training.stages import deep, material, plan
+from adapters.training.stages.material import Material
+from adapters.training.stages.plan import Plan
+from adapters.types import Edit, Example, HeadRef, HeadVersion, Job
+
+QUICK = {"epochs": 1, "unfreeze": "blocks.1"}
+DEEP = {"backbone": "blocks", "method": "deep", "deep": "only", "hyperparameters": QUICK}
+ENOUGH = 70  # pictures of each class, for a next stage
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A bench on the small backbone; heads are told apart by their names."""
+    with teachable.bench(tmp_path_factory.mktemp("deep")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def taught(shop: Bench) -> HeadVersion:
+    """A head with one deep version."""
+    return shop.teach("taught", pictures(20), **DEEP)
+
+
+@pytest.fixture(scope="module")
+def staged(shop: Bench) -> Job:
+    """The next stage that made version 2 of the head `staged`, of the data of version 1."""
+    with pytest.MonkeyPatch.context() as patch:
+        _quick(patch)
+        _better(patch)
+        job = following(shop, "staged")
+        assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+    return jobs.get(shop.shop.engine, job.id)
+
+
+@pytest.fixture(scope="module")
+def gathered(shop: Bench, staged: Job) -> Material:
+    """What that was trained on."""
+    asking = shop.job("asking", [], backbone="blocks")  # a job that has ended is asked to stop
+    found = material.gather(shop.shop, staged, Progress(shop.shop.engine, asking.id))
+    jobs.abandon(shop.shop.engine, asking.id, "cancelled", None)
+    return found
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of `auto` take one epoch."""
+    _quick(monkeypatch)
+
+
+def _quick(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(deep, "_hyperparameters", lambda job: QUICK)
+
+
+@pytest.fixture
+def better(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And pass, whatever the evidence says of so little training."""
+    _better(monkeypatch)
+
+
+def _better(patch: pytest.MonkeyPatch) -> None:
+    whole = deep_round.run
+    patch.setattr(deep_round, "run", lambda *given, **named: whole(*given, **named | {"always": True}))
+
+
+@pytest.fixture
+def worse(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And have evidence against them."""
+    evidence = {"passed": False, "reason": "chance could have done that", "examples": 210}
+    declined = deep_round.Declined(evidence, [], [], "one cut", 0.1)
+    monkeypatch.setattr(deep_round, "run", lambda *given, **named: declined)
+
+
+def following(shop: Bench, head: str, **request: object) -> Job:
+    """The next stage of a job that taught a new head."""
+    asked = {"backbone": "blocks", "method": "auto", "deep": "auto", "views": "none"} | request
+    job = shop.job(head, pictures(ENOUGH), **asked)
+    assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+    return jobs.get(shop.shop.engine, jobs.get(shop.shop.engine, job.id).report["deep"]["next"])
+
+
+def live(shop: Bench, head: str) -> HeadVersion:
+    return heads.resolve(shop.shop.engine, HeadRef(head))
+
+
+def left(shop: Bench, job_id: str) -> bool:
+    """Whether a job that is over has left something on the disk."""
+    return (shop.shop.folder / job_id).exists()
+
+
+def said(shop: Bench, version: HeadVersion, some: list[Example]) -> np.ndarray:
+    head = Head.from_bytes(heads.stored(shop.shop.artifacts, version))
+    return shop.shop.trunks.said(head, version, some)["probabilities"]
+
+
+# What a deep version is
+
+
+def test_a_deep_version_says_where_its_backbone_is_cut_and_keeps_what_it_reads(shop, taught):
+    manifest, store = taught.manifest, shop.shop.artifacts
+    cut = manifest["deep"]["cut"]
+    assert (manifest["method"], manifest["reads"], cut["name"]) == ("deep", "tap", "blocks.1")
+    assert manifest["inputs"] == {"tap": ["batch", *cut["shape"]]} and cut["share"] < 0.5
+    assert manifest["backbone"]["name"] == "blocks" and manifest["parity"]["decisions"] == 60 + 3
+    assert store.has(manifest["deep"]["trunk"]) and store.has(manifest["deep"]["whole"])
+    assert {"gain", "interval", "passed"} <= manifest["deep"]["evidence"].keys()
+    assert manifest["hyperparameters"]["unfreeze"] == "blocks.1" and "mix" in manifest["hyperparameters"]
+    graph = Head.from_bytes(heads.stored(store, taught))
+    assert graph.metadata["espalier.cut"] == "blocks.1"
+    assert graph.metadata["espalier.trunk"] == manifest["deep"]["trunk"]
+    assert "blocks.1" in graph.metadata["espalier.reads"]
+
+
+def test_its_answers_are_probabilities_with_novelty_and_terms_to_abstain_by(shop, taught):
+    some = [e for e, _ in examples.of_head(shop.shop.engine, "taught")][:5]
+    head = Head.from_bytes(heads.stored(shop.shop.artifacts, taught))
+    answers = shop.shop.trunks.said(head, taught, some)
+    np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, rtol=1e-5)
+    assert np.isfinite(answers["novelty"]).all() and (answers["novelty"] >= 0).all()
+    assert taught.manifest["trust"]["options"] == ["coverage", "abstain"]
+
+
+def test_its_report_has_losses_by_epoch_and_what_was_tried(shop, taught):
+    report = reports.load(shop.shop.artifacts, taught)
+    found = report["deep"]
+    assert found["cut"]["name"] == found["losses"]["cut"] == "blocks.1"
+    assert [row["epoch"] for row in found["losses"]["epochs"]] == [1] and found["losses"]["best"] == 1
+    assert found["losses"]["meaning"] and found["table"][0]["loss"] <= found["table"][-1]["loss"]
+    assert report["winner"]["method"] == "deep" and "deep=never" in report["curve"]["skipped"]
+    (job,) = jobs.list_page(shop.shop.engine, limit=1, head="taught")
+    assert job.report["deep"]["stage"] == "deep" and job.report["deep"]["of"] is None
+    epochs = [e for e in events.news(shop.shop.engine, {job.id: 0})[job.id][1] if e["type"] == "epoch"]
+    assert epochs and {"fit", "epoch", "train_loss"} <= epochs[0]["data"].keys()
+    assert not left(shop, job.id)
+
+
+def test_a_cut_that_is_not_there_fails_the_job_with_those_that_are(shop):
+    job = shop.job("nowhere", pictures(10), **DEEP | {"hyperparameters": {"unfreeze": "blocks.9"}})
+    with pytest.raises(InvalidInput, match=r"blocks\.0, blocks\.1"):
+        pipeline.finetune(job.id, shop.shop)
+    jobs.abandon(shop.shop.engine, job.id, "failed", None)
+
+
+# Two stages
+
+
+def test_the_next_stage_replaces_the_shallow_version_through_the_gate(shop, staged):
+    first, second = (heads.resolve(shop.shop.engine, HeadRef("staged", version=n)) for n in (1, 2))
+    assert "deep" not in first.manifest and second.manifest["deep"]["cut"]["name"] == "blocks.1"
+    assert second.manifest["gate"]["against"] == 1 and second.manifest["gate"]["examples"] == 210
+    assert jobs.get(shop.shop.engine, staged.id).report["deep"]["of"] == staged.request.of
+    curve, before = (reports.load(shop.shop.artifacts, version)["curve"] for version in (second, first))
+    assert curve == before | {"of_version": 1}
+    assert [job.id for job in jobs.list_page(engine=shop.shop.engine, limit=9, head="staged")] == [
+        staged.id, staged.request.of,
+    ]  # fmt: skip
+    compared = versions.compare(first, second, shop.shop.engine, shop.shop.trunks, 5)
+    assert compared["examples"] == 210 and compared["skipped"] == 0 and compared["forgetting"] is None
+
+
+def test_a_next_stage_that_proves_no_better_makes_no_version_and_says_why(shop, worse):
+    job = following(shop, "declined")
+    assert pipeline.finetune(job.id, shop.shop) == "rejected"
+    ended = jobs.get(shop.shop.engine, job.id)
+    assert (ended.status, ended.version) == ("rejected", None)
+    assert ended.report["deep"]["why"] == "chance could have done that"
+    assert [v.number for v in heads.summary(shop.shop.engine, "declined").versions] == [1]
+    assert jobs.is_settled(shop.shop.engine, job.id) and not left(shop, job.id)
+
+
+@pytest.mark.parametrize(
+    ("asked", "deep_now", "expected"),
+    [
+        ({"method": "prototype"}, False, Plan(why="method=prototype was asked for; deep=only trains deeper from it")),
+        ({"budget": 1.0}, False, Plan(why="a budget was asked for; deep=only trains deep all the same")),
+        ({"deploy": "manual"}, False, Plan(why="deploy=manual puts no version live that a deeper one could replace")),
+        ({"deep": "never"}, True, Plan()),
+        ({"deep": "only", "method": "prototype", "budget": 1.0}, False, Plan(now=True, always=True)),
+        ({"of": "job_1"}, True, Plan(now=True)),
+        ({}, True, Plan(now=True, why="the live version is deep")),
+        ({"deploy": "always"}, True, Plan(now=True, why="the live version is deep")),
+    ],
+)
+def test_whether_to_train_deep_now_later_or_not_is_said_with_the_reason(shop, gathered, asked, deep_now, expected):
+    request = replace(gathered.job.request, **{"deep": "auto", "of": None} | asked)
+    of = replace(gathered, job=replace(gathered.job, request=request))
+    found = heads.resolve(shop.shop.engine, HeadRef("staged", version=2 if deep_now else 1))
+    assert plan.of(of, found) == expected
+
+
+def test_enough_data_and_a_version_that_goes_live_are_a_reason_to_try_later_and_too_few_are_none(gathered):
+    of = replace(gathered, job=replace(gathered.job, request=replace(gathered.job.request, of=None)))
+    assert plan.of(of, None).later
+    few = replace(of, divided=replace(of.divided, train=of.divided.train[:150]))
+    assert not plan.of(few, None).later and "200 examples" in plan.of(few, None).why
+
+
+def test_what_does_not_ask_for_it_says_nothing_of_it(shop):
+    job = shop.job("never", pictures(20), backbone="blocks", method="auto")
+    pipeline.finetune(job.id, shop.shop)
+    assert "deep" not in jobs.get(shop.shop.engine, job.id).report
+
+
+# Giving way, going on, stopping
+
+
+def test_a_next_stage_gives_way_and_goes_on_to_the_very_version_that_it_would_have_made(
+    shop, staged, better, monkeypatch
+):
+    """Left in the middle of a fit for a job that somebody waits for: the same graph, bit for bit."""
+    job = following(shop, "parts")
+    steps, watch = [0], deep._Watch.__call__
+
+    def impatient(self: object, state: object) -> None:
+        steps[0] += 1
+        if steps[0] == 25:  # of a fit, not of what can be done again
+            self._keep(state)
+            raise leases.GaveWay("")
+        watch(self, state)
+
+    monkeypatch.setattr(deep._Watch, "__call__", impatient)
+    with pytest.raises(leases.GaveWay):
+        pipeline.finetune(job.id, shop.shop)
+    assert (shop.shop.folder / job.id).exists()
+    assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+    whole = heads.resolve(shop.shop.engine, HeadRef("staged", version=2))
+    assert graph_without_names(shop, live(shop, "parts")) == graph_without_names(shop, whole)
+
+
+def graph_without_names(shop: Bench, version: HeadVersion) -> bytes:
+    model = onnx.load_from_string(heads.stored(shop.shop.artifacts, version))
+    model.ClearField("metadata_props")  # the head's name is there
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def test_it_gives_way_to_a_job_that_still_waits_at_the_second_look(shop, better, monkeypatch):
+    job = following(shop, "polite")
+    monkeypatch.setattr(deep, "LOOK", 0.0)
+    other = shop.job("other", pictures(5), backbone="blocks")
+    with pytest.raises(leases.GaveWay):
+        pipeline.finetune(job.id, shop.shop)
+    pipeline.finetune(other.id, shop.shop)
+    assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+
+
+def test_a_job_that_asked_for_it_gives_way_to_nobody(shop, monkeypatch):
+    monkeypatch.setattr(deep, "LOOK", 0.0)
+    shop.job("waits", pictures(5), backbone="blocks")
+    shop.teach("stubborn", pictures(10), **DEEP)
+
+
+def test_cancelling_stops_it_at_its_next_step_and_leaves_nothing(shop, monkeypatch):
+    job = shop.job("cancelled", pictures(20), **DEEP)
+    keep = deep._Watch._keep
+    monkeypatch.setattr(deep, "OFTEN", 0.0)
+    monkeypatch.setattr("adapters.training.progress.INTERVAL", 0.0)
+
+    def kept(self: object, state: object) -> None:
+        keep(self, state)
+        jobs.request_cancel(shop.shop.engine, job.id)
+
+    monkeypatch.setattr(deep._Watch, "_keep", kept)
+    before = {blob.name for blob in shop.shop.artifacts.list()}
+    with pytest.raises(Cancelled):
+        pipeline.finetune(job.id, shop.shop)
+    shop.shop.let_go(job.id)
+    assert {blob.name for blob in shop.shop.artifacts.list()} <= before
+    shop.teach("sweeps", pictures(10), **DEEP)  # whoever comes next deletes what is left on the disk
+    assert not (shop.shop.folder / job.id).exists()
+
+
+# The life of a deep version
+
+
+def test_a_deep_head_stays_deep_when_it_learns_more_in_one_job(shop, staged, better):
+    before = live(shop, "staged")
+    job = shop.job("staged", pictures(10, first=200), backbone="blocks", method="auto", deep="auto")
+    assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+    after = live(shop, "staged")
+    assert "deep" in after.manifest and after.manifest["gate"]["against"] == before.number
+    assert jobs.get(shop.shop.engine, job.id).report["deep"]["stage"] == "deep"
+    # Of the new examples the version before learned none: it was asked about them through its trunk.
+    compared = versions.compare(before, after, shop.shop.engine, shop.shop.trunks, 5)
+    assert compared["examples"] == 240 and compared["skipped"] == 0
+
+
+def test_other_names_change_no_answer(shop, taught):
+    some = [e for e, _ in examples.of_head(shop.shop.engine, "taught")][:5]
+    before = said(shop, taught, some)
+    edit = Edit(rename={"down": "upright"})
+    renamed = shop.teach("taught", [], **DEEP | {"edit": edit, "deploy": "always"})
+    assert renamed.number == taught.number + 1 and "upright" in renamed.manifest["classes"]
+    np.testing.assert_array_equal(said(shop, renamed, some), before)
+    store = shop.shop.artifacts
+    labels = json.loads(Head.from_bytes(heads.stored(store, renamed)).metadata["labels"])
+    assert labels == renamed.manifest["classes"]
+
+
+def test_what_is_unlearned_goes_with_every_version_that_knew_it(shop):
+    sent = pictures(20, first=500)
+    first, picture = shop.teach("unlearned", sent, **DEEP), sent[7]
+    second = shop.teach("unlearned", [picture], **DEEP | {"edit": Edit(remove=1), "deploy": "always"})
+    assert "deep" in second.manifest and second.manifest["data"]["examples"] == 59
+    assert [v.number for v in heads.summary(shop.shop.engine, "unlearned").versions] == [second.number]
+    assert not shop.shop.artifacts.has(first.digest) and not shop.shop.artifacts.has(picture.example.sha256)
+    never = shop.teach("never-sent", [p for p in sent if p is not picture], **DEEP)
+    assert graph_without_names(shop, second) == graph_without_names(shop, never)
+
+
+def test_a_class_that_is_added_says_what_became_of_those_before(shop):
+    some = [p for p in pictures(20) if p.example.label != "slanted"]
+    shop.teach("grows", some, **DEEP)
+    grown = shop.teach("grows", [p for p in pictures(20) if p.example.label == "slanted"], **DEEP)
+    lost = grown.manifest["gate"]["forgetting"]
+    assert lost["added"] == ["slanted"] and lost["classes"] == 2 and lost["examples"] == 40
+    assert 0 <= lost["after"] <= 1 and "40 held-out examples of the 2 earlier classes" in lost["meaning"]
+    first = heads.resolve(shop.shop.engine, HeadRef("grows", version=1))
+    compared = versions.compare(first, grown, shop.shop.engine, shop.shop.trunks, 5)
+    assert compared["forgetting"] == lost
+
+
+def test_deleting_a_head_lets_go_of_what_its_deep_versions_read(shop):
+    version = shop.teach("deleted", pictures(10), **DEEP | {"hyperparameters": QUICK | {"unfreeze": "blocks.0"}})
+    trunk = version.manifest["deep"]["trunk"]
+    assert shop.shop.artifacts.has(trunk)
+    heads.delete(shop.shop.engine, "deleted")
+    shop.shop.let_go(jobs.list_page(shop.shop.engine, limit=1)[0].id)
+    assert not shop.shop.artifacts.has(trunk)
