@@ -86,8 +86,10 @@ def test_weights_of_another_model_are_refused_in_one_sentence(home, weights):
     assert [b["name"] for b in _listed(home)] == ["tf_efficientnet_lite0"]
 
 
-@pytest.mark.parametrize(("name", "dimension"), [("resnet18", 512), ("vit_tiny_patch16_224", 192)])
-def test_any_timm_model_becomes_a_backbone(home, name, dimension):
+@pytest.mark.parametrize(
+    ("name", "dimension", "cut"), [("resnet18", 512, "layer3"), ("vit_tiny_patch16_224", 192, "blocks.10")]
+)
+def test_any_timm_model_becomes_a_backbone(home, name, dimension, cut):
     """A ResNet and a ViT with random weights: built, proven, listed, shown and removed."""
     facts = add(home, name, "--weights", "random", "--name", "mine")
     assert facts["dimension"] == dimension and facts["details"]["timm_name"] == name
@@ -95,6 +97,9 @@ def test_any_timm_model_becomes_a_backbone(home, name, dimension):
     assert [b["name"] for b in _listed(home)] == ["mine", "tf_efficientnet_lite0"]
     assert ask(home, "show", "mine") == facts
     assert "mine" in run(home, "list").stdout
+    assert [facts["details"]["cuts"][at]["name"] for at in (0, -1)] == ["all", cut]
+    shown = run(home, "show", "mine").stdout
+    assert cut in shown and "weights after it" in shown
     blob = home / "artifacts" / "blobs" / facts["artifact"][:2] / facts["artifact"]
     assert hashlib.sha256(blob.read_bytes()).hexdigest() == facts["artifact"]
     run(home, "remove", "mine")

@@ -9,7 +9,8 @@ import pytest
 from support.networks import SIDE, Network, branching, chain, inverted, residual
 
 from adapters.errors import InvalidInput, ParityError
-from adapters.modalities.image import calibration
+from adapters.modalities import image
+from adapters.modalities.image import Preprocessing, calibration
 from adapters.modalities.image.calibration import CalibrationImages
 from adapters.runtime.fake import FAKE
 from adapters.runtime.onnx import session
@@ -17,7 +18,7 @@ from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts
 from adapters.training.backbone.cuts import halves, listing
-from adapters.training.backbone.precisions import int8
+from adapters.training.backbone.precisions import fp16, int8
 from adapters.training.backbone.taps.build import tapped, without_taps
 from adapters.types import Cut
 
@@ -72,6 +73,11 @@ def run(graph: bytes, **inputs: np.ndarray) -> np.ndarray:
     return answered
 
 
+def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
 # The embedded backbone
 def test_the_embedded_backbone_is_cut_behind_every_block(graph):
     found = cuts.find(graph, PIXELS)
@@ -104,6 +110,14 @@ def test_maps_in_8_bits_are_cut_where_they_have_8_bits(full, small):
 
 
 def test_trunk_and_tail_are_the_backbone_bit_for_bit(graph):
+    """Where deep versions are likely to be cut; a slow test does so behind every stage."""
+    found = cuts.find(graph, PIXELS)
+    for name in ("all", "blocks.4", "blocks.5"):
+        cuts.prove(graph, cuts.named(found, name), PIXELS)
+
+
+@pytest.mark.slow
+def test_trunk_and_tail_are_the_backbone_at_every_cut(graph):
     for cut in cuts.find(graph, PIXELS):
         cuts.prove(graph, cut, PIXELS)
 
@@ -112,7 +126,7 @@ def test_the_halves_answer_as_the_stored_graph_does(graph, photos):
     """Which tells `features` and taps as well: the same bits on photos, too."""
     backbone = session.create(graph)
     for cut in cuts.find(graph, PIXELS):
-        for pixels in (photos.held_out[:1], photos.held_out[:5]):
+        for pixels in (photos.held_out[:1], photos.held_out[1:4]):
             tap = run(cuts.trunk(graph, cut), pixels=pixels)
             (wanted,) = backbone.run(["pooled"], {"pixels": pixels})
             np.testing.assert_array_equal(run(cuts.tail(graph, cut), tap=tap), wanted)
@@ -181,13 +195,25 @@ def test_a_tail_in_8_bits_is_trained_in_float32_from_nearly_the_same_answers(sma
     tap = run(cuts.trunk(small, cut), pixels=photos.held_out)
     tail = cuts.tail(small, cut)
     ready = cuts.floated(tail)
-    wanted, got = run(tail, tap=tap).astype(np.float64), run(ready, tap=tap).astype(np.float64)
-    cosines = (wanted * got).sum(1) / np.linalg.norm(wanted, axis=1) / np.linalg.norm(got, axis=1)
-    assert cosines.min() > 0.98 and cosines.mean() > 0.99
+    assert cosines(run(tail, tap=tap), run(ready, tap=tap)).min() > (0.98 if name == "all" else 0.995)
     nodes = onnx.load_from_string(ready).graph.node
     rounding = [node.input[0] for node in nodes if node.op_type.endswith("QuantizeLinear")]
     rounding += [node.input[0] for node in nodes if node.op_type.endswith("DequantizeLinear")]
-    assert set(rounding) <= {"tap"}
+    assert rounding == ([] if name == "all" else ["tap"])
+
+
+@pytest.mark.data
+def test_on_real_photos_a_tail_in_float32_is_as_near_to_the_8_bit_one_as_is_said(small, data):
+    """The figures of `floated`'s docstring, with room: they were measured on another calibration."""
+    spec = Preprocessing(PIXELS, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
+    files = [file for file in sorted((data / "weather").rglob("*")) if file.suffix.lower() in (".jpg", ".jpeg")][::50][
+        :20
+    ]
+    pixels = np.stack([image.pixels(file.read_bytes(), spec) for file in files])
+    cut = cuts.named(cuts.find(small, PIXELS), "blocks.4")
+    tap, tail = run(cuts.trunk(small, cut), pixels=pixels), cuts.tail(small, cut)
+    found = cosines(run(tail, tap=tap), run(cuts.floated(tail), tap=tap))
+    assert len(found) == 20 and found.mean() > 0.999 and found.min() > 0.995
 
 
 def test_a_floated_tail_has_layers_and_little_else(graph):
@@ -241,6 +267,18 @@ def test_halves_of_small_networks_are_the_whole(make, precision):
         graph = int8.convert(graph, np.random.default_rng(1).integers(0, 256, (8, SIDE, SIDE, 3), np.uint8))
     for cut in cuts.find(graph, SIDE):
         cuts.prove(graph, cut, SIDE)
+
+
+def test_a_network_in_half_precision_is_trained_whole_or_not_at_all():
+    half = fp16.convert(residual(), np.zeros((0, SIDE, SIDE, 3), np.uint8))
+    (cut,) = cuts.find(half, SIDE)
+    assert cut.name == "all"
+    ready = cuts.floated(cuts.tail(half, cut))
+    kinds = {tensor.data_type for tensor in onnx.load_from_string(ready).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 not in kinds and onnx.TensorProto.FLOAT in kinds
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    wanted = run(cuts.tail(residual(), cut), tap=pixels)
+    np.testing.assert_allclose(run(ready, tap=pixels), wanted, rtol=5e-3, atol=5e-3 * np.abs(wanted).max())
 
 
 def test_a_proof_can_fail(monkeypatch):

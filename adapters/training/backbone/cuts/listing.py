@@ -21,6 +21,8 @@ from adapters.types import ORIGINAL, Backbone, Cut
 
 ALL = "all"
 RECORD = "cuts"  # in the details of a backbone, which are not part of its digest
+# What a tap may be. Of half precision a CPU rounds what is told, and nothing of what it hands on inside of a graph.
+DTYPES = ("float32", "uint8")
 MOST = 32  # backbones whose cuts are remembered
 _known: dict[str, tuple[Cut, ...]] = {}
 _lock = threading.Lock()
@@ -77,8 +79,9 @@ def _ends(graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str, 
     for name, tensor in _named(graph, passed, seen, rest):
         shape, left = seen[tensor].shape[1:], rest[tensor]
         kind, stride = _kind(blocks.end(tensor, shape), side)
-        if left.multiply_adds not in (0, total) and _comes_apart(graph, tensor, kind):
-            yield Cut(name, tensor, kind, seen[tensor].dtype, shape, stride, left.multiply_adds / total, left.bytes)
+        dtype = seen[tensor].dtype
+        if left.multiply_adds not in (0, total) and dtype in DTYPES and _comes_apart(graph, tensor, kind):
+            yield Cut(name, tensor, kind, dtype, shape, stride, left.multiply_adds / total, left.bytes)
 
 
 def _comes_apart(graph: Any, tensor: str, kind: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 
 from adapters.errors import ParityError
 from adapters.runtime.onnx import session
@@ -22,15 +23,20 @@ def prove(graph: bytes, cut: Cut, side: int) -> None:
     Of the halves: than the backbone that tells `pooled` alone, as a tail does. Of some networks, not of the embedded
     one, telling `features` as well changes the order of the last mean's sums.
     """
-    made = (graph, _alone(graph, side), halves.trunk(graph, cut), halves.tail(graph, cut), halves.whole(graph, cut))
-    backbone, alone, trunk, tail, both = (session.create(each) for each in made)
-    outputs = [output.name for output in backbone.get_outputs()]
-    for count in BATCHES:
-        pixels = observing.noise(count, side)
-        (tap,) = trunk.run([TAP], {INPUT: pixels})
-        _same(cut, "trunk and tail", alone.run([POOLED], {TAP: pixels}), tail.run([POOLED], {TAP: tap}))
-        told = both.run([*outputs, TAP], {INPUT: pixels})
-        _same(cut, "the graph with a tap", [*backbone.run(outputs, {INPUT: pixels}), tap], told)
+    pixels = [observing.noise(count, side) for count in BATCHES]
+    outputs = [output.name for output in onnx.load_from_string(graph).graph.output]
+    taps = [tap for (tap,) in _answers(halves.trunk(graph, cut), INPUT, pixels, [TAP])]
+    alone = _answers(_alone(graph, side), TAP, pixels, [POOLED])
+    _same(cut, "trunk and tail", alone, _answers(halves.tail(graph, cut), TAP, taps, [POOLED]))
+    wanted = [[*told, tap] for told, tap in zip(_answers(graph, INPUT, pixels, outputs), taps, strict=True)]
+    told = _answers(halves.whole(graph, cut), INPUT, pixels, [*outputs, TAP])
+    _same(cut, "the graph with a tap", wanted, told)
+
+
+def _answers(graph: bytes, name: str, batches: Sequence[Any], outputs: Sequence[str]) -> list[list[Any]]:
+    """Of each batch, the outputs. One graph is open at a time: of some networks they are large."""
+    opened = session.create(graph)
+    return [opened.run(outputs, {name: batch}) for batch in batches]
 
 
 def _alone(graph: bytes, side: int) -> bytes:
@@ -38,6 +44,7 @@ def _alone(graph: bytes, side: int) -> bytes:
     return halves.tail(graph, Cut("all", INPUT, "input", "uint8", (side, side, 3), None, 1.0, 0))
 
 
-def _same(cut: Cut, what: str, wanted: Sequence[Any], answered: Sequence[Any]) -> None:
-    if not all(np.array_equal(one, other) for one, other in zip(wanted, answered, strict=True)):
+def _same(cut: Cut, what: str, wanted: Sequence[Sequence[Any]], told: Sequence[Sequence[Any]]) -> None:
+    pairs = [pair for batches in zip(wanted, told, strict=True) for pair in zip(*batches, strict=True)]
+    if not all(np.array_equal(one, other) for one, other in pairs):
         raise ParityError(f"cut at {cut.name!r}, {what} answer otherwise than the backbone", item=cut.name)
