@@ -167,7 +167,7 @@ def find_task(engine: Engine, name: str) -> str | None:
         return found
 
 
-SHOWN = ("method", "classes", "metrics")  # of a manifest, where heads are listed; and the backbone's name
+SHOWN = ("method", "classes", "metrics")  # of a manifest, where heads are listed; and names of backbone and cut
 
 
 def page(engine: Engine, *, limit: int, after: str = "", whose: Whose = ANYBODYS) -> list[HeadSummary]:
@@ -178,7 +178,7 @@ def page(engine: Engine, *, limit: int, after: str = "", whose: Whose = ANYBODYS
     """
     mine = whose.of(heads.c.name)
     names = sa.select(heads).where(heads.c.name > after, *mine).order_by(heads.c.name).limit(limit).subquery()
-    paths: list[Any] = [*SHOWN, ("backbone", "name")]
+    paths: list[Any] = [*SHOWN, ("backbone", "name"), ("deep", "cut", "name")]
     parts = [sa.cast(versions.c.manifest[path], sa.Text).label(f"part_{n}") for n, path in enumerate(paths)]
     plain = (versions.c.number, versions.c.digest, versions.c.status, versions.c.created_at.label("made"))
     joined = names.outerjoin(versions, versions.c.head == names.c.name).outerjoin(
@@ -200,8 +200,10 @@ def _list(found: dict[str, HeadSummary], name: str, task: str, made: Any, alias:
         head = found[name] = HeadSummary(name, task, aware(made), {}, [])
     number, digest, status, moment, *parts = version
     if number is not None and (not head.versions or head.versions[-1].number != number):
-        method, classes, metrics, backbone = (from_json(part) for part in parts)
+        method, classes, metrics, backbone, cut = (None if part is None else from_json(part) for part in parts)
         shown = {"method": method, "classes": classes, "metrics": metrics, "backbone": {"name": backbone}}
+        if cut is not None:
+            shown["deep"] = {"cut": {"name": cut}}
         head.versions.append(HeadVersion(name, number, digest, status, shown, aware(moment)))
     if alias is not None:
         head.aliases[alias] = number

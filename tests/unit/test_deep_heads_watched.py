@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from support.deep import TinyCut
 from support.served_deep import BYTES, CLASSES, FLOAT, Served, picture
 from support.services import eventually
 
-from adapters import suggest
+from adapters import predict, suggest
 from adapters.monitoring import comparing
 from adapters.monitoring.comparing import Comparison
 from adapters.monitoring.sampler import Sampler
 from adapters.rollout.facts import Counts, Limits, Rollout, Rules
+from adapters.runtime import passes
+from adapters.runtime.heads.loaded import Trial
 from adapters.store import heads
 from adapters.store.embeddings import EmbeddingCache
 from adapters.store.rollouts import control, rows
@@ -142,10 +145,6 @@ def test_comparisons_with_deep_versions_are_fewer(served, monkeypatch):
 
 
 def with_other(head: Any, other: Any) -> Any:
-    from dataclasses import replace
-
-    from adapters.runtime.heads.loaded import Trial
-
     rollout = Rollout("id", "cats", 2, 1, "shadow", 1.0, GUARD)
     return replace(head, trial=Trial(rollout, "live", other, True))
 
@@ -177,9 +176,6 @@ def test_hard_inputs_of_a_deep_version_are_compared_by_its_own_tail(served):
 
 async def tap(served: Served, data: bytes) -> np.ndarray:
     """What the trunk tells of an input."""
-    from adapters import predict
-    from adapters.runtime import passes
-
     live = served.predictor.live.get(HeadRef("cats"))
     found = await predict.embed_for(served.predictor, [data], passes.plan([], [live.deep]), "fail", "cats")
     return found[live.source].embeddings

@@ -22,6 +22,8 @@ class VersionView(Wire):
     labels: list[str]
     metrics: dict[str, Any]
     backbone: str
+    depth: Literal["shallow", "deep"] = Field(description="Whether it has a trained part of the backbone of its own.")
+    cut: str | None = Field(description="Of a deep version, the block behind which that part begins.")
     created_at: datetime
     aliases: list[str]
 
@@ -30,10 +32,12 @@ class VersionView(Wire):
         """The same as a dictionary, not validated."""
         manifest = version.manifest
         named = sorted(alias for alias, number in aliases.items() if number == version.number)
+        cut = manifest["deep"]["cut"]["name"] if "deep" in manifest else None
         return {
             "version": version.number, "digest": version.digest, "status": version.status, "method": manifest["method"],
             "labels": manifest["classes"], "metrics": manifest["metrics"], "backbone": manifest["backbone"]["name"],
-            "created_at": version.created_at, "aliases": named,
+            "depth": "shallow" if cut is None else "deep", "cut": cut, "created_at": version.created_at,
+            "aliases": named,
         }  # fmt: skip
 
 

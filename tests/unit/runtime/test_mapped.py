@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from support.graphs import TINY
+from support.graphs import TINY, tiny
 
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.onnx import mapped, session
@@ -58,6 +58,16 @@ def test_it_is_made_once_and_answers_bit_for_bit_as_the_original(make, graph):
     assert path == again and (reads, more) == (1, 0)
     assert answer(path) == answer(graph)
     assert Path(path).stat().st_size < len(graph) / 2, "the weights are not in the graph"
+
+
+def test_a_graph_without_weights_is_mapped_too(tmp_path):
+    """As the trunk of a version is that owns all of its backbone."""
+    folder, graph = MappedGraphs(tmp_path), tiny()
+    path = folder.graph(TINY, lambda: graph)
+    assert isinstance(path, str) and folder.graph(TINY, lambda: pytest.fail("it is there")) == path
+    pixels = {"pixels": np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)}
+    answers = [session.create(each).run(["pooled"], pixels)[0].tobytes() for each in (path, graph)]
+    assert answers[0] == answers[1]
 
 
 def test_files_of_a_backbones_parts_go_with_it(tmp_path, graph):
