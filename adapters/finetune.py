@@ -131,7 +131,7 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
     of = material.gather(context, job, progress)
     shallow = material.shallow(of, progress)
     shallow = replace(shallow, note=shallow.note + parts.excuse(job.request.reads, of.lengths, of.backbone))
-    wish = plan.of(of, heads.find_live(context.engine, job.request.head))
+    wish = plan.of(of, shallow, heads.find_live(context.engine, job.request.head))
     found = deep.run(context, of, shallow, progress, wish.always) if wish.now else None
     if isinstance(found, Declined) and job.request.of is not None:
         deep.decline(context, job, found)

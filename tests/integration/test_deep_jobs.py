@@ -18,6 +18,7 @@ from adapters.runtime.heads.head import Head
 from adapters.store import events, examples, heads, jobs, leases, reports
 from adapters.training.deep import deep_round
 from adapters.training.progress import Progress
+from adapters.training.race.race import RaceResult
 from adapters.training.stages import deep, material, plan
 from adapters.training.stages.material import Material
 from adapters.training.stages.plan import Plan
@@ -57,6 +58,15 @@ def gathered(shop: Bench, staged: Job) -> Material:
     """What that was trained on."""
     asking = shop.job("asking", [], backbone="blocks")  # a job that has ended is asked to stop
     found = material.gather(shop.shop, staged, Progress(shop.shop.engine, asking.id))
+    jobs.abandon(shop.shop.engine, asking.id, "cancelled", None)
+    return found
+
+
+@pytest.fixture(scope="module")
+def raced(shop: Bench, gathered: Material) -> RaceResult:
+    """The shallow winner on that."""
+    asking = shop.job("racing", [], backbone="blocks")
+    found = material.shallow(gathered, Progress(shop.shop.engine, asking.id))
     jobs.abandon(shop.shop.engine, asking.id, "cancelled", None)
     return found
 
@@ -200,18 +210,30 @@ def test_a_next_stage_that_proves_no_better_makes_no_version_and_says_why(shop, 
         ({"deploy": "always"}, True, Plan(now=True, why="the live version is deep")),
     ],
 )
-def test_whether_to_train_deep_now_later_or_not_is_said_with_the_reason(shop, gathered, asked, deep_now, expected):
+def test_whether_to_train_deep_now_later_or_not_is_said_with_the_reason(
+    shop, gathered, raced, asked, deep_now, expected
+):
     request = replace(gathered.job.request, **{"deep": "auto", "of": None} | asked)
     of = replace(gathered, job=replace(gathered.job, request=request))
     found = heads.resolve(shop.shop.engine, HeadRef("staged", version=2 if deep_now else 1))
-    assert plan.of(of, found) == expected
+    assert plan.of(of, raced, found) == expected
 
 
-def test_enough_data_and_a_version_that_goes_live_are_a_reason_to_try_later_and_too_few_are_none(gathered):
+def test_enough_data_and_a_version_that_goes_live_are_a_reason_to_try_later_and_too_few_are_none(gathered, raced):
     of = replace(gathered, job=replace(gathered.job, request=replace(gathered.job.request, of=None)))
-    assert plan.of(of, None).later
+    assert plan.of(of, raced, None).later
     few = replace(of, divided=replace(of.divided, train=of.divided.train[:150]))
-    assert not plan.of(few, None).later and "200 examples" in plan.of(few, None).why
+    assert not plan.of(few, raced, None).later and "200 examples" in plan.of(few, raced, None).why
+
+
+def test_where_next_to_nothing_is_wrong_there_is_no_room_for_a_next_stage(gathered, raced):
+    of = replace(gathered, job=replace(gathered.job, request=replace(gathered.job.request, of=None)))
+    right = np.eye(len(of.classes), dtype=np.float32)[of.targets["class"][raced.index]]
+    right[:4] = np.roll(right[:4], 1, axis=1)
+    found = plan.of(of, replace(raced, outputs={"probabilities": right}), None)
+    assert not found.later and found.why.startswith("the shallow version errs on 4 of ")
+    right[4:5] = np.roll(right[4:5], 1, axis=1)
+    assert plan.of(of, replace(raced, outputs={"probabilities": right}), None).later
 
 
 def test_what_does_not_ask_for_it_says_nothing_of_it(shop):

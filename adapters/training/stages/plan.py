@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from adapters import modalities
-from adapters.training.deep.conditions import worth_it
+from adapters.training.deep import conditions
+from adapters.training.race.race import RaceResult
 from adapters.training.stages.material import Material
 from adapters.types import HeadVersion, JobRequest
 
@@ -18,8 +19,8 @@ class Plan:
     why: str | None = None  # one sentence of what was not asked for in so many words; None where deep is never
 
 
-def of(material: Material, live: HeadVersion | None) -> Plan:
-    """By the request, the data, and the version that is live now.
+def of(material: Material, shallow: RaceResult, live: HeadVersion | None) -> Plan:
+    """By the request, the data, how well the shallow winner does, and the version that is live now.
 
     A head that is deep already stays so in one job: a shallow version of more data would most likely lose against it.
     """
@@ -36,6 +37,8 @@ def of(material: Material, live: HeadVersion | None) -> Plan:
         return Plan(now=True, why="the live version is deep")
     if asked.deploy == "manual":
         return Plan(why="deploy=manual puts no version live that a deeper one could replace")
+    if (full := conditions.room(shallow, material.task, material.targets, material.classes)) is not None:
+        return Plan(why=full)
     return Plan(later=True, why="the data suffice to try; the version is replaced if the next stage proves better")
 
 
@@ -47,7 +50,7 @@ def _against(material: Material) -> str | None:
         return f"method={asked.method} was asked for; deep=only trains deeper from it"
     if asked.budget is not None:
         return "a budget was asked for; deep=only trains deep all the same"
-    return worth_it(material.divided, material.task, material.targets, len(material.classes))
+    return conditions.worth_it(material.divided, material.task, material.targets, len(material.classes))
 
 
 def next_stage(request: JobRequest, job_id: str) -> JobRequest:
