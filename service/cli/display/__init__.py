@@ -301,7 +301,8 @@ def head(facts: Json) -> None:
     for row in facts["versions"]:
         accuracy = row["metrics"].get("accuracy")
         shown = "" if accuracy is None else f"{accuracy:.4f}"
-        rest = (row["backbone"], row["digest"][:12], row["created_at"][:19])
+        cut = f", deep behind {row['cut']}" if row.get("cut") else ""
+        rest = (row["backbone"] + cut, row["digest"][:12], row["created_at"][:19])
         table.add_row(str(row["version"]), ", ".join(row["aliases"]), row["status"], row["method"], shown, *rest)
     out.print(table)
 
