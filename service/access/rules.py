@@ -49,6 +49,7 @@ TABLE: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("/heads/{head}/rebuild", {"POST": "teach"}),
     ("/heads/{head}/versions/{version}", {"GET": "read", "DELETE": "manage"}),
     ("/heads/{head}/versions/{version}/head.onnx", {"GET": "read"}),
+    ("/heads/{head}/versions/{version}/trunk.onnx", {"GET": "read"}),
     ("/heads/{head}/aliases/{alias}", {"PUT": "manage", "DELETE": "manage"}),
     ("/heads/{head}/drift", {"GET": "read"}),
     ("/heads/{head}/rollout", {"GET": "read", "PUT": "manage", "DELETE": "manage"}),

@@ -33,6 +33,10 @@ class Heads(Transport):
         """The head.onnx of a version."""
         return self._request("GET", f"/heads/{name}/versions/{version}/head.onnx").content
 
+    def trunk(self, name: str, version: int) -> bytes:
+        """The trunk.onnx of a deep version: its graph reads what this tells."""
+        return self._request("GET", f"/heads/{name}/versions/{version}/trunk.onnx").content
+
     def set_alias(
         self, name: str, alias: str, version: int, *, expected: int | None = None, everywhere: bool = False
     ) -> Json:

@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnxruntime
 import pytest
 from support.pictures import shape
 from support.services import Service, espalier, eventually
 
+from adapters.modalities.image import decode
 from adapters.store import heads
 from adapters.store.objects.artifacts import Artifacts
 from adapters.types import HeadRef
@@ -112,6 +114,20 @@ def test_a_version_says_whether_it_is_deep_and_where_it_is_cut(served):
     assert (version["depth"], version["cut"]) == ("shallow", None)
     listed = {head["name"]: head["versions"][0] for head in service.http.get("/heads").json()["heads"]}
     assert {name: listed[name]["cut"] for name in ("deep", "plain")} == {"deep": "blocks.5", "plain": None}
+
+
+def test_a_downloaded_trunk_and_head_answer_as_the_service(served):
+    """By onnxruntime alone; a shallow version has no trunk."""
+    service, publisher = served
+    pixels = decode(IMAGES[0], publisher.store.backbone.spec, most=10**6)["pixels"][None]
+    trunk, head = (onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+                   for graph in (service.client.trunk("deep", 1), service.client.graph("deep", 1)))  # fmt: skip
+    (tap,) = trunk.run(["tap"], {"pixels": pixels})
+    (said,) = head.run(["probabilities"], {"tap": tap})
+    top = {one["label"]: one["score"] for one in asked(service, ["deep"], IMAGES[:1])[0]["top"]}
+    assert [top[name] for name in CLASSES] == pytest.approx(said[0].tolist(), abs=1e-4)
+    refused = service.http.get("/heads/plain/versions/1/trunk.onnx")
+    assert refused.status_code == 404 and "shallow" in refused.json()["detail"]
 
 
 def test_runs_of_tails_are_measured(served):

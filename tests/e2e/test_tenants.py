@@ -58,7 +58,8 @@ SENT: dict[tuple[str, str], Any] = {
     ("/audit", "GET"): lambda n: {"params": {"tenant": n["tenant"], "since": "2100-01-01T00:00:00Z"}},
 }
 SAMPLE = "/heads/{head}/samples/{sha256}"
-NOT_THERE = ("/heads/{head}/rollout", f"{SAMPLE}/image", f"{SAMPLE}/content")  # to the owner either
+TRUNK = "/heads/{head}/versions/{version}/trunk.onnx"
+NOT_THERE = ("/heads/{head}/rollout", f"{SAMPLE}/image", f"{SAMPLE}/content", TRUNK)  # to the owner either
 BARE = {("/jobs/{job_id}/cancel", "POST")}  # that take no body
 
 

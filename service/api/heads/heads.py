@@ -7,13 +7,15 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic_core import to_json
 
 from adapters import tenancy
+from adapters.backbones.cuts import blobs_of
 from adapters.backbones.facts import modality_of
+from adapters.errors import NotFound
 from adapters.monitoring import drift
 from adapters.store import heads as store
 from adapters.store import reports
 from adapters.store.whose import Whose
 from adapters.tenancy import shown
-from adapters.types import HeadRef
+from adapters.types import HeadRef, HeadVersion
 from service.access.principal import current
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.schemas import AliasRequest, AliasView, HeadPage, HeadView, ReportView
@@ -109,11 +111,31 @@ def delete_version(ctx: Ctx, head: str, version: Version) -> None:
 
 @router.get("/{head}/versions/{version}/head.onnx", responses=PROBLEMS, response_class=Response)
 def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
-    """The graph of a version: `embedding` f32 [N, R] in, `probabilities` f32 [N, K] out; labels in its metadata."""
+    """The graph of a version: `embedding` f32 [N, R] in, `probabilities` f32 [N, K] out; labels in its metadata. A deep
+    one takes what its trunk tells, `tap`.
+    """
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
-    name = f"{shown(head)}-{version}.onnx"
-    headers = {"ETag": f'"{found.digest}"', "Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(store.stored(ctx.artifacts, found), media_type="application/octet-stream", headers=headers)
+    return _download(ctx, found, found.digest, f"{shown(head)}-{version}.onnx")
+
+
+@router.get("/{head}/versions/{version}/trunk.onnx", responses=PROBLEMS, response_class=Response)
+def get_trunk(ctx: Ctx, head: str, version: Version) -> Response:
+    """The part of the backbone before a deep version's graph: an input's tensors in, `tap` out."""
+    found = store.resolve(ctx.engine, HeadRef(head, version=version))
+    trunk = blobs_of(found.manifest).get("trunk")
+    if trunk is None:
+        raise NotFound(
+            f"version {version} of the head {shown(head)!r} reads no trunk: it is shallow, and reads what /embed has",
+            item=f"{shown(head)}@{version}",
+        )
+    return _download(ctx, found, trunk, f"{shown(head)}-{version}-trunk.onnx")
+
+
+def _download(ctx: Ctx, version: HeadVersion, digest: str, name: str) -> Response:
+    """A blob that the version names. Raises HeadDamaged, StorageError."""
+    headers = {"ETag": f'"{digest}"', "Content-Disposition": f'attachment; filename="{name}"'}
+    data = store.stored(ctx.artifacts, version, digest)
+    return Response(data, media_type="application/octet-stream", headers=headers)
 
 
 @router.put("/{head}/aliases/{alias}", responses=PROBLEMS | NOT_YET)
