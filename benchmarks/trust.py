@@ -6,6 +6,7 @@ Needs the weather photos of ESPALIER_TEST_DATA (default ../shared/data), and for
 cleanlab: ESPALIER_CLEANLAB_PYTHON. It is not a dependency of ours.
 """
 
+import csv
 import hashlib
 import io
 import json
@@ -22,9 +23,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from adapters import finetune as pipeline
-from adapters import tasks
+from adapters import modalities, tasks
 from adapters.backbones.parts import POOLED, TAPS
-from adapters.modalities.image import alike
 from adapters.runtime.backbone import Backbones
 from adapters.store import backbones, database
 from adapters.store.embeddings import EmbeddingCache
@@ -38,7 +38,7 @@ from adapters.training.embedding import views
 from adapters.training.race.evaluate import Measured, evaluate
 from adapters.training.race.learning_curve import Trial, judge, learner, learning_curve
 from adapters.training.race.race import RaceResult, race
-from adapters.types import Example, Targets
+from adapters.types import ORIGINAL, Example, Targets
 from benchmarks import record
 from service.loading import load_backbone
 from service.processes import default_backbone, setup
@@ -54,15 +54,19 @@ LIMITS = {
 }  # fmt: skip
 TASK = tasks.get("classification")
 
+File = tuple[str, str, bytes]  # label, name, bytes
+Change = Callable[[bytes, int], bytes]  # of the input of a number
+
 
 @dataclass(frozen=True, slots=True)
-class Photos:
-    """Labeled photos with their embeddings f32 [N, E] and fingerprints u8 [N, 256]."""
+class Embedded:
+    """Labeled inputs with their embeddings f32 [N, E] and fingerprints u8 [N, F]."""
 
     examples: list[Example]
     embeddings: np.ndarray
     fingerprints: np.ndarray
     dimension: int  # D
+    modality: str
 
     @property
     def pooled(self) -> np.ndarray:
@@ -71,15 +75,20 @@ class Photos:
 
     @property
     def labels(self) -> np.ndarray:
-        """One label a photo."""
+        """One label an input."""
         return np.array([e.label for e in self.examples])
+
+    def grouped(self) -> np.ndarray:
+        """Groups of near-duplicates, i64 [N]."""
+        side, shas = modalities.training_side(self.modality), [e.sha256 for e in self.examples]
+        return groups(side, self.pooled, self.fingerprints, shas, [None] * len(shas))
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What a job has at hand when it reports."""
 
-    photos: Photos
+    known: Embedded
     classes: tuple[str, ...]
     targets: Targets
     groups: np.ndarray
@@ -89,16 +98,16 @@ class Trained:
 
     def report(self) -> dict[str, Any]:
         """The data report."""
-        data = Dataset(self.photos.examples, [None] * len(self.photos.examples))
+        data = Dataset(self.known.examples, [None] * len(self.known.examples))
         return data_report(
-            data, TASK, self.classes, self.photos.pooled, self.targets, self.groups,
+            data, TASK, self.classes, self.known.pooled, self.targets, self.groups,
             self.split, self.result, self.measured,
         )  # fmt: skip
 
     def curve(self) -> dict[str, Any]:
         """The learning curve."""
         result = self.result
-        x = self.photos.embeddings[:, : result.reads]
+        x = self.known.embeddings[:, : result.reads]
         setting = result.hyperparameters
         learn = learner(x, views.no_views(x), self.targets, len(self.classes), result.method, setting, 0, TASK, ())
         trials = [Trial(train, held) for train, held in self.split.folds]
@@ -109,9 +118,9 @@ class Trained:
 
 
 class Embedding:
-    """The embedded backbone in a home of its own."""
+    """The default backbone of a modality, in a home of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, modality: str = ORIGINAL) -> None:
         settings = Settings(home=home)
         engine = database.connect(settings.database)
         database.migrate(engine)
@@ -119,10 +128,10 @@ class Embedding:
         setup.prepare(settings, engine, artifacts)
         loaded = Backbones(lambda digest: load_backbone(engine, artifacts, digest))
         self.training = pipeline.TrainingContext(engine, artifacts, loaded, lanes=2, most={"image": 10**8})
-        self.backbone = backbones.find(engine, default_backbone.name(settings, engine))
+        self.backbone = backbones.find(engine, default_backbone.of(settings, engine, modality))
 
-    def photos(self, files: Sequence[tuple[str, str, bytes]]) -> Photos:
-        """(label, name, bytes) of each → its embedding; files that are equal in every byte count once."""
+    def embedded(self, files: Sequence[File]) -> Embedded:
+        """Files → their embeddings; those that are equal in every byte count once."""
         found: dict[str, Example] = {}
         for label, name, data in files:
             example = Example(self.training.artifacts.put(data), label, name)
@@ -130,14 +139,22 @@ class Embedding:
         examples = sorted(found.values(), key=lambda e: e.sha256)
         self.training.embedder(self.backbone, "").embed(examples, lambda done, of: None)
         cache = EmbeddingCache(self.training.engine, self.backbone.digest)
-        return Photos(examples, *cache.get([e.sha256 for e in examples]), self.backbone.dimension)
+        rows = cache.get([e.sha256 for e in examples])
+        return Embedded(examples, *rows, self.backbone.dimension, self.backbone.modality)
 
 
-def weather() -> list[tuple[str, str, bytes]]:
+def weather() -> list[File]:
     """1,123 photos of four kinds of weather: label, name, bytes."""
     if not (DATA / "weather").is_dir():
         raise SystemExit(f"there are no photos in {DATA / 'weather'}; set ESPALIER_TEST_DATA to a folder with weather/")
     return [(p.parent.name, p.name, p.read_bytes()) for p in sorted((DATA / "weather").glob("*/*"))]
+
+
+def questions(intents: Sequence[str], data: Path = DATA) -> list[File]:
+    """Questions to a bank with one of these intents: label, name, bytes. Raises FileNotFoundError."""
+    with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["category"] in intents]
+    return [(row["category"], f"{number}.txt", row["text"].encode()) for number, row in enumerate(rows)]
 
 
 def flipped(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,22 +167,22 @@ def flipped(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np
     return np.where(wrong, other, labels), wrong
 
 
-def trained(photos: Photos, labels: np.ndarray | None = None) -> Trained:
+def trained(known: Embedded, labels: np.ndarray | None = None) -> Trained:
     """Split and race, as a job does it."""
     if labels is not None:
-        examples = [replace(e, label=str(label)) for e, label in zip(photos.examples, labels, strict=True)]
-        photos = replace(photos, examples=examples)
-    given = photos.labels.tolist()
+        examples = [replace(e, label=str(label)) for e, label in zip(known.examples, labels, strict=True)]
+        known = replace(known, examples=examples)
+    given = known.labels.tolist()
     classes = TASK.classes(given)
     targets, nothing = TASK.targets(given, classes), [None] * len(given)
-    grouped = groups(alike, photos.pooled, photos.fingerprints, [e.sha256 for e in photos.examples], nothing)
+    grouped = known.grouped()
     parts = split(TASK.strata(targets), grouped, nothing, nothing, 0)
-    lengths = {TAPS: photos.embeddings.shape[1], POOLED: photos.dimension}
+    lengths = {TAPS: known.embeddings.shape[1], POOLED: known.dimension}
     result = race(
-        photos.embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
+        known.embeddings, targets, classes, parts, TASK, "auto", {}, 0, lambda _: None, lambda: None, lengths=lengths
     )
-    measured = evaluate(result, TASK, photos.embeddings, targets, classes, parts)
-    return Trained(photos, classes, targets, grouped, parts, result, measured)
+    measured = evaluate(result, TASK, known.embeddings, targets, classes, parts)
+    return Trained(known, classes, targets, grouped, parts, result, measured)
 
 
 def answers(job: Trained) -> tuple[np.ndarray, np.ndarray]:
@@ -187,41 +204,51 @@ CHANGES: dict[str, Callable[[Image.Image], tuple[Image.Image, int]]] = {  # pict
     "brighter": lambda i: (ImageEnhance.Brightness(i).enhance(1.1), 85),
     "cropped": lambda i: (i.crop((i.width * 3 // 100, i.height * 3 // 100, i.width, i.height)), 85),
 }
+REWORDED: dict[str, Callable[[str], str]] = {
+    "shouted": str.upper,
+    "without a letter": lambda t: t[: len(t) // 2] + t[len(t) // 2 + 1 :],
+    "with a word more": lambda t: f"{t} Please!",
+    "with other punctuation": lambda t: t.replace("?", " ???").replace(".", " ...").replace(",", " "),
+}
 
 
-def copies(files: list[tuple[str, str, bytes]], count: int, seed: int = 0) -> list[tuple[str, str, bytes]]:
-    """Changed copies of some photos; `copy-of-<SHA-256>` is the name of each."""
+def copies(files: list[File], count: int, seed: int = 0, change: Change | None = None) -> list[File]:
+    """Changed copies of some photos, or by another `change`; `copy-of-<SHA-256>` is the name of each."""
     found = []
     for number in np.random.default_rng(seed).choice(len(files), count, replace=False):
         label, _, data = files[number]
-        change = list(CHANGES.values())[int(number) % len(CHANGES)]
-        with Image.open(io.BytesIO(data)) as picture:
-            changed, quality = change(picture.convert("RGB"))
-        out = io.BytesIO()
-        changed.save(out, "JPEG", quality=quality)
-        found.append((label, f"copy-of-{hashlib.sha256(data).hexdigest()}", out.getvalue()))
+        changed = (change or photo_changed)(data, int(number))
+        found.append((label, f"copy-of-{hashlib.sha256(data).hexdigest()}", changed))
     return found
 
 
-def found_copies(before: Photos, after: Photos) -> dict[str, float]:
-    """Of the copies in `after`: the share joined to its original, and to a photo that is not its original's."""
-    names = [[e.sha256 for e in photos.examples] for photos in (before, after)]
+def photo_changed(data: bytes, number: int) -> bytes:
+    """A photo in one of four other ways."""
+    with Image.open(io.BytesIO(data)) as picture:
+        changed, quality = list(CHANGES.values())[number % len(CHANGES)](picture.convert("RGB"))
+    out = io.BytesIO()
+    changed.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def text_changed(data: bytes, number: int) -> bytes:
+    """A text in one of four other ways."""
+    return list(REWORDED.values())[number % len(REWORDED)](data.decode()).encode()
+
+
+def found_copies(before: Embedded, after: Embedded) -> dict[str, float]:
+    """Of the copies in `after`: the share joined to its original, and to an input that is not its original's."""
+    names = [[e.sha256 for e in known.examples] for known in (before, after)]
     grouped = [
-        dict(
-            zip(
-                shas,
-                groups(alike, p.pooled, p.fingerprints, shas, [None] * len(shas)).tolist(),
-                strict=True,
-            )
-        )
-        for shas, p in zip(names, (before, after), strict=True)
+        dict(zip(shas, known.grouped().tolist(), strict=True))
+        for shas, known in zip(names, (before, after), strict=True)
     ]
     pairs = [
         (e.sha256, e.file_name.removeprefix("copy-of-")) for e in after.examples if e.file_name.startswith("copy-of-")
     ]
     sources = set(before_sha for _, before_sha in pairs)
     joined = [grouped[1][copy] == grouped[1][source] for copy, source in pairs]
-    # Photos joined now that were not, other than a copy to its own: of all that there are.
+    # Inputs joined now that were not, other than a copy to its own: of all that there are.
     wrong = [
         sha for sha in names[0]
         if sha not in sources and any(_strange(sha, copy, source, grouped) for copy, source in pairs)
@@ -230,7 +257,7 @@ def found_copies(before: Photos, after: Photos) -> dict[str, float]:
 
 
 def _strange(sha: str, copy: str, source: str, grouped: list[dict[str, int]]) -> bool:
-    """A photo beside a copy of a picture that it was not beside."""
+    """An input beside a copy of one that it was not beside."""
     return grouped[1][sha] == grouped[1][copy] and grouped[0][sha] != grouped[0][source]
 
 
@@ -261,8 +288,8 @@ def main() -> dict[str, Any]:
     """Measure and print; returns the results."""
     with tempfile.TemporaryDirectory() as home:
         embedding, files = Embedding(Path(home)), weather()
-        photos = embedding.photos(files)
-        with_copies = embedding.photos(files + copies(files, COPIES))
+        photos = embedding.embedded(files)
+        with_copies = embedding.embedded(files + copies(files, COPIES))
     results: dict[str, Any] = {}
     for share in (0.1, 0.2):
         results |= _suspicion(photos, share)
@@ -275,7 +302,7 @@ def main() -> dict[str, Any]:
     return results
 
 
-def _suspicion(photos: Photos, share: float) -> dict[str, Any]:
+def _suspicion(photos: Embedded, share: float) -> dict[str, Any]:
     rows: dict[str, list[float]] = {}
     for seed in SEEDS:
         labels, wrong = flipped(photos.labels, share, seed)
@@ -291,7 +318,7 @@ def _suspicion(photos: Photos, share: float) -> dict[str, Any]:
     return {name: record.spread(values) for name, values in rows.items()}
 
 
-def _cost(photos: Photos) -> dict[str, Any]:
+def _cost(photos: Embedded) -> dict[str, Any]:
     """What the report adds to a job, and the curve to its end."""
     job, report, ratio = trained(photos), [], []
     for _ in range(5):

@@ -23,9 +23,7 @@ from adapters.training.race.cross_validation import Data
 from adapters.training.race.objectives import Calibration
 from adapters.types import Arrays, Fitted, Floats, HeadProgram, Indices, Schema, Targets
 
-# Standard errors that the loss has to fall by: one chance in twenty that a version no better passes. Where one that
-# does not pass is looked at once more, on more folds, both looks ask for more (Pocock, Biometrika 1977).
-BEYOND = {1: 1.645, 2: 1.875}  # by the number of looks
+BEYOND = 1.645  # standard errors that the loss has to fall by: one chance in twenty that a version no better passes
 BLOCKS = 2  # of one fold
 
 
@@ -98,12 +96,8 @@ def compared(
     task: Task,
     targets: Targets,
     classes: Sequence[str],
-    looks: int = 1,
 ) -> dict[str, Any]:
-    """Both answers to the same M unseen examples → whether the deep ones are better, ready for JSON.
-
-    `looks`: how often this may be asked, with more examples each time.
-    """
+    """Both answers to the same M unseen examples → whether the deep ones are better, ready for JSON."""
     before, after = (
         task.merits(answers, targets, Schema(tuple(classes), task.decide(answers, targets, classes)))
         for answers in (shallow, deep)
@@ -111,11 +105,10 @@ def compared(
     figures = paired.figures(before, after, task.MERIT)
     gain = (shallow_losses - deep_losses).astype(np.float64)
     error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
-    beyond = BEYOND[looks] * error
-    passed = bool(gain.mean() > beyond and figures["difference"] >= 0)
+    passed = bool(gain.mean() > BEYOND * error and figures["difference"] >= 0)
     return {
         "passed": passed,
-        "reason": _reason(passed, figures, float(gain.mean()), error, looks),
+        "reason": _reason(passed, figures, float(gain.mean()), error),
         "examples": len(gain),
         "merit": task.MERIT,
         "merit_shallow": figures["merit_a"],
@@ -127,11 +120,10 @@ def compared(
     }
 
 
-def _reason(passed: bool, figures: dict[str, Any], gain: float, error: float, looks: int) -> str:
+def _reason(passed: bool, figures: dict[str, Any], gain: float, error: float) -> str:
     seen = f"on {figures['examples']} examples that neither had seen the loss fell by {gain:+.4f} ± {error:.4f}"
     merit = f"{figures['merit']} moved by {figures['difference']:+.4f}"
     if passed:
         return f"{seen}, and {merit}"
-    few = f"less than {BEYOND[looks]} standard errors is chance"
-    why = f"{figures['merit']} is lower" if gain > BEYOND[looks] * error else few
+    why = "merit is lower" if gain > BEYOND * error else f"less than {BEYOND} standard errors is chance"
     return f"{seen}, and {merit}: {why}"
