@@ -87,6 +87,8 @@ def test_a_tail_of_a_rounded_backbone_reads_bytes_and_computes_in_floats(rounded
     assert tap.dtype == np.uint8
     wanted = answered(tail, tap)
     np.testing.assert_allclose(interpreter.run(tail, tap), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+    exact = interpreter.run(tail, tap, torch.float64)
+    np.testing.assert_allclose(exact, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
     module = interpreter.Tail(tail)
     assert all(weight.ndim == 4 or weight.ndim == 1 for weight in module.weights)
     assert answered(module.to_onnx(), tap).tobytes() == wanted.tobytes()
