@@ -58,10 +58,13 @@ class Tail(torch.nn.Module):
         known = dict(self._constants)
         known |= dict(zip(self.names, self.weights, strict=True))
         known[TAP] = tap
+        doubled = self.weights[0].dtype == torch.float64
         for call in self._calls:
             given = [known[name] if name else None for name in call.inputs]
             made = call.operator(call.attributes, *given)
             outputs = (made,) if isinstance(made, torch.Tensor) else made
+            if doubled:  # what rounded numbers become is float32 by the graph's own word
+                outputs = tuple(each.double() if each.dtype == torch.float32 else each for each in outputs)
             known.update(zip(call.outputs, outputs, strict=False))
             for name in call.last:
                 del known[name]
