@@ -22,6 +22,7 @@ from benchmarks import (
     crowd,
     damage_checks,
     decode,
+    deep_serving,
     durability,
     finetuning,
     footprint,
@@ -60,6 +61,7 @@ LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "small_requests": small_requests, "durability": durability, "damage_checks": damage_checks, "deep": deep,
+    "deep_serving": deep_serving,
     "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out, "text": text,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {

@@ -84,7 +84,10 @@ class JobView(Wire):
     received: dict[str, Any] = Field(
         description="How what was sent was understood: layout, classes, what was passed over, left out or changed."
     )
-    version: int | None = Field(description="The version it made, once it ended as succeeded or rejected.")
+    version: int | None = Field(
+        description="The version it made, once it ended as succeeded or rejected; null of a next stage that proved no "
+        "better."
+    )
     progress: dict[str, Any] = Field(description="{phase, done, total} of the present phase.")
     metrics: dict[str, Any] | None
     report: dict[str, Any] | None

@@ -12,6 +12,7 @@ from benchmarks import (
     beside,
     crowd,
     damage_checks,
+    deep_serving,
     heads,
     many_examples,
     matrix,
@@ -34,7 +35,9 @@ def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module", [heads, matrix, beside, overload, small_requests, damage_checks, deep], ids=lambda m: m.__name__
+    "module",
+    [heads, matrix, beside, overload, small_requests, damage_checks, deep, deep_serving],
+    ids=lambda m: m.__name__,
 )
 def test_a_benchmark_runs(module):
     results = module.main(quick=True)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Cancelled
@@ -11,6 +12,7 @@ from adapters.store.leases import Lease
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.blobs import JobArtifacts
 from adapters.store.publishing import Publication
+from adapters.store.schema import jobs as table
 from adapters.types import Job, JobRequest
 from service.api.job_schemas import JobView
 
@@ -148,3 +150,13 @@ def test_a_damaged_checkpoint_is_as_good_as_none(engine, tmp_path):
     path.chmod(0o600)
     path.write_bytes(b"other")
     assert checkpoints.find(engine, scratch, job.id) is None
+
+
+def test_a_request_without_anything_new_is_kept_as_before_and_what_is_newer_is_not_looked_at(engine):
+    """Of the release before and of one to come: processes of both are at work during an upgrade."""
+    kept = jobs.create(engine, JobRequest("plain"), [], fingerprint="f")
+    with engine.begin() as connection:
+        row = connection.execute(sa.select(table.c.request).where(table.c.id == kept.id)).scalar_one()
+        assert not {"deep", "of"} & row.keys()
+        connection.execute(table.update().where(table.c.id == kept.id).values(request=row | {"later": 1}))
+    assert jobs.get(engine, kept.id).request == JobRequest("plain")

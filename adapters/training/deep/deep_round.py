@@ -126,6 +126,34 @@ def run(
     )
 
 
+Tried = tuple[Trial, list[Record]]  # a cut, with what its fits to folds say
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the fits to folds come to."""
+
+    pool: Pool
+    options: list[tuple[str, Option]]
+    found: evidence.Chosen
+    proof: Row
+
+    @property
+    def undecided(self) -> bool:
+        """More answers might show a gain."""
+        return not self.proof["passed"] and self.proof["gain_loss"] > 0
+
+    @property
+    def table(self) -> list[Row]:
+        """The best option first."""
+        return _table(self.options, self.found.losses)
+
+    @property
+    def likeliest(self) -> str:
+        """The cut of the best option that trained anything."""
+        return str(next((row["cut"] for row in self.table if row["mix"]), self.table[0]["cut"]))
+
+
 class _Round:
     """One under way."""
 
@@ -158,30 +186,42 @@ class _Round:
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)
-        pool, options = pooled_answers([(trial.cut.name, records) for trial, records in tried], self.folds)
-        found = evidence.chosen(pool, self.data)
-        proof = self._evidence(pool, found)
-        table = _table(options, found.losses)
-        if not (proof["passed"] or always):
-            return self._declined(proof, table, planned.note)
-        name, option = options[found.option]
+        looks = 2 if len(self.folds) < len(split.folds) and not always else 1
+        judged = self._judged(tried, looks)
+        if looks == 2 and judged.undecided and planned.allows(judged.likeliest, len(self.folds), len(split.folds)):
+            tried = self._on_all_folds(tried, judged.likeliest)
+            judged = self._judged(tried, looks)
+        if not (judged.proof["passed"] or always):
+            return self._declined(judged.proof, judged.table, planned.note)
+        name, _ = judged.options[judged.found.option]
         trial, records = next(pair for pair in tried if pair[0].cut.name == name)
-        return self._result(trial, records, option, pool, found, proof, table, planned.note)
+        return self._result(trial, records, judged, planned.note)
 
-    def _tried(self, planned: Plan) -> list[tuple[Trial, list[Record]]]:
+    def _tried(self, planned: Plan) -> list[Tried]:
         """Cuts in turn, for as long as the last one brought something."""
-        found = []
+        found: list[Tried] = []
         for entry in planned.entries:
             trial = Trial(
                 entry.cut, entry.tail, self._taps(entry.cut), self.data, self.starts, self.recipe, self.seed
             )  # fmt: skip
-            records = trial.tried(self.folds, self.journal)
+            records = trial.tried(self.folds, len(self.examples.split.folds), self.journal)
             found.append((trial, records))
             pool, options = pooled_answers([(entry.cut.name, records)], self.folds)
             losses = dict(zip((option for _, option in options), evidence.chosen(pool, self.data).losses, strict=True))
             if min(losses.values()) >= losses.get(START, math.inf):
                 break
         return found
+
+    def _on_all_folds(self, tried: list[Tried], name: str) -> list[Tried]:
+        """One of the cuts alone, tried on what it was not tried on yet."""
+        self.folds = self.examples.split.folds
+        (trial,) = (trial for trial, _ in tried if trial.cut.name == name)
+        return [(trial, trial.tried(self.folds, len(self.folds), self.journal))]
+
+    def _judged(self, tried: list[Tried], looks: int) -> "_Judged":
+        pool, options = pooled_answers([(trial.cut.name, records) for trial, records in tried], self.folds)
+        found = evidence.chosen(pool, self.data)
+        return _Judged(pool, options, found, self._evidence(pool, found, looks))
 
     def _taps(self, cut: Cut) -> taps.Taps:
         trunk, views = cuts.trunk(self.graph, cut), batches.cached(self.recipe, cut.kind)
@@ -190,7 +230,7 @@ class _Round:
             self.journal.look, lanes=self.lanes, device=self.device,
         )  # fmt: skip
 
-    def _evidence(self, pool: Pool, found: evidence.Chosen) -> Row:
+    def _evidence(self, pool: Pool, found: evidence.Chosen, looks: int) -> Row:
         """Of the examples that the race answered, too."""
         task, places = self.examples.task, {int(position): row for row, position in enumerate(self.shallow.index)}
         both = np.array([row for row, position in enumerate(pool.index) if int(position) in places], np.int64)
@@ -200,20 +240,17 @@ class _Round:
         return evidence.compared(
             take(self.shallow.outputs, theirs), self.shallow.losses[theirs],
             take(deep, both), self.data.goal.losses(found.calibrated, truth)[both],
-            task, take(self.examples.targets, pool.index[both]), self.examples.classes,
+            task, take(self.examples.targets, pool.index[both]), self.examples.classes, looks,
         )  # fmt: skip
 
     def _result(
         self,
         trial: Trial,
         records: list[Record],
-        option: Option,
-        pool: Pool,
-        found: evidence.Chosen,
-        proof: Row,
-        table: list[Row],
+        judged: "_Judged",
         note: str,
     ) -> DeepResult:
+        pool, found, option = judged.pool, judged.found, judged.options[judged.found.option][1]
         epochs = _epochs(option, records)
         network, fit = trial.final(self.examples.split.rest, option, epochs, self.journal)
         spreads = records[-1].spreads[records[-1].options.index(option)]
@@ -234,8 +271,8 @@ class _Round:
             index=pool.index,
             calibration=calibration.facts,
             curves=_kept([*curves, *(row | {"fit": f"{trial.cut.name}, on all"} for row in fit.curves)], epochs),
-            evidence=proof,
-            table=table,
+            evidence=judged.proof,
+            table=judged.table,
             note=note,
             seconds=time.perf_counter() - self.began,
         )

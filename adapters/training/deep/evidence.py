@@ -23,7 +23,9 @@ from adapters.training.race.cross_validation import Data
 from adapters.training.race.objectives import Calibration
 from adapters.types import Arrays, Fitted, Floats, HeadProgram, Indices, Schema, Targets
 
-BEYOND = 1.645  # standard errors that the loss has to fall by: one chance in twenty that a version no better passes
+# Standard errors that the loss has to fall by: one chance in twenty that a version no better passes. Where one that
+# does not pass is looked at once more, on more folds, both looks ask for more (Pocock, Biometrika 1977).
+BEYOND = {1: 1.645, 2: 1.875}  # by the number of looks
 BLOCKS = 2  # of one fold
 
 
@@ -96,8 +98,12 @@ def compared(
     task: Task,
     targets: Targets,
     classes: Sequence[str],
+    looks: int = 1,
 ) -> dict[str, Any]:
-    """Both answers to the same M unseen examples → whether the deep ones are better, ready for JSON."""
+    """Both answers to the same M unseen examples → whether the deep ones are better, ready for JSON.
+
+    `looks`: how often this may be asked, with more examples each time.
+    """
     before, after = (
         task.merits(answers, targets, Schema(tuple(classes), task.decide(answers, targets, classes)))
         for answers in (shallow, deep)
@@ -105,10 +111,11 @@ def compared(
     figures = paired.figures(before, after, task.MERIT)
     gain = (shallow_losses - deep_losses).astype(np.float64)
     error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
-    passed = bool(gain.mean() > BEYOND * error and figures["difference"] >= 0)
+    beyond = BEYOND[looks] * error
+    passed = bool(gain.mean() > beyond and figures["difference"] >= 0)
     return {
         "passed": passed,
-        "reason": _reason(passed, figures, float(gain.mean()), error),
+        "reason": _reason(passed, figures, float(gain.mean()), error, looks),
         "examples": len(gain),
         "merit": task.MERIT,
         "merit_shallow": figures["merit_a"],
@@ -120,10 +127,11 @@ def compared(
     }
 
 
-def _reason(passed: bool, figures: dict[str, Any], gain: float, error: float) -> str:
+def _reason(passed: bool, figures: dict[str, Any], gain: float, error: float, looks: int) -> str:
     seen = f"on {figures['examples']} examples that neither had seen the loss fell by {gain:+.4f} ± {error:.4f}"
     merit = f"{figures['merit']} moved by {figures['difference']:+.4f}"
     if passed:
         return f"{seen}, and {merit}"
-    why = "merit is lower" if gain > BEYOND * error else f"less than {BEYOND} standard errors is chance"
+    few = f"less than {BEYOND[looks]} standard errors is chance"
+    why = f"{figures['merit']} is lower" if gain > BEYOND[looks] * error else few
     return f"{seen}, and {merit}: {why}"

@@ -1,5 +1,6 @@
 """What a deep round tries: which cuts, on which folds, within which budget of estimated operations."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,13 @@ class Plan:
 
     entries: list[Entry]
     note: str
+    budget: float = math.inf
+
+    def allows(self, name: str, folds: int, of: int) -> bool:
+        """Whether a cut that was tried on so many folds may be tried on all `of` them, within what is left."""
+        spent = sum(entry.trying for entry in self.entries)
+        (entry,) = (entry for entry in self.entries if entry.cut.name == name)
+        return spent + entry.trying * (of - folds) / folds + entry.final <= self.budget
 
 
 def folds_of(split: Split) -> list[Fold]:
@@ -87,9 +95,9 @@ def _within(entries: list[Entry], budget: float) -> Plan:
         else:
             left_out.append(f"{entry.cut.name} ({entry.trying + entry.final:.0f} s)")
     if not left_out:
-        return Plan(kept, "")
+        return Plan(kept, "", budget)
     named = ", ".join(left_out)
-    return Plan(kept, f"left out, as their estimated time is over the budget of {budget:.0f} s: {named}")
+    return Plan(kept, f"left out, as their estimated time is over the budget of {budget:.0f} s: {named}", budget)
 
 
 def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int) -> Entry:

@@ -67,11 +67,11 @@ class Trial:
     recipe: Hyperparameters
     seed: int
 
-    def tried(self, folds: Sequence[Fold], journal: Journal) -> list[Record]:
-        """Fits to folds, but for those on record."""
+    def tried(self, folds: Sequence[Fold], of: int, journal: Journal) -> list[Record]:
+        """Fits to the first folds of so many, but for those on record."""
         found = []
         for number, fold in enumerate(folds, start=1):
-            name = f"{self.cut.name}, fold {number} of {len(folds)}"
+            name = f"{self.cut.name}, fold {number} of {of}"
             if name not in journal.records.done:
                 journal.keep(name, self._fitted(fold, name, journal))
             found.append(journal.records.done[name])

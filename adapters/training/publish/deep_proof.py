@@ -25,6 +25,7 @@ def prove(context: TrainingContext, job: Job, draft: Draft, progress: Progress) 
     )
     metadata = manifest.metadata(job, backbone, draft) | draft.metadata
     whole = context.artifacts.get(backbone.artifact)
+    cuts.prove_once(backbone, whole, cut)
     kept = {"trunk": scratch.put(cuts.trunk(whole, cut)), "whole": scratch.put(cuts.whole(whole, cut))}
     trunk = parts.part(backbone.digest, draft.deep | kept, "trunk")
     graph = deep_export.to_onnx(

@@ -1,7 +1,7 @@
 """What the command line shows: tables and progress bars. Knows no HTTP."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from adapters.labels import words
 from adapters.trust import NOVEL
+from service.cli.display import deep
 
 if TYPE_CHECKING:
     from service.client import Client
@@ -98,10 +99,16 @@ def job(facts: Json) -> None:
         for row in facts["error"].get("errors") or []:
             out.print(f"  [red]{escape(row['item'])}: {escape(row['detail'])}[/]")
     _received(facts.get("received") or {})
+    _lines(deep.of_job(facts))
     if facts["metrics"]:
         _metrics(facts["metrics"])
     if facts["report"]:
         _report(facts["report"])
+
+
+def _lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        out.print(line)
 
 
 def _received(facts: Json) -> None:
@@ -255,6 +262,7 @@ def report(facts: Json) -> None:
     curve, found = facts.get("curve") or {}, facts["findings"]
     answer = curve.get("answer") or curve.get("skipped") or "not measured"
     out.print(f"would more examples help? {escape(answer)}")
+    _lines(deep.of_report(facts.get("deep")))
     copies = found["duplicates"]
     out.print(f"near-duplicates: {copies['groups']} groups, {copies['straddling']} of them across the split")
     for row in found.get("look_alikes", [])[:3]:
@@ -293,7 +301,8 @@ def head(facts: Json) -> None:
     for row in facts["versions"]:
         accuracy = row["metrics"].get("accuracy")
         shown = "" if accuracy is None else f"{accuracy:.4f}"
-        rest = (row["backbone"], row["digest"][:12], row["created_at"][:19])
+        cut = f", deep behind {row['cut']}" if row.get("cut") else ""
+        rest = (row["backbone"] + cut, row["digest"][:12], row["created_at"][:19])
         table.add_row(str(row["version"]), ", ".join(row["aliases"]), row["status"], row["method"], shown, *rest)
     out.print(table)
 
@@ -340,6 +349,7 @@ def comparison(facts: Json) -> None:
         f"p = {facts['p_value']:.2g}, {facts['examples']} held-out examples)"
     )
     out.print(f"{a} answers {facts['a_better']} better, {b} {facts['b_better']}")
+    _lines(deep.of_comparison(facts["forgetting"]))
     table = Table("file", "is", a, b, title=f"{facts['changed_count']} answers changed")
     for row in facts["changed"]:
         table.add_row(escape(row["file_name"]), escape(words(row["label"])), _scored(row["a"]), _scored(row["b"]))

@@ -17,7 +17,7 @@ from adapters.runtime.onnx import session
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts
-from adapters.training.backbone.cuts import halves, listing
+from adapters.training.backbone.cuts import halves, listing, proof
 from adapters.training.backbone.precisions import fp16, int8
 from adapters.training.backbone.taps.build import tapped, without_taps
 from adapters.types import Cut
@@ -296,6 +296,23 @@ def test_a_proof_can_fail(monkeypatch):
     monkeypatch.setattr(halves, "tail", changed)
     with pytest.raises(ParityError, match=r"cut at 'a\.1', trunk and tail answer otherwise"):
         cuts.prove(graph, cut, SIDE)
+
+
+def test_a_cut_is_proven_once_and_again_where_that_failed(monkeypatch):
+    cut, spec = cuts.find(residual(), SIDE)[1], replace(FAKE.spec, size=SIDE)
+    backbone, tried = replace(FAKE, digest="proven once", spec=spec), []
+
+    def prove(graph: bytes, cut: Cut, side: int) -> None:
+        tried.append((cut.name, side))
+        if len(tried) == 1:
+            raise ParityError("another bit")
+
+    monkeypatch.setattr(proof, "prove", prove)
+    with pytest.raises(ParityError):
+        cuts.prove_once(backbone, residual(), cut)
+    for _ in range(2):
+        cuts.prove_once(backbone, residual(), cut)
+    assert tried == [("a.1", SIDE)] * 2
 
 
 def test_a_name_that_is_no_cut_is_refused_with_those_that_are():

@@ -8,6 +8,6 @@ the tail in float32 that is trained, and `proof` shows that trunk and tail answe
 from adapters.training.backbone.cuts.floating import floated
 from adapters.training.backbone.cuts.halves import TAP, tail, trunk, whole
 from adapters.training.backbone.cuts.listing import ALL, facts, find, named, of
-from adapters.training.backbone.cuts.proof import prove
+from adapters.training.backbone.cuts.proof import prove, prove_once
 
-__all__ = ["ALL", "TAP", "facts", "find", "floated", "named", "of", "prove", "tail", "trunk", "whole"]
+__all__ = ["ALL", "TAP", "facts", "find", "floated", "named", "of", "prove", "prove_once", "tail", "trunk", "whole"]

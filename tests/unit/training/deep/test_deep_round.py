@@ -238,6 +238,42 @@ def test_the_fewest_folds_with_enough_held_out():
     assert len(plan.folds_of(of(100, 5))) == 5
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(examples, looks) of each comparison: undecided at first, passed on more; one fold holds out enough."""
+    seen: list[tuple[int, int]] = []
+    real = evidence.compared
+
+    def compared(*given: Any) -> dict[str, Any]:
+        found = real(*given)
+        seen.append((found["examples"], given[-1]))
+        return found | {"passed": found["examples"] == COUNT, "gain_loss": 0.01}
+
+    monkeypatch.setattr(evidence, "compared", compared)
+    monkeypatch.setattr(plan, "HELD_OUT", 1)
+    return seen
+
+
+def test_what_is_undecided_on_some_folds_is_tried_on_all(given, looks, tmp_path):
+    """Once more, and at both looks more is asked for."""
+    found = ran(tmp_path, given, {"unfreeze": "a.1"})
+    assert looks == [(len(given.split.folds[0][1]), 2), (COUNT, 2)]
+    assert isinstance(found, DeepResult) and sorted(found.index) == list(range(COUNT))
+
+
+def test_what_a_caller_asks_for_is_tried_on_enough_folds_and_looked_at_once(given, looks, tmp_path):
+    """He has decided."""
+    found = ran(tmp_path, given, {"unfreeze": "a.1"}, always=True)
+    assert looks == [(len(given.split.folds[0][1]), 1)] and isinstance(found, DeepResult)
+
+
+def test_more_folds_stay_within_the_budget():
+    """Estimated as all else is."""
+    entry = plan.Entry(cuts.find(deep.GRAPH, SIDE)[-1], b"", 10.0, 12.0)
+    assert plan.Plan([entry], "", 72.0).allows(entry.cut.name, 1, 6)
+    assert not plan.Plan([entry], "", 71.0).allows(entry.cut.name, 1, 6)
+
+
 def test_auto_wants_enough_to_learn_from(given):
     """Below, a linear head has won."""
     assert "200 examples" in str(conditions.worth_it(given.split, given.task, given.targets, deep.CLASSES))

@@ -1,0 +1,211 @@
+"""Deep heads on one server beside a thousand shallow ones: pace, memory of each, a cold one.
+
+Deep heads are tails of the default backbone with weights a little off, cut behind `blocks.5`, so nothing is taught. The
+bare loop does what a request asks for without a server: decode, trunk, tails, in a thread a core. Loop and service take
+turns in one run, because the machine's speed drifts.
+
+Limits: with 16 connections at least 0.9 of the bare loop's throughput, one deep head a request and ten; shallow
+requests at least 0.96 as many beside loaded deep heads as without; at most 1.3 times its file resident a deep head;
+while cold ones are loaded the p99 of shallow requests at most twice.
+"""
+
+import itertools
+import shutil
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.backbones import cuts
+from adapters.modalities import image
+from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.heads.head import Head
+from adapters.runtime.onnx import processor
+from benchmarks import load, photos, record, server, synthetic
+from benchmarks.deep_copies import CutBackbone
+from benchmarks.serving import bare_throughput, multipart
+
+CUT = "blocks.5"
+CLASSES = ("a", "b", "c", "d")
+CONNECTIONS = 16
+TOGETHER = 10  # deep heads in one request
+FEW = 4  # connections while cold heads are loaded
+MIN_THROUGHPUT, MIN_KEPT, MAX_MEMORY, MAX_STALL = 0.9, 0.96, 1.3, 2.0
+ROOM = str(16 * 2**30)  # bytes of heads
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    deep: int
+    shallow: int
+    repetitions: int
+    seconds: float  # of a turn
+    turns: int  # of each kind in a repetition
+
+
+FULL, QUICK = Plan(50, 1000, 7, 1.0, 3), Plan(4, 10, 1, 0.3, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What all turns share."""
+
+    plan: Plan
+    parts: CutBackbone
+    store: synthetic.Store
+    pictures: list[bytes]
+
+    def asked(self, port: int, *heads: list[str]) -> list[bytes]:
+        """Requests for one group of heads after the other, with one picture after the other."""
+        rows = zip(itertools.cycle(self.pictures), itertools.cycle(heads), range(256))
+        return [load.request("/predict", *multipart([data], group), port) for data, group, _ in rows]
+
+
+def main(quick: bool = False) -> dict[str, Any]:
+    """Measure and print; returns the results."""
+    plan = QUICK if quick else FULL
+    with server.prepared() as home:
+        scene = _filled(home, plan)
+        other = Path(shutil.copytree(home, home.parent / f"{home.name}-shallow"))
+        try:
+            found = _measured(scene, home, other)
+        finally:
+            shutil.rmtree(other, ignore_errors=True)
+    found["limits"] = {
+        "throughput_ratio_1": MIN_THROUGHPUT, f"throughput_ratio_{TOGETHER}": MIN_THROUGHPUT,
+        "shallow_kept": MIN_KEPT, "resident_of_file": MAX_MEMORY, "cold_p99_ratio": MAX_STALL,
+    }  # fmt: skip
+    record.show(found)
+    return found
+
+
+def _filled(home: Path, plan: Plan) -> Scene:
+    """Heads in a home, and what they are made of."""
+    store = synthetic.Store.of(home)
+    base = store.backbone
+    parts = CutBackbone.of(store.artifacts.get(base.artifact), base.spec.size, CUT, base.dimension)
+    synthetic.publish(store, (_shallow(store, n) for n in range(plan.shallow)))
+    synthetic.publish(store, _deep(store, parts, plan.deep))
+    return Scene(plan, parts, store, [data for data, _ in photos.crops(64)])
+
+
+def _shallow(store: synthetic.Store, number: int) -> synthetic.Made:
+    random = np.random.default_rng(number)
+    weight = random.normal(size=(store.backbone.dimension, len(CLASSES))).astype(np.float32) / 30
+    return synthetic.linear(store.backbone, f"shallow-{number}", weight, np.zeros(4, np.float32), CLASSES)
+
+
+def _deep(store: synthetic.Store, parts: CutBackbone, count: int) -> Iterator[synthetic.Made]:
+    base = store.backbone
+    facts = {"name": base.name, "digest": base.digest, "precision": base.precision}
+    manifest = {
+        "task": "classification", "method": "deep", "classes": list(CLASSES), "metrics": {}, "trust": {},
+        "backbone": facts, "reads": "tap", "deep": parts.stored(store.artifacts),
+    }  # fmt: skip
+    return (synthetic.Made(f"deep-{n}", parts.head(n, CLASSES), manifest) for n in range(count))
+
+
+def _measured(scene: Scene, home: Path, other: Path) -> dict[str, Any]:
+    """`home` serves both kinds, `other` the same without ever being asked for a deep one."""
+    with server.serving(home, ESPALIER_HEAD_CACHE_BYTES=ROOM) as both:
+        with server.serving(other, ESPALIER_HEAD_CACHE_BYTES=ROOM) as shallow:
+            _ask_all(scene, both.port, "shallow")
+            _ask_all(scene, shallow.port, "shallow")
+            found = _cold(scene, both)
+            rounds = [_round(scene, both.port, shallow.port) for _ in range(scene.plan.repetitions + 1)]
+    return found | {key: record.spread([r[key] for r in rounds[1:]]) for key in rounds[0]}  # the first warms up
+
+
+def _ask_all(scene: Scene, port: int, kind: str) -> None:
+    """Every head once, one after the other, so that all are loaded."""
+    count = scene.plan.deep if kind == "deep" else scene.plan.shallow
+    requests = scene.asked(port, *([f"{kind}-{n}"] for n in range(count)))
+    for start in range(0, count, len(requests)):
+        some = scene.asked(port, *([f"{kind}-{n}"] for n in range(start, min(start + len(requests), count))))
+        load.run(some, port, 1, 0.01 * len(some)).checked()
+
+
+def _cold(scene: Scene, both: server.Running) -> dict[str, Any]:
+    """p99 of shallow requests while deep heads are loaded, of that before; and what these take in memory."""
+    asked = scene.asked(both.port, *([f"shallow-{n}"] for n in range(10)))
+    seconds = scene.plan.seconds * scene.plan.turns
+    quiet = load.run(asked, both.port, FEW, seconds).checked()
+    with both.client() as client:
+        client.predict(["deep-0"], scene.pictures[:1])  # and the trunk with it
+        before = both.resident()
+        loading = [load.request(f"/predict?head=deep-{n}", scene.pictures[0], "image/jpeg", both.port)
+                   for n in range(1, scene.plan.deep)]  # fmt: skip
+        busy = load.run(_mixed(asked, loading), both.port, FEW, seconds).checked()
+        for number in range(1, scene.plan.deep):
+            client.predict([f"deep-{number}"], scene.pictures[:1])
+    file = statistics.mean(_sizes(scene)) / 2**20
+    taken = (both.resident() - before) / (scene.plan.deep - 1)
+    return {
+        "cold_p99_ratio": record.spread([busy.percentile(0.99) / quiet.percentile(0.99)]),
+        "deep_file_mib": record.spread([file]), "resident_mib_a_deep_head": record.spread([taken]),
+        "resident_of_file": record.spread([taken / file]),
+    }  # fmt: skip
+
+
+def _mixed(shallow: list[bytes], deep: list[bytes]) -> list[bytes]:
+    """One for a cold deep head after each four for shallow ones, until there are no more."""
+    groups = itertools.zip_longest(*[iter(shallow)] * 4, deep)
+    return [request for group in groups for request in group if request is not None]
+
+
+def _sizes(scene: Scene) -> Iterator[int]:
+    for number in range(scene.plan.deep):
+        yield len(scene.store.artifacts.get(scene.store.live(f"deep-{number}").digest))
+
+
+def _round(scene: Scene, both: int, shallow: int) -> dict[str, float]:
+    """One turn of everything, in short parts: within seconds the machine drifts by more than what is looked for."""
+    names = [f"deep-{n}" for n in range(scene.plan.deep)]
+    groups = [names[n : n + TOGETHER] for n in range(0, len(names), TOGETHER)]
+    asked = {1: scene.asked(both, *([name] for name in names)), TOGETHER: scene.asked(both, *groups)}
+    lone = [f"shallow-{n}" for n in range(scene.plan.shallow)]
+    of_shallow = {port: scene.asked(port, *([name] for name in lone[:256])) for port in (both, shallow)}
+    seen: dict[str, list[float]] = {}
+    for _ in range(scene.plan.turns):
+        for count, requests in asked.items():
+            loop = bare_throughput(_bare(scene, len(groups[0]) if count > 1 else 1), scene.pictures,
+                                   processor.cores(), scene.plan.seconds)  # fmt: skip
+            seen.setdefault(f"bare_{count}", []).append(loop)
+            seen.setdefault(f"served_{count}", []).append(_pace(scene, requests, both))
+        for name, port in (("beside", both), ("without", shallow)):
+            seen.setdefault(name, []).append(_pace(scene, of_shallow[port], port))
+    pace = {name: statistics.mean(values) for name, values in seen.items()}
+    ratios = {f"throughput_ratio_{count}": pace[f"served_{count}"] / pace[f"bare_{count}"] for count in asked}
+    served = {f"images_per_second_{count}": pace[f"served_{count}"] for count in asked}
+    return ratios | served | {"shallow_kept": pace["beside"] / pace["without"]}
+
+
+def _pace(scene: Scene, requests: list[bytes], port: int) -> float:
+    return load.run(requests, port, CONNECTIONS, scene.plan.seconds).checked().throughput
+
+
+_LOADED: dict[int, tuple[BackboneSession, list[Head]]] = {}  # by how many heads: made once
+
+
+def _bare(scene: Scene, count: int) -> Callable[[bytes], int]:
+    """Decode → trunk → so many tails, as short as it can be written."""
+    if count not in _LOADED:
+        deep = {"cut": {"name": CUT, "dtype": scene.parts.cut.dtype, "shape": scene.parts.cut.shape}, "trunk": ""}
+        trunk = BackboneSession(cuts.trunk_of(scene.store.backbone, deep), scene.parts.trunk)
+        _LOADED[count] = trunk, [Head.from_bytes(scene.parts.head(n, CLASSES)) for n in range(count)]
+    trunk, heads = _LOADED[count]
+
+    def one(data: bytes) -> int:
+        tap = trunk.embed([image.decode(data, scene.store.backbone.spec)])
+        return max(int(head.answer(tap).arrays["probabilities"].argmax()) for head in heads)
+
+    return one
+
+
+if __name__ == "__main__":
+    record.save("deep_serving", main())
