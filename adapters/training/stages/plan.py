@@ -29,10 +29,10 @@ def of(material: Material, shallow: RaceResult, live: HeadVersion | None) -> Pla
         return Plan()
     if asked.deep == "only":
         return Plan(now=True, always=True)
+    if asked.of is not None:  # that there is reason to try was looked at when it was queued, for the same data
+        return Plan(now=True)
     if (reason := _against(material)) is not None:
         return Plan(why=reason)
-    if asked.of is not None:
-        return Plan(now=True)
     if live is not None and "deep" in live.manifest:
         return Plan(now=True, why="the live version is deep")
     if asked.deploy == "manual":
