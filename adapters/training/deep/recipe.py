@@ -62,7 +62,8 @@ class Hyperparameters(BaseModel):
     augment: Literal["auto", "none", "flip", "crop"] = Field(
         "auto",
         description="What is trained on besides the example as it is served: `flip`, mirrored left to right half of "
-        "the time; `crop`, of `unfreeze=all`: random resized crops, mirrored half of the time; `auto`: `flip`",
+        "the time; `crop`, of `unfreeze=all`: random resized crops, mirrored half of the time. `auto`: `none`, as "
+        "nobody but you knows whether a mirrored example still is what its label says",
     )
     mixup: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0, description="α of mixup (Zhang et al. 2018), of `unfreeze=all`; 0: none"

@@ -19,7 +19,7 @@ from adapters.training import programs
 from adapters.training.embedding.views import Source
 from adapters.training.race.cross_validation import Data
 from adapters.training.race.race import RaceResult
-from adapters.types import HeadProgram, Indices, Linear
+from adapters.types import Fitted, HeadProgram, Indices, Linear
 
 USUAL = {"softmax": "logistic", "sigmoid": "logistic", "squared": "ridge"}  # where a race compared none on `pooled`
 SOURCE = Source(NONE, POOLED)
@@ -43,7 +43,7 @@ class Starts:
         program = self._fitted(index)
         if self._data.objective != "softmax":
             return program
-        others, apart = _parts(self._data.truth[index])
+        others, apart = parts(self._data.truth[index])
         if not len(apart):
             return program
         asked = self._data.embeddings[torch.from_numpy(index[apart]).to(self._data.embeddings.device)]
@@ -72,8 +72,9 @@ def _best(table: list[dict[str, Any]]) -> tuple[str, Setting] | None:
     return (plain[0]["method"], plain[0]["hyperparameters"]) if plain else None
 
 
-def _parts(classes: Indices) -> tuple[Indices, Indices]:
-    """Rows to fit on, and one in five of each class to ask about; none of a class with fewer."""
+def parts(truth: Fitted) -> tuple[Indices, Indices]:
+    """Rows to fit on, and one in five of each class, or of all, to ask about; none of a class with fewer."""
+    classes = truth if truth.ndim == 1 else np.zeros(len(truth), np.int64)
     order = np.argsort(classes, kind="stable")
     _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
     rank = np.arange(len(order)) - np.repeat(starts, counts)

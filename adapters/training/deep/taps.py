@@ -77,7 +77,7 @@ def _fill(
     def one(position: int) -> None:
         pixels = look(position)
         for number, view in enumerate(views):
-            told = run(_seen(pixels, view)[np.newaxis])[0]
+            told = run(seen(pixels, view)[np.newaxis])[0]
             data[number, position] = told.clip(-MOST, MOST) if data.dtype == np.float16 else told
 
     with ThreadPoolExecutor(lanes, thread_name_prefix="taps") as pool:
@@ -92,7 +92,8 @@ def _runner(trunk: bytes, device: Device) -> _Run:
     return lambda batch: opened.run(None, {name: batch})[0]
 
 
-def _seen(pixels: Pixels, view: str) -> Pixels:
+def seen(pixels: Pixels, view: str) -> Pixels:
+    """A view of an example."""
     return np.ascontiguousarray(pixels[:, ::-1]) if view == FLIPPED else pixels
 
 

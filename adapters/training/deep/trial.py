@@ -44,7 +44,9 @@ class Journal:
         def watched(state: Callable[[], bytes]) -> None:
             self.watch(lambda: self._with(name, state()))
 
-        return fitting.run(watched, lambda row: self.report({"fit": name, "of": fitting.epochs} | row))
+        fit = fitting.run(watched, lambda row: self.report({"fit": name, "of": fitting.epochs} | row))
+        self.records.begun = (name, fitting.state())  # it has ended, but what it says is not on record yet
+        return fit
 
     def _with(self, name: str, state: bytes) -> bytes:
         return Records(self.records.done, (name, state)).to_bytes()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from adapters.training.deep.recipe import AUTO, Hyperparameters
+from adapters.training.deep.recipe import Hyperparameters
 from adapters.training.deep.taps import FLIPPED, SERVED, Taps
 from adapters.types import Indices
 
@@ -19,7 +19,7 @@ AREA, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of random resized crops: the area t
 
 def cached(recipe: Hyperparameters, kind: str) -> tuple[str, ...]:
     """The views whose taps are made before a fit; what is done to pixels is done to each batch anew."""
-    flips = recipe.augment in (AUTO, "flip") and kind != "input"
+    flips = recipe.augment == "flip" and kind != "input"
     return (SERVED, FLIPPED) if flips else (SERVED,)
 
 
@@ -59,7 +59,7 @@ class Batches:
         random = np.random.default_rng((self.seed, 2, step))
         views = random.integers(0, len(self.taps.views), len(rows))
         taps, targets = self.taps.rows(views, rows), truth[torch.from_numpy(rows)]
-        if self.pixels and self.augment != "none":
+        if self.pixels and self.augment in ("flip", "crop"):
             taps = _seen(taps, self.augment == "crop", random)
         return self._mixed(taps, targets, random) if self.pixels and self.mixup else (taps, targets)
 

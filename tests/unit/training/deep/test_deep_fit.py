@@ -124,7 +124,7 @@ def test_lower_blocks_move_less(tmp_path):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"dropout": 0.5}, {"ema": 0.9}, {"decay": "cosine"}, {"decay": "constant"}, {"augment": "none"},
+    [{"dropout": 0.5}, {"ema": 0.9}, {"decay": "cosine"}, {"decay": "constant"}, {"augment": "flip"},
      {"optimizer": "sgd"}, {"label_smoothing": 0.0}, {"weight_decay": 0.5}, {"warmup": 0.0}],
 )  # fmt: skip
 def test_every_hyperparameter_changes_what_comes_out(tmp_path, changed):
