@@ -46,8 +46,6 @@ class Tail(torch.nn.Module):
         self._model = onnx.load_from_string(graph)
         nodes = list(self._model.graph.node)
         found = {tensor.name: _tensor(tensor) for tensor in self._model.graph.initializer}
-        for scale in _scales(nodes) & found.keys():
-            found[scale] = found[scale].reshape(-1)  # no scalar: it goes where weights go, and is as exact as they are
         self.blocks = _blocks(nodes, found)  # name of a weight → the block that it is in, in the graph's order
         self.names = list(self.blocks)
         self.weights = torch.nn.ParameterList(torch.nn.Parameter(found[name]) for name in self.names)
@@ -109,11 +107,6 @@ def run(tail: bytes, taps: NDArray[Any], dtype: torch.dtype = torch.float32) -> 
 def as_input(taps: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Stored taps as a tail reads them: halves are made floats, rounded numbers stay."""
     return taps.to(dtype) if taps.is_floating_point() else taps
-
-
-def _scales(nodes: list[Any]) -> set[str]:
-    """What rounded numbers are multiplied with."""
-    return {node.input[1] for node in nodes if node.op_type == "DequantizeLinear"}
 
 
 def _tensor(tensor: Any) -> torch.Tensor:

@@ -115,7 +115,7 @@ def _dequantize(attributes: Attributes, x: torch.Tensor, scale: torch.Tensor, ze
         shape = [1] * x.ndim
         shape[attributes.get("axis", 1)] = -1
         scale, zero = scale.reshape(shape), None if zero is None else zero.reshape(shape)
-    return (x.to(scale.dtype) - (0.0 if zero is None else zero.to(scale.dtype))) * scale
+    return (x.float() - (0.0 if zero is None else zero.float())) * scale
 
 
 # Shapes
