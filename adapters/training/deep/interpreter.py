@@ -56,7 +56,7 @@ class Tail(torch.nn.Module):
         known = dict(self._constants)
         known |= dict(zip(self.names, self.weights, strict=True))
         known[TAP] = tap
-        doubled = self.weights[0].dtype == torch.float64
+        doubled = any(weight.dtype == torch.float64 for weight in self.weights)
         for call in self._calls:
             given = [known[name] if name else None for name in call.inputs]
             made = call.operator(call.attributes, *given)
