@@ -5,9 +5,13 @@ of 10,000 photos cut at [192, 7, 7] has 188 MB of halves a view, cut at [112, 14
 page cache's to keep and not ours. The pixels themselves are the taps of the cut `all`.
 """
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +60,7 @@ def make(
 ) -> Taps:
     """Taps of `count` examples in a file, which is left as it is where it is there; it appears when it is whole.
 
-    `watch` is called after every chunk and may raise.
+    `watch` is called after every chunk and may raise. Raises OSError (ENOSPC) where the disk has no room for them.
     Every view goes through the trunk by itself, as serving does: one by one a pass tells the same bits whatever else is
     asked for.
     """
@@ -64,10 +68,19 @@ def make(
     shape = (len(views), count, *cut.shape)
     if not file.exists():
         unfinished = file.with_suffix(".part")
-        data = np.memmap(unfinished, kept, "w+", shape=shape)
+        _reserve(unfinished, prod(shape) * kept.itemsize)
+        data = np.memmap(unfinished, kept, "r+", shape=shape)
         _fill(data, _runner(trunk, device), look, views, watch, lanes)
         unfinished.rename(file)
     return Taps(np.memmap(file, kept, "r", shape=shape), tuple(views))
+
+
+def _reserve(file: Path, size: int) -> None:
+    """Room for all of it: a mapped file that the disk has none for ends the process by a signal once it is written."""
+    if shutil.disk_usage(file.parent).free < size:
+        raise OSError(errno.ENOSPC, f"no room for {size:,} bytes of taps", str(file))
+    with file.open("wb") as space:
+        os.posix_fallocate(space.fileno(), 0, size)
 
 
 def _fill(
