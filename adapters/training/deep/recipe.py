@@ -28,7 +28,7 @@ class Hyperparameters(BaseModel):
     )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum 0.9")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(
-        0.001, description="At its highest, of the head and the last block"
+        0.002, description="At its highest, of the head and the last block"
     )
     layer_decay: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = Field(
         "auto",
