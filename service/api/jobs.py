@@ -50,8 +50,9 @@ async def job_events(
     job_id: str,
     last_event_id: Annotated[int, Header(ge=0, le=2**31 - 1, description="Resume after this event.")] = 0,
 ) -> StreamingResponse:
-    """Server-sent events: `status`, `progress` (phase, done, total), `candidates` (race rows), `epoch` (losses
-    of a fit that trains the backbone's last part), `retry`, `final`.
+    """Server-sent events: `status`, `progress`, `candidates` (race rows), `epoch` (losses), `retry`, `final`.
+
+    `progress` has phase, done and total; an `epoch` is of a fit that trains the backbone's last part.
 
     A stream ends with the key or token that asked for it, within 15 seconds.
     """
