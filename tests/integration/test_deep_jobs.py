@@ -150,7 +150,7 @@ def test_its_answers_are_probabilities_with_novelty_and_terms_to_abstain_by(shop
 
 
 def test_its_report_has_losses_by_epoch_and_what_was_tried(shop, taught):
-    report = reports.load(shop.shop.artifacts, taught)
+    report = reports.load(shop.shop.engine, shop.shop.artifacts, taught)
     found = report["deep"]
     assert found["cut"]["name"] == found["losses"]["cut"] == "blocks.1"
     assert [row["epoch"] for row in found["losses"]["epochs"]] == [1] and found["losses"]["best"] == 1
@@ -178,7 +178,9 @@ def test_the_next_stage_replaces_the_shallow_version_through_the_gate(shop, stag
     assert "deep" not in first.manifest and second.manifest["deep"]["cut"]["name"] == "blocks.1"
     assert second.manifest["gate"]["against"] == 1 and second.manifest["gate"]["examples"] == 210
     assert jobs.get(shop.shop.engine, staged.id).report["deep"]["of"] == staged.request.of
-    curve, before = (reports.load(shop.shop.artifacts, version)["curve"] for version in (second, first))
+    curve, before = (
+        reports.load(shop.shop.engine, shop.shop.artifacts, version)["curve"] for version in (second, first)
+    )
     assert curve == before | {"of_version": 1}
     assert [job.id for job in jobs.list_page(engine=shop.shop.engine, limit=9, head="staged")] == [
         staged.id, staged.request.of,

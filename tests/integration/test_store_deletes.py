@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.published import accept, publication, publish, sha
 
-from adapters.errors import Conflict, ExampleNotFound, HeadNotFound, ReportNotFound, VersionNotFound
+from adapters.errors import Conflict, CorruptArtifact, ExampleNotFound, HeadNotFound, ReportNotFound, VersionNotFound
 from adapters.store import examples, heads, jobs, publishing, reports
 from adapters.store.embeddings import Embedded, EmbeddingCache
 from adapters.store.objects.artifacts import Artifacts
@@ -125,12 +125,18 @@ def test_a_report_is_completed_once_and_goes_with_its_version(engine, tmp_path):
     first, facts = mine.put(b'{"curve": null}'), publication(engine, job_id).manifest
     data = facts["data"] | {"report": first}
     publishing.publish(engine, publication(engine, job_id, manifest=facts | {"data": data}))
-    assert reports.load(store, heads.resolve(engine, HeadRef("cats"))) == {"curve": None}
+    at_first = heads.resolve(engine, HeadRef("cats"))
+    assert reports.load(engine, store, at_first) == {"curve": None}
     second = mine.put(b'{"curve": {}}')
     reports.replace(engine, job_id, second)
     assert jobs.release(engine, job_id) == [first]
     version = heads.resolve(engine, HeadRef("cats"))
-    assert reports.load(store, version) == {"curve": {}}
+    store.delete([first])
+    assert reports.load(engine, store, version) == {"curve": {}}
+    assert reports.load(engine, store, at_first) == {"curve": {}}  # looked up before it was replaced
+    store.delete([second])
+    with pytest.raises(CorruptArtifact, match="rebuild makes a new one"):
+        reports.load(engine, store, version)
     assert version.manifest["data"]["digest"] == data["digest"] and version.manifest["backbone"] == facts["backbone"]
     assert second in heads.delete(engine, "cats")
     with pytest.raises(VersionNotFound):
@@ -140,7 +146,7 @@ def test_a_report_is_completed_once_and_goes_with_its_version(engine, tmp_path):
 def test_a_version_from_before_there_were_reports_says_so(engine, tmp_path):
     publish(engine)
     with pytest.raises(ReportNotFound, match="teach the head again"):
-        reports.load(Artifacts(str(tmp_path)), heads.resolve(engine, HeadRef("cats")))
+        reports.load(engine, Artifacts(str(tmp_path)), heads.resolve(engine, HeadRef("cats")))
 
 
 def test_a_head_at_work_is_not_deleted(engine):

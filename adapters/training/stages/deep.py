@@ -125,7 +125,7 @@ def curve(context: TrainingContext, job: Job) -> Json:
     try:
         of = jobs.get(context.engine, job.request.of)
         version = heads.resolve(context.engine, HeadRef(job.request.head, version=of.version))
-        found: Json | None = reports.load(context.artifacts, version)["curve"]
+        found: Json | None = reports.load(context.engine, context.artifacts, version)["curve"]
     except (NotFound, CorruptArtifact):
         return skipped
     return skipped if found is None else found | {"of_version": version.number}

@@ -56,7 +56,7 @@ def list_examples(
 def _suspects(ctx: Context, head: str) -> list[str]:
     """SHA-256 of the examples that the newest version's report lists."""
     newest = heads.summary(ctx.engine, head).versions[0]
-    found = reports.load(ctx.artifacts, newest)["findings"]["suspected_labels"]["list"]
+    found = reports.load(ctx.engine, ctx.artifacts, newest)["findings"]["suspected_labels"]["list"]
     return [row["sha256"] for row in found]
 
 

@@ -77,7 +77,7 @@ def get_report(
 ) -> Any:
     """How far a version can be trusted: figures, race, learning curve, suspected labels, … as JSON or as a page."""
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
-    view = ReportView.of(found, reports.load(ctx.artifacts, found))
+    view = ReportView.of(found, reports.load(ctx.engine, ctx.artifacts, found))
     if format == "json" or (format is None and not _prefers_page(accept)):
         response.headers["Vary"] = "Accept"
         return view
