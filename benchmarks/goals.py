@@ -43,6 +43,8 @@ GOALS = (
     Goal("crowd", "p99_ratio", "p99 while 200 jobs run on 1,000 heads of 3 tenants, of p99 without", "≤"),
     Goal("propagation", "slowest_s", "Seconds until another replica serves a change", "≤"),
     Goal("scale_out", "a_core_each_times_as_fast", "20,000 images on two workers of a core, of one", "≥"),
+    Goal("damage_checks", "worst_share", "Share of a `/predict` that looking for damage in a photo takes", "≤"),
+    Goal("deep", "gtsrb: accuracy of auto", "Accuracy on 43 traffic signs, 42 of each, with the deep round", "≥"),
     Goal("footprint", "ready_s", "Seconds from start to ready", "≤"),
     Goal("footprint", "resident_mib", "MiB of a server that has 100 heads", "≤"),
     Goal("taps_cost-fp32", "pass_kept", "Pace of a pass that tells taps, fp32, of one without", "≥"),
