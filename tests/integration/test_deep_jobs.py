@@ -19,7 +19,7 @@ from adapters.store import events, examples, heads, jobs, leases, reports
 from adapters.training.deep import deep_round
 from adapters.training.progress import Progress
 from adapters.training.race.race import RaceResult
-from adapters.training.stages import deep, material, plan
+from adapters.training.stages import deep, drafting, material, plan
 from adapters.training.stages.material import Material
 from adapters.training.stages.plan import Plan
 from adapters.types import Edit, Example, HeadRef, HeadVersion, Job
@@ -161,6 +161,12 @@ def test_its_report_has_losses_by_epoch_and_what_was_tried(shop, taught):
     epochs = [e for e in events.news(shop.shop.engine, {job.id: 0})[job.id][1] if e["type"] == "epoch"]
     assert epochs and {"fit", "epoch", "train_loss"} <= epochs[0]["data"].keys()
     assert not left(shop, job.id)
+
+
+def test_it_says_how_many_examples_its_figures_are_from(gathered, raced):
+    said = drafting._explained(gathered.divided, replace(raced, index=raced.index[:50])).explanation
+    assert said == f"{gathered.divided.explanation} The deep version was measured on 50 of them."
+    assert drafting._explained(gathered.divided, raced) is gathered.divided
 
 
 def test_a_cut_that_is_not_there_fails_the_job_with_those_that_are(shop):

@@ -1,9 +1,11 @@
 """What won, measured on what it never saw and put together as a draft."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from adapters.store.objects.artifacts import Artifacts
+from adapters.training.data.split import Split
 from adapters.training.deep.deep_round import Declined, DeepResult
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft
@@ -24,7 +26,7 @@ def draft(
 ) -> Draft:  # fmt: skip
     """The shallow winner, or what the deep round made of it; `began` is when training did (time.perf_counter)."""
     result, read = _won(of, shallow, found)
-    measured = evaluate(result, of.task, read, of.targets, of.classes, of.divided)
+    measured = evaluate(result, of.task, read, of.targets, of.classes, _explained(of.divided, result))
     trusted = terms.learn(
         result.program, of.task, measured, read, of.targets, of.divided, of.backbone.dimension
     )  # fmt: skip
@@ -45,6 +47,14 @@ def _won(of: Material, shallow: RaceResult, found: DeepResult | Declined | None)
     if isinstance(found, DeepResult):
         return deep.as_race(found, shallow), found.pooled
     return shallow, of.embeddings[:, : shallow.reads]
+
+
+def _explained(split: Split, result: RaceResult) -> Split:
+    """A deep version's fits may answer fewer folds than the race's: then its figures are from fewer examples."""
+    count = len(result.index)
+    if split.evaluation == "holdout" or count == sum(len(unseen) for _, unseen in split.folds):
+        return split
+    return replace(split, explanation=f"{split.explanation} The deep version was measured on {count:,} of them.")
 
 
 def _said(of: Material, plan: Plan, found: DeepResult | Declined | None) -> Json | None:
