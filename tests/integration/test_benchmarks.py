@@ -34,6 +34,8 @@ def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch and timm say this of the exporter that we use …
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # … and of what it traces
 @pytest.mark.parametrize(
     "module",
     [heads, matrix, beside, overload, small_requests, damage_checks, deep, deep_serving],
