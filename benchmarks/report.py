@@ -18,6 +18,7 @@ repetition beside them: machines drift, so compare within a run, not across. Wha
 |---|---|---|---|---|
 """
 SHOWN = ("goals", "peers", "heads", "adaptation")  # plots on the first page
+BESIDE = ("races", "releases")  # that are given another checkout
 Json = dict[str, Any]
 
 
@@ -56,6 +57,8 @@ def _short(value: float) -> str:
 
 def _command(name: str) -> str:
     plain, _, precision = name.partition("-")
+    if plain in BESIDE:
+        return f"python -m benchmarks.{plain} ../before"
     return f"{f'ESPALIER_PRECISION={precision} ' if precision else ''}python -m benchmarks {plain}"
 
 
