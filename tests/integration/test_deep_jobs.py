@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from support import teachable
-from support.teachable import pictures
+from support.teachable import left, live, pictures, said
 from support.training import Bench
 
 from adapters import finetune as pipeline
@@ -22,7 +22,7 @@ from adapters.training.race.race import RaceResult
 from adapters.training.stages import deep, drafting, material, plan
 from adapters.training.stages.material import Material
 from adapters.training.stages.plan import Plan
-from adapters.types import Edit, Example, HeadRef, HeadVersion, Job
+from adapters.types import Edit, HeadRef, HeadVersion, Job
 
 QUICK = {"epochs": 1, "unfreeze": "blocks.1"}
 DEEP = {"backbone": "blocks", "method": "deep", "deep": "only", "hyperparameters": QUICK}
@@ -106,20 +106,6 @@ def following(shop: Bench, head: str, **request: object) -> Job:
     job = shop.job(head, pictures(ENOUGH), **asked)
     assert pipeline.finetune(job.id, shop.shop) == "succeeded"
     return jobs.get(shop.shop.engine, jobs.get(shop.shop.engine, job.id).report["deep"]["next"])
-
-
-def live(shop: Bench, head: str) -> HeadVersion:
-    return heads.resolve(shop.shop.engine, HeadRef(head))
-
-
-def left(shop: Bench, job_id: str) -> bool:
-    """Whether a job that is over has left something on the disk."""
-    return (shop.shop.folder / job_id).exists()
-
-
-def said(shop: Bench, version: HeadVersion, some: list[Example]) -> np.ndarray:
-    head = Head.from_bytes(heads.stored(shop.shop.artifacts, version))
-    return shop.shop.trunks.said(head, version, some)["probabilities"]
 
 
 # What a deep version is

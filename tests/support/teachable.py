@@ -20,9 +20,10 @@ from PIL import Image
 from adapters import finetune as pipeline
 from adapters.modalities.image import Preprocessing
 from adapters.runtime.backbone import Backbones
-from adapters.store import backbones, database
+from adapters.runtime.heads.head import Head
+from adapters.store import backbones, database, heads
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Backbone, Example, SplitName
+from adapters.types import Backbone, Example, HeadRef, HeadVersion, SplitName
 from support.training import Bench, Picture
 
 SIDE, CHANNELS = 16, (6, 8, 12)
@@ -110,3 +111,19 @@ def bench(folder: Path) -> Iterator[Bench]:
     context = pipeline.TrainingContext(engine, artifacts, Backbones(load), lanes=2, most=most, folder=folder / "deep")
     yield Bench(context)
     engine.dispose()
+
+
+def live(shop: Bench, head: str) -> HeadVersion:
+    """The version that is served."""
+    return heads.resolve(shop.shop.engine, HeadRef(head))
+
+
+def left(shop: Bench, job_id: str) -> bool:
+    """Whether a job that is over has left something on the disk."""
+    return (shop.shop.folder / job_id).exists()
+
+
+def said(shop: Bench, version: HeadVersion, some: list[Example]) -> np.ndarray:
+    """What a version makes of examples, f32 [N, K]."""
+    head = Head.from_bytes(heads.stored(shop.shop.artifacts, version))
+    return shop.shop.trunks.said(head, version, some)["probabilities"]
