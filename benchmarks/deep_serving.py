@@ -12,7 +12,9 @@ while cold ones are loaded the p99 of shallow requests at most twice.
 import itertools
 import shutil
 import statistics
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,14 +137,14 @@ def _cold(scene: Scene, both: server.Running) -> dict[str, Any]:
     asked = scene.asked(both.port, *([f"shallow-{n}"] for n in range(10)))
     seconds = scene.plan.seconds * scene.plan.turns
     quiet = load.run(asked, both.port, FEW, seconds).checked()
-    with both.client() as client:
+    with both.client() as client, ThreadPoolExecutor(1) as pool:
         client.predict(["deep-0"], scene.pictures[:1])  # and the trunk with it
         before = both.resident()
-        loading = [load.request(f"/predict?head=deep-{n}", scene.pictures[0], "image/jpeg", both.port)
-                   for n in range(1, scene.plan.deep)]  # fmt: skip
-        busy = load.run(_mixed(asked, loading), both.port, FEW, seconds).checked()
+        told = pool.submit(load.run, asked, both.port, FEW, seconds)
         for number in range(1, scene.plan.deep):
             client.predict([f"deep-{number}"], scene.pictures[:1])
+            time.sleep(seconds / scene.plan.deep / 2)  # spread over the load, which lasts longer in any case
+        busy = told.result().checked()
     file = statistics.mean(_sizes(scene)) / 2**20
     taken = (both.resident() - before) / (scene.plan.deep - 1)
     return {
@@ -150,12 +152,6 @@ def _cold(scene: Scene, both: server.Running) -> dict[str, Any]:
         "deep_file_mib": record.spread([file]), "resident_mib_a_deep_head": record.spread([taken]),
         "resident_of_file": record.spread([taken / file]),
     }  # fmt: skip
-
-
-def _mixed(shallow: list[bytes], deep: list[bytes]) -> list[bytes]:
-    """One for a cold deep head after each four for shallow ones, until there are no more."""
-    groups = itertools.zip_longest(*[iter(shallow)] * 4, deep)
-    return [request for group in groups for request in group if request is not None]
 
 
 def _sizes(scene: Scene) -> Iterator[int]:
