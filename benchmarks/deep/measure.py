@@ -68,7 +68,7 @@ def plain_loops(seeds: int) -> None:
     threads()
     found, photos = {rows.key(row) for row in rows.kept()}, Photos.load("gtsrb", "fp32")
     for seed in range(seeds):
-        for loop in (loops.FINE_TUNE, loops.SCRATCH):
+        for loop in loops.EACH:
             about = {"part": "loops", "precision": record.precision(), "seed": seed, **summary.SIGNS}
             if rows.key(about | {"way": loop.way}) not in found:
                 _show(rows.keep(about | loops.run(loop, Draw(photos, "fp32", "full", seed), seed)))
