@@ -4,7 +4,7 @@
 stands still, then all layers, the body at a hundredth of the head's rate; one cycle each, base rate 2e-3 halved for the
 second part, weight decay 0.01, batch normalisation trained throughout, fastai's head of two layers on the mean and the
 maximum; for 5 epochs, and for 20. `scratch` is the same network with random weights, all layers at one rate. No photo
-is mirrored, as ours are not: a mirrored sign is another one. The last epoch counts: nothing is chosen by the test photos.
+is mirrored, and none of ours: a mirrored sign is another one. The last epoch counts: no test photo chooses anything.
 """
 
 import time
