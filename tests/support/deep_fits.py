@@ -71,7 +71,7 @@ def fitting(
 ) -> Fitting:
     """A fit of two epochs of two steps, not begun; the last third of the examples are held out."""
     folder.mkdir(exist_ok=True)
-    chosen = recipe.check({"epochs": 2, "batch_size": 8} | hyperparameters)
+    chosen = recipe.check({"epochs": 2, "batch_size": 8, "unfreeze": name} | hyperparameters)
     train = np.arange(16) if train is None else train
     unseen = np.arange(16, COUNT) if unseen is None else unseen
     truth = torch.from_numpy(labels() if truth is None else truth)

@@ -174,7 +174,7 @@ class _Round:
         self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
         self.data = _pooled(examples)
-        self.starts = Starts(self.data, shallow, seed, journal.look)
+        self.starts = Starts(self.data, shallow, self.recipe, seed, journal.look)
         self.folds = folds_of(examples.split)
         self.began = time.perf_counter()
 

@@ -22,8 +22,7 @@ from adapters.training.deep.fitting.network import Network, Weights
 from adapters.training.deep.recipe import Hyperparameters
 from adapters.types import Floats, Indices, Objective
 
-BETAS, EPSILON, MOMENTUM = (0.9, 0.999), 1e-8, 0.9
-CLIP = 1.0  # the longest step of gradients, of a batch's mean loss
+BETAS, EPSILON = (0.9, 0.999), 1e-8
 PARTS = 2  # of a batch, whose gradients are made side by side: a number of its own, so that cores change no bit
 Watch = Callable[[Callable[[], bytes]], None]
 Row = dict[str, Any]
@@ -163,7 +162,8 @@ class Fitting:
 
         made = list(pool.map(part, range(0, count, size)))
         self._state.lost += sum(loss for loss, _ in made) * count
-        return _clipped([torch.stack(each).sum(dim=0) for each in zip(*(found for _, found in made), strict=True)])
+        summed = [torch.stack(each).sum(dim=0) for each in zip(*(found for _, found in made), strict=True)]
+        return _clipped(summed, self.recipe.clip_grad) if self.recipe.clip_grad else summed
 
     def _update(self, moving: list[int], gradients: Weights, rate: float) -> None:
         for position, gradient in zip(moving, gradients, strict=True):
@@ -171,18 +171,25 @@ class Fitting:
             each = rate * self.network.factors[position]
             mine.steps[position] += 1
             if weight.ndim > 1:  # not of biases and scales, as is usual
-                weight.mul_(1 - each * self.recipe.weight_decay)
+                gradient = self._decayed(weight, gradient, each)
             weight.sub_(self._moved(position, gradient), alpha=each)
             if self.recipe.stay:  # L2-SP, as a proximal step: stable however strong the pull
                 begin = self.network.start[position]
                 weight.sub_(begin).div_(1 + each * self.recipe.stay).add_(begin)
+
+    def _decayed(self, weight: torch.Tensor, gradient: torch.Tensor, rate: float) -> torch.Tensor:
+        """Weight decay: of Adam a part of the gradient, else taken off the weight itself."""
+        if self.recipe.optimizer == "adam":
+            return gradient.add(weight, alpha=self.recipe.weight_decay)
+        weight.mul_(1 - rate * self.recipe.weight_decay)
+        return gradient
 
     def _moved(self, position: int, gradient: torch.Tensor) -> torch.Tensor:
         """The direction of a step: Adam's, or that of SGD with momentum."""
         mine = self._state
         first, second, steps = mine.first[position], mine.second[position], mine.steps[position]
         if self.recipe.optimizer == "sgd":
-            return first.mul_(MOMENTUM).add_(gradient)
+            return first.mul_(self.recipe.momentum).add_(gradient)
         first.lerp_(gradient, 1 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         mean = first / (1 - BETAS[0] ** steps)
@@ -238,9 +245,9 @@ class Fitting:
         return done >= self.epochs or bool(self.recipe.patience and waited >= self.recipe.patience)
 
 
-def _clipped(gradients: Weights) -> Weights:
+def _clipped(gradients: Weights, most: float) -> Weights:
     length = torch.stack([gradient.norm() for gradient in gradients]).norm()
-    factor = (CLIP / length.clamp_min(1e-12)).clamp_max(1.0)
+    factor = (most / length.clamp_min(1e-12)).clamp_max(1.0)
     return [gradient * factor for gradient in gradients]
 
 

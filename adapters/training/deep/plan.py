@@ -11,9 +11,10 @@ from adapters.errors import InvalidInput
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
+from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.batches import cached
 from adapters.training.deep.interpreter import Tail, as_input
-from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters
+from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.types import Cut
 
 HELD_OUT = 200  # answers that the evidence wants
@@ -101,12 +102,19 @@ def _within(entries: list[Entry], budget: float) -> Plan:
 
 
 def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int) -> Entry:
+    _refuse_colours(cut, recipe)
     tail = cuts.floated(cuts.tail(graph, cut))
     forward = operations(tail, cut) / SPEED[programs.device().type]
     whole = forward / max(cut.share, 1e-9)
     trunk = (whole - forward) * count * len(cached(recipe, cut.kind))
     steps = BACK * forward * recipe.epochs
     return Entry(cut, tail, trunk + steps * sum(len(train) for train, _ in folds), steps * rest + forward * count)
+
+
+def _refuse_colours(cut: Cut, recipe: Hyperparameters) -> None:
+    if rand_augment(recipe.augment) and cut.shape[-1] not in randaugment.CHANNELS:
+        problem = f"augment={recipe.augment} knows pixels of 1 and 3 channels, and this backbone reads {cut.shape[-1]}"
+        raise InvalidInput(f"{problem}; augment=crop does without colours", item="augment")
 
 
 def operations(tail: bytes, cut: Cut) -> float:

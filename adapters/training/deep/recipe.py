@@ -3,6 +3,7 @@
 Defaults are measured: `python -m benchmarks deep`.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adapters.errors import InvalidHyperparameter
 
 AUTO, ALL = "auto", "all"
+RAND_AUGMENT = "randaugment"
+USUAL = (9, 2)  # magnitude and operations that it stands for: timm's rand-m9-n2
 Share = Annotated[float, Field(ge=0, le=0.95)]
 
 
@@ -26,7 +29,18 @@ class Hyperparameters(BaseModel):
         description="`gradual` begins with the head and unfreezes one more block with each share of the epochs, from "
         "the top (ULMFiT; fastai's freeze_to)",
     )
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum 0.9")
+    freeze_epochs: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0,
+        description="Epochs at the beginning that train the head alone (fastai's fine_tune; Keras's first stage); they "
+        "are part of `epochs`",
+    )
+    hidden: Annotated[int, Field(ge=0, le=4096)] = Field(
+        0,
+        description="Units of a hidden layer of the head, with ReLU (Keras's Dense); 0: the head is that of the race's "
+        "best on the frozen backbone",
+    )
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="AdamW, Adam, or SGD with `momentum`")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Of SGD")
     learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(
         0.002, description="At its highest, of the head and the last block"
     )
@@ -45,7 +59,12 @@ class Hyperparameters(BaseModel):
     )
     epochs: Annotated[int, Field(ge=1, le=1000)] = Field(8, description="Passes over the examples, at most")
     batch_size: Annotated[int, Field(ge=2, le=4096)] = Field(32, description="Examples a step")
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(0.01, description="Decoupled, as in AdamW")
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.01, description="Decoupled, as in AdamW; of `adam` a part of the gradient, as torch has it"
+    )
+    clip_grad: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        1.0, description="The longest that a batch's gradient may be, by its norm; 0: any"
+    )
     dropout: Share = Field(0.0, description="Of what the head reads")
     label_smoothing: Share = Field(0.1, description="Share of each label that is given to all classes")
     stay: Annotated[float, Field(ge=0, le=1e6)] = Field(
@@ -59,11 +78,13 @@ class Hyperparameters(BaseModel):
         description="How far to go from the shallow start (0) to what was trained (1) (WiSE-FT, Wortsman et al. 2022); "
         "`auto`: what answers best on examples held out",
     )
-    augment: Literal["auto", "none", "flip", "crop"] = Field(
+    augment: Annotated[str, Field(pattern=rf"^(auto|none|flip|crop|{RAND_AUGMENT}|rand-m(10|\d)-n[1-9])$")] = Field(
         "auto",
         description="What is trained on besides the example as it is served: `flip`, mirrored left to right half of "
-        "the time; `crop`, of `unfreeze=all`: random resized crops, mirrored half of the time. `auto`: `none`, as "
-        "nobody but you knows whether a mirrored example still is what its label says",
+        "the time; of `unfreeze=all` `crop`: random resized crops, mirrored half of the time; or `rand-m9-n2`: those, "
+        "and then RandAugment (Cubuk et al. 2020), here 2 operations an image at magnitude 9 of 10, as timm spells it, "
+        "for which `randaugment` stands. `auto`: `none`, as nobody but you knows whether a mirrored example still is "
+        "what its label says",
     )
     mixup: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0, description="α of mixup (Zhang et al. 2018), of `unfreeze=all`; 0: none"
@@ -76,10 +97,38 @@ class Hyperparameters(BaseModel):
 def check(hyperparameters: dict[str, Any]) -> Hyperparameters:
     """A caller's hyperparameters. Raises InvalidHyperparameter naming the first at fault."""
     try:
-        return Hyperparameters.model_validate(hyperparameters)
+        found = Hyperparameters.model_validate(hyperparameters)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:80]
         known = ", ".join(Hyperparameters.model_fields)
         message = f"hyperparameter {field!r} of deep: {first['msg']}; there are: {known}"
         raise InvalidHyperparameter(message, item=field) from None
+    _refuse_what_would_do_nothing(found)
+    return found
+
+
+def rand_augment(augment: str) -> tuple[int, int] | None:
+    """Magnitude, 0 to 10, and operations an image; None for what is no RandAugment."""
+    if augment == RAND_AUGMENT:
+        return USUAL
+    named = re.fullmatch(r"rand-m(\d+)-n(\d+)", augment)
+    return (int(named[1]), int(named[2])) if named else None
+
+
+def crops(augment: str) -> bool:
+    """Whether random resized crops are trained on."""
+    return augment == "crop" or rand_augment(augment) is not None
+
+
+def _refuse_what_would_do_nothing(found: Hyperparameters) -> None:
+    if found.freeze_epochs >= found.epochs:
+        message = (
+            f"freeze_epochs={found.freeze_epochs} leaves none of epochs={found.epochs} to train more than the head"
+        )
+        raise InvalidHyperparameter(f"{message}; raise epochs, as freeze_epochs are part of them", item="freeze_epochs")
+    changing = {"mixup": bool(found.mixup), "augment": crops(found.augment)}
+    named = next((name for name, yes in changing.items() if yes and found.unfreeze != ALL), None)
+    if named:
+        message = f"{named}={getattr(found, named)} changes pixels, which unfreeze={found.unfreeze} does not train from"
+        raise InvalidHyperparameter(f"{message}; say unfreeze=all, or leave {named} out", item=named)

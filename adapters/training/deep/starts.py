@@ -16,12 +16,14 @@ from adapters.backbones.parts import POOLED
 from adapters.methods import Setting
 from adapters.modalities import NONE
 from adapters.training import programs
+from adapters.training.deep.recipe import Hyperparameters
 from adapters.training.embedding.views import Source
 from adapters.training.race.cross_validation import Data
 from adapters.training.race.race import RaceResult
 from adapters.types import Fitted, HeadProgram, Indices, Linear
 
 USUAL = {"softmax": "logistic", "sigmoid": "logistic", "squared": "ridge"}  # where a race compared none on `pooled`
+LAYER = "mlp"  # of heads with a hidden layer
 SOURCE = Source(NONE, POOLED)
 APART = 5  # one example of a class in so many tells the scale of logits
 
@@ -29,10 +31,15 @@ APART = 5  # one example of a class in so many tells the scale of logits
 class Starts:
     """Makes them, each from some of the examples."""
 
-    def __init__(self, data: Data, shallow: RaceResult, seed: int, cancelled: Callable[[], None]) -> None:
+    def __init__(
+        self, data: Data, shallow: RaceResult, recipe: Hyperparameters, seed: int, cancelled: Callable[[], None]
+    ) -> None:
         """`data` are those of a race that reads `pooled` alone."""
         self._data, self._seed, self._cancelled = data, seed, cancelled
-        self.method, self._setting = _best(shallow.table) or self._usual()
+        if recipe.hidden:
+            self.method, self._setting = self._middle(LAYER, {"hidden": recipe.hidden, "dropout": recipe.dropout})
+        else:
+            self.method, self._setting = _best(shallow.table) or self._middle(USUAL[data.objective], {})
 
     def on(self, index: Indices) -> HeadProgram:
         """pooled f32 [N, D] → raw outputs [N, K], fitted to these examples; logits have the scale of a loss's own.
@@ -58,10 +65,9 @@ class Starts:
             inputs, targets, self._data.classes, settings, self._seed, self._cancelled, None, True, self._data.objective
         )[0]
 
-    def _usual(self) -> tuple[str, Setting]:
-        """The middle of what `auto` would try."""
-        name = USUAL[self._data.objective]
-        found = methods.get(name).settings(methods.check(name, {}), self._data.regimes[SOURCE])
+    def _middle(self, name: str, asked: Setting) -> tuple[str, Setting]:
+        """The middle of what `auto` would try of a method, with what is asked for."""
+        found = methods.get(name).settings(methods.check(name, asked), self._data.regimes[SOURCE])
         return name, found[len(found) // 2]
 
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from adapters.training.deep.recipe import Hyperparameters
+from adapters.training.deep.fitting import randaugment
+from adapters.training.deep.recipe import Hyperparameters, crops, rand_augment
 from adapters.training.deep.taps import FLIPPED, SERVED, Taps
 from adapters.types import Indices
 
@@ -59,9 +60,16 @@ class Batches:
         random = np.random.default_rng((self.seed, 2, step))
         views = random.integers(0, len(self.taps.views), len(rows))
         taps, targets = self.taps.rows(views, rows), truth[torch.from_numpy(rows)]
-        if self.pixels and self.augment in ("flip", "crop"):
-            taps = _seen(taps, self.augment == "crop", random)
+        if self.pixels:
+            taps = self._varied(taps, random)
         return self._mixed(taps, targets, random) if self.pixels and self.mixup else (taps, targets)
+
+    def _varied(self, pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+        cropped = crops(self.augment)
+        if cropped or self.augment == "flip":
+            pixels = _seen(pixels, cropped, random)
+        asked = rand_augment(self.augment)
+        return randaugment.applied(pixels, *asked, random) if asked else pixels
 
     def _mixed(
         self, taps: torch.Tensor, targets: torch.Tensor, random: np.random.Generator
@@ -78,14 +86,19 @@ class Batches:
 
 
 def _seen(pixels: torch.Tensor, crop: bool, random: np.random.Generator) -> torch.Tensor:
-    """u8 [M, S, S, 3] mirrored half of the time, and of random resized crops: one bilinear sampling for both."""
+    """u8 [M, S, S, C] mirrored half of the time, and of random resized crops: one bilinear sampling for both."""
     mirrored = random.random(len(pixels)) < 0.5
     if not crop:
         chosen = torch.from_numpy(mirrored)[:, None, None, None]
         return torch.where(chosen, pixels.flip(2), pixels)
-    grid = functional.affine_grid(_crops(len(pixels), mirrored, random), [len(pixels), 3, *pixels.shape[1:3]], False)
+    grid = functional.affine_grid(_crops(len(pixels), mirrored, random), _size(pixels), False)
     sampled = functional.grid_sample(pixels.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", False)
     return sampled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _size(pixels: torch.Tensor) -> list[int]:
+    """[M, C, S, S]."""
+    return [len(pixels), pixels.shape[3], *pixels.shape[1:3]]
 
 
 def _crops(count: int, mirrored: NDArray[np.bool_], random: np.random.Generator) -> torch.Tensor:

@@ -38,6 +38,11 @@ def factors(decay: float, blocks: int) -> list[float]:
 
 def moving(recipe: Hyperparameters, epoch: int, blocks: int) -> int:
     """How many blocks move in an epoch besides the head, counted from the top."""
+    if epoch < recipe.freeze_epochs:
+        return 0
     if recipe.schedule == "together":
         return blocks
-    return min(blocks, epoch * (blocks + 1) // recipe.epochs)
+    begun, left = epoch - recipe.freeze_epochs, recipe.epochs - recipe.freeze_epochs
+    if recipe.freeze_epochs:
+        return min(blocks, 1 + begun * blocks // left)
+    return min(blocks, begun * (blocks + 1) // left)

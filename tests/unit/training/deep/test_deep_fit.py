@@ -1,7 +1,9 @@
 """One fit: it begins as the shallow head, learns, is the same for a seed, and goes on from where it was left."""
 
+import copy
 import json
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from adapters.errors import Cancelled, InvalidHyperparameter
 from adapters.training import programs
 from adapters.training.deep import interpreter, recipe
 from adapters.training.deep.fit import Fit, Fitting
+from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.head import Head
 from adapters.types import HeadProgram, L2Normalize, Linear, Relu
 
@@ -125,7 +128,8 @@ def test_lower_blocks_move_less(tmp_path):
 @pytest.mark.parametrize(
     "changed",
     [{"dropout": 0.5}, {"ema": 0.9}, {"decay": "cosine"}, {"decay": "constant"}, {"augment": "flip"},
-     {"optimizer": "sgd"}, {"label_smoothing": 0.0}, {"weight_decay": 0.5}, {"warmup": 0.0}],
+     {"optimizer": "sgd"}, {"label_smoothing": 0.0}, {"weight_decay": 0.5}, {"warmup": 0.0},
+     {"optimizer": "adam"}, {"clip_grad": 0.01}, {"freeze_epochs": 1}],
 )  # fmt: skip
 def test_every_hyperparameter_changes_what_comes_out(tmp_path, changed):
     """None is accepted and forgotten."""
@@ -133,7 +137,75 @@ def test_every_hyperparameter_changes_what_comes_out(tmp_path, changed):
     assert bits(plain.run(no_watch).weights) != bits(other.run(no_watch).weights)
 
 
-@pytest.mark.parametrize("changed", [{}, {"augment": "crop"}, {"augment": "none", "mixup": 0.4}])
+def test_sgd_has_the_momentum_that_is_asked_for(tmp_path):
+    """None of it, and another one, end elsewhere."""
+    fits = [deep.fitting(tmp_path / str(m), optimizer="sgd", momentum=m, clip_grad=0) for m in (0.0, 0.5, 0.9)]
+    assert len({str(bits(fit.run(no_watch).weights)) for fit in fits}) == 3
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_an_optimizer_takes_the_steps_that_torch_takes(tmp_path, name):
+    """Adam, and SGD with momentum, of a constant rate and nothing besides, against torch.optim."""
+    plain = {"decay": "constant", "warmup": 0, "layer_decay": 1, "label_smoothing": 0, "clip_grad": 0}
+    fitting = deep.fitting(tmp_path, optimizer=name, learning_rate=0.01, weight_decay=0, **plain)
+    twin = copy.deepcopy(fitting.network)
+    steps = {"adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9)}[name](twin.weights, lr=0.01)
+    truth = torch.from_numpy(deep.labels())
+    for step in range(4):
+        taps, targets = fitting._batches.drawn(fitting._batches.rows(step // 2, step % 2), step, truth)
+        steps.zero_grad()
+        torch.nn.functional.cross_entropy(twin.raw(taps), targets).backward()
+        steps.step()
+    reached = fitting.run(no_watch).weights
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(reached, twin.weights, strict=True))
+
+
+@pytest.mark.parametrize("schedule", ["together", "gradual"])
+def test_the_head_is_trained_alone_for_as_many_epochs_as_are_asked_for(tmp_path, schedule):
+    """fastai's fine_tune: then all blocks move, or one more with each share of what is left."""
+    fitting = deep.fitting(tmp_path, freeze_epochs=2, epochs=4, schedule=schedule)
+    moved = []
+
+    def look(state: Callable[[], bytes]) -> None:
+        pairs = zip(fitting.network.tail.weights, fitting.network.start, strict=False)
+        moved.append(any(not torch.equal(weight, begin) for weight, begin in pairs))
+
+    fitting.run(look)
+    assert moved[: 2 * fitting.per_epoch] == [False] * (2 * fitting.per_epoch) and moved[-1]
+
+
+def test_randaugment_changes_what_is_trained_on_by_the_seed_and_leaves_others_their_numbers():
+    """Each image by operations of its own; the same for one seed; torch's own generator goes on where it was."""
+    pixels = torch.from_numpy(deep.pixels(8))
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    one, two, other = (randaugment.applied(pixels, 9, 2, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), wanted)
+    assert one.shape == pixels.shape and one.dtype == torch.uint8
+    assert torch.equal(one, two) and not torch.equal(one, other)
+    assert sum(not torch.equal(a, b) for a, b in zip(one, pixels, strict=True)) >= 6
+    grey = pixels[..., :1].contiguous()
+    assert randaugment.applied(grey, 9, 2, np.random.default_rng(1)).shape == grey.shape
+
+
+@pytest.mark.parametrize(
+    "changed", [{"augment": "flip"}, {"augment": "crop"}, {"augment": "rand-m9-n2"}, {"mixup": 0.4}]
+)
+def test_augmentation_changes_what_is_trained_on_and_nothing_of_held_out_answers(tmp_path, changed):
+    """Of pixels: a batch is another one, and what is asked about held-out examples is what is served."""
+    plain, other = (deep.fitting(tmp_path / k, name="all", **c) for k, c in (("a", {}), ("b", changed)))
+    rows, truth = np.arange(8), torch.from_numpy(deep.labels())
+    before, after = (f._batches.drawn(rows, 3, truth)[0] for f in (plain, other))
+    assert before.shape == after.shape and before.dtype == after.dtype and not torch.equal(before, after)
+    unseen = np.arange(16, deep.COUNT)
+    assert torch.equal(plain._batches.taps.served(unseen), other._batches.taps.served(unseen))
+    assert np.array_equal(*(f.network.asked(f._batches.taps.served, unseen, lambda: None) for f in (plain, other)))
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"augment": "crop"}, {"augment": "randaugment"}, {"augment": "none", "mixup": 0.4}]
+)
 def test_everything_is_trained_from_pixels(tmp_path, changed):
     """unfreeze=all: cropped, mirrored and mixed as a batch is drawn."""
     fitting = deep.fitting(tmp_path, name="all", batch_size=16, **changed)
@@ -230,10 +302,23 @@ def test_a_head_is_trained_in_every_form_that_races_make(tmp_path):
 @pytest.mark.parametrize(
     ("given", "field"),
     [({"epochs": 0}, "epochs"), ({"epoch": 3}, "epoch"), ({"learning_rate": float("nan")}, "learning_rate"),
-     ({"schedule": "later"}, "schedule"), ({"mix": 1.5}, "mix"), ({"unfreeze": ""}, "unfreeze")],
+     ({"schedule": "later"}, "schedule"), ({"mix": 1.5}, "mix"), ({"unfreeze": ""}, "unfreeze"),
+     ({"augment": "rand-m11-n2"}, "augment"), ({"optimizer": "rmsprop"}, "optimizer")],
 )  # fmt: skip
 def test_a_hyperparameter_that_cannot_be_is_named(given, field):
     """With what there is."""
     with pytest.raises(InvalidHyperparameter, match="unfreeze") as caught:
         recipe.check(given)
     assert str(caught.value.item).startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "fix"),
+    [({"freeze_epochs": 8}, "freeze_epochs", "raise epochs"), ({"augment": "crop"}, "augment", "unfreeze=all"),
+     ({"augment": "rand-m9-n2", "unfreeze": "a.1"}, "augment", "unfreeze=all"),
+     ({"mixup": 0.2}, "mixup", "unfreeze=all")],
+)  # fmt: skip
+def test_hyperparameters_that_would_do_nothing_are_refused_with_the_fix(given, field, fix):
+    with pytest.raises(InvalidHyperparameter, match=fix) as caught:
+        recipe.check(given)
+    assert caught.value.item == field

@@ -21,7 +21,7 @@ from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan, recipe
 from adapters.training.deep.deep_round import Declined, DeepResult, Examples
 from adapters.training.race.race import RaceResult, race
-from adapters.types import Floats
+from adapters.types import Floats, Linear
 
 COUNT = 60
 FEW = {"epochs": 2, "batch_size": 16}
@@ -128,6 +128,16 @@ def test_a_round_goes_on_on_another_machine_to_the_same_end(result, given, tmp_p
     again = ran(tmp_path / "other", given, settings, always=True, checkpoint=kept[-1])
     assert isinstance(again, DeepResult)
     assert again.tail == result.tail and again.evidence == result.evidence and again.curves == result.curves
+
+
+def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tmp_path):
+    """Dense + ReLU + dropout + softmax: of so many units, whatever head the race chose."""
+    settings = {"unfreeze": "b.1", "hidden": 12, "dropout": 0.5, "mix": 1}
+    found = ran(tmp_path, given, settings, always=True)
+    assert isinstance(found, DeepResult) and found.hyperparameters["hidden"] == 12
+    kinds = [type(step).__name__ for step in found.program.steps]
+    layers = [step.weight.shape for step in found.program.steps if isinstance(step, Linear)]
+    assert kinds.index("Relu") == kinds.index("Linear") + 1 and layers == [(deep.WIDTH, 12), (12, deep.CLASSES)]
 
 
 def test_a_version_that_is_no_better_is_declined(tmp_path):
