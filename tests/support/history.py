@@ -19,7 +19,7 @@ from adapters.types import TERMINAL
 Row = Mapping[str, Any]
 TABLES = ("jobs", "job_events", "heads", "versions", "aliases", "examples", "job_examples", "job_blobs", "backbones")
 KEPT = ("blob_holds", "tombstones")  # of blobs that are about to be referred to, or deleted
-MADE = frozenset({"succeeded", "rejected"})  # ends of jobs that have made a version
+MADE = frozenset({"succeeded", "rejected"})  # ends of jobs that have made a version, next stages but for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,16 @@ def _ends(history: History) -> Iterator[str]:
     for job in history.of("jobs"):
         if job["status"] not in TERMINAL:
             yield f"{job['id']} did not end: {job['status']}"
+        elif job["version"] is None and job["status"] == "rejected" and _is_next_stage(job):
+            continue  # it proved no better: a version that nobody could want is not made
         elif (job["version"] is not None) != (job["status"] in MADE):
             yield f"{job['id']} ended as {job['status']} with version {job['version']}"
         elif (job["error"] is not None) != (job["status"] == "failed"):
             yield f"{job['id']} ended as {job['status']} with the error {job['error']}"
+
+
+def _is_next_stage(job: Row) -> bool:
+    return (job.get("request") or {}).get("of") is not None
 
 
 def _ids(history: History) -> set[str]:
@@ -99,10 +105,10 @@ def _numbers(history: History) -> Iterator[str]:
 
 
 def _order(history: History) -> Iterator[str]:
-    """Versions of a head follow each other as their jobs were accepted."""
+    """Versions of a head follow each other as their jobs were accepted, but for next stages, which let others go by."""
     numbers = defaultdict(list)
     for job in sorted(history.of("jobs"), key=_acceptance):
-        if job["version"] is not None:
+        if job["version"] is not None and not _is_next_stage(job):
             numbers[job["head"]].append(job["version"])
     yield from (f"{head}: versions {made} by acceptance" for head, made in numbers.items() if made != sorted(made))
 

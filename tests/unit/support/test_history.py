@@ -65,11 +65,26 @@ def test_a_sound_history_is_sound():
     assert found(accepted=["j1", "j4"], answers=answers) == []
 
 
+def test_a_next_stage_may_end_as_rejected_without_a_version_and_let_later_jobs_go_by():
+    def declined(rows: Tables, blobs: dict[str, str]) -> None:
+        rows["jobs"].append(job(5, status="rejected", version=None, request={"of": "j1"}))
+        rows["job_events"].append({"job_id": "j5", "sequence": 1, "type": "final", "data": {"status": "rejected"}})
+        rows["jobs"][0].update(sequence=9, request={"of": "j0"})  # taken up after the job of version 2
+
+    assert found(declined) == []
+
+
 WRONG: dict[str, tuple[Callable[[Tables, dict[str, str]], object], str]] = {
     "a job that never ends": (
         lambda rows, _: (rows["jobs"][2].update(status="training"), rows["job_events"].pop(-2)), "j3 did not end"
     ),
     "a success without a version": (lambda rows, _: rows["jobs"][3].update(version=None), "j4 ended as succeeded"),
+    "a loss without a version": (
+        lambda rows, _: (
+            rows["jobs"][2].update(status="rejected", request={}),
+            rows["job_events"][-2]["data"].update(status="rejected"),
+        ), "j3 ended as rejected with version None",
+    ),
     "a failure without an error": (
         lambda rows, _: (
             rows["jobs"][2].update(status="failed"), rows["job_events"][-2]["data"].update(status="failed")
