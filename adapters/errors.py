@@ -191,6 +191,13 @@ class Conflict(EspalierError):
     code = "conflict"
 
 
+class ExamplesNotKept(Conflict):
+    """It needs the head's examples, which went when it was taught with keep_examples=false; the message says how to go
+    on."""
+
+    code = "examples_not_kept"
+
+
 class IdempotencyConflict(EspalierError):
     """The same Idempotency-Key came with another body."""
 

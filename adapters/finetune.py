@@ -20,7 +20,7 @@ from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
 from adapters.errors import CorruptArtifact, NotFound
 from adapters.labels import refuse_held_out_only
-from adapters.store import heads, jobs, publishing, reports
+from adapters.store import heads, jobs, keeping, publishing, reports
 from adapters.store.embeddings import EmbeddingCache
 from adapters.store.scale_out.shards import Shard
 from adapters.tenancy import embedded_by
@@ -74,6 +74,7 @@ def validate(context: TrainingContext, job_id: str) -> dict[str, Any]:
     progress.enter("validating")
     job = jobs.get(context.engine, job_id)
     data = dataset.assemble(context.engine, job)
+    keeping.check(context.engine, job.request, data.examples)
     task, known = tasks.get(job.request.task), dict(zip(data.sha256s, data.known, strict=True))
     task.check_examples(data.examples)
     renames = job.request.edit is not None and bool(job.request.edit.rename)

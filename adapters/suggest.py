@@ -23,7 +23,7 @@ from adapters.runtime import passes
 from adapters.runtime.heads.loaded import LiveHead
 from adapters.runtime.passes import EmbeddedInputs, ItemError
 from adapters.sampling.selection import uncertain, unit
-from adapters.store import examples
+from adapters.store import examples, keeping
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tenancy import embedded_by
 from adapters.types import Arrays, Embeddings, Floats, HeadRef, Indices, Rows, Schema
@@ -97,13 +97,15 @@ def _chosen(
     schema = Schema(loaded.classes, loaded.version.manifest.get("decision", {}))
     labeled = _labeled(engine, loaded)
     count = min(count, len(doubts))
-    few = len(labeled) < FEW * max(1, len(loaded.classes))
+    gone = not len(labeled) and keeping.have_gone(engine, loaded.version.head)
+    few = not gone and len(labeled) < FEW * max(1, len(loaded.classes))
     if few:
         rows = typical(embedded.embeddings, labeled, count)
         why = f"the head has {len(labeled)} examples, so typical {noun}s of what none of them covers come first"
     else:
         rows = uncertain(embedded.embeddings, task.hesitation(answers), count)
         why = f"the {noun}s that the head hesitates about most, from different places, come first"
+        why += "; its examples were not kept, so none are looked for that these do not cover" if gone else ""
     return Suggestions(
         loaded, "typical" if few else "uncertain", why, [embedded.indices[row] for row in rows],
         [task.decode(arrays.row(answers, row), schema, 2) for row in rows], [float(doubts[row]) for row in rows],

@@ -281,6 +281,7 @@ class JobRequest:
     on_error: Literal["fail", "skip"] = "fail"  # of inputs that cannot be used
     received: dict[str, Any] = field(default_factory=dict)  # how what was sent was understood; ready for JSON
     deep: Deep = "never"  # whether the last part of the backbone may be trained with the head
+    keep_examples: bool = True  # False: those that the head has go once the version is live
     of: str | None = None  # the job whose shallow version this one, its next stage, trains deeper on the same data
 
     @property

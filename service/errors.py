@@ -52,6 +52,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.NotFound: (404, "Nothing by that name"),
     errors.IdempotencyConflict: (422, "The Idempotency-Key came with another body"),
     AliasMoved: (409, "The alias moved meanwhile"),
+    errors.ExamplesNotKept: (409, "The head's examples were not kept"),
     errors.Conflict: (409, "The request clashes with the present state"),
     Unauthorized: (401, "A key or a token is needed"),
     Forbidden: (403, "Not with this key"),

@@ -16,7 +16,7 @@ from adapters.comparison import asking, forgetting, out_of_fold, paired
 from adapters.comparison.trunks import Trunks
 from adapters.runtime.heads.head import Head
 from adapters.store import examples as example_store
-from adapters.store import heads
+from adapters.store import heads, keeping
 from adapters.store.embeddings import EmbeddingCache
 from adapters.tasks import Task
 from adapters.tenancy import embedded_by, shown
@@ -42,7 +42,11 @@ class _Answers:
 
 
 def compare(a: HeadVersion, b: HeadVersion, engine: Engine, trunks: Trunks, limit: int) -> dict[str, Any]:
-    """Ready for JSON; `changed` lists at most `limit` examples, those that `a` had right and `b` has wrong first."""
+    """Ready for JSON; `changed` lists at most `limit` examples, those that `a` had right and `b` has wrong first.
+
+    Raises ExamplesNotKept.
+    """
+    keeping.require(engine, a.head, "to compare versions")
     task = tasks.get(b.manifest["task"])
     shared = sorted(set(a.manifest["classes"]) & set(b.manifest["classes"]))
     held = [e for e, _ in example_store.of_head(engine, a.head) if set(task.names(e.label)) <= set(shared)]

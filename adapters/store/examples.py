@@ -116,7 +116,8 @@ def commit(
 ) -> None:
     """Make the data of a finished job the head's data: exactly what the version was trained and measured on.
 
-    What the head held before and holds no more goes to the job, which lets go of it at its end as of what it brought.
+    With `keep_examples=false` the head holds nothing. What it held before and holds no more goes to the job, which lets
+    go of it at its end as of what it brought.
     """
     _hand_to_job(connection, request.head, {e.sha256 for e, _ in dataset}, job_id)
     connection.execute(examples.delete().where(examples.c.head == request.head))

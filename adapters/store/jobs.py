@@ -76,7 +76,7 @@ def create(
 def _told(request: JobRequest) -> dict[str, Any]:
     """As it is kept; what a release before did not know only where it says something, so that this one's rows that say
     nothing new are that one's, too."""
-    plain = {"deep": "never", "of": None}
+    plain = {"deep": "never", "of": None, "keep_examples": True}
     return {name: value for name, value in asdict(request).items() if plain.get(name, ...) != value}
 
 

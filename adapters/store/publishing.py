@@ -39,6 +39,11 @@ class Publication:
     instead: bool = False  # … and only in place of one that waits already
 
     @property
+    def kept(self) -> Sequence[tuple[Example, Assignment]]:
+        """What the head holds from now on: nothing where its examples go once the version is live."""
+        return self.dataset if self.request.keep_examples else ()
+
+    @property
     def moves_live(self) -> bool:
         """Whether it goes live; a change that an owner asked for does where there is a live version to follow."""
         always = self.request.deploy == "always" and self.expected_live is not None
@@ -60,7 +65,7 @@ def publish(engine: Engine, publication: Publication) -> int:
         job_store.refuse_unwanted(connection, publication.job_id)
         number = _insert_version(connection, publication)
         if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
-            example_store.commit(connection, publication.request, publication.dataset, publication.job_id)
+            example_store.commit(connection, publication.request, publication.kept, publication.job_id)
             sample_store.drop_taught(connection, publication.request.head, publication.job_id)
         if publication.moves_live:
             head_store.swap(connection, publication.request.head, head_store.LIVE, number, publication.expected_live)

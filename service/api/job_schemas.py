@@ -33,6 +33,7 @@ class JobRequestView(Wire):
     deep: Literal["auto", "never", "only"] = Field(
         "never", description="Whether the last part of the backbone was to be trained with the head."
     )
+    keep_examples: bool = Field(True, description="Whether the head was to keep its examples once the version is live.")
 
 
 class DeepView(Wire):

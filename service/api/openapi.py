@@ -203,6 +203,13 @@ _OPTIONS = {
         "description": "Train the last part of the backbone, too. auto: in a job of its own, after the version is "
         "live, where data suffice, and only if it proves better; only: in this job. Default: ESPALIER_DEEP.",
     },
+    "keep_examples": {
+        "type": "boolean",
+        "default": True,
+        "description": "false: the head's examples and their embeddings are deleted once the version is live. What is "
+        "added later goes on from a deep version; what needs examples is refused (examples_not_kept). Of a head whose "
+        "examples were not kept false is the default.",
+    },
     "deploy": {
         "enum": ["auto", "manual"],
         "default": "auto",

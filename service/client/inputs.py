@@ -52,4 +52,4 @@ def fields(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)

@@ -16,7 +16,7 @@ from adapters.backbones import parts
 from adapters.comparison import out_of_fold
 from adapters.errors import Conflict, HeadDamaged, InvalidInput, NotEnoughData, Overloaded
 from adapters.labels import clean
-from adapters.store import backbones, examples, heads, jobs
+from adapters.store import backbones, examples, heads, jobs, keeping
 from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import shown
 from adapters.types import Edit, Example, HeadVersion, Job, JobRequest
@@ -102,6 +102,7 @@ class EditSubmissions:
         """How the head's present data were trained on, to be done again."""
         job_id = examples.job_of_head(self.engine, self.head)
         if job_id is None:
+            keeping.require(self.engine, self.head, "to change or rebuild it")
             heads.summary(self.engine, self.head)  # raises HeadNotFound
             raise Conflict(
                 f"the head {shown(self.head)!r} holds no examples; POST /finetune teaches it some",

@@ -1,7 +1,7 @@
 """A /finetune form → a checked job. Everything that can be refused is refused here, before anything is stored."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,14 +14,14 @@ from adapters.backbones.facts import modality_of
 from adapters.errors import InvalidHyperparameter, InvalidInput, NotReady, Overloaded
 from adapters.labels import refuse_held_out_only
 from adapters.problems import Problems
-from adapters.store import backbones, capabilities, examples, heads, jobs
+from adapters.store import backbones, capabilities, examples, heads, jobs, keeping
 from adapters.store.embeddings import EmbeddingCache
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import embedded_by, shown
 from adapters.types import ORIGINAL, Example, Floats, Job, JobRequest
 from service.access.principal import LOCAL, current, mine
-from service.intake import fields, labeled_uploads, options, strict
+from service.intake import fields, going_on, labeled_uploads, options, strict
 from service.intake.datasets import names, probing, screening
 from service.intake.datasets.items import Item
 from service.intake.datasets.items import fingerprint as fingerprint_of
@@ -37,7 +37,7 @@ from service.wire import check_head_name
 
 FIELDS = frozenset({
     "head", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
-    "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root", "deep",
+    "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root", "deep", "keep_examples",
     *fields.known(),
 })  # fmt: skip
 # Of any modality; which of them the head's has is looked at once that is known.
@@ -125,15 +125,16 @@ class Submissions:
             budget=options.budget(upload.field("budget", options.AUTO) or options.AUTO),
             on_error=options.choice(upload, "on_error", ("fail", "skip")),  # type: ignore[arg-type]
             deep=options.deep(upload, self.settings.deep),
+            keep_examples=options.choice(upload, "keep_examples", ("true", "false")) == "true",
         )
-        return self._on_task(request)
+        return self._on_task(request, upload.names)
 
     def completed(self, request: JobRequest) -> JobRequest:
         """What the caller left open is as the head has it, or the default. Raises InvalidInput, BackboneNotFound."""
         return self._on_backbone(self._on_task(request), None)
 
-    def _on_task(self, request: JobRequest) -> JobRequest:
-        request = replace(request, task=self._task(request))
+    def _on_task(self, request: JobRequest, sent: Set[str] = frozenset()) -> JobRequest:
+        request = going_on.completed(self.engine, replace(request, task=self._task(request)), sent)
         self._check_method(request)
         named = self._named(request)
         if named is not None:  # refused at once, before all that came is looked at
@@ -254,6 +255,7 @@ class Submissions:
         task, left = tasks.get(request.task), kept + [item.example for item in items]
         if problems.count:
             task.check_examples(left)
+        keeping.check(self.engine, request, left)
         refuse_held_out_only(left, {a.sha256: a.split for _, a in held}, task.names)
         return items, problems, notes
 
@@ -285,5 +287,6 @@ def _facts(request: JobRequest, upload: Upload) -> dict[str, Any]:
     chosen = {"reads": request.reads} if request.reads != options.AUTO else {}
     chosen |= {"on_error": request.on_error} if request.on_error != "fail" else {}
     chosen |= {"deep": upload.field("deep") or ""} if "deep" in upload.names else {}
+    chosen |= {"keep_examples": upload.field("keep_examples") or ""} if "keep_examples" in upload.names else {}
     chosen |= {name: upload.field(name) or "" for name in sorted(labeled_uploads.ARCHIVE_OPTIONS & upload.names)}
     return {name: getattr(request, name) for name in names} | chosen

@@ -13,7 +13,7 @@ could wait for each other: one with the lock for a row, the other with the row f
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -192,7 +192,14 @@ def keep_version(connection: sa.Connection, head: str, number: int, digest: str,
 def of_version(digest: str, manifest: dict[str, Any]) -> list[str]:
     """What a version keeps in the artifact store: its graph, what _OF_DATA says, and of a deep one what it reads."""
     data = manifest.get("data", {})
-    return [digest, *(data[name] for name in _OF_DATA if name in data), *cuts.blobs_of(manifest).values()]
+    own = [data[name] for name in _OF_DATA if name in data]
+    return [digest, *own, *cuts.blobs_of(manifest).values(), *start_of(manifest)]
+
+
+def start_of(manifest: Mapping[str, Any]) -> list[str]:
+    """What a fit goes on from where a deep version's examples were not kept: its head's program, as a blob."""
+    deep = manifest.get("deep", {})
+    return [deep["program"]] if "program" in deep else []
 
 
 def of_head(connection: sa.Connection, head: str) -> list[str]:

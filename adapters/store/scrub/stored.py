@@ -60,6 +60,8 @@ def _of_versions(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
         yield from ((data[key], f"{part} of {name}", again) for key, part in parts.items() if key in data)
         for kind, digest in cuts.blobs_of(row.manifest).items():
             yield digest, f"the {kind} that {name} reads", again
+        for digest in blobs.start_of(row.manifest):
+            yield digest, f"what adding to {name} begins with", "send all its examples again with mode=replace"
 
 
 def _of_heads(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:

@@ -30,7 +30,7 @@ from adapters.training.deep.fitting import batches
 from adapters.training.deep.fitting.network import Network
 from adapters.training.deep.plan import Plan, folds_of, plan
 from adapters.training.deep.records import END, START, Option, Record, Records
-from adapters.training.deep.starts import Starts
+from adapters.training.deep.starts import Begin, Start, Starts
 from adapters.training.deep.trial import Journal, Report, Trial
 from adapters.training.embedding.views import no_views
 from adapters.training.race.cross_validation import Data
@@ -112,16 +112,18 @@ def run(
     budget: float | None = None,
     always: bool = False,
     checkpoint: bytes | None = None,
+    begin: Begin | None = None,
 ) -> DeepResult | Declined:
     """Train tails of a backbone's graph, which takes images of `side` pixels, and compare them with the shallow winner.
 
     `folder` is for taps; what is there of an interrupted round is used. `report` gets a row after each epoch; `watch`
     is called after each step, with what makes a checkpoint, and may raise: what it raises is passed on. `budget` is in
-    estimated seconds of one core. `always`: a result whatever the evidence says.
+    estimated seconds of one core. `always`: a result whatever the evidence says. `begin`: where fits begin
+    in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters name.
     Raises InvalidHyperparameter, and InvalidInput for a backbone that cannot be cut, or not there.
     """
     journal = Journal(Records.from_bytes(checkpoint) if checkpoint else Records(), report, watch)
-    return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device).run(
+    return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
         budget, always
     )
 
@@ -169,12 +171,16 @@ class _Round:
         journal: Journal,
         lanes: int,
         device: Device,
+        begin: Begin | None,
     ) -> None:
         self.recipe = recipe.check(hyperparameters)
         self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
         self.data = _pooled(examples)
-        self.starts = Starts(self.data, shallow, self.recipe, seed, journal.look)
+        self.own = None if begin is None else begin.tail
+        self.starts: Start = (
+            Starts(self.data, shallow, self.recipe, seed, journal.look) if begin is None else begin.start
+        )
         self.folds = folds_of(examples.split)
         self.began = time.perf_counter()
 
@@ -202,7 +208,7 @@ class _Round:
         found: list[Tried] = []
         for entry in planned.entries:
             trial = Trial(
-                entry.cut, entry.tail, self._taps(entry.cut), self.data, self.starts, self.recipe, self.seed
+                entry.cut, self.own or entry.tail, self._taps(entry.cut), self.data, self.starts, self.recipe, self.seed
             )  # fmt: skip
             records = trial.tried(self.folds, len(self.examples.split.folds), self.journal)
             found.append((trial, records))

@@ -5,8 +5,8 @@ is the best of the race that reads `pooled`; whether what becomes of it beats th
 """
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,21 @@ USUAL = {"softmax": "logistic", "sigmoid": "logistic", "squared": "ridge"}  # wh
 LAYER = "mlp"  # of heads with a hidden layer
 SOURCE = Source(NONE, POOLED)
 APART = 5  # one example of a class in so many tells the scale of logits
+
+
+class Start(Protocol):
+    """Where a fit's head begins."""
+
+    def on(self, index: Indices) -> HeadProgram:
+        """pooled f32 [N, D] → raw outputs [N, K], from these examples and no others."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begin:
+    """Where fits begin that go on from an earlier version: its own tail, not the backbone's."""
+
+    tail: bytes  # f32
+    start: Start
 
 
 class Starts:

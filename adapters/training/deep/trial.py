@@ -13,7 +13,7 @@ from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import ASKED, Network
 from adapters.training.deep.recipe import AUTO, Hyperparameters
 from adapters.training.deep.records import END, Option, Record, Records
-from adapters.training.deep.starts import Starts
+from adapters.training.deep.starts import Start
 from adapters.training.deep.taps import Taps
 from adapters.training.race.cross_validation import Data
 from adapters.training.trust.calibrate import spread
@@ -62,10 +62,10 @@ class Trial:
     """What the fits to one cut's tail share."""
 
     cut: Cut
-    tail: bytes  # f32, as the backbone has it
+    tail: bytes  # f32, as the backbone has it, or an earlier version
     taps: Taps
     data: Data  # of `pooled` alone
-    starts: Starts
+    starts: Start
     recipe: Hyperparameters
     seed: int
 

@@ -63,9 +63,16 @@ def _compared(
     theirs = _answers(live, shared, remembered, artifacts, embedder, trunks, engine)
     read = Schema(tuple(live.manifest["classes"]), live.manifest.get("decision", {}))
     labels = [e.label for e in shared]
-    lost = forgetting.measured(task, theirs, read, ours, draft.schema, labels)
+    lost = forgetting.measured(task, theirs, read, ours, draft.schema, labels, _goes_on(draft))
     verdict = gate.compare(task, ours, draft.schema, theirs, read, labels)
+    if lost is not None and _goes_on(draft):
+        lost |= {"kept": live.manifest["metrics"]}  # of answers to examples that were held out then, and are no more
     return verdict if lost is None else verdict | {"forgetting": lost}
+
+
+def _goes_on(draft: Draft) -> bool:
+    """Whether it goes on from a version whose examples were not kept: what became of earlier classes is said always."""
+    return draft.begun_at is not None
 
 
 def _comparable(draft: Draft, live: HeadVersion, remembered: dict[str, Arrays], artifacts: Artifacts) -> list[int]:

@@ -43,6 +43,29 @@ def to_onnx(
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def tail_of(graph: bytes, dimension: int) -> bytes:
+    """The trained tail in a file of `to_onnx`: `tap` → `pooled` f32 [N, D], under the names that it had."""
+    model = onnx.load_from_string(graph)
+    nodes = [node for node in model.graph.node if _of_tail(node)]
+    for node in nodes:
+        node.name = node.name.removeprefix(PREFIX)
+        for names in (node.input, node.output):
+            names[:] = [POOLED if name == export.INPUT else name.removeprefix(PREFIX) for name in names]
+    weights = [tensor for tensor in model.graph.initializer if tensor.name.startswith(PREFIX)]
+    for tensor in weights:
+        tensor.name = tensor.name.removeprefix(PREFIX)
+    pooled = helper.make_tensor_value_info(POOLED, onnx.TensorProto.FLOAT, ["batch", dimension])
+    body = helper.make_graph(nodes, "tail", list(model.graph.input), [pooled], weights)
+    made = helper.make_model(body, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+    onnx.checker.check_model(made, full_check=True)
+    return bytes(made.SerializeToString(deterministic=True))
+
+
+def _of_tail(node: onnx.NodeProto) -> bool:
+    """Whether it is behind the tap and before the head."""
+    return all(name.startswith(PREFIX) or name == export.INPUT for name in node.output if name)
+
+
 def _model(body: onnx.ModelProto, head: onnx.ModelProto, cut: Cut) -> onnx.ModelProto:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(cut.dtype))
     graph = helper.make_graph(

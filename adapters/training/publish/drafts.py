@@ -43,6 +43,7 @@ class Draft:
     folds: list[list[int]]  # positions held out together: the test set, or each fold of cross-validation
     metadata: dict[str, str]  # that the graph shall carry
     later: bool = False  # whether a next stage begins once it is live
+    begun_at: dict[str, Any] | None = None  # {"version", "data": digest of its list}: what it goes on from
     deep: dict[str, Any] | None = None  # of a deep head: {"cut", "tail": digest of its trained tail, "evidence"}
 
     @property

@@ -42,9 +42,21 @@ def _reads(draft: Draft, backbone: Backbone) -> str:
     return f"{parts.named(draft.reads, backbone)}: the first {draft.reads} of {backbone.length} numbers"
 
 
-def dataset_bytes(draft: Draft) -> bytes:
-    """Which examples a version was trained on (train, val) and measured on (test); its digest is the data's digest."""
-    return json.dumps([[a.sha256, a.split] for a in draft.assignments]).encode()
+def dataset_bytes(draft: Draft, earlier: Sequence[Sequence[Any]] = ()) -> bytes:
+    """Which examples a version was trained on (train, val) and measured on (test); its digest is the data's digest.
+
+    `earlier`: those that what it goes on from was fitted to, behind its own.
+    """
+    return json.dumps([*([a.sha256, a.split] for a in draft.assignments), *earlier]).encode()
+
+
+def _earlier(draft: Draft, artifacts: Artifacts) -> list[list[str]]:
+    """What the version that it goes on from, or one before that, was fitted to, and did not come again."""
+    if draft.begun_at is None:
+        return []
+    own = {a.sha256 for a in draft.assignments}
+    listed = json.loads(artifacts.get(draft.begun_at["data"]))
+    return [[sha, part] for sha, part in listed if sha not in own and part in ("train", "val")]
 
 
 def publication(
@@ -61,7 +73,7 @@ def publication(
     """Everything that `publishing.publish` writes."""
     task = tasks.get(job.request.task)
     report = draft.report | {"gate": verdict, "parity": proven["parity"], "data": _data(draft, task, artifacts)}
-    report["data"] |= {"classes": _counts(draft, task)}
+    report["data"] |= {"classes": _counts(draft, task)} | ({} if job.request.keep_examples else {"kept": False})
     report["deploy"] = _deployed(job.request.deploy, lost, live)
     facts = {
         "format": FORMAT, "job": job.id, "created_at": now().isoformat(), "task": job.request.task,
@@ -77,6 +89,8 @@ def publication(
     }  # fmt: skip
     if draft.deep is not None:
         facts["deep"] = proven["deep"] | {name: draft.deep[name] for name in ("cut", "evidence")}
+        if not job.request.keep_examples:  # what is added later goes on from
+            facts["deep"] |= {"program": draft.program, "finish": draft.finish}
     dataset = list(zip(draft.examples, draft.assignments, strict=True))
     expected = live.number if live else None
     return Publication(
@@ -107,12 +121,13 @@ def _deployed(deploy: Deploy, lost: bool, live: HeadVersion | None) -> str:
 
 
 def _data(draft: Draft, task: Task, artifacts: Artifacts) -> dict[str, Any]:
+    earlier = _earlier(draft, artifacts)
     facts = {
-        "digest": artifacts.put(dataset_bytes(draft)), "examples": len(draft.examples),
+        "digest": artifacts.put(dataset_bytes(draft, earlier)), "examples": len(draft.examples),
         "splits": dict(sorted(Counter(a.split or "left out" for a in draft.assignments).items())),
     }  # fmt: skip
     if draft.report["evaluation"] == "cross-validation":
-        facts["answers"] = artifacts.put(_in_order(draft, task, artifacts))
+        facts["answers"] = artifacts.put(_in_order(draft, task, artifacts, len(earlier)))
     return facts
 
 
@@ -121,12 +136,13 @@ def _counts(draft: Draft, task: Task) -> dict[str, int]:
     return dict(sorted(Counter(name for e in draft.examples for name in task.names(e.label)).items()))
 
 
-def _in_order(draft: Draft, task: Task, artifacts: Artifacts) -> bytes:
+def _in_order(draft: Draft, task: Task, artifacts: Artifacts, unasked: int) -> bytes:
     """Out-of-fold answers in the order of the data, for the gate of the next version: f32 [N, S], see `arrays.flat`."""
     shapes = task.shapes(draft.classes)
     answers = dict(zip(draft.held_out, arrays.flat(drafts.answers(artifacts, draft, task), shapes), strict=True))
     unknown = np.full(arrays.numbers(shapes), np.nan, np.float32)  # copies that were left out
-    return np.stack([answers.get(a.sha256, unknown) for a in draft.assignments]).astype("<f4").tobytes()
+    rows = [answers.get(a.sha256, unknown) for a in draft.assignments] + [unknown] * unasked
+    return np.stack(rows).astype("<f4").tobytes()
 
 
 def _tools() -> dict[str, str]:

@@ -23,7 +23,7 @@ from adapters.training.deep.deep_round import Declined, DeepResult
 from adapters.training.embedding.views import Source
 from adapters.training.progress import Progress
 from adapters.training.race.race import RaceResult
-from adapters.training.stages import curves
+from adapters.training.stages import curves, warm
 from adapters.training.stages.material import Material
 from adapters.types import DEEP, HeadRef, Job
 
@@ -37,6 +37,7 @@ def run(
 ) -> DeepResult | Declined:
     """Fine-tune from the shallow winner, and say whether that is better.
 
+    One that adds to a head whose examples were not kept begins at the live version in the place of both.
     Raises InvalidInput where the backbone cannot be cut as the caller asked, Cancelled, and GaveWay of a next stage.
     """
     _clear_others(context)
@@ -54,12 +55,15 @@ def _round(
     context: TrainingContext, material: Material, shallow: RaceResult, progress: Progress, always: bool
 ) -> DeepResult | Declined:
     job, backbone = material.job, material.backbone
+    asked, begin, version = _hyperparameters(job), None, material.begun
+    if version is not None:
+        asked, begin = warm.hyperparameters(version, asked), warm.begin(context, material, version, progress)
     watch = _Watch(context, job, progress)
     return deep_round.run(
         folder(context, job.id), context.artifacts.get(backbone.artifact), _side(material),
-        _examples(context, material), shallow, _hyperparameters(job), job.request.seed, watch.report, watch,
+        _examples(context, material), shallow, asked, job.request.seed, watch.report, watch,
         lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
-        always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id),
+        always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), begin=begin,
     )  # fmt: skip
 
 

@@ -32,13 +32,15 @@ def draft(
     )  # fmt: skip
     report = material.findings(of, result, measured)
     if found is not None:
-        report["deep"] = deep.told(found, of.job) | deep.found_out(found)
+        report["deep"] = _told(of, found) | deep.found_out(found)
     timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
     made = drafts.of(
         of.job, of.data, of.task, of.classes, of.divided, of.grouped, result, measured, trusted, report, timing, scratch
     )
     if isinstance(found, DeepResult):
         made = drafts.deepened(made, found.cut, found.tail, found.evidence, scratch)
+    if of.begun is not None:
+        made = replace(made, begun_at={"version": of.begun.number, "data": of.begun.manifest["data"]["digest"]})
     return drafts.staged(made, _said(of, plan, found), plan.later)
 
 
@@ -57,8 +59,12 @@ def _explained(split: Split, result: RaceResult) -> Split:
     return replace(split, explanation=f"{split.explanation} The deep version was measured on {count:,} of them.")
 
 
+def _told(of: Material, found: DeepResult | Declined) -> Json:
+    return deep.told(found, of.job) | ({} if of.begun is None else {"begun_at": of.begun.number})
+
+
 def _said(of: Material, plan: Plan, found: DeepResult | Declined | None) -> Json | None:
     """What the job's answer says of its stage; None where deep is not wanted."""
     if found is not None:
-        return deep.told(found, of.job)
+        return _told(of, found)
     return None if plan.why is None else {"stage": "shallow", "next": None, "why": plan.why}

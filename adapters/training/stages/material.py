@@ -4,16 +4,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from adapters import modalities, tasks
 from adapters.backbones import parts
+from adapters.comparison import out_of_fold
 from adapters.modalities import Modality, TrainingSide
+from adapters.store import keeping
 from adapters.store.embeddings import EmbeddingCache
+from adapters.store.objects.artifacts import Artifacts
 from adapters.tasks import Task
 from adapters.tenancy import embedded_by
 from adapters.training.context import TrainingContext
-from adapters.training.data import dataset
+from adapters.training.data import dataset, held_back
 from adapters.training.data.data_report import data_report
 from adapters.training.data.dataset import Dataset
 from adapters.training.data.duplicates import groups, without_callers
@@ -23,7 +27,7 @@ from adapters.training.embedding.views import Choices
 from adapters.training.progress import Progress
 from adapters.training.race.evaluate import Measured
 from adapters.training.race.race import RaceResult, race
-from adapters.types import Backbone, Embeddings, Indices, Job, Targets
+from adapters.types import Backbone, Embeddings, HeadVersion, Indices, Job, Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Material:
     lengths: dict[str, int]
     grouped: Indices  # near-duplicate group of each, i64 [N]
     divided: Split
+    begun: HeadVersion | None = None  # the version that the job goes on from, whose examples were not kept
 
     @property
     def pooled(self) -> Embeddings:
@@ -55,7 +60,11 @@ class Material:
 
 
 def gather(context: TrainingContext, job: Job, progress: Progress) -> Material:
-    """What was embedded before, split. Raises CorruptArtifact for what was not, Cancelled, InvalidInput."""
+    """What was embedded before, split.
+
+    Raises CorruptArtifact for what was not, Cancelled, InvalidInput, and ExamplesNotKept where an earlier version's
+    would be needed.
+    """
     task, data = tasks.get(job.request.task), dataset.assemble(context.engine, job)
     labels = [e.label for e in data.examples]
     classes = task.classes(labels)
@@ -69,9 +78,18 @@ def gather(context: TrainingContext, job: Job, progress: Progress) -> Material:
     grouped = groups(_side(backbone), pooled, fingerprints, data.sha256s, theirs, progress.cancelled)
     noun, names = modalities.of(backbone).NOUN, task.stratum_names(classes)
     divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names, noun)
+    begun = keeping.check(context.engine, job.request, data.examples)
+    if begun is not None:
+        divided = held_back.never_held_out(divided, _learned(begun, data, context.artifacts), begun)
     return Material(
-        job, task, backbone, data, classes, targets, embeddings, fingerprints, choices, lengths, grouped, divided
+        job, task, backbone, data, classes, targets, embeddings, fingerprints, choices, lengths, grouped, divided, begun
     )
+
+
+def _learned(version: HeadVersion, data: Dataset, artifacts: Artifacts) -> Indices:
+    """Positions of the examples that a version was fitted to, or what it goes on from."""
+    known = out_of_fold.learned(version, artifacts)
+    return np.array([position for position, sha in enumerate(data.sha256s) if sha in known], np.int64)
 
 
 def compared(backbone: Backbone, job: Job, examples: int) -> views.Names:

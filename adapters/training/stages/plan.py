@@ -33,6 +33,8 @@ def of(material: Material, shallow: RaceResult, live: HeadVersion | None) -> Pla
         return Plan(now=True)
     if (reason := _against(material)) is not None:
         return Plan(why=reason)
+    if not asked.keep_examples:
+        return Plan(now=True, why="the examples are not kept for a next stage")
     if live is not None and "deep" in live.manifest:
         return Plan(now=True, why="the live version is deep")
     if asked.deploy == "manual":

@@ -35,6 +35,11 @@ SHOWN = 80  # characters of a text in a table
     type=click.Choice(["auto", "never", "only"]),
     help="Train the last part of the backbone, too: auto (later, where it proves better), never, only (now).",
 )
+@click.option(
+    "--keep-examples/--no-keep-examples",
+    default=None,
+    help="no: delete the head's examples and their embeddings once the version is live.",
+)
 @click.option("--deploy", type=click.Choice(["auto", "manual"]), help="manual: make a version without serving it.")
 @click.option("--skip-errors", is_flag=True, help="Leave out inputs that cannot be read or have two labels.")
 @click.option("--root", default="", help="The folder inside PATH in which the classes or splits begin.")

@@ -28,6 +28,8 @@ def of_report(deep: Json | None) -> Iterator[str]:
     if "gain" in evidence:
         low, high = evidence["interval"]
         where += f": {evidence['gain']:+.4f} {evidence['merit'].replace('_', ' ')} (95 % {low:+.4f} to {high:+.4f})"
+    if "begun_at" in deep:
+        where += f"; begun at version {deep['begun_at']}, whose examples were not kept"
     yield f"the backbone's last part: {where}"
     yield f"[dim]{escape(deep['losses']['meaning'])}[/]"
 
