@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from adapters import modalities
-from adapters.errors import CorruptArtifact, InvalidInput
+from adapters.errors import CorruptArtifact, ExampleNotFound, InvalidInput
 from adapters.labels import words
 from service.web import charts
 
@@ -89,7 +89,7 @@ def _preview(sha256: str, read: Callable[[str], bytes], kind: Any, most: int) ->
     """{"text"} or {"uri"}, a data: URI; None for an input that is kept no more, or cannot be shown."""
     try:
         shown = kind.preview(read(sha256), SIDE, most=most)
-    except (CorruptArtifact, InvalidInput):
+    except (CorruptArtifact, ExampleNotFound, InvalidInput):
         return None
     if shown.text is not None:
         return {"text": shown.text}

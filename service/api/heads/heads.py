@@ -11,8 +11,8 @@ from adapters.backbones.cuts import blobs_of
 from adapters.backbones.facts import modality_of
 from adapters.errors import NotFound
 from adapters.monitoring import drift
+from adapters.store import examples, reports
 from adapters.store import heads as store
-from adapters.store import reports
 from adapters.store.whose import Whose
 from adapters.tenancy import shown
 from adapters.types import HeadRef, HeadVersion
@@ -86,7 +86,7 @@ def get_report(
     modality = modality_of(found.manifest["backbone"])
     page = pages.render(
         view.model_dump(mode="json", exclude_none=True),
-        ctx.artifacts.get,
+        lambda sha256: examples.stored(ctx.artifacts, examples.find(ctx.engine, head, sha256)),
         modality,
         ctx.settings.most[modality],
         drift.look(ctx.engine, found, WEEK),
