@@ -192,8 +192,7 @@ class Conflict(EspalierError):
 
 
 class ExamplesNotKept(Conflict):
-    """It needs the head's examples, which went when it was taught with keep_examples=false; the message says how to go
-    on."""
+    """It needs the head's examples, which were not kept (keep_examples=false); the message says how to go on."""
 
     code = "examples_not_kept"
 

@@ -92,6 +92,8 @@ def _against(live: HeadVersion, request: JobRequest) -> str | None:
         return f"version {live.number} stands on the backbone {backbone}, not on {request.backbone}"
     if request.hyperparameters.get("unfreeze", "auto") not in ("auto", cut := deep["cut"]["name"]):
         return f"version {live.number} is cut at {cut}: `unfreeze` cannot be another"
+    if request.hyperparameters.get("hidden"):
+        return f"the head of version {live.number} is gone on from: `hidden` cannot make another"
     return None
 
 

@@ -28,7 +28,7 @@ class LeaseLost(Exception):
 
 
 class GaveWay(Exception):
-    """A job is left for one that somebody waits for; it goes on afterwards, from its last checkpoint."""
+    """A job is left for one that somebody waits for, or as its worker stops; it goes on from its last checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from adapters.store.objects.blobs import JobArtifacts
 from adapters.tenancy import embedded_by
 from adapters.training.embedding import sharded
 from adapters.training.embedding.embed import Embedder
+from adapters.training.leaving import Leaving
 from adapters.types import Backbone, Job
 
 
@@ -36,6 +37,7 @@ class TrainingContext:
     most: Mapping[str, int]  # UNITs of one input, by modality; else the modality's MOST
     memory: Callable[[], int] = resident.available  # bytes that training may take
     shard: int = sharded.SIZE  # inputs of a job that are embedded together, by this worker or another
+    leaving: Leaving = field(default_factory=Leaving)  # told when the worker is to stop
     folder: Path = field(default_factory=_somewhere)  # on a local disk, for what a job computes again where it is gone
 
     def backbone(self, job: Job) -> Backbone:

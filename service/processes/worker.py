@@ -44,6 +44,7 @@ POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks for a change
 LOOK = 1.0  # seconds between looks at the jobs where nothing has changed but the time
 RENEW = leases.LEASE / 5  # seconds
 PATIENCE = 2.0  # seconds before something is tried again that the database did not answer
+KEEP = 4.0  # seconds of LEAVE for a deep fit to keep what it has reached: a step, and a few MB into the store
 LEAVE = 8.0  # seconds to give back the job at work when told to stop; the supervisor and Kubernetes give more
 AWAY = (SQLAlchemyError, NotReady, StorageError, StorageFull)  # what goes by
 
@@ -205,6 +206,7 @@ class Worker:
 
     def _give_back(self) -> None:
         lease, shard = self._lease, self._shard
+        self.training.leaving.ask(KEEP)
         if shard is not None:
             with contextlib.suppress(shards.ShardLost, *AWAY):
                 shards.give_back(self.engine, shard)

@@ -1,6 +1,8 @@
 """Deep versions over HTTP: taught in one job or by a next stage, asked beside shallow ones, edited, killed at it."""
 
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -62,12 +64,22 @@ def test_what_cannot_be_trained_deep_is_refused_with_the_names_there_are(server)
 
 
 @pytest.mark.slow  # test_deep_jobs.py leaves a round in the middle, too
-def test_a_worker_that_is_killed_while_it_trains_is_followed_by_one_that_goes_on(own_server):
-    """From the last checkpoint: no epoch before it is made again."""
+def test_a_worker_that_is_told_to_stop_or_killed_while_it_trains_is_followed_by_one_that_goes_on(own_server):
+    """From where the first was told to stop, and from the last checkpoint of the one that was killed: no epoch before
+    it is made again."""
     service = own_server()
     asked = json.dumps({"unfreeze": "blocks.5", "epochs": 20})
     job = service.client.finetune("killed", shapes(), method="deep", hyperparameters=asked, views="none")
-    eventually(lambda: service.rows("jobs", "id=?", job["id"])[0]["checkpoint"])
+    eventually(lambda: epochs(service, job["id"]))
+    (first,) = service.pids("service.cli worker")
+    os.kill(first, signal.SIGTERM)
+    eventually(lambda: service.rows("jobs", "id=?", job["id"])[0]["attempts"] == 2)
+    assert service.rows("jobs", "id=?", job["id"])[0]["deaths"] == 0
+    left = len(epochs(service, job["id"]))
+    eventually(lambda: len(epochs(service, job["id"])) > left)
+    assert len(set(epochs(service, job["id"]))) == len(epochs(service, job["id"])), "it began anew"
+    kept = service.rows("jobs", "id=?", job["id"])[0]["checkpoint"]
+    eventually(lambda: service.rows("jobs", "id=?", job["id"])[0]["checkpoint"] != kept)
     before = epochs(service, job["id"])
     for pid in service.pids("service.cli worker"):
         kill(pid)

@@ -1,13 +1,16 @@
 """Jobs that train a backbone's last part with the head: both stages, how they give way, the life of what they make."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from support import teachable
+from support.services import eventually
 from support.teachable import left, live, pictures, said
 from support.training import Bench
 
@@ -15,8 +18,9 @@ from adapters import finetune as pipeline
 from adapters.comparison import versions
 from adapters.errors import Cancelled, InvalidInput
 from adapters.runtime.heads.head import Head
-from adapters.store import events, examples, heads, jobs, leases, reports
+from adapters.store import checkpoints, events, examples, heads, jobs, leases, reports
 from adapters.training.deep import deep_round
+from adapters.training.leaving import Leaving
 from adapters.training.progress import Progress
 from adapters.training.race.race import RaceResult
 from adapters.training.stages import deep, drafting, material, plan
@@ -277,6 +281,43 @@ def test_it_gives_way_to_a_job_that_still_waits_at_the_second_look(shop, better,
         pipeline.finetune(job.id, shop.shop)
     pipeline.finetune(other.id, shop.shop)
     assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+
+
+def test_a_worker_that_is_told_to_stop_keeps_what_it_has_reached_and_the_next_one_makes_the_very_same_version(
+    shop, monkeypatch
+):
+    """In the middle of an epoch, long before a checkpoint would have been due."""
+    whole = shop.teach("whole", pictures(20), **DEEP)
+    job, stops, steps, watch = shop.job("stopped", pictures(20), **DEEP), Leaving(), [0], deep._Watch.__call__
+
+    def told(self: object, state: object) -> None:
+        steps[0] += 1
+        if steps[0] == 5:
+            threading.Thread(target=stops.ask, args=(60,)).start()
+            eventually(lambda: bool(stops))
+        watch(self, state)
+
+    monkeypatch.setattr(deep._Watch, "__call__", told)
+    with pytest.raises(leases.GaveWay):
+        pipeline.finetune(job.id, replace(shop.shop, leaving=stops))
+    assert checkpoints.find(shop.shop.engine, shop.shop.scratch(job.id), job.id) is not None
+    assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+    assert graph_without_names(shop, live(shop, "stopped")) == graph_without_names(shop, whole)
+
+
+def test_nobody_waits_for_a_worker_that_trains_nothing_deep():
+    stops = Leaving()
+    stops.ask(3600)
+    assert stops
+
+
+def test_a_checkpoint_that_takes_long_is_not_made_while_somebody_waits(shop, monkeypatch):
+    watch = deep._Watch(replace(shop.shop, leaving=Leaving()), shop.job("slow", []), None)
+    watch._cost, watch._progress = 2.0, SimpleNamespace(cancelled=lambda: None)
+    watch._context.leaving.ask(0)
+    with pytest.raises(leases.GaveWay):
+        watch(lambda: pytest.fail("it was made"))
+    jobs.abandon(shop.shop.engine, watch._job.id, "cancelled", None)
 
 
 def test_a_job_that_asked_for_it_gives_way_to_nobody(shop, monkeypatch):

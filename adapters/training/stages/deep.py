@@ -28,6 +28,7 @@ from adapters.training.stages.material import Material
 from adapters.types import DEEP, HeadRef, Job
 
 EVERY, OFTEN = 30.0, 5.0  # seconds between checkpoints, and at least so many where an epoch has ended
+CHEAP = 1.0  # seconds that one may take of somebody who waits for us to leave
 LOOK = 1.0  # seconds between looks whether another job waits
 Json = dict[str, Any]
 
@@ -38,12 +39,14 @@ def run(
     """Fine-tune from the shallow winner, and say whether that is better.
 
     One that adds to a head whose examples were not kept begins at the live version in the place of both.
-    Raises InvalidInput where the backbone cannot be cut as the caller asked, Cancelled, and GaveWay of a next stage.
+    Raises InvalidInput where the backbone cannot be cut as the caller asked, Cancelled, and GaveWay of a next stage, or
+    where the worker is told to stop.
     """
     _clear_others(context)
     folder(context, material.job.id).mkdir(parents=True, exist_ok=True)
     try:
-        return _round(context, material, shallow, progress, always)
+        with context.leaving.heeded():
+            return _round(context, material, shallow, progress, always)
     except InvalidInput as error:
         if always:
             raise
@@ -163,12 +166,13 @@ def _pixels(context: TrainingContext, material: Material, position: int) -> NDAr
 
 
 class _Watch:
-    """Between two steps of a fit: stop where nobody wants it, keep a checkpoint, give way to who waits."""
+    """Between two steps of a fit: stop where nobody wants it, keep a checkpoint, give way to who waits, or leave."""
 
     def __init__(self, context: TrainingContext, job: Job, progress: Progress) -> None:
         self._context, self._job, self._progress = context, job, progress
         self._kept = self._looked = time.monotonic()
         self._epoch_ended = self._somebody_waits = False
+        self._cost = 0.0  # seconds that the last checkpoint took
 
     def report(self, row: Json) -> None:
         """An epoch has ended."""
@@ -178,15 +182,18 @@ class _Watch:
     def __call__(self, state: Callable[[], bytes]) -> None:
         """Raises Cancelled, GaveWay, LeaseLost."""
         self._progress.cancelled()
-        if self._gives_way():
-            self._keep(state)
+        if self._context.leaving or self._gives_way():
+            if self._cost < CHEAP:  # else the last one is gone on from
+                self._keep(state)
             raise leases.GaveWay("")
         if time.monotonic() - self._kept >= (OFTEN if self._epoch_ended else EVERY):
             self._keep(state)
 
     def _keep(self, state: Callable[[], bytes]) -> None:
+        began = time.monotonic()
         checkpoints.keep(self._context.engine, self._context.scratch(self._job.id), self._job.id, state())
         self._kept, self._epoch_ended = time.monotonic(), False
+        self._cost = self._kept - began
 
     def _gives_way(self) -> bool:
         """Only of a next stage, and only to one that waited at two looks: another worker may be about to take it."""
