@@ -66,7 +66,7 @@ class Espalier:
         from adapters.errors import NotReady
         from service.api.operations import gauges
         from service.context import Context
-        from service.operations import logs
+        from service.operations import logs, memory
         from service.settings import Settings, unknown
 
         sys.setswitchinterval(SWITCH)
@@ -80,6 +80,7 @@ class Espalier:
             threading.Thread(target=self._keep_warming, daemon=True).start()
         http().state.bento = _described
         gauges.keep_current(self.context)
+        memory.keep_giving_back()
         gc.freeze()  # what is there now stays: no look for garbage passes over it again, while requests wait
 
     @bentoml.on_deployment

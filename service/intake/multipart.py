@@ -117,6 +117,11 @@ class Form:
         self.sink.seal()
         return self._parts
 
+    def release(self) -> None:
+        """Nothing more is fed. The parser knows us by its callbacks and we know it: in such a cycle every form with all
+        its parts would stay until somebody looks for garbage, a thousand requests later."""
+        self._parser.callbacks = {}
+
     def _on_part_begin(self) -> None:
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""

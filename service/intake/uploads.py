@@ -115,6 +115,8 @@ async def receive(
     except BaseException:
         form.sink.close()
         raise
+    finally:
+        form.release()
 
 
 async def _feed(form: Form, chunks: AsyncGenerator[bytes, None], throttle: UploadThrottle) -> None:

@@ -20,7 +20,7 @@ TRAINING = ("torch", "torchvision", "timm", "onnx", "sklearn", "safetensors", "d
 
 # One process: serve a real prediction through the ASGI application that `bentoml serve` runs, then say what is loaded.
 SERVE = """
-import sys, json
+import sys, json, threading
 from pathlib import Path
 blocked = json.loads(sys.argv[2])
 
@@ -48,7 +48,8 @@ with TestClient(app) as client:
     files = [("images", (f"{n}.png", Path(f"{sys.argv[1]}.{n}").read_bytes(), "image/png")) for n in range(4)]
     statuses["/finetune"] = client.post("/finetune", data=form, files=files).status_code
     statuses["/labels"] = client.post("/heads/shapes/labels", json={"drop": ["circle"]}).status_code
-print(json.dumps({"answer": answer.json(), "statuses": statuses, "modules": sorted(sys.modules)}))
+print(json.dumps({"answer": answer.json(), "statuses": statuses, "modules": sorted(sys.modules),
+                  "threads": [thread.name for thread in threading.enumerate()]}))
 """
 
 
@@ -97,6 +98,7 @@ def test_serving_works_where_nothing_for_training_is_installed(taught):
     assert found["answer"]["predictions"][0]["label"] == "square"
     assert {path for path, status in found["statuses"].items() if status not in (200, 202)} == set()
     assert found["statuses"]["/finetune"] == 202
+    assert "memory" in found["threads"], "the one that gives free memory back: `service.operations.memory`"
 
 
 def test_our_packages_are_the_ones_of_this_repository():

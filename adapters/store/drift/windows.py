@@ -30,12 +30,23 @@ def add(engine: Engine, counted: dict[Key, Window]) -> None:
 
 
 def _present(connection: sa.Connection, keys: Sequence[Key]) -> list[Key]:
-    pairs = {key[:2] for key in keys}
-    query = sa.select(versions.c.head, versions.c.number).where(
-        sa.tuple_(versions.c.head, versions.c.number).in_(sorted(pairs))
-    )
-    there = {(row.head, row.number) for row in connection.execute(query.with_for_update(read=True))}
+    rows = connection.execute(_of(sorted({key[:2] for key in keys})).with_for_update(read=True))
+    there = {(row.head, row.number) for row in rows}
     return [key for key in keys if key[:2] in there]
+
+
+def existing(engine: Engine, pairs: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of some versions, as (head, number), that were not deleted meanwhile."""
+    found: set[tuple[str, int]] = set()
+    with reading(engine) as connection:
+        for start in range(0, len(pairs), BATCH):
+            rows = connection.execute(_of(pairs[start : start + BATCH]))
+            found |= {(row.head, row.number) for row in rows}
+    return found
+
+
+def _of(pairs: Sequence[tuple[str, int]]) -> sa.Select[Any]:
+    return sa.select(versions.c.head, versions.c.number).where(sa.tuple_(versions.c.head, versions.c.number).in_(pairs))
 
 
 def _add(connection: sa.Connection, key: Key, more: Window) -> None:

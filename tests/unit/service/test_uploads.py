@@ -13,10 +13,11 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from python_multipart.multipart import MultipartParser
 from starlette.requests import ClientDisconnect, Request
 
 from adapters.errors import InvalidInput, StorageFull, TooLarge
-from service.intake import uploads
+from service.intake import multipart, uploads
 
 BOUNDARY = "boundary1234"
 MIB = 1 << 20
@@ -220,6 +221,25 @@ def test_a_client_that_goes_away_leaves_nothing() -> None:
         asyncio.run(uploads.receive(request(body, cut=True), max_bytes=1 << 30))
     with pytest.raises(ClientDisconnect):
         asyncio.run(uploads.read_body(request(body, cut=True), 1 << 30))
+
+
+def test_a_form_is_let_go_of_at_once_and_not_when_somebody_looks_for_garbage() -> None:
+    """That is a thousand requests later. Objects are counted that there were none of before."""
+    body = form(*[part(f'name="images"; filename="{n}"', b"x") for n in range(5)])
+    gc.collect()
+    gc.disable()
+    try:
+        before = of_forms()
+        for _ in range(3):
+            received(body).close()
+        assert of_forms() == before
+    finally:
+        gc.enable()
+
+
+def of_forms() -> int:
+    kinds = (multipart.Form, multipart.Part, multipart.Sink, MultipartParser)
+    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
 
 
 def test_a_full_disk_is_said_to_be_full(monkeypatch: pytest.MonkeyPatch) -> None:
