@@ -232,14 +232,14 @@ def test_a_form_is_let_go_of_at_once_and_not_when_somebody_looks_for_garbage() -
         before = of_forms()
         for _ in range(3):
             received(body).close()
-        assert of_forms() == before
+        assert of_forms() <= before
     finally:
         gc.enable()
 
 
 def of_forms() -> int:
     kinds = (multipart.Form, multipart.Part, multipart.Sink, MultipartParser)
-    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+    return sum(type(thing) in kinds for thing in gc.get_objects())
 
 
 def test_a_full_disk_is_said_to_be_full(monkeypatch: pytest.MonkeyPatch) -> None:
