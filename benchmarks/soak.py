@@ -3,8 +3,10 @@
 Every head is taught three times and then deleted and begun anew; each job is followed by its events, its report and
 predictions, as a user would. What was kept of ended jobs is swept as `keep_jobs` says, so files reach their bound.
 Slopes are the median of those between any two looks after a warm-up (Theil and Sen), in MiB (or in files) for each
-1,000 jobs: what malloc took for one job and gave back some looks later does not tilt such a line. `anonymous` leaves
-out the pages of libraries and mapped files, which come and go with what else the machine does.
+1,000 jobs: what malloc took for one job and gave back some looks later does not tilt such a line. A look takes the
+least of some readings while no job is asked for, because a worker goes on for a moment after its job has ended (the
+learning curve, up to 50 MiB) and gives back what it took only then. `anonymous` leaves out the pages of libraries and
+mapped files, which come and go with what else the machine does.
 
 Limits: resident memory of server and worker grows by at most 1 MiB for each 1,000 jobs; descriptors, threads and files
 stay flat.
@@ -27,6 +29,7 @@ MIB = 2**20
 CLASSES, EACH, SIDE = 3, 4, 32
 LESSONS = 3  # of a head before it is deleted
 TRIES = 10  # of a deletion
+READINGS, BETWEEN = 10, 0.2  # of a look; seconds
 MAX_SLOPE = 1.0  # MiB for each 1,000 jobs
 FLAT = 5.0  # descriptors, threads or MiB of files for each 1,000 jobs
 
@@ -114,14 +117,21 @@ def look(home: Path) -> dict[str, float]:
     pids = server.marked(f"ESPALIER_HOME={home}")
     worker = [pid for pid in pids if "service.cli worker" in server.command(pid)]
     serving = max((pid for pid in pids if pid not in worker), key=server.resident)
+    chosen = {"server": serving, "worker": max(worker, key=server.resident)}
+    readings = [_reading(chosen) for _ in range(READINGS)]
+    return {name: min(reading[name] for reading in readings) for name in readings[0]} | _files(home)
+
+
+def _reading(pids: dict[str, int]) -> dict[str, float]:
+    time.sleep(BETWEEN)
     found: dict[str, float] = {}
-    for name, pid in (("server", serving), ("worker", max(worker, key=server.resident))):
+    for name, pid in pids.items():
         found |= {
             f"{name}_mib": server.resident(pid), f"{name}_anonymous_mib": server.anonymous(pid),
             f"{name}_descriptors": float(len(_listed(pid, "fd"))),
             f"{name}_threads": float(len(_listed(pid, "task"))),
         }  # fmt: skip
-    return found | _files(home)
+    return found
 
 
 def _listed(pid: int, folder: str) -> list[Path]:
