@@ -1,6 +1,6 @@
 """The second round of a race: tails of the backbone, trained with their heads, against the shallow winner.
 
-cuts that the budget allows, cheap ones first → taps → fits to the race's own folds → the best option → evidence
+a cut that the budget allows → taps → fits to the race's own folds → the best option → evidence
 → the fit to all
 
 Budgets are in estimated operations, so that the same data and seed give the same round on a busy machine.
@@ -22,13 +22,13 @@ from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.backbone import cuts
-from adapters.training.data.split import Split
+from adapters.training.data.split import Fold, Split
 from adapters.training.deep import evidence, recipe, taps
 from adapters.training.deep.evidence import Pool, pooled_answers
 from adapters.training.deep.fit import Watch
 from adapters.training.deep.fitting import batches
 from adapters.training.deep.fitting.network import Network
-from adapters.training.deep.plan import Plan, folds_of, plan
+from adapters.training.deep.plan import FIRST, HELD_OUT, Plan, folds_of, plan
 from adapters.training.deep.records import END, START, Option, Record, Records
 from adapters.training.deep.starts import Begin, Start, Starts
 from adapters.training.deep.trial import Journal, Report, Trial
@@ -141,11 +141,6 @@ class _Judged:
     proof: Row
 
     @property
-    def undecided(self) -> bool:
-        """More answers might show a gain."""
-        return not self.proof["passed"] and self.proof["gain_loss"] > 0
-
-    @property
     def table(self) -> list[Row]:
         """The best option first."""
         return _table(self.options, self.found.losses)
@@ -181,21 +176,22 @@ class _Round:
         self.starts: Start = (
             Starts(self.data, shallow, self.recipe, seed, journal.look) if begin is None else begin.start
         )
-        self.folds = folds_of(examples.split)
+        self.folds: list[Fold] = []
         self.began = time.perf_counter()
 
     def run(self, budget: float | None, always: bool) -> DeepResult | Declined:
         """See the function of that name."""
         split = self.examples.split
+        self.folds = folds_of(split, HELD_OUT if always else FIRST)
         rest, count = len(split.rest), len(self.examples.embeddings)
         planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget)
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)
-        looks = 2 if len(self.folds) < len(split.folds) and not always else 1
+        looks = 1 if always else 1 + len(split.folds) - len(self.folds)
         judged = self._judged(tried, looks)
-        if looks == 2 and judged.undecided and planned.allows(judged.likeliest, len(self.folds), len(split.folds)):
-            tried = self._on_all_folds(tried, judged.likeliest)
+        while not always and self._undecided(judged, planned, looks):
+            tried = self._on_another_fold(tried, judged.likeliest)
             judged = self._judged(tried, looks)
         if not (judged.proof["passed"] or always):
             return self._declined(judged.proof, judged.table, planned.note)
@@ -218,11 +214,19 @@ class _Round:
                 break
         return found
 
-    def _on_all_folds(self, tried: list[Tried], name: str) -> list[Tried]:
-        """One of the cuts alone, tried on what it was not tried on yet."""
-        self.folds = self.examples.split.folds
+    def _undecided(self, judged: "_Judged", planned: Plan, looks: int) -> bool:
+        """More answers might show a gain, and there is time for them."""
+        now, of = len(self.folds), len(self.examples.split.folds)
+        begun = of + 1 - looks
+        promising = evidence.promising(judged.proof, now / of, looks)
+        return promising and planned.allows(judged.likeliest, begun, now + 1)
+
+    def _on_another_fold(self, tried: list[Tried], name: str) -> list[Tried]:
+        """One of the cuts alone, tried on one more of what it was not tried on yet."""
+        folds = self.examples.split.folds
+        self.folds = folds[: len(self.folds) + 1]
         (trial,) = (trial for trial, _ in tried if trial.cut.name == name)
-        return [(trial, trial.tried(self.folds, len(self.folds), self.journal))]
+        return [(trial, trial.tried(self.folds, len(folds), self.journal))]
 
     def _judged(self, tried: list[Tried], looks: int) -> "_Judged":
         pool, options = pooled_answers([(trial.cut.name, records) for trial, records in tried], self.folds)

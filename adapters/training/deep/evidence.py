@@ -10,6 +10,7 @@ shallow winner's own choice, which was made on the very same answers and makes i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from adapters.training.race.objectives import Calibration
 from adapters.types import Arrays, Fitted, Floats, HeadProgram, Indices, Schema, Targets
 
 # Standard errors that the loss has to fall by: one chance in twenty that a version no better passes. Where one that
-# does not pass is looked at once more, on more folds, both looks ask for more (Pocock, Biometrika 1977).
-BEYOND = {1: 1.645, 2: 1.875}  # by the number of looks
+# does not pass may be looked at again, on more folds, every look asks for more (Pocock, Biometrika 1977).
+BEYOND = {1: 1.645, 2: 1.875, 3: 1.992, 4: 2.067, 5: 2.122}  # by the number of looks
+BEYOND_ANY = 2.27  # of up to ten
+HOPELESS = 0.05  # chance of passing in the end, below which no more folds are asked
 BLOCKS = 2  # of one fold
 
 
@@ -102,7 +105,7 @@ def compared(
 ) -> dict[str, Any]:
     """Both answers to the same M unseen examples → whether the deep ones are better, ready for JSON.
 
-    `looks`: how often this may be asked, with more examples each time.
+    `looks`: how often this may be asked, each time with as many more examples.
     """
     before, after = (
         task.merits(answers, targets, Schema(tuple(classes), task.decide(answers, targets, classes)))
@@ -111,8 +114,7 @@ def compared(
     figures = paired.figures(before, after, task.MERIT)
     gain = (shallow_losses - deep_losses).astype(np.float64)
     error = float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
-    beyond = BEYOND[looks] * error
-    passed = bool(gain.mean() > beyond and figures["difference"] >= 0)
+    passed = bool(gain.mean() > beyond(looks) * error and figures["difference"] >= 0)
     return {
         "passed": passed,
         "reason": _reason(passed, figures, float(gain.mean()), error, looks),
@@ -127,11 +129,27 @@ def compared(
     }
 
 
+def beyond(looks: int) -> float:
+    """Standard errors that each of so many looks asks for."""
+    return BEYOND.get(looks, BEYOND_ANY)
+
+
+def promising(proof: dict[str, Any], share: float, looks: int) -> bool:
+    """Whether all answers, of which this share is in, may well show what these do not show yet: if the gain goes on as
+    it began (stochastic curtailment; Lan, Simon & Halperin 1982). Who gives up early passes less often, never more.
+    """
+    if proof["passed"] or share >= 1:
+        return False
+    seen = proof["gain_loss"] / max(proof["gain_loss_error"], 1e-12)
+    ahead = (seen / math.sqrt(share) - beyond(looks)) / math.sqrt(1 - share)
+    return NormalDist().cdf(ahead) >= HOPELESS
+
+
 def _reason(passed: bool, figures: dict[str, Any], gain: float, error: float, looks: int) -> str:
     seen = f"on {figures['examples']} examples that neither had seen the loss fell by {gain:+.4f} ± {error:.4f}"
     merit = f"{figures['merit']} moved by {figures['difference']:+.4f}"
     if passed:
         return f"{seen}, and {merit}"
-    few = f"less than {BEYOND[looks]} standard errors is chance"
-    why = f"{figures['merit']} is lower" if gain > BEYOND[looks] * error else few
+    few = f"less than {beyond(looks)} standard errors is chance"
+    why = f"{figures['merit']} is lower" if gain > beyond(looks) * error else few
     return f"{seen}, and {merit}: {why}"

@@ -17,8 +17,9 @@ from adapters.training.deep.interpreter import Tail, as_input
 from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.types import Cut
 
-HELD_OUT = 200  # answers that the evidence wants
-STEPS = (0.15, 0.45)  # of the backbone's work: `auto` tries the deepest cut within each
+HELD_OUT = 200  # answers that are wanted of a fit that is made whatever they say
+FIRST = 80  # and before a first look at whether one is worth more folds
+STEPS = (0.15, 0.45)  # of the backbone's work: `auto` tries the deepest cut within the last, or else within the first
 PLENTY = 5000  # examples from which on it tries all, where the budget allows
 BUDGET, BUDGET_EACH = 600.0, 1.0  # estimated seconds of one core by default: at least, and for each example
 SPEED = {"cpu": 5e10, "cuda": 2e13}  # operations a second of training, for estimates
@@ -44,17 +45,17 @@ class Plan:
     budget: float = math.inf
 
     def allows(self, name: str, folds: int, of: int) -> bool:
-        """Whether a cut that was tried on so many folds may be tried on all `of` them, within what is left."""
+        """Whether a cut that all were tried on so many folds with may be tried on `of` of them, within what is left."""
         spent = sum(entry.trying for entry in self.entries)
         (entry,) = (entry for entry in self.entries if entry.cut.name == name)
         return spent + entry.trying * (of - folds) / folds + entry.final <= self.budget
 
 
-def folds_of(split: Split) -> list[Fold]:
+def folds_of(split: Split, enough: int) -> list[Fold]:
     """The first folds of a race, as many as hold out enough, or all."""
     found: list[Fold] = []
     for fold in split.folds:
-        if sum(len(unseen) for _, unseen in found) >= HELD_OUT:
+        if sum(len(unseen) for _, unseen in found) >= enough:
             break
         found.append(fold)
     return found
@@ -72,24 +73,27 @@ def plan(
         raise InvalidInput("this backbone cannot be cut, so it has no tail to train", item="backbone")
     if recipe.unfreeze != AUTO:
         return Plan([_entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)], "")
-    entries = [_entry(graph, cut, recipe, rest, folds, count) for cut in _likely(there, rest)]
-    return _within(entries, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget)
+    parts, everything = (
+        [_entry(graph, cut, recipe, rest, folds, count) for cut in found] for found in _likely(there, rest)
+    )
+    return _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget)
 
 
-def _likely(there: list[Cut], rest: int) -> list[Cut]:
-    """The deepest cut within each step, and everything where examples are many."""
+def _likely(there: list[Cut], rest: int) -> tuple[list[Cut], list[Cut]]:
+    """The deepest cut within each step, the deeper one first; and everything where examples are many."""
     parts = sorted((cut for cut in there if cut.name != ALL), key=lambda cut: cut.share)
-    chosen = [[cut for cut in parts if cut.share <= step][-1:] for step in STEPS]
-    some = [cut for found in chosen for cut in found] or parts[:1]
-    everything = [cut for cut in there if cut.name == ALL and (rest >= PLENTY or not parts)]
-    return list(dict.fromkeys([*some, *everything]))
+    chosen = [[cut for cut in parts if cut.share <= step][-1:] for step in STEPS[::-1]]
+    some = list(dict.fromkeys(cut for found in chosen for cut in found)) or parts[:1]
+    return some, [cut for cut in there if cut.name == ALL and (rest >= PLENTY or not parts)]
 
 
-def _within(entries: list[Entry], budget: float) -> Plan:
-    """As long as trying them, and the fit to all of the dearest, fits the budget."""
+def _within(parts: list[Entry], everything: list[Entry], budget: float) -> Plan:
+    """The deepest part whose folds and whose fit to all fit the budget, and everything where that still does."""
     kept: list[Entry] = []
     left_out = []
-    for entry in entries:
+    for entry in [*parts, *everything]:
+        if kept and entry in parts:
+            continue
         spent = sum(other.trying for other in kept)
         if spent + entry.trying + entry.final <= budget:
             kept.append(entry)

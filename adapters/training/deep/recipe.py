@@ -22,7 +22,8 @@ class Hyperparameters(BaseModel):
     unfreeze: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         AUTO,
         description="What is trained besides the head: all that comes after the block of this name "
-        "(`espalier backbones show` lists them), `all`, or `auto`: the cut that answers best, cheap ones first",
+        "(`espalier backbones show` lists them), `all`, or `auto`: the last blocks, up to 45 % "
+        "of the network's work, and fewer where the budget does not allow that",
     )
     schedule: Literal["together", "gradual"] = Field(
         "together",

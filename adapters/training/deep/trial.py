@@ -100,7 +100,8 @@ class Trial:
         said, spreads = [fit.said[epoch - 1] for epoch in epochs], [0.0] * len(epochs)
         for mix in self._mixes:
             fitting.network.become(fitting.network.mixed(fit.weights, mix))
-            said.append(self.asked(fitting.network, unseen, journal.look))
+            told = fit.said and mix == 1  # at the end of the last epoch
+            said.append(fit.said[-1] if told else self.asked(fitting.network, unseen, journal.look))
             spreads.append(spread(self.asked(fitting.network, self.some(train), journal.look)))
             options.append((END if mix else 0, mix))
         return Record(np.stack(said), options, spreads, fit.curves, time.perf_counter() - began)
