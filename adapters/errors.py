@@ -242,6 +242,10 @@ class NotReady(EspalierError):
 
     code = "not_ready"
 
+    def __init__(self, message: str, *, item: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, item=item)
+        self.retry_after = retry_after  # seconds, where somebody knows
+
 
 class StaleReplica(EspalierError):
     """The generation that the request asked for has not been reached: so much has not changed yet."""

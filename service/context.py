@@ -24,7 +24,9 @@ from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.types import HeadRef
 from service import telemetry
+from service.access.attempts import Attempts
 from service.access.authenticator import Authenticator
+from service.audit.address import Proxies
 from service.database_threads import Threads
 from service.limits.space import MEMORY_BYTES, Space
 from service.limits.upload_throttle import UploadThrottle
@@ -81,7 +83,7 @@ class Context:
         heartbeat.start()
         name = default_backbone.name(settings, engine)
         space = Space(process.part(settings.max_upload_bytes), process.part(MEMORY_BYTES))
-        access = Authenticator.open(settings, engine)
+        access = Authenticator.open(settings, engine, _attempts(settings, process))
         alone = engine.dialect.name == "sqlite" and process.servers == 1
         sharing = Sharing(engine, accepting.default(settings), alone)
         sharing.start()
@@ -161,6 +163,12 @@ def _predictor(
 def _embedding_memory(settings: Settings, process: ServingProcess, engine: Engine) -> EmbeddingMemory:
     bytes_ = process.part(settings.embedding_cache_bytes)
     return EmbeddingMemory(bytes_, telemetry.METERS, lambda digest, sha: EmbeddingCache(engine, digest).find(sha))
+
+
+def _attempts(settings: Settings, process: ServingProcess) -> Attempts:
+    """Of wrong keys, in this process, by the address that the audit log has, too."""
+    most, address = settings.wrong_keys_per_minute / process.servers, Proxies(settings.trusted_proxies).address
+    return Attempts(most, address, lambda outcome: telemetry.AUTHENTICATION_FAILURES.labels(outcome).inc())
 
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:

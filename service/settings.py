@@ -212,6 +212,12 @@ class Settings(BaseSettings):
     oidc_rules: Path | None = Field(
         None, description="TOML file that says which tenant and scopes a token's claims give; needed with an issuer."
     )
+    wrong_keys_per_minute: float = Field(
+        60,
+        ge=0,
+        description="Keys and tokens from one address that may be wrong, over all serving processes behind the port; "
+        "more are 429. Valid ones are answered all the while. 0: any number.",
+    )
     tenant_heads: int = Field(
         0, ge=0, description="Most heads of a tenant, unless `espalier quotas` says otherwise; 0: any number."
     )
@@ -232,8 +238,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: str = Field(
         "",
-        description="Addresses and networks of proxies, with commas between them, whose `X-Forwarded-For` says in the "
-        "audit log from where a request comes; of others it is not believed.",
+        description="Addresses and networks of proxies, with commas between them, whose `X-Forwarded-For` says "
+        "from where a request comes, in the audit log and for wrong keys; of others it is not believed.",
     )
     audit_days: float = Field(
         365.0, ge=0, le=36_500, description="Days that rows of the audit log are kept; 0: for ever."

@@ -135,6 +135,12 @@ SAMPLES = _counter(
 RATE_LIMITED = _counter(
     "rate_limited", "Requests refused with 429 for their rate: requests, images (inputs of any kind).", "limit", RATES
 )
+AUTHENTICATION_FAILURES = _counter(
+    "authentication_failures",
+    "Keys and tokens that were not valid: refused with 401; limited with 429, as too many came from one address.",
+    "outcome",
+    ("refused", "limited"),
+)
 QUOTA_EXCEEDED = _counter("quota_exceeded", "Jobs refused with 429 for a quota.", "quota", QUOTAS)
 AUDITED = _counter("audit_rows", "Rows of the audit log by this service's requests.", "outcome", OUTCOMES)
 AUDIT_OMITTED = _counter("audit_omitted", "Refused changes of which too many came to have rows of their own.")

@@ -10,9 +10,10 @@ from sqlalchemy.engine import Engine
 
 from adapters.errors import NotReady
 from service.access import credentials
+from service.access.attempts import Attempts
 from service.access.keys.keyring import KeyRing
 from service.access.principal import LOCAL, Principal
-from service.access.refusals import Forbidden, Unauthorized
+from service.access.refusals import Forbidden, TooManyAttempts, Unauthorized
 from service.database_threads import READING
 from service.settings import Settings
 
@@ -25,19 +26,24 @@ WRONG = "the key or token is not valid: it is unknown, revoked or expired"
 
 
 class Authenticator:
-    """Says who asks. Raises Unauthorized, and Forbidden for who needs no key but does not ask from this machine."""
+    """Says who asks. Raises Unauthorized, TooManyAttempts, and Forbidden for who needs no key but does not ask from
+    this machine.
+    """
 
-    def __init__(self, settings: Settings, ring: KeyRing, tokens: "Tokens | None" = None) -> None:
+    def __init__(
+        self, settings: Settings, ring: KeyRing, tokens: "Tokens | None" = None, attempts: Attempts | None = None
+    ) -> None:
         self._settings, self._ring, self._tokens = settings, ring, tokens
+        self._attempts = attempts or Attempts(settings.wrong_keys_per_minute)
         admin = settings.admin_secret()
         self._admin = hashlib.sha256(admin.encode()).digest() if admin else None
         self._local: dict[Any, bool] = {}  # by address that was asked: the same few
 
     @classmethod
-    def open(cls, settings: Settings, engine: Engine) -> "Authenticator":
+    def open(cls, settings: Settings, engine: Engine, attempts: Attempts | None = None) -> "Authenticator":
         """With all keys read, and followed from now on. Raises InvalidInput where a setting cannot be meant."""
         ring = KeyRing(engine, settings.pepper(), settings.poll_seconds)
-        found = cls(settings, ring, _tokens(settings))
+        found = cls(settings, ring, _tokens(settings), attempts)
         ring.start()
         return found
 
@@ -62,13 +68,18 @@ class Authenticator:
         text = credentials.given(scope)
         if text is None:
             raise Unauthorized(MISSING, item="Authorization")
-        found = self._known(text)
-        if found is None and self._ring.may_be_new(text):
+        return self._known(text) or await self._found(text, scope)
+
+    async def _found(self, text: str, scope: MutableMapping[str, Any]) -> Principal:
+        """Whose a key or a token is that is not in memory. Raises Unauthorized, TooManyAttempts."""
+        found, suspect = None, self._attempts.wait(scope) > 0
+        if not suspect and self._ring.may_be_new(text):
             await READING.run(self._ring.refresh)
             found = self._known(text)
         if found is None and self._tokens is not None:
-            found = await self._tokens.find(text)
+            found = await self._tokens.find(text, suspect)
         if found is None:
+            self._attempts.failed(scope)
             raise Unauthorized(WRONG, item="Authorization")
         return found
 
@@ -76,7 +87,7 @@ class Authenticator:
         """Whether a request that was let in would be again: its key may have been revoked or expired since."""
         try:
             await self(scope)
-        except (Unauthorized, Forbidden):
+        except (Unauthorized, TooManyAttempts, Forbidden):
             return False
         except NotReady:  # the issuer of tokens is away: as it was
             return True
@@ -85,7 +96,8 @@ class Authenticator:
     def _known(self, text: str) -> Principal | None:
         if self._admin and hmac.compare_digest(hashlib.sha256(text.encode()).digest(), self._admin):
             return ADMIN
-        return self._ring.find(text)
+        found = self._ring.find(text)
+        return self._tokens.remembered(text) if found is None and self._tokens is not None else found
 
     def _nobody(self, scope: MutableMapping[str, Any]) -> Principal:
         """Without keys only this machine is answered, also where somebody made the service listen on more."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from adapters import pools
 from adapters.errors import InvalidInput, TooLarge
 from service.intake import fields
 from service.intake.multipart import CHARSETS, UTF8, Form, Part, Sink
@@ -130,7 +131,7 @@ async def _feed(form: Form, chunks: AsyncGenerator[bytes, None], throttle: Uploa
             if size >= SLICE_BYTES:
                 if busy is not None:
                     await busy
-                busy = asyncio.get_running_loop().run_in_executor(None, _fed, form, b"".join(gathered), throttle)
+                busy = pools.begun(_fed, form, b"".join(gathered), throttle)
                 gathered, size = [], 0
     finally:
         if busy is not None:
@@ -145,7 +146,7 @@ async def _feed_last(form: Form, data: bytes, throttle: UploadThrottle) -> None:
     began = time.perf_counter()
     for start in range(0, len(data), PIECE_BYTES):
         if time.perf_counter() - began > QUICK:
-            await asyncio.get_running_loop().run_in_executor(None, _fed, form, data[start:], throttle)
+            await pools.begun(_fed, form, data[start:], throttle)
             return
         form.feed(data[start : start + PIECE_BYTES])
 

@@ -68,6 +68,10 @@ def test_the_life_of_a_key(keyed, home):
     assert keyed.http.delete(f"/keys/{made['id']}").json()["status"] == "revoked"
     assert ask(keyed, key).status_code == 401 and ask(keyed, turned["key"]).status_code == 200
 
+    first = keyed.http.get("/keys", params={"limit": 1}).json()
+    rest = keyed.http.get("/keys", params={"limit": 1000, "after": first["next"]}).json()
+    assert [row["id"] for row in first["keys"] + rest["keys"]] == [made["id"], turned["id"]] and rest["next"] is None
+
     espalier("keys", "revoke", turned["id"], home=home)  # beside the service, on its database
     eventually(lambda: ask(keyed, turned["key"]).status_code == 401)
     other = json.loads(espalier("keys", "create", "--scope", "admin", "--tenant", "zebra", "--json", home=home).stdout)

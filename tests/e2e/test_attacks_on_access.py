@@ -3,6 +3,7 @@ frameworks believe, two requests in one, and keys by the thousand. On a running 
 send such a request.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,7 +184,9 @@ def resident(service: Service) -> int:
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_wrong_keys_by_the_thousand_cost_no_memory_and_keep_nobody_out(service, owner, count):
-    """Each is another, with an id that looks right; half of them would change something, and so would have a row."""
+    """Each is another, with an id that looks right; half of them would change something, and so would have a row. The
+    first of a minute are told that they are wrong, and then that they are too many.
+    """
 
     def request(number: int) -> bytes:
         line = "DELETE /heads/x" if number % 2 else "GET /heads"
@@ -192,7 +195,7 @@ def test_wrong_keys_by_the_thousand_cost_no_memory_and_keep_nobody_out(service, 
     def flood(count: int) -> None:
         for _ in range(count // 50):
             told = answers(service, b"".join(map(request, range(50))), 50)
-            assert len(told) == 50 and all(line[:3] == b"401" for line in told)
+            assert len(told) == 50 and {line[:3] for line in told} <= {b"401", b"429"}
 
     flood(500)
     before, rows = resident(service), len(service.rows("audit"))
@@ -202,5 +205,14 @@ def test_wrong_keys_by_the_thousand_cost_no_memory_and_keep_nobody_out(service, 
     assert len(service.rows("audit")) - rows <= 5 * 31, (
         "so many a minute of one address, and a row that counts the rest"
     )
+    wrong = [httpx.get(f"{service.url}/heads", auth=("", minting.mint()[1])) for _ in range(5)][-1]
+    assert (wrong.status_code, wrong.json()["code"]) == (429, "too_many_attempts")
+    assert wrong.headers["content-type"] == "application/problem+json" and 1 <= int(wrong.headers["retry-after"]) <= 2
+    counted = httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {ADMIN}"}).text
+    limited = re.search(r'authentication_failures_total{outcome="limited"} (\d+)', counted)
+    assert limited is not None and int(limited[1]) > count / 2
     made = key(service, "", "read")
     assert eventually(lambda: ask(service, "GET /heads HTTP/1.1", f"Authorization: Bearer {made}").status == 200)
+    assert httpx.get(f"{service.url}/heads").status_code == 401, "who sends no key has tried none"
+    for probe in ("livez", "readyz", "healthz"):
+        assert httpx.get(f"{service.url}/{probe}", auth=("", minting.mint()[1])).status_code == 200

@@ -9,6 +9,7 @@ import time
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 from support.oidc_server import AUDIENCE, OidcServer
+from support.services import eventually
 
 from adapters.errors import InvalidInput, NotReady
 from service.access.oidc import claims
@@ -35,6 +36,7 @@ VISION = {"realm_access": {"roles": ["vision", "other"]}, "email_verified": True
 def issuer():
     server = OidcServer().start()
     yield server
+    server.is_silent = server.is_slow = False
     server.stop()
 
 
@@ -47,7 +49,7 @@ def rules(tmp_path):
 
 @pytest.fixture
 def tokens(issuer, rules):
-    return Tokens(Issuer(issuer.url, seldom=0.0), AUDIENCE, claims.read(rules))
+    return Tokens(Issuer(issuer.url, seldom=0.0, again=0.0), AUDIENCE, claims.read(rules))
 
 
 def find(tokens, text):
@@ -142,11 +144,11 @@ def test_made_up_ids_of_keys_do_not_make_us_ask_the_issuer(issuer, rules):
 def test_a_proven_token_costs_no_second_proof_and_ends_when_it_says(issuer, tokens, monkeypatch):
     text = issuer.token(exp=int(time.time()) + 100, **VISION)
     assert find(tokens, text) is not None
-    monkeypatch.setattr(tokens, "_proven", lambda text: pytest.fail("it was proven a moment ago"))
+    monkeypatch.setattr(tokens, "_proven", lambda text, keys: pytest.fail("it was proven a moment ago"))
     assert find(tokens, text) is not None
     later = time.time() + 131
     monkeypatch.setattr(time, "time", lambda: later)
-    monkeypatch.setattr(tokens, "_proven", lambda text: None)
+    monkeypatch.setattr(tokens, "_proven", lambda text, keys: None)
     assert find(tokens, text) is None
 
 
@@ -169,14 +171,88 @@ def test_keys_are_fetched_over_https_or_from_this_machine(issuer, tokens):
             Issuer(url)
 
 
-def test_what_was_known_counts_on_while_the_issuer_is_away(issuer, tokens):
+def test_what_was_known_counts_on_while_the_issuer_is_away(issuer, rules):
+    clock = Clock()
+    tokens = Tokens(Issuer(issuer.url, clock=clock), AUDIENCE, claims.read(rules))
     assert find(tokens, issuer.token(**VISION)) is not None
     issuer.documents["/.well-known/openid-configuration"] = b"gone"
-    tokens._issuer._fetched -= 7200  # seconds: it is time to look again
+    clock.now += 7200  # seconds: it is time to look again
     assert find(tokens, issuer.token(sub="another", **VISION)) is not None
-    tokens._issuer._fetched -= 24 * 3600
+    clock.now += 24 * 3600
     with pytest.raises(NotReady):
         find(tokens, issuer.token(sub="a third", **VISION))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+HANG = 60.0  # seconds: longer than a test
+
+
+def hang(issuer, way="is_silent"):
+    setattr(issuer, way, True)
+
+
+def test_an_issuer_that_hangs_keeps_nobody_waiting_whose_key_is_known(issuer, rules):
+    """Not even once the keys are old, and while others wait for a key that nobody knows."""
+    clock = Clock()
+    tokens = Tokens(Issuer(issuer.url, clock=clock, seconds=HANG), AUDIENCE, claims.read(rules))
+    assert find(tokens, issuer.token(**VISION)) is not None
+    hang(issuer)
+    clock.now += 7200
+
+    async def all_at_once():
+        made_up = [asyncio.create_task(tokens.find(issuer.token(header={"kid": f"k{number}"}))) for number in range(10)]
+        await asyncio.sleep(0.05)  # they wait
+        found = [await tokens.find(issuer.token(sub=f"s{number}", **VISION)) for number in range(5)]
+        waiting = [task for task in made_up if not task.done()]
+        for task in made_up:
+            task.cancel()
+        return found, len(waiting)
+
+    found, waiting = asyncio.run(all_at_once())
+    assert all(found) and waiting == 10
+    assert eventually(lambda: len(issuer.asked) == 3), "two for the first look, and one that all wait for"
+
+
+@pytest.mark.parametrize("way", ["is_silent", "is_slow"])
+def test_who_needs_an_unknown_key_of_an_issuer_that_hangs_is_told_when_to_come_back(issuer, rules, way):
+    tokens = Tokens(Issuer(issuer.url, seldom=0.0, again=7.0, seconds=0.2), AUDIENCE, claims.read(rules))
+    assert find(tokens, issuer.token(**VISION)) is not None
+    hang(issuer, way)
+    before = issuer.token(sub="another", **VISION)
+    issuer.rotate("second")
+    for _ in range(3):
+        with pytest.raises(NotReady) as told:
+            find(tokens, issuer.token(**VISION))
+        assert 0 < told.value.retry_after <= 7
+    assert len(issuer.asked) == 3, "nobody asks it again before that"
+    assert find(tokens, before).tenant == "acme"
+
+
+def test_a_new_key_is_found_once_the_issuer_answers_again(issuer, rules):
+    tokens = Tokens(Issuer(issuer.url, seldom=0.0, again=0.0, seconds=0.2), AUDIENCE, claims.read(rules))
+    hang(issuer)
+    with pytest.raises(NotReady):
+        find(tokens, issuer.token(**VISION))
+    issuer.is_silent = False
+    assert find(tokens, issuer.token(**VISION)).tenant == "acme"
+
+
+def test_old_keys_are_looked_for_anew_while_they_count_on(issuer, rules):
+    clock = Clock()
+    tokens = Tokens(Issuer(issuer.url, clock=clock), AUDIENCE, claims.read(rules))
+    before = issuer.token(sub="another", **VISION)
+    assert find(tokens, issuer.token(**VISION)) is not None
+    issuer.rotate("second")
+    clock.now += 7200
+    assert find(tokens, before) is not None
+    assert eventually(lambda: tokens._issuer._known.since == clock.now)
+    assert find(tokens, issuer.token(sub="a third", **VISION)) is not None
 
 
 @pytest.mark.parametrize("text", [

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters import arrays, tasks, trust
 from adapters.backbones.facts import modality_of
 from adapters.errors import EspalierError, NotFound, NotReady, StaleReplica
+from adapters.pools import Pool
 from adapters.runtime.heads.candidates import Candidates
 from adapters.runtime.heads.catch_up import CatchUp
 from adapters.runtime.heads.head import Head
@@ -61,7 +62,7 @@ class LiveHeads:
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}  # by digest
         self._fetching: dict[HeadRef, Future[LiveHead]] = {}
-        self._loaders = ThreadPoolExecutor(LOADERS, thread_name_prefix="cold-head")
+        self._loaders = Pool(LOADERS, thread_name_prefix="cold-head")
         self._stop = threading.Event()
         self._follower: threading.Thread | None = None
         self.generation = heads.current_generation(engine)

@@ -2,7 +2,7 @@
 "there are keys" must not become false when the last one is revoked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,6 +56,27 @@ def find(engine: Engine, key_id: str, tenant: str | None = None) -> Key:
     if row is None:
         raise KeyNotFound(f"no key has the id {key_id[:40]!r}; GET /keys lists them", item=key_id[:40])
     return _key(row)
+
+
+def page(engine: Engine, tenant: str | None = None, *, limit: int, after: str = "") -> list[Key]:
+    """So many keys of a tenant, or of all, the oldest first, from behind the one with the id `after`. Raises
+    KeyNotFound where there is none.
+    """
+    query = _of(tenant).order_by(api_keys.c.created_at, api_keys.c.id).limit(limit)
+    if after:
+        last = find(engine, after, tenant)
+        query = query.where(sa.tuple_(api_keys.c.created_at, api_keys.c.id) > (last.created_at, last.id))
+    with reading(engine) as connection:
+        return [_key(row) for row in connection.execute(query).mappings()]
+
+
+def every(engine: Engine, tenant: str | None = None, limit: int = 1000) -> Iterator[Key]:
+    """All of them, page by page."""
+    after: str | None = ""
+    while after is not None:
+        found = page(engine, tenant, limit=limit, after=after)
+        yield from found
+        after = found[-1].id if len(found) == limit else None
 
 
 def list_all(engine: Engine, tenant: str | None = None, only_good: bool = False) -> list[Key]:

@@ -1,11 +1,10 @@
 """An installation that is filled from a copy: whole, or not at all."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.errors import Conflict
+from adapters.pools import Pool
 from adapters.store import database
 from adapters.store.backup import snapshot, tables, transfer
 from adapters.store.backup.transfer import Tell
@@ -38,7 +37,7 @@ def differences(rows: Engine, target: Engine, artifacts: Artifacts, digests: set
         wanted, found = tables.contents(there), tables.contents(here)
     other = [f"the table {name} has other rows" for name in wanted if wanted[name] != found[name]]
     ordered = sorted(digests)
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with Pool(WRITERS) as pool:
         pairs = zip(ordered, pool.map(artifacts.is_sound, ordered), strict=True)
         return other + [f"the blob {digest} is damaged or missing" for digest, sound in pairs if not sound]
 

@@ -11,11 +11,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from adapters.errors import CorruptArtifact, EspalierError, StorageError, StorageFull
+from adapters.pools import Pool
 from adapters.store.objects.bucket import Bucket
 from adapters.store.objects.folder import Folder
 from adapters.types import StoredBlob
@@ -65,7 +65,7 @@ class Artifacts:
                 self._write(*blob, look=look)
             return blob[0]
 
-        with ThreadPoolExecutor(WRITERS) as pool:
+        with Pool(WRITERS) as pool:
             self._sync(list(pool.map(store, blobs)))
 
     def get(self, digest: str) -> bytes:

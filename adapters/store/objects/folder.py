@@ -8,10 +8,10 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from adapters.pools import Pool
 from adapters.types import StoredBlob
 
 PARTIAL = "partial"
@@ -49,7 +49,7 @@ class Folder:
         """Make the names of files durable, and those of the folders that they are in."""
         inner = {(self.root / path).parent for path in paths}
         if inner:
-            with ThreadPoolExecutor(min(SYNCS, len(inner))) as pool:
+            with Pool(min(SYNCS, len(inner))) as pool:
                 list(pool.map(sync_folder, sorted(inner)))
             for folder in {folder.parent for folder in inner}:
                 sync_folder(folder)

@@ -1,7 +1,6 @@
 """Whether every blob that a row refers to is there and as it was stored, and whether anything else is there."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.backbones import cuts
+from adapters.pools import Pool
 from adapters.store import backbones as backbone_store
 from adapters.store.database import now, reading
 from adapters.store.objects import blobs
@@ -88,7 +88,7 @@ def findings(engine: Engine, artifacts: Artifacts, remake: Remake) -> Iterator[F
     there = {blob.name: blob for blob in artifacts.list()}
     built = {b.artifact: partial(remake, b) for b in backbone_store.list_all(engine)}
     used = in_use(engine)  # after the list: what is stored meanwhile is no orphan, and what is deleted is not used
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with Pool(WRITERS) as pool:
         sound = pool.map(artifacts.is_sound, used)
         lost = [digest for digest, good in zip(used, sound, strict=True) if not good]
     still = in_use(engine) if lost else {}

@@ -7,7 +7,6 @@ its weights, moments and step alone, and ends in the same bits as one that was n
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from adapters.pools import Pool
 from adapters.training.deep.fitting import losses, schedule
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import Network, Weights
@@ -82,7 +82,7 @@ class Fitting:
         """Train to the end. `watch` is called after each step with what makes the state, and may raise; `told` gets a
         row of the curves after each epoch.
         """
-        with ThreadPoolExecutor(PARTS, thread_name_prefix="fit") as pool:
+        with Pool(PARTS, thread_name_prefix="fit") as pool:
             while not self._ended():
                 epoch = self._state.step // self.per_epoch
                 if self._state.step == (len(self._state.curves) + 1) * self.per_epoch:
@@ -127,7 +127,7 @@ class Fitting:
             setattr(self._state, kind, found)
 
     # Steps
-    def _step(self, pool: ThreadPoolExecutor, epoch: int) -> None:
+    def _step(self, pool: Pool, epoch: int) -> None:
         mine = self._state
         moving = self.network.move(schedule.moving(self.recipe, epoch, len(self.network.blocks)))
         rows = self._batches.rows(epoch, mine.step % self.per_epoch)
@@ -142,7 +142,7 @@ class Fitting:
 
     def _gradients(
         self,
-        pool: ThreadPoolExecutor,
+        pool: Pool,
         moving: list[int],
         taps: torch.Tensor,
         targets: torch.Tensor,

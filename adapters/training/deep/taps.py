@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adapters.pools import Pool
 from adapters.runtime.onnx import session
 from adapters.types import Cut, Device, Indices
 
@@ -93,7 +93,7 @@ def _fill(
             told = run(seen(pixels, view)[np.newaxis])[0]
             data[number, position] = told.clip(-MOST, MOST) if data.dtype == np.float16 else told
 
-    with ThreadPoolExecutor(lanes, thread_name_prefix="taps") as pool:
+    with Pool(lanes, thread_name_prefix="taps") as pool:
         for chunk in _chunks(data.shape[1]):
             list(pool.map(one, chunk))
             watch()

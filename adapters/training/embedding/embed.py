@@ -1,7 +1,7 @@
 """Inputs of a job → cached embeddings, through the very graph and decoder that serve."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -11,6 +11,7 @@ import numpy as np
 from adapters import modalities
 from adapters.errors import EspalierError, InvalidInput
 from adapters.modalities import Augmented, Modality
+from adapters.pools import Pool
 from adapters.problems import Problems
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import Batcher
@@ -81,7 +82,7 @@ class Embedder:
         offered = self._offered(work)
         report(0, len(work))
         batcher, bad = Batcher(self.session), Problems()
-        with ThreadPoolExecutor(self.lanes, thread_name_prefix="embed") as pool:
+        with Pool(self.lanes, thread_name_prefix="embed") as pool:
             done = 0
             one = partial(self._one, batcher, offered)
             for chunk in self._ahead(pool, one, work, max(1, CHUNK // (1 + len(views)))):
@@ -106,7 +107,7 @@ class Embedder:
 
     def _ahead(
         self,
-        pool: ThreadPoolExecutor,
+        pool: Pool,
         one: Callable[[Example, list[str]], _Done | InvalidInput],
         work: Sequence[Work],
         size: int,

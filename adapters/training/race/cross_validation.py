@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, product, repeat
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from adapters import methods
 from adapters.fitting.inputs import Inputs
 from adapters.methods import LeavesOut, Regime, Setting
+from adapters.pools import Pool
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.data.split import Fold, Split
@@ -140,7 +140,7 @@ def run(data: Data, split: Split, entry: Entry, seed: int, cancelled: Callable[[
         seen = data.fold(fold)  # its copies go with it
         return [fitted for together in _together(candidates) for fitted in fit(seen, together)]
 
-    with ThreadPoolExecutor(_lanes()) as lanes:
+    with Pool(_lanes()) as lanes:
         begun = [data.fold(fold) for fold in (split.folds[:1] if many else split.folds)]
 
         def ran(candidates: list[Candidate]) -> list[Candidate]:

@@ -65,10 +65,11 @@ class NewKey(KeyView):
         return cls.model_validate(_facts(key) | {"key": text})
 
 
-class KeyList(Wire):
+class KeyPage(Wire):
     """Keys, the oldest first."""
 
     keys: list[KeyView]
+    next: str | None = Field(description="Pass as `after` for the next page; null at the end.")
 
 
 def _facts(key: Key) -> dict[str, Any]:

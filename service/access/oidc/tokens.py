@@ -13,6 +13,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from joserfc import jwt
 from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
 from joserfc.util import urlsafe_b64decode
 
 from adapters.errors import InvalidInput
@@ -25,7 +26,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 LEEWAY = 30  # seconds that clocks may differ
 REMEMBERED = 300.0  # seconds: a key that the issuer withdrew proves nothing for longer than that
 MOST = 10_000  # tokens remembered
-THREADS = 4
+THREADS = 4  # that prove signatures, and one more for addresses from which too many were wrong
 
 
 class Tokens:
@@ -41,7 +42,7 @@ class Tokens:
             sub={"essential": True},
         )
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()  # by hash of the token
-        self._limiter: CapacityLimiter | None = None
+        self._limiters: tuple[CapacityLimiter, CapacityLimiter] | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Tokens":
@@ -51,28 +52,40 @@ class Tokens:
             raise InvalidInput(f"ESPALIER_OIDC_ISSUER needs {needed} beside it", item="oidc_issuer")
         return cls(Issuer(settings.oidc_issuer), settings.oidc_audience, rules.read(settings.oidc_rules))
 
-    async def find(self, text: str) -> Principal | None:
-        """Whose a token is; None for one that is none, or not valid. Raises Forbidden, NotReady."""
+    def remembered(self, text: str) -> Principal | None:
+        """Whose a token is that was proven a moment ago."""
         if text.count(".") != 2:
             return None
-        key = hashlib.sha256(text.encode()).digest()
-        known = self._known.get(key)
-        if known is not None and time.time() < known[1]:
-            return known[0]
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(THREADS)
-        proven = await to_thread.run_sync(self._proven, text, limiter=self._limiter)
+        known = self._known.get(_digest(text))
+        return known[0] if known is not None and time.time() < known[1] else None
+
+    async def find(self, text: str, suspect: bool = False) -> Principal | None:
+        """Whose a token is; None for one that is none, or not valid. Raises Forbidden, NotReady.
+
+        Those that are `suspect` take turns, so that however many they are there is a thread for the others.
+        """
+        if (found := self.remembered(text)) is not None:
+            return found
+        header = _header(text)
+        if header is None:
+            return None
+        kid = header.get("kid")  # unproven: it chooses among the issuer's keys, and nothing else
+        keys = await self._issuer.keys(kid if isinstance(kid, str) else None)
+        proven = await to_thread.run_sync(self._proven, text, keys, limiter=self._limiter(suspect))
         if proven is None:
-            self._known.pop(key, None)
             return None
         found = rules.principal(proven, self._rules)
-        self._remember(key, found, float(proven["exp"]))
+        self._remember(_digest(text), found, float(proven["exp"]))
         return found
 
-    def _proven(self, text: str) -> dict[str, Any] | None:
-        """The claims of a valid token. In a thread: it may ask the issuer for its keys."""
+    def _limiter(self, suspect: bool) -> CapacityLimiter:
+        if self._limiters is None:  # made on an event loop
+            self._limiters = CapacityLimiter(THREADS), CapacityLimiter(1)
+        return self._limiters[suspect]
+
+    def _proven(self, text: str, keys: KeySet) -> dict[str, Any] | None:
+        """The claims of a valid token."""
         try:
-            keys = self._issuer.keys(_kid(text))
             token = jwt.decode(text, keys, algorithms=list(ALGORITHMS))
             self._claims.validate(token.claims)
         except (JoseError, ValueError, TypeError, KeyError):
@@ -85,8 +98,16 @@ class Tokens:
             self._known.popitem(last=False)
 
 
-def _kid(text: str) -> str | None:
-    """What the header says of the key, unproven: it chooses among the issuer's, and nothing else. Raises ValueError."""
-    header = json.loads(urlsafe_b64decode(text.partition(".")[0].encode("ascii", "strict")))
-    found = header.get("kid") if isinstance(header, dict) else None
-    return found if isinstance(found, str) else None
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _header(text: str) -> dict[str, Any] | None:
+    """What a token says of itself, unproven; None for what is no token."""
+    if text.count(".") != 2:
+        return None
+    try:
+        found = json.loads(urlsafe_b64decode(text.partition(".")[0].encode("ascii", "strict")))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

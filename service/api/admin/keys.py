@@ -1,10 +1,12 @@
 """API keys, for administrators: those of their tenant; operators (the default tenant's) look after everybody's."""
 
-from fastapi import Response
+from typing import Annotated
+
+from fastapi import Query, Response
 
 from adapters.store.access import keys as store
 from service.access.keys import administration
-from service.access.keys.schemas import KeyList, KeyRequest, KeyView, NewKey, RotateRequest
+from service.access.keys.schemas import KeyPage, KeyRequest, KeyView, NewKey, RotateRequest
 from service.access.principal import current
 from service.access.refusals import Forbidden
 from service.api.dependencies import PROBLEMS, Ctx
@@ -16,9 +18,15 @@ UNKEPT = {"Cache-Control": "no-store"}  # secrets lie in no cache
 
 
 @router.get("", responses=PROBLEMS)
-def list_keys(ctx: Ctx) -> KeyList:
-    """Every key, ended ones too; without secrets."""
-    return KeyList(keys=[KeyView.of(key) for key in store.list_all(ctx.engine, _whose())])
+def list_keys(
+    ctx: Ctx,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str, Query(pattern=r"^[a-z0-9]{0,16}$", description="`next` of the page before.")] = "",
+) -> KeyPage:
+    """Keys, the oldest first, ended ones too; without secrets."""
+    found = store.page(ctx.engine, _whose(), limit=limit, after=after)
+    last = found[-1].id if len(found) == limit else None
+    return KeyPage(keys=[KeyView.of(key) for key in found], next=last)
 
 
 @router.post("", status_code=201, responses=PROBLEMS, response_model=NewKey)

@@ -28,7 +28,7 @@ def keys_list(tenant: str | None, raw: bool) -> None:
     from service.cli import display
 
     _, engine = _opened()
-    found = [KeyView.of(key).model_dump(mode="json") for key in store.list_all(engine, tenant)]
+    found = [KeyView.of(key).model_dump(mode="json") for key in store.every(engine, tenant)]
     show(found, raw, display.keys)
 
 

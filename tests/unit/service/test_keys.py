@@ -244,6 +244,19 @@ def test_listening_on_more_than_this_machine_takes_keys_or_a_word(engine, host, 
     exposure.refuse(host, Settings(database_url=url))
 
 
+@pytest.mark.parametrize("limit", [1, 3, 7, 1000])
+def test_pages_of_keys_have_each_once_the_oldest_first(engine, limit):
+    """Also where several were made at one moment, and others' stand between them."""
+    made = [make(engine, tenant="acme" if number % 3 else "other")[0] for number in range(10)]
+    with engine.begin() as connection:
+        connection.execute(api_keys.update().values(created_at=made[0].created_at))
+    mine = sorted(key.id for key in made if key.tenant == "acme")
+    assert [key.id for key in store.every(engine, "acme", limit)] == mine
+    assert [key.id for key in store.every(engine, None, limit)] == sorted(key.id for key in made)
+    with pytest.raises(KeyNotFound):
+        store.page(engine, "other", limit=1, after=mine[0])
+
+
 def test_a_tenant_has_so_many_good_keys_and_no_more(engine, monkeypatch):
     """All of them are in the memory of every process."""
     monkeypatch.setattr(store, "MOST", 3)
