@@ -1,17 +1,13 @@
-"""Backups that somebody has tampered with, that are made twice at once, killed, or meet a full disk."""
+"""Backups that somebody has tampered with, that are made twice at once, or meet a full disk."""
 
 import os
-import signal
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from click.testing import CliRunner
-from support.services import COMMAND, environment, espalier
 from support.stores import Store, opened
 
 from adapters.errors import Conflict, InvalidBackup, InvalidInput
@@ -19,7 +15,6 @@ from adapters.store import database
 from adapters.store.backup import archive, target, transfer
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import blob_holds, version_blobs
-from adapters.store.schema import heads as heads_table
 from service.cli import main
 
 
@@ -172,40 +167,6 @@ def test_what_a_killed_backup_has_left_is_taken_away_by_the_next_and_that_of_one
 
 def _refuse(done: int, total: int) -> None:
     raise InvalidInput("told to stop")
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from adapters.store.backup import transfer
-def copy(source, target, digests, *_):
-    for digest in sorted(digests)[:2]:
-        target.put(source.get(digest))
-    os.kill(os.getpid(), signal.SIGKILL)
-transfer.copy = copy
-from service.cli import main
-main(sys.argv[1:])
-"""
-
-
-def killed(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    said = [sys.executable, "-c", KILLED, *arguments]
-    return subprocess.run(said, env=environment(home), capture_output=True, text=True, timeout=COMMAND)
-
-
-def test_a_process_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_goes_on(store, tmp_path) -> None:
-    """SIGKILL in the middle of the blobs: of a backup, and of a restore."""
-    path = tmp_path / "backups" / "one.tar"
-    for kind, home in (("backup", tmp_path / "home"), ("restore", tmp_path / "new")):
-        ended = killed(kind, str(path), home=home)
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
-        assert path.exists() == (kind == "restore")
-        espalier(kind, str(path), home=home)
-    assert [found.name for found in path.parent.iterdir()] == ["one.tar"]
-    engine = database.connect(f"sqlite:///{tmp_path / 'new' / 'espalier.sqlite'}")
-    with database.reading(engine) as connection:
-        assert connection.execute(sa.select(heads_table.c.name)).scalars().all() == ["cats"]
-    engine.dispose()
 
 
 @pytest.fixture
