@@ -4,6 +4,8 @@
 #   ENGINE      docker, podman or buildah; else the first of them that answers
 #   NAME        of the images: NAME:serve, NAME:train (espalier)
 #   BASE, EXTRA build arguments of the Dockerfile
+#   ARCH        arm64 or amd64, where it is not this machine's: needs QEMU behind binfmt_misc (qemu-user-static), or BACKBONES
+#               and docker's buildx with a builder of that kind; the tag ends with it (espalier:serve-arm64)
 #   BACKBONES   a folder made by `espalier backbones export`, in place of building them (which takes torch)
 #   PIP_CONF    pip's configuration during the build, where your packages come from a mirror; not in the image
 #   CA_BUNDLE   the certificates of that mirror (PIP_CONF names it as /run/secrets/ca.crt); not in the image
@@ -22,14 +24,17 @@ engine() {
     return 1
 }
 
+image() { echo "${NAME:-espalier}:$1${ARCH:+-$ARCH}"; }
+
 options() { # of the build of target $1, one a line
     local epoch revision
     epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
     revision=$(git rev-parse HEAD 2>/dev/null || true)
-    printf '%s\n' --file Dockerfile --target "$1" --tag "${NAME:-espalier}:$1" \
+    printf '%s\n' --file Dockerfile --target "$1" --tag "$(image "$1")" \
         --build-arg "EXTRA=${EXTRA:-cpu}" \
         --label "org.opencontainers.image.revision=$revision" \
         --label "org.opencontainers.image.created=$(date --utc --date "@$epoch" +%Y-%m-%dT%H:%M:%SZ)"
+    if [[ -n ${ARCH:-} ]]; then printf '%s\n' --platform "linux/$ARCH"; fi
     if [[ -n ${BASE:-} ]]; then printf '%s\n' --build-arg "BASE=$BASE"; fi
     if [[ -n ${BACKBONES:-} ]]; then printf '%s\n' --build-context "backbones=$BACKBONES"; fi
     if [[ -n ${PIP_CONF:-} ]]; then printf '%s\n' --secret "id=pip.conf,src=$PIP_CONF"; fi
@@ -43,13 +48,13 @@ options() { # of the build of target $1, one a line
 
 sbom() { # of target $1, out of its image, which is not started for that
     local name=${NAME:-espalier} inside=/usr/share/espalier/sbom.cdx.json container file
-    file=dist/${name##*/}-$1.cdx.json
+    file=dist/${name##*/}-$1${ARCH:+-$ARCH}.cdx.json
     mkdir -p dist
     if [[ $engine == buildah ]]; then
-        container=$(buildah from --pull-never "$name:$1")
+        container=$(buildah from --pull-never ${ARCH:+--arch "$ARCH"} "$(image "$1")")
         cp "$(buildah mount "$container")$inside" "$file"
     else
-        container=$("$engine" create "$name:$1")
+        container=$("$engine" create ${ARCH:+--platform "linux/$ARCH"} "$(image "$1")")
         "$engine" cp "$container:$inside" "$file"
     fi
     "$engine" rm "$container" >/dev/null

@@ -48,6 +48,9 @@ main(sys.argv[1:])
 """
 
 
+SOUND = "1 found, 0 mended"  # that there is no backbone, which these heads never had
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """An installation with a head in it, as settings name it."""
@@ -63,11 +66,11 @@ class Place:
         ended = subprocess.run(said, env=env, capture_output=True, text=True, timeout=COMMAND)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
 
-    def run(self, *arguments: object) -> str:
+    def run(self, *arguments: object, code: int = 0) -> str:
         """A command to its end."""
         env = {f"ESPALIER_{name.upper()}": value for name, value in self.settings.items()}
         done = CliRunner().invoke(main, [*map(str, arguments)], env=env | {"ESPALIER_HOME": str(self.home)})
-        assert done.exit_code == 0, done.output
+        assert done.exit_code == code, done.output
         return done.output
 
     def contents(self) -> dict[str, tables.Content]:
@@ -120,11 +123,11 @@ def abandoned(engine: sa.Engine) -> int:
 def test_a_backup_that_is_killed_leaves_nothing_and_the_next_one_works(place, tmp_path) -> None:
     path = tmp_path / "backups" / "one.tar"
     rows, there = place.contents(), place.store.there()
-    for count, moment in enumerate(("rows", "blobs", "name"), 1):
+    for moment, held in {"rows": 1, "blobs": 2, "name": 2}.items():  # then all is copied, and nothing held any more
         place.killed(moment, "backup", path)
         assert not path.exists()
         assert place.store.there() == there and place.store.lost() == []
-        assert place.store.count(blob_holds) == count, "what it held, for a while"
+        assert place.store.count(blob_holds) == held, "for a while"
         assert place.contents() == rows
         assert eventually(lambda: abandoned(place.store.engine) == 0)
         assert len(list(path.parent.iterdir())) == 1, "its folder, and that of nobody before it"
@@ -133,7 +136,7 @@ def test_a_backup_that_is_killed_leaves_nothing_and_the_next_one_works(place, tm
     place.let_time_pass()
     place.store.sweep()
     assert place.store.count(blob_holds) == 0 and place.store.there() == there
-    assert place.run("check") == "everything is as it was stored\n"
+    assert SOUND in place.run("check", code=1)
     assert "everything in it is as it was written" in place.run("restore", "--dry-run", path)
 
 
@@ -151,5 +154,5 @@ def test_a_restore_that_is_killed_is_done_by_the_next(place, tmp_path) -> None:
         assert place.store.there() <= there
     place.run("restore", path)
     assert place.contents() == rows and place.store.there() == there
-    assert place.run("check") == "everything is as it was stored\n"
+    assert SOUND in place.run("check", code=1)
     assert os.listdir(path.parent) == ["one.tar"]

@@ -89,7 +89,7 @@ def test_threads_that_store_blobs_say_whose_they_are(kept, tmp_path):
 
 def test_a_head_that_is_loaded_for_a_request_says_for_which(kept, tmp_path, monkeypatch):
     store = opened(tmp_path)
-    live = LiveHeads(store.engine, store.artifacts)
+    live = LiveHeads(store.engine, store.artifacts, max_bytes=2**20)
     monkeypatch.setattr(live, "get", say)
     with requests.answering(Origin("r1")), calling(ACME), logs.about(job_id="job_1"):
         asyncio.run(live.fetch(HeadRef("cats")))
