@@ -24,7 +24,7 @@ from service.access.authorization import Authorization
 from service.access.keys import minting
 from service.access.keys.keyring import KeyRing
 from service.access.oidc import claims
-from service.access.oidc.issuer import Issuer
+from service.access.oidc.issuer import Issuer, Known
 from service.access.oidc.tokens import Tokens
 from service.access.principal import calling
 from service.settings import Settings
@@ -102,7 +102,7 @@ def _issued(seconds: float = 3600.0) -> tuple[Tokens, str]:
     """What proves the tokens of an issuer whose keys are fetched, and a token of it, RS256 with some groups."""
     key = RSAKey.generate_key(2048, {"kid": "bench", "use": "sig"})
     issuer = Issuer("https://issuer.example")
-    issuer._keys, issuer._fetched = KeySet([key]), time.monotonic()
+    issuer._known = Known(KeySet([key]), time.monotonic())
     now = int(time.time())
     facts = {"iss": issuer.url, "aud": "espalier", "sub": "bench", "iat": now, "exp": now + int(seconds)}
     groups = [f"group-{number}" for number in range(20)]
@@ -112,6 +112,8 @@ def _issued(seconds: float = 3600.0) -> tuple[Tokens, str]:
 
 def _prove(tokens: Tokens, token: str) -> None:
     """As the first time that it comes, without the way to a thread."""
-    proven = tokens._proven(token)
+    keys = tokens._issuer._known.keys
+    assert keys is not None
+    proven = tokens._proven(token, keys)
     assert proven is not None
     claims.principal(proven, tokens._rules)
