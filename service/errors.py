@@ -17,7 +17,7 @@ from adapters import errors
 from adapters.problems import listed
 from adapters.store.heads import AliasMoved
 from service import telemetry
-from service.access.refusals import Forbidden, Unauthorized
+from service.access.refusals import Forbidden, TooManyAttempts, Unauthorized
 from service.operations import requests
 
 log = logging.getLogger("espalier.http")
@@ -56,6 +56,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.Conflict: (409, "The request clashes with the present state"),
     Unauthorized: (401, "A key or a token is needed"),
     Forbidden: (403, "Not with this key"),
+    TooManyAttempts: (429, "Too many wrong keys"),
     errors.Cancelled: (409, "The job was cancelled"),
     errors.RateLimited: (429, "Too many requests"),
     errors.QuotaExceeded: (429, "More than may be had"),
