@@ -1,14 +1,18 @@
-"""A timm model → one ONNX file: uint8 [N, H, W, 3] in, `pooled` [N, D] and `features` [N, C, h, w] out.
+"""A timm model → one ONNX file: uint8 [N, H, W, C] in, `pooled` [N, D] and `features` [N, C, h, w] out.
 
 Cast, normalisation and transposition are inside the graph: in numpy they cost 0.6 ms an image, in the graph nothing.
 """
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.backbones import pools
+from adapters.errors import InvalidInput
 from adapters.modalities.image.spec import Pixels, Preprocessing
 from adapters.types import Embeddings, Floats
 
@@ -19,24 +23,40 @@ OPSET = 18
 
 
 def export(model: "torch.nn.Module", preprocessing: Preprocessing) -> bytes:
-    """The ONNX file of a backbone, batch dimension free, without traces of the machine that made it."""
+    """The ONNX file of a backbone, batch dimension free, without traces of the machine that made it.
+
+    Raises InvalidInput for a model that torch cannot export at this size.
+    """
     import torch
 
     graph = _graph(model, preprocessing)
-    pixels = torch.zeros((2, preprocessing.size, preprocessing.size, 3), dtype=torch.uint8)
+    pixels = torch.zeros((2, preprocessing.size, preprocessing.size, preprocessing.channels), dtype=torch.uint8)
     buffer = io.BytesIO()
     batch = {0: "batch"}
     # The tracing exporter: a second or two, no extra package, and it keeps named batch dimensions (timm's own
     # helper keys them to 'input0' whatever the names are).
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)  # of pads; ORT folds them
-        torch.onnx.export(
-            graph, (pixels,), buffer, input_names=["pixels"], output_names=["pooled", "features"], opset_version=OPSET,
-            dynamic_axes={"pixels": batch, "pooled": batch, "features": batch}, dynamo=False,
-        )  # fmt: skip
+        with pools.written_out(), _refused(preprocessing.size):
+            torch.onnx.export(
+                graph, (pixels,), buffer, input_names=["pixels"], output_names=["pooled", "features"],
+                opset_version=OPSET, dynamic_axes={"pixels": batch, "pooled": batch, "features": batch}, dynamo=False,
+            )  # fmt: skip
     with torch.no_grad():
         pooled, features = graph(pixels)
     return _clean(buffer.getvalue(), {"pooled": pooled.shape[1:], "features": features.shape[1:]})
+
+
+@contextmanager
+def _refused(size: int) -> Iterator[None]:
+    """What torch says of a graph that it cannot export, in one line."""
+    import torch
+
+    try:
+        yield
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        why = str(error).strip().partition("\n")[0][:200]
+        raise InvalidInput(f"torch cannot export this model for images of {size} pixels: {why}", item="size") from error
 
 
 def reference(model: "torch.nn.Module", preprocessing: Preprocessing, pixels: Pixels) -> tuple[Embeddings, Floats]:
@@ -51,8 +71,8 @@ def reference(model: "torch.nn.Module", preprocessing: Preprocessing, pixels: Pi
 def _graph(model: "torch.nn.Module", preprocessing: Preprocessing) -> "torch.nn.Module":
     import torch
 
-    std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
-    scale, shift = 1 / (255 * std), torch.tensor(preprocessing.mean).view(1, 3, 1, 1) / std
+    std = torch.tensor(preprocessing.std).view(1, -1, 1, 1)
+    scale, shift = 1 / (255 * std), torch.tensor(preprocessing.mean).view(1, -1, 1, 1) / std
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
@@ -61,14 +81,14 @@ def _graph(model: "torch.nn.Module", preprocessing: Preprocessing) -> "torch.nn.
             self.register_buffer("scale", scale)
             self.register_buffer("shift", shift)
 
-        def forward(self, pixels: Any) -> Any:  # [N, H, W, 3] uint8
+        def forward(self, pixels: Any) -> Any:  # [N, H, W, C] uint8
             x = pixels.permute(0, 3, 1, 2).float() * self.scale - self.shift
             features = self.model.forward_features(x)
             # Not a mean over `features`: MobileNetV3 and GhostNet have a layer between pooling and classifier.
             pooled = self.model.forward_head(features, pre_logits=True)
             return pooled, _as_map(self.model, features)
 
-    _freeze_same_padding(model, preprocessing.size)
+    _freeze_same_padding(model, preprocessing.size, preprocessing.channels)
     return Graph().eval()
 
 
@@ -81,7 +101,7 @@ def _as_map(model: Any, features: Any) -> Any:
     return features.permute(0, 3, 1, 2) if getattr(model, "output_fmt", "NCHW") == "NHWC" else features
 
 
-def _freeze_same_padding(model: "torch.nn.Module", size: int) -> None:
+def _freeze_same_padding(model: "torch.nn.Module", size: int, channels: int) -> None:
     """TensorFlow's 'same' padding depends on the input size; ours is fixed, so compute it once.
 
     Left dynamic it becomes some forty shape nodes per convolution that no optimiser folds.
@@ -115,7 +135,7 @@ def _freeze_same_padding(model: "torch.nn.Module", size: int) -> None:
     convolutions = {name: m for name, m in model.named_modules() if isinstance(m, Conv2dSame)}
     hooks = [conv.register_forward_pre_hook(record(name)) for name, conv in convolutions.items()]
     with torch.no_grad():
-        model.eval()(torch.zeros(1, 3, size, size))
+        model.eval()(torch.zeros(1, channels, size, size))
     for hook in hooks:
         hook.remove()
     for name, padding in found.items():

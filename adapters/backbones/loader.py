@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.backbones.cards import Card
+from adapters.backbones.cards import Card, channels
 from adapters.errors import InvalidInput
 from adapters.modalities.image.spec import Preprocessing
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 def load(card: Card) -> "tuple[torch.nn.Module, Preprocessing]":
     """Build the timm model of a card and fill in its weights.
 
-    Raises InvalidInput when timm does not know the model, or the weights do not fit or are not the ones on the card.
+    Raises InvalidInput when timm does not know the model, when the weights do not fit or are not the ones on the card,
+    and for channels that no image has.
     """
+    channels(card.model_options)
     model = _create(card)
     if card.weights not in (None, "random"):
-        _fill(model, _tensors(Path(locate(str(card.weights))), card), card)
+        tensors = _tensors(Path(locate(str(card.weights))), card)
+        _fill(model, _adapted(model, tensors, channels(card.model_options)), card)
     return model.eval(), _preprocessing(model, card)
 
 
@@ -66,6 +69,16 @@ def _tensors(path: Path, card: Card) -> "dict[str, torch.Tensor]":
     return _from_lukemelas(tensors) if card.layout == "lukemelas" else tensors
 
 
+def _adapted(model: Any, tensors: "dict[str, torch.Tensor]", channels: int) -> "dict[str, torch.Tensor]":
+    """First layers of as many channels as the model reads, made as timm makes them of those of three."""
+    from timm.models import adapt_input_conv
+
+    names = model.default_cfg.get("first_conv") or ()
+    first = {f"{name}.weight" for name in ((names,) if isinstance(names, str) else names)}
+    other = {key for key in first & tensors.keys() if tensors[key].shape[1] not in (channels, 1)}
+    return tensors | {key: adapt_input_conv(channels, tensors[key]) for key in other}
+
+
 def _fill(model: "torch.nn.Module", tensors: "dict[str, torch.Tensor]", card: Card) -> None:
     """Load the tensors, strictly, except for the classifier: a backbone ends before it."""
     classifier = _classifier_names(model)
@@ -95,10 +108,24 @@ def _preprocessing(model: "torch.nn.Module", card: Card) -> Preprocessing:
     size = int(config["input_size"][-1])
     facts: dict[str, Any] = {"size": size} | {k: config[k] for k in ("crop_pct", "interpolation", "mean", "std")}
     facts |= card.preprocessing
-    facts |= {"mean": tuple(map(float, facts["mean"])), "std": tuple(map(float, facts["std"]))}
+    facts |= {key: _of_channels(key, facts[key], channels(card.model_options)) for key in ("mean", "std")}
     if facts["interpolation"] not in ("bilinear", "bicubic", "lanczos", "nearest"):
         facts["interpolation"] = "bicubic"  # timm's "random": any will do
     return Preprocessing(**facts)
+
+
+def _of_channels(key: str, values: Any, channels: int) -> tuple[float, ...]:
+    """As many as channels: of three for one the mean, as the first layer's weights are summed; for four the first
+    again, as timm repeats them. Raises InvalidInput for any other number.
+    """
+    given = tuple(map(float, values))
+    if len(given) == 3 and channels == 1:
+        return (sum(given) / 3,)
+    if len(given) == 3 and channels == 4:
+        return (*given, given[0])
+    if len(given) != channels:
+        raise InvalidInput(f"{key} has {len(given)} numbers, and the backbone reads {channels} channels", item=key)
+    return given
 
 
 def _from_lukemelas(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":

@@ -32,6 +32,7 @@ MOST = 64_000_000  # pixels: a 61 MP photo passes; what a decode of it may take 
 MEDIA_TYPES = ("image/*",)
 COPIES = "Copies of one picture, re-encoded, resized or slightly cropped."  # what near-duplicates are, for reports
 Spec = Preprocessing
+WITH_ALPHA = 4  # channels
 _PLAIN_JPEG = 8  # bytes for a pixel that comes out: 4 that libjpeg and Pillow share, and 4 when it is turned
 _SMALL_JPEG = memory.SMALL // _PLAIN_JPEG  # pixels
 
@@ -92,10 +93,10 @@ def media_type(data: bytes) -> str:
 
 
 def decode(data: bytes | memoryview, spec: Preprocessing, *, most: int = MOST) -> Tensors:
-    """Bytes → {"pixels": uint8 [size, size, 3]}: RGB, orientation applied, resized and cropped as the backbone was
-    trained.
+    """Bytes → {"pixels": uint8 [size, size, C]}: RGB, grey or RGBA as the backbone reads, orientation applied, resized
+    and cropped as it was trained.
 
-    Raises InvalidImage, ImageTooLarge.
+    Raises InvalidImage, also for one without an alpha channel where that is read; ImageTooLarge.
     """
     return {NAME: pixels(data, spec, most=most)}
 
@@ -133,7 +134,7 @@ def _plain_jpeg(data: bytes | memoryview, preprocessing: Preprocessing, max_pixe
 
     Most photos are such, and beside the backbone in other threads each step in Python takes several times as long.
     """
-    if data[:3] != jpeg.MAGIC:
+    if data[:3] != jpeg.MAGIC or preprocessing.channels == WITH_ALPHA:
         return None
     head = jpeg.header(data)
     pixels = head.width * head.height
@@ -150,8 +151,12 @@ def _enough(preprocessing: Preprocessing) -> int:
 
 @contextmanager
 def _picture(data: bytes | memoryview, preprocessing: Preprocessing, max_pixels: int) -> Iterator[Image.Image]:
-    """Upright RGB with as many pixels as views need; its memory is held as long."""
+    """Upright RGB, or RGBA where that is read, with as many pixels as views need; its memory is held as long."""
     kind = recognise(data)
+    if preprocessing.channels == WITH_ALPHA:
+        with _by_pillow(data, kind, max_pixels, alpha=True) as whole:
+            yield whole
+        return
     if kind == "JPEG" and (found := (head := jpeg.header(data)).size) is not None:
         raster.check_size(*found, max_pixels)
         need = _enough(preprocessing)
@@ -176,10 +181,12 @@ def _held_for_jpeg(
 
 
 @contextmanager
-def _by_pillow(data: bytes | memoryview, kind: str, max_pixels: int, need: int | None = None) -> Iterator[Image.Image]:
+def _by_pillow(
+    data: bytes | memoryview, kind: str, max_pixels: int, need: int | None = None, alpha: bool = False
+) -> Iterator[Image.Image]:
     if kind == "JPEG":
         data = jpeg.mended(data)
-    with raster.decoded(data, kind, max_pixels, need) as image:
+    with raster.decoded(data, kind, max_pixels, need, alpha) as image:
         yield image
 
 

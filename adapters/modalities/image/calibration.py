@@ -17,7 +17,7 @@ SHARE = 5  # one image in five is held out
 
 @dataclass(frozen=True, slots=True)
 class CalibrationImages:
-    """Preprocessed pixels, uint8 [N, S, S, 3] each; no image is in both."""
+    """Preprocessed pixels, uint8 [N, S, S, C] each; no image is in both."""
 
     calibrated: Pixels
     held_out: Pixels
@@ -25,12 +25,17 @@ class CalibrationImages:
 
 
 def crops(preprocessing: Preprocessing, seed: int = 0) -> CalibrationImages:
-    """Augmented crops of scikit-learn's two sample photos, which everybody has. The same ones every time."""
+    """Augmented crops of scikit-learn's two sample photos, which everybody has. The same ones every time.
+
+    Raises InvalidInput for a backbone that reads an alpha channel.
+    """
+    if preprocessing.mode == "RGBA":
+        raise InvalidInput("the photos that come with us have no alpha channel; name a folder of images that have one")
     from sklearn.datasets import load_sample_images
 
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
     random = np.random.default_rng(seed)
-    made = [_crop(photos[i % len(photos)], preprocessing.size, random) for i in range(CALIBRATED + HELD_OUT)]
+    made = [_crop(photos[i % len(photos)], preprocessing, random) for i in range(CALIBRATED + HELD_OUT)]
     pixels = np.stack(made)
     return CalibrationImages(pixels[:CALIBRATED], pixels[CALIBRATED:], "crops of two sample photos of scikit-learn")
 
@@ -55,12 +60,13 @@ def folder(path: Path, preprocessing: Preprocessing, seed: int = 0) -> Calibrati
     return CalibrationImages(np.stack(pixels[held_out:]), np.stack(pixels[:held_out]), "the folder that was given")
 
 
-def _crop(photo: Image.Image, size: int, random: np.random.Generator) -> Pixels:
-    """A square of any place and any size from a quarter of the photo's height up, mirrored, relit: [S, S, 3]."""
-    side = photo.height * random.uniform(0.25, 1.0)
+def _crop(photo: Image.Image, preprocessing: Preprocessing, random: np.random.Generator) -> Pixels:
+    """A square of any place and any size from a quarter of the photo's height up, mirrored, relit: [S, S, C]."""
+    size, side = preprocessing.size, photo.height * random.uniform(0.25, 1.0)
     left, top = random.uniform(0, photo.width - side), random.uniform(0, photo.height - side)
     crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     pixels = np.asarray(crop, np.float64)[:, :: random.choice((-1, 1))]
     contrast, tint = random.uniform(0.6, 1.4), random.normal(1.0, 0.1, 3)
     relit = ((pixels - 128) * contrast + 128) * tint + random.normal(0, 20)
-    return relit.round().clip(0, 255).astype(np.uint8)
+    made = relit.round().clip(0, 255).astype(np.uint8)
+    return made if preprocessing.channels == 3 else np.asarray(Image.fromarray(made).convert("L"))[:, :, np.newaxis]

@@ -22,7 +22,7 @@ from PIL import (  # the plugins, so that each is there when its format is asked
 from adapters.errors import ImageTooLarge, InvalidImage, InvalidInput
 from adapters.modalities.image import bmp, formats, jpeg, memory, png, tiff
 from adapters.modalities.image.facts import Facts
-from adapters.modalities.image.samples import flattened
+from adapters.modalities.image.samples import flattened, with_alpha
 
 MIN_SIDE = 4  # pixels; a 1×1 image has nothing to learn from and breaks the crop
 _ORIENTATION = 0x0112  # EXIF
@@ -35,6 +35,7 @@ _PLUGINS: dict[str, Callable[[io.BytesIO, str], Image.Image]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
+Flattening = Callable[[Image.Image, Facts], Image.Image]
 _FACTS: dict[str, Callable[[bytes | memoryview], Facts]] = {"PNG": png.facts, "TIFF": tiff.facts, "BMP": bmp.facts}
 # Bytes for a pixel at the peak: Pillow's picture (4) and the RGB made from it, or that turned (4); what decoders hold
 # beside the picture is measured, see memory.py.
@@ -66,18 +67,21 @@ def size(data: bytes | memoryview, kind: str) -> tuple[int, int]:
 
 
 @contextmanager
-def decoded(data: bytes | memoryview, kind: str, max_pixels: int, need: int | None = None) -> Iterator[Image.Image]:
+def decoded(
+    data: bytes | memoryview, kind: str, max_pixels: int, need: int | None = None, alpha: bool = False
+) -> Iterator[Image.Image]:
     """Upright RGB; while it is held, so is its memory. `need` pixels a side are enough, which spares much of a JPEG.
 
-    Raises InvalidImage, ImageTooLarge.
+    With `alpha` RGBA. Raises InvalidImage, also for one without alpha then; ImageTooLarge.
     """
+    flat = with_alpha if alpha else _rgb
     with _refused(kind, "damaged"):
         facts = _FACTS.get(kind, lambda _: Facts())(data)
     if kind == "BMP" and (found := bmp.size(data)):
         check_size(*found, max_pixels)
         with memory.held(found[0] * found[1] * _BIT_FIELDS, max_pixels, found, kind):
             with _refused(kind, "damaged"):
-                picture = flattened(bmp.read(data), facts).convert("RGB")
+                picture = flat(bmp.read(data), facts)
             yield from then_freed(picture)
         return
     with _opened(data, kind) as image:
@@ -85,7 +89,7 @@ def decoded(data: bytes | memoryview, kind: str, max_pixels: int, need: int | No
         if need is not None:
             image.draft(None, (need, need))
         with memory.held(_cost(image, kind, facts, data), max_pixels, image.size, kind):
-            yield from then_freed(_upright(image, kind, facts))
+            yield from then_freed(_upright(image, kind, facts, flat))
 
 
 def then_freed(picture: Image.Image) -> Iterator[Image.Image]:
@@ -130,18 +134,23 @@ def _cost(image: Image.Image, kind: str, facts: Facts, data: bytes | memoryview)
     return max(pixels * _TWO_PICTURES, pixels * (_PICTURE + decoder) + coefficients)
 
 
-def _upright(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
-    flat = _loaded(image, kind, facts)
+def _rgb(image: Image.Image, facts: Facts) -> Image.Image:
+    flat = flattened(image, facts)
+    return flat if flat.mode == "RGB" else flat.convert("RGB")
+
+
+def _upright(image: Image.Image, kind: str, facts: Facts, flattening: Flattening) -> Image.Image:
+    flat = _loaded(image, kind, facts, flattening)
     orientation = _orientation(image)  # only now: Pillow turns a TIFF upright while loading it, and says so then
     if flat is not image:
         image.close()  # its pixels, before the next step makes others
-    return turned(flat if flat.mode == "RGB" else flat.convert("RGB"), orientation)
+    return turned(flat, orientation)
 
 
-def _loaded(image: Image.Image, kind: str, facts: Facts) -> Image.Image:
+def _loaded(image: Image.Image, kind: str, facts: Facts, flattening: Flattening) -> Image.Image:
     with _refused(kind, "cut off or damaged"):
         image.load()
-        return flattened(image, facts)
+        return flattening(image, facts)
 
 
 def _opened(data: bytes | memoryview, kind: str) -> Image.Image:

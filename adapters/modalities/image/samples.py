@@ -34,6 +34,19 @@ def flattened(image: Image.Image, facts: Facts) -> Image.Image:
     return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
+def with_alpha(image: Image.Image, facts: Facts) -> Image.Image:
+    """A loaded image → RGBA of its size. Raises InvalidImage for one without an alpha channel."""
+    transparent = image.mode in _ALPHA or "transparency" in image.info
+    if not transparent or image.mode.startswith("I") or _is_unused_alpha(image, facts):
+        raise InvalidImage(
+            "it has no alpha channel, and the backbone reads four channels: red, green, blue and alpha; send a PNG,"
+            " WebP or TIFF that has one, or name a backbone of three channels"
+        )
+    if facts.bits > 8:
+        _refuse_unused(_brightest(image) << 8, 16)
+    return image if image.mode == "RGBA" else image.convert("RGBA")
+
+
 def _of_deep_grey(image: Image.Image, facts: Facts) -> Image.Image:
     """Pillow's convert("RGB") clips at 255, which turns every 16-bit photo white."""
     most = max(int(samples.max()) for _, samples in _strips(image))

@@ -18,12 +18,12 @@ _RESAMPLE = {
 
 
 def centre(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """uint8 [size, size, 3]: what is served."""
+    """uint8 [size, size, C]: what is served."""
     return _resized(image, preprocessing, crop_box(image.width, image.height, preprocessing.crop_pct))
 
 
 def view(image: Image.Image, preprocessing: Preprocessing, name: str) -> Pixels:
-    """uint8 [size, size, 3] of that name; any other name than a view's is the centre."""
+    """uint8 [size, size, C] of that name; any other name than a view's is the centre."""
     if name in CORNERS:
         return _resized(image, preprocessing, _corner_box(image.width, image.height, *CORNERS[name]))
     seen = centre(image, preprocessing)
@@ -31,8 +31,10 @@ def view(image: Image.Image, preprocessing: Preprocessing, name: str) -> Pixels:
 
 
 def _resized(image: Image.Image, preprocessing: Preprocessing, box: tuple[float, float, float, float]) -> Pixels:
-    side = preprocessing.size
-    return np.asarray(image.resize((side, side), _RESAMPLE[preprocessing.interpolation], box=box))
+    side, mode = preprocessing.size, preprocessing.mode
+    shown = image if image.mode == mode else image.convert(mode)
+    pixels = np.asarray(shown.resize((side, side), _RESAMPLE[preprocessing.interpolation], box=box))
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
 
 def _corner_box(width: int, height: int, right: float, down: float) -> tuple[float, float, float, float]:

@@ -30,7 +30,7 @@ def observe(data: bytes, names: Sequence[str], side: int) -> dict[str, Seen]:
         for name in wanted
         if name not in outputs
     )
-    answered = session.create(model.SerializeToString()).run(wanted, {INPUT: noise(1, side)})
+    answered = session.create(model.SerializeToString()).run(wanted, {INPUT: noise(1, side, channels(model.graph))})
     return {name: Seen(value.shape, str(value.dtype)) for name, value in zip(wanted, answered, strict=True)}
 
 
@@ -40,9 +40,14 @@ def shapes(data: bytes, names: Sequence[str], side: int) -> list[Shape]:
     return [seen[name].shape[1:] for name in names]
 
 
-def noise(count: int, side: int) -> Pixels:
-    """The same pixels every time, uint8 [N, S, S, 3]."""
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+def noise(count: int, side: int, channels: int = 3) -> Pixels:
+    """The same pixels every time, uint8 [N, S, S, C]."""
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, channels), np.uint8)
+
+
+def channels(graph: Any) -> int:
+    """C of the pixels that a graph reads."""
+    return int(graph.input[0].type.tensor_type.shape.dim[-1].dim_value)
 
 
 def _types(model: Any) -> dict[str, int]:

@@ -69,8 +69,7 @@ def find(graph: bytes, side: int) -> list[Cut]:
     seen = observing.observe(graph, [*passed, *work.interesting(model.graph)], side)
     rest = work.after(model.graph, seen)
     total = rest[INPUT]
-    channels = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
-    first = Cut(ALL, INPUT, "input", "uint8", (side, side, channels), None, 1.0, total.bytes)
+    first = Cut(ALL, INPUT, "input", "uint8", (side, side, observing.channels(model.graph)), None, 1.0, total.bytes)
     return [first, *_ends(model.graph, passed, seen, rest, side)]
 
 

@@ -31,10 +31,11 @@ def prove(graph: bytes, cut: Cut, side: int) -> None:
     Of the halves: than the backbone that tells `pooled` alone, as a tail does. Of some networks, not of the embedded
     one, telling `features` as well changes the order of the last mean's sums.
     """
-    pixels = [observing.noise(count, side) for count in BATCHES]
-    outputs = [output.name for output in onnx.load_from_string(graph).graph.output]
+    model = onnx.load_from_string(graph).graph
+    channels, outputs = observing.channels(model), [output.name for output in model.output]
+    pixels = [observing.noise(count, side, channels) for count in BATCHES]
     taps = [tap for (tap,) in _answers(halves.trunk(graph, cut), INPUT, pixels, [TAP])]
-    alone = _answers(_alone(graph, side), TAP, pixels, [POOLED])
+    alone = _answers(_alone(graph, side, channels), TAP, pixels, [POOLED])
     _same(cut, "trunk and tail", alone, _answers(halves.tail(graph, cut), TAP, taps, [POOLED]))
     wanted = [[*told, tap] for told, tap in zip(_answers(graph, INPUT, pixels, outputs), taps, strict=True)]
     told = _answers(halves.whole(graph, cut), INPUT, pixels, [*outputs, TAP])
@@ -47,9 +48,9 @@ def _answers(graph: bytes, name: str, batches: Sequence[Any], outputs: Sequence[
     return [opened.run(outputs, {name: batch}) for batch in batches]
 
 
-def _alone(graph: bytes, side: int) -> bytes:
+def _alone(graph: bytes, side: int, channels: int) -> bytes:
     """All of the nodes that make `pooled`, which are a tail, too."""
-    return halves.tail(graph, Cut("all", INPUT, "input", "uint8", (side, side, 3), None, 1.0, 0))
+    return halves.tail(graph, Cut("all", INPUT, "input", "uint8", (side, side, channels), None, 1.0, 0))
 
 
 def _same(cut: Cut, what: str, wanted: Sequence[Sequence[Any]], told: Sequence[Sequence[Any]]) -> None:
