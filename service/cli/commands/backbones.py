@@ -47,7 +47,7 @@ def backbones_show(name: str, raw: bool) -> None:
 @readable
 def backbones_add(timm_name: str, options: tuple[str, ...], weights: str | None, name: str | None, raw: bool) -> None:
     """Build the timm model NAME (hf-hub: names too) as a backbone. Options: size, mean, std, crop_pct, interpolation,
-    or any of timm.create_model."""
+    or any of timm.create_model, as in_chans=1 for grey images."""
     from adapters.backbones.cards import card_from_options, embedded, embedded_card
     from adapters.training.backbone.build import build
     from service.cli.display import cuts
