@@ -20,7 +20,7 @@ COMMANDS = re.findall(r"^```bash recipe\n(.*?)^```$", PAGE.read_text(), re.MULTI
 ADDED = re.compile(r"espalier backbones add (\S+) --name (\S+)(.*)")
 # No hub is asked, and what is shown is that each runs: sizes are the smallest that a network takes.
 SMALL = {"inception": "size=80", "vgg16": "size=32 mlp_ratio=0.02"}
-CLASSES, EACH = SHAPES[:2], 4
+CLASSES, EACH = SHAPES[:2], 2  # two folds, which is quickest
 PATIENCE = 280  # seconds a block
 
 
