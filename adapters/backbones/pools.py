@@ -16,9 +16,9 @@ def written_out() -> Any:
 
     class WrittenOut(TorchFunctionMode):
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if function is torch.nn.functional.adaptive_avg_pool2d and _is_uneven(*args):
-                return _pooled(*args)
-            return function(*args, **(kwargs or {}))
+            named = kwargs or {}
+            uneven = function is torch.nn.functional.adaptive_avg_pool2d and _is_uneven(*args, **named)
+            return _pooled(*args, **named) if uneven else function(*args, **named)
 
     return WrittenOut()
 
@@ -28,17 +28,18 @@ def _cells(cells: Any) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _is_uneven(x: "torch.Tensor", cells: Any) -> bool:
-    sides = [int(side) for side in x.shape[-2:]]
-    return None not in (cells if isinstance(cells, tuple | list) else [cells]) and any(
-        side % cell for side, cell in zip(sides, _cells(cells), strict=True)
-    )
+def _is_uneven(input: "torch.Tensor", output_size: Any) -> bool:
+    if None in (output_size if isinstance(output_size, tuple | list) else [output_size]):
+        return False  # as many as there are
+    sides = [int(side) for side in input.shape[-2:]]
+    return any(side % count for side, count in zip(sides, _cells(output_size), strict=True))
 
 
-def _pooled(x: "torch.Tensor", cells: Any) -> "torch.Tensor":
-    for axis, count in zip((2, 3), _cells(cells), strict=True):
-        x = _along(x, axis, count)
-    return x
+def _pooled(input: "torch.Tensor", output_size: Any) -> "torch.Tensor":
+    found = input
+    for axis, count in zip((2, 3), _cells(output_size), strict=True):
+        found = _along(found, axis, count)
+    return found
 
 
 def _along(x: "torch.Tensor", axis: int, count: int) -> "torch.Tensor":
