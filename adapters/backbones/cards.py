@@ -6,7 +6,6 @@ from importlib import resources
 from typing import Any
 
 from adapters.errors import BackboneNotFound, InvalidInput
-from adapters.modalities.image.spec import MODES
 from adapters.types import ORIGINAL
 
 DEFAULT = "tf_efficientnet_lite0"
@@ -62,17 +61,13 @@ def card_from_options(name: str, timm_name: str, weights: str | None, options: d
     model_options = {k: v for k, v in values.items() if k not in PREPROCESSING_OPTIONS}
     for key in ("mean", "std"):
         if isinstance(preprocessing.get(key), float | int):
-            preprocessing[key] = [float(preprocessing[key])] * channels(model_options)
+            preprocessing[key] = [float(preprocessing[key])] * _count(model_options.get("in_chans", 3))
     return Card(name, timm_name, weights=weights, preprocessing=preprocessing, model_options=model_options)
 
 
-def channels(model_options: dict[str, Any]) -> int:
-    """How many a backbone of such options reads: timm's `in_chans`. Raises InvalidInput for what no image has."""
-    found = model_options.get("in_chans", 3)
-    if found not in MODES:
-        message = f"in_chans={found} is no number of channels that images have: 1 (grey), 3 (RGB) or 4 (RGBA)"
-        raise InvalidInput(message, item="in_chans")
-    return int(found)
+def _count(channels: Any) -> int:
+    """That many, where it is a number: which ones there may be is for the loader to say."""
+    return channels if isinstance(channels, int) and channels > 0 else 3
 
 
 def _value(key: str, text: str) -> Any:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.backbones.cards import Card, channels
+from adapters.backbones.cards import Card
 from adapters.errors import InvalidInput
-from adapters.modalities.image.spec import Preprocessing
+from adapters.modalities.image.spec import MODES, Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +38,15 @@ def _create(card: Card) -> "torch.nn.Module":
     except Exception as error:
         hint = "" if card.weights else "; offline, pass --weights FILE"
         raise InvalidInput(f"timm could not create {card.timm_name!r}: {error}{hint}", item=card.timm_name) from error
+
+
+def channels(model_options: dict[str, Any]) -> int:
+    """How many a backbone of such options reads: timm's `in_chans`. Raises InvalidInput for what no image has."""
+    found = model_options.get("in_chans", 3)
+    if found not in MODES:
+        message = f"in_chans={found} is no number of channels that images have: 1 (grey), 3 (RGB) or 4 (RGBA)"
+        raise InvalidInput(message, item="in_chans")
+    return int(found)
 
 
 def locate(weights: str) -> str:

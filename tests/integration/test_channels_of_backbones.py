@@ -145,7 +145,7 @@ def said(model: Any, spec: Preprocessing, data: bytes) -> np.ndarray:
 def test_channels_that_no_image_has_are_refused():
     """Before anything is built; and means that are not as many."""
     with pytest.raises(InvalidInput, match=r"1 .grey., 3 .RGB. or 4 .RGBA.") as refused:
-        card(2)
+        loader.load(card(2))
     assert refused.value.item == "in_chans"
     with pytest.raises(InvalidInput, match="mean has 2 numbers, and the backbone reads 1 channels"):
         loader.load(card(1, mean="[0.5, 0.5]"))
