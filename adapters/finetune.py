@@ -203,8 +203,11 @@ def finish(context: TrainingContext, job_id: str, draft_digest: str) -> None:
 
 
 def _with_curve(context: TrainingContext, job: Job, draft: drafts.Draft) -> bytes:
-    if draft.deep is not None:
-        return with_curve(draft, deep.curve(context, job), context.artifacts)
+    about = {}
+    if draft.deep is not None:  # its own would take several more fits of the backbone
+        if (known := deep.curve(context, job, draft)) is not None:
+            return with_curve(draft, known, context.artifacts)
+        draft, about = drafts.load(context.artifacts, str(draft.shallow)), deep.OF_SHALLOW
     backbone = context.backbone(job)
     cache = EmbeddingCache(context.engine, embedded_by(job.request.head, backbone.digest))
     shas = [e.sha256 for e in draft.examples]
@@ -212,7 +215,7 @@ def _with_curve(context: TrainingContext, job: Job, draft: drafts.Draft) -> byte
     names = views.wanted(modalities.of(backbone), draft.views, len(shas))
     further = views.cached(cache, names, shas, embeddings)[draft.views]
     task, noun = tasks.get(job.request.task), modalities.of(backbone).NOUN
-    return with_late_findings(draft, embeddings, further, task, job.request.seed, context.artifacts, noun)
+    return with_late_findings(draft, embeddings, further, task, job.request.seed, context.artifacts, noun, about)
 
 
 def warm() -> None:

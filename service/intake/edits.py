@@ -19,7 +19,7 @@ from adapters.labels import clean
 from adapters.store import backbones, examples, heads, jobs, keeping
 from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import shown
-from adapters.types import Edit, Example, HeadVersion, Job, JobRequest
+from adapters.types import Backbone, Edit, Example, HeadVersion, Job, JobRequest
 from service.intake import fields
 from service.intake.datasets.manifests import label_text
 from service.intake.submissions import check_key
@@ -96,7 +96,7 @@ class EditSubmissions:
         own = backbones.find(self.engine, str(recipe.backbone)).modality
         fields.require(found.modality, own, "head", shown(self.head))
         parts.lengths(recipe.reads, found)  # refuses one without the taps that the head is to read
-        return replace(recipe, backbone=found.name, deploy=deploy), []
+        return replace(recipe, backbone=found.name, deploy=deploy, hyperparameters=_elsewhere(recipe, found)), []
 
     def _recipe(self) -> JobRequest:
         """How the head's present data were trained on, to be done again."""
@@ -165,3 +165,12 @@ class EditSubmissions:
         count = jobs.count_unfinished(self.engine, asked_for=True)
         if count >= self.settings.max_jobs:
             raise Overloaded(f"{count} jobs are waiting or running; try again later", retry_after=10.0)
+
+
+def _elsewhere(recipe: JobRequest, backbone: Backbone) -> dict[str, Any]:
+    """Hyperparameters on another backbone, whose blocks have other names: one without that cut has to find its own."""
+    named = recipe.hyperparameters.get("unfreeze")
+    there = {row["name"] for row in backbone.details.get("cuts", [])}
+    if named is None or named in (*there, "all") or backbone.name == recipe.backbone:
+        return recipe.hyperparameters
+    return recipe.hyperparameters | {"unfreeze": "auto"}

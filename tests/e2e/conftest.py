@@ -32,7 +32,7 @@ def heads_of(server: Service, shared: tuple[str, dict]) -> Callable[[Inputs], tu
     def of(inputs: Inputs) -> tuple[str, dict]:
         if inputs is PICTURES:
             return shared
-        return taught(server, "learned", inputs.several(), method="auto", field=inputs.field)
+        return taught(server, "learned", inputs.several(), **inputs.asked(method="auto"))
 
     return of
 

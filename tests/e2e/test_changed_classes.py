@@ -1,12 +1,14 @@
 """Classes of a head, over HTTP: renamed, merged, dropped."""
 
 from support.head_life import JSON_BODY, WAIT, ended, generation, learn, refused, same, scores, sha, taught
+from support.inputs import of_pictures
 from support.pictures import SHAPES, labeled, shape, shapes
 
 
-def test_renamed_classes_keep_their_weights(server):
+@of_pictures
+def test_renamed_classes_keep_their_weights(server, inputs):
     """Nothing is trained: the same figures and scores under other names, in the graph's metadata, too."""
-    head = taught(server, "rename", shapes(each=5, start=3800))
+    head = taught(server, "rename", shapes(each=5, start=3800), **inputs.asked())
     before, figures = scores(server, head, 1), server.client.head(head)["metrics"]
     job = ended(server, server.client.rename_labels(head, {"circle": "ring", "square": "circle"}, wait=WAIT))
     assert job["version"] == 2 and "race" not in job["report"] and job["metrics"] == figures

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.head_life import WAIT, ended, learn, refused, taught
-from support.inputs import EVERY, Inputs, relabeled
+from support.inputs import EVERY, Inputs, of_every_version, relabeled
 from support.services import Service
 
 
@@ -30,10 +30,11 @@ def test_two_versions_are_compared_on_what_neither_learned(server, inputs):
     assert back["difference"] == -found["difference"] and len(back["changed"]) == 16
 
 
+@of_every_version
 def test_cross_validated_versions_are_compared_by_their_out_of_fold_answers(server, inputs):
     """The first one has no answer about a class that came later: only classes that both know count."""
-    head = taught(server, "folds", inputs.several(each=6, start=4300), field=inputs.field)
-    learn(server, head, inputs.several(inputs.kinds[3:4], each=4, start=4300), field=inputs.field)
+    head = taught(server, "folds", inputs.several(each=6, start=4300), **inputs.asked())
+    learn(server, head, inputs.several(inputs.kinds[3:4], each=4, start=4300), **inputs.asked())
     found = server.client.compare(head, 1, 2)
     assert found["examples"] == 18 and found["classes"] == sorted(inputs.kinds[:3])
     same_version = server.client.compare(head, 2, 2)

@@ -37,6 +37,16 @@ def test_nothing_is_left_of_them_but_their_hashes(server, gone):
     assert espalier("check", home=server.home, check=False).returncode == 0
 
 
+def test_a_backup_has_what_adding_to_it_begins_with(server, gone, tmp_path):
+    """A blob of its own: lost, it is named with the way out."""
+    espalier("backup", str(tmp_path / "backup.tar"), home=server.home)
+    espalier("restore", str(tmp_path / "backup.tar"), home=tmp_path / "new")
+    program = server.client.manifest(gone[0], 1)["deep"]["program"]
+    (tmp_path / "new" / "artifacts" / "blobs" / program[:2] / program).unlink()
+    said = espalier("check", home=tmp_path / "new", check=False)
+    assert said.returncode == 1 and f"adding to {gone[0]}@1" in said.stdout and "mode=replace" in said.stdout
+
+
 def test_what_needs_them_is_refused_with_one_code(server, gone):
     head, client = gone[0], server.client
     refused(client.relabel, head, {"0" * 64: "cross"})

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from support.inputs import of_pictures
 from support.pictures import labeled, shape, shapes
 from support.services import eventually
 from support.teaching import KINDS, asking, finetune, metric, taught
@@ -28,10 +29,11 @@ def test_a_head_shows_its_versions_and_the_manifest_says_where_one_comes_from(se
     assert hashlib.sha256(response.content).hexdigest() == version["digest"]
 
 
-def test_an_alias_is_moved_forward_and_back_and_removed(server):
+@of_pictures
+def test_an_alias_is_moved_forward_and_back_and_removed(server, inputs):
     """Promote, roll back, name a canary; what an alias points at cannot be deleted."""
     head, _ = taught(server, "alias")
-    finetune(server, head, shapes(("cross",)), deploy="manual")
+    finetune(server, head, shapes(("cross",)), **inputs.asked(deploy="manual"))
     canary = server.client.set_alias(head, "canary", 2)
     latest = canary["generation"]
     answer = server.client.predict([head, f"{head}@canary"], [shape("cross", 9)], min_generation=latest)["predictions"]

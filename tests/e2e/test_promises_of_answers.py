@@ -1,9 +1,11 @@
 """What an answer promises beside its label, over HTTP: how novel it is, a set that holds the truth, when to abstain."""
 
 import pytest
-from support.inputs import Inputs
+from support.inputs import Inputs, of_every_version
 
 from service.client import ApiError
+
+pytestmark = of_every_version
 
 
 def test_what_was_never_taught_is_novel(server, learned, inputs):

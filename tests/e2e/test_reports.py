@@ -1,11 +1,12 @@
 """What a job and a version tell of themselves, over HTTP: figures, findings, and pages for people."""
 
-from support.inputs import relabeled
+from support.inputs import of_every_version, relabeled
 from support.pictures import labeled, shape, shapes
 from support.services import eventually
 from support.teaching import KINDS, finetune, held_out, taught, unique
 
 
+@of_every_version
 def test_a_job_reports_what_is_promised(learned, inputs):
     """Metrics, per-class figures, confusion, the race, the gate, parity and times are in the finished job."""
     _, job = learned
@@ -20,6 +21,7 @@ def test_a_job_reports_what_is_promised(learned, inputs):
     assert job["error"] is None and job["created_at"] <= job["started_at"] <= job["finished_at"]
 
 
+@of_every_version
 def test_a_version_has_a_report_for_programs_and_one_for_people(server, learned, inputs):
     """JSON and a page: figures, findings, race and, once it is measured, the learning curve or why there is none."""
     head, job = learned

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.inputs import of_pictures
 from support.pictures import shape, shapes
 from support.services import ROOT, Service, environment, espalier, eventually
 
@@ -75,10 +76,11 @@ def _all(counts: dict) -> int:
     return counts["live"]["asked"] + counts["candidate"]["asked"]
 
 
-def test_a_bad_version_is_rolled_back_by_itself(server):
-    head, line = "rolled-back", 'espalier_rollouts_ended_total{status="rolled_back"}'
+@of_pictures
+def test_a_bad_version_is_rolled_back_by_itself(server, inputs):
+    head, line = f"rolled-back-{len(inputs.options)}", 'espalier_rollouts_ended_total{status="rolled_back"}'
     taught(server, head)
-    bad = taught(server, head, swapped=True, deploy="manual")
+    bad = taught(server, head, swapped=True, **dict(inputs.options), deploy="manual")
     before = metric(server, line)
     server.client.start_rollout(head, bad, weight=0.3, roll_back_when={"answers": 10, "disagreement": 0.2})
     ended = ask_until(server, head, "rolled_back")

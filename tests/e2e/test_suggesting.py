@@ -1,12 +1,13 @@
 """What to label next, over HTTP, on the real parts, of every modality."""
 
 import pytest
-from support.inputs import Inputs
+from support.inputs import Inputs, of_every_version
 
 from adapters import modalities
 from service.client import ApiError
 
 PER_KIND = 6
+pytestmark = of_every_version
 
 
 @pytest.fixture(scope="module")

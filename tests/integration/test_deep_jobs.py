@@ -145,12 +145,19 @@ def test_its_report_has_losses_by_epoch_and_what_was_tried(shop, taught):
     assert found["cut"]["name"] == found["losses"]["cut"] == "blocks.1"
     assert [row["epoch"] for row in found["losses"]["epochs"]] == [1] and found["losses"]["best"] == 1
     assert found["losses"]["meaning"] and found["table"][0]["loss"] <= found["table"][-1]["loss"]
-    assert report["winner"]["method"] == "deep" and "deep=never" in report["curve"]["skipped"]
+    assert report["winner"]["method"] == "deep"
     (job,) = jobs.list_page(shop.shop.engine, limit=1, head="taught")
     assert job.report["deep"]["stage"] == "deep" and job.report["deep"]["of"] is None
     epochs = [e for e in events.news(shop.shop.engine, {job.id: 0})[job.id][1] if e["type"] == "epoch"]
     assert epochs and {"fit", "epoch", "train_loss"} <= epochs[0]["data"].keys()
     assert not left(shop, job.id)
+
+
+def test_its_learning_curve_is_that_of_the_races_winner_and_says_so(shop, taught):
+    """The very one of a head that is taught the same without the backbone."""
+    shallow = shop.teach("frozen", pictures(20), backbone="blocks", method="auto")
+    deep, alone = (reports.load(shop.shop.engine, shop.shop.artifacts, v)["curve"] for v in (taught, shallow))
+    assert deep["of"] == "shallow" and len(deep["points"]) == 3 and deep == alone | {"of": "shallow"}
 
 
 def test_it_says_how_many_examples_its_figures_are_from(gathered, raced):
@@ -177,7 +184,7 @@ def test_the_next_stage_replaces_the_shallow_version_through_the_gate(shop, stag
     curve, before = (
         reports.load(shop.shop.engine, shop.shop.artifacts, version)["curve"] for version in (second, first)
     )
-    assert curve == before | {"of_version": 1}
+    assert curve == before | {"of": "shallow", "of_version": 1}
     assert [job.id for job in jobs.list_page(engine=shop.shop.engine, limit=9, head="staged")] == [
         staged.id, staged.request.of,
     ]  # fmt: skip

@@ -75,6 +75,17 @@ def test_what_another_head_was_sent_too_stays_with_that(shop):
     assert all(shop.shop.artifacts.has(p.example.sha256) for p in sent)
 
 
+def test_another_tenants_embeddings_of_the_same_pictures_stay_that_tenants(shop):
+    sent = pictures(4, first=150)
+    asked = {"method": "prototype", "backbone": "blocks"}
+    shop.teach("theirs/same", sent, **asked)
+    shop.teach("ours/same", sent, **asked, keep_examples=False)
+    with shop.shop.engine.connect() as connection:
+        mine = embeddings.c.sha256.in_([p.example.sha256 for p in sent])
+        whose = set(connection.execute(sa.select(embeddings.c.backbone).where(mine)).scalars())
+    assert {one.split("/")[0] for one in whose} == {"theirs"} and not examples.of_head(shop.shop.engine, "ours/same")
+
+
 def test_a_version_that_loses_takes_nothing_with_it(shop, monkeypatch):
     shop.teach("stays", pictures(12, first=100), method="prototype", backbone="blocks")
     lost = {"passed": False, "reason": "worse", "examples": 9, "against": 1}

@@ -56,11 +56,22 @@ def scores(
 ) -> dict[str, np.ndarray]:
     """Class → what a version's downloaded graph says of inputs that no head was taught, f64 [N]."""
     asked = [inputs.one(kind, 5000 + n) for kind in inputs.kinds for n in range(3)]
+    if "deep" in server.client.manifest(head, version):
+        return _told(server, f"{head}@{version}", asked, inputs, names or {})
     graph = server.client.graph(head, version)
     labels = json.loads(downloaded.opened(graph).get_modelmeta().custom_metadata_map["labels"])
     assert labels == server.client.manifest(head, version)["classes"]
     table = downloaded.asked(graph, downloaded.embedded(server, asked, inputs.field))
     return {(names or {}).get(label, label): column for label, column in zip(labels, table.T, strict=True)}
+
+
+def _told(
+    server: Service, ref: str, asked: list[bytes], inputs: Inputs, names: dict[str, str]
+) -> dict[str, np.ndarray]:
+    """The same of a deep version, as the service answers."""
+    said = server.client.predict([ref], inputs=asked, top_k=len(inputs.kinds))["predictions"]
+    rows = [{one["label"]: one["score"] for one in answer["top"]} for answer in said]
+    return {names.get(label, label): np.array([row[label] for row in rows]) for label in rows[0]}
 
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:

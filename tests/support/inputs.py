@@ -1,15 +1,18 @@
 """What tests know of each modality: inputs of five kinds, made from a number, and how they are labeled and sent.
 
-A test that takes the fixture `inputs` says of photos and of texts what it says. Another modality is one more entry.
+A test that takes the fixture `inputs` says of photos and of texts what it says, and with `of_every_version` of deep
+versions, too. Another modality is one more entry.
 """
 
 import hashlib
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from service.client import LabeledInput
@@ -31,6 +34,16 @@ class Inputs:
     broken: bytes  # what nobody can read
     shown: Callable[[str, Sequence[bytes]], int]  # (page, some) → how many of these a page shows
     other_backbone: Callable[[Path], str]  # adds one to a home: its name
+    options: tuple[tuple[str, str], ...] = ()  # that heads of them are taught with, where a test names none
+
+    @property
+    def name(self) -> str:
+        """Of tests."""
+        return f"{self.modality}, deep" if self.options else self.modality
+
+    def asked(self, **others: Any) -> dict[str, Any]:
+        """Fields of /finetune: `others`, but for what the kind of version says."""
+        return {"field": self.field} | others | dict(self.options)
 
     def labeled(
         self, kind: str, number: int, label: str | None = None, split: str | None = None, name: str = ""
@@ -77,8 +90,6 @@ def _tiny(home: Path) -> str:
 
 def _short(home: Path) -> str:
     """The encoder of the package as one that reads 32 pieces: by its spec it is another backbone."""
-    from dataclasses import replace
-
     from adapters.backbones.cards import embedded_card
     from adapters.store import database
     from adapters.store.objects.artifacts import Artifacts
@@ -102,3 +113,13 @@ TEXTS = Inputs(
     lambda page, some: sum(html.escape(one.decode()) in page for one in some), _short,
 )  # fmt: skip
 EVERY = (PICTURES, TEXTS)
+# The cheapest fit that owns a part of the backbone.
+_QUICK = (("method", "deep"), ("hyperparameters", '{"unfreeze": "blocks.6", "epochs": 1}'), ("views", "none"))
+DEEP_PICTURES = replace(PICTURES, options=_QUICK)
+# Of a test that takes `inputs`: what it says is true of deep versions, too.
+of_every_version = pytest.mark.parametrize(
+    "inputs", [PICTURES, TEXTS, DEEP_PICTURES], ids=lambda one: one.name, indirect=True, scope="module"
+)
+of_pictures = pytest.mark.parametrize(
+    "inputs", [PICTURES, DEEP_PICTURES], ids=lambda one: one.name, indirect=True, scope="module"
+)

@@ -1,6 +1,7 @@
 """After the version is live: the data report, completed by what takes too long to wait for."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ def with_late_findings(
     seed: int,
     artifacts: Artifacts,
     noun: str,
+    about: Mapping[str, Any],
 ) -> bytes:
     """A draft's data report with its learning curve, as bytes.
 
     Embeddings f32 [N, R], as much of them as the head reads, and the views f32 [V, N, E] that it was trained on beside
-    them, in the order of its examples; `noun` is what one is called.
+    them, in the order of its examples; `noun` is what one is called; `about` is told beside the curve.
     Raises CorruptArtifact when the draft was let go of already.
     """
     targets = task.targets([e.label for e in draft.examples], draft.classes)
@@ -41,7 +43,7 @@ def with_late_findings(
         task.strata(targets), draft.classes, np.array(draft.groups, dtype=np.int64), drafts.trials(draft),
         drafts.answers(artifacts, draft, task), learn, judge(task, targets, draft.schema), task.SHARE, seed, noun,
     )  # fmt: skip
-    return with_curve(draft, curve, artifacts)
+    return with_curve(draft, curve | dict(about), artifacts)
 
 
 def with_curve(draft: Draft, curve: dict[str, Any], artifacts: Artifacts) -> bytes:

@@ -158,7 +158,8 @@ class Fitting:
             chosen = slice(begin, begin + size)
             raw = self.network.raw(taps[chosen], None if keep is None else keep[chosen])
             loss = self._loss(raw, targets[chosen], self.recipe.label_smoothing) / count
-            return float(loss.detach()), torch.autograd.grad(loss, weights)
+            told = self._loss(raw.detach(), targets[chosen], 0.0) / count  # as held-out examples are judged
+            return float(told), torch.autograd.grad(loss, weights)
 
         made = list(pool.map(part, range(0, count, size)))
         self._state.lost += sum(loss for loss, _ in made) * count

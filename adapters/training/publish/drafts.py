@@ -44,6 +44,7 @@ class Draft:
     metadata: dict[str, str]  # that the graph shall carry
     later: bool = False  # whether a next stage begins once it is live
     begun_at: dict[str, Any] | None = None  # {"version", "data": digest of its list}: what it goes on from
+    shallow: str | None = None  # of a deep head, digest of the draft of the race's winner, which lost to it
     deep: dict[str, Any] | None = None  # of a deep head: {"cut", "tail": digest of its trained tail, "evidence"}
 
     @property

@@ -39,18 +39,23 @@ def _mean(rows: Sequence[Json], epoch: int, name: str) -> float:
 def _meaning(epochs: Sequence[Json], best: Json, gap: float) -> str:
     """One sentence, with what to try."""
     first, last, least = epochs[0], epochs[-1], best["held_out_loss"]
+    if len(epochs) == 1:
+        return (
+            f"One epoch shows no trend: the loss on held-out examples is {least:.3f}, and nobody can tell whether it "
+            "would have fallen further; try more epochs."
+        )
     if last["held_out_loss"] > least * (1 + RISE) and last["train_loss"] < best["train_loss"]:
         return (
             f"Overfitting from epoch {best['epoch'] + 1} on: the loss on held-out examples rose from {least:.3f} to "
             f"{last['held_out_loss']:.3f} while that on training examples fell to {last['train_loss']:.3f}; try fewer "
             "epochs, patience, dropout or stay, or add examples."
         )
-    if len(epochs) > 1 and best is last and epochs[-2]["held_out_loss"] - least > least * FALL:
+    if best is last and epochs[-2]["held_out_loss"] - least > least * FALL:
         return (
             f"Not learned out: the last epoch still lowered the loss on held-out examples from "
             f"{epochs[-2]['held_out_loss']:.3f} to {least:.3f}; try more epochs or a higher learning rate."
         )
-    if len(epochs) > 1 and best is first and last["train_loss"] >= first["train_loss"]:
+    if best is first and last["train_loss"] >= first["train_loss"]:
         return "It learned nothing: no loss fell after the first epoch; try a lower learning rate or a deeper cut."
     if gap > GAP * least:
         return (

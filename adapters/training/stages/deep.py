@@ -22,6 +22,7 @@ from adapters.training.deep import deep_round
 from adapters.training.deep.deep_round import Declined, DeepResult
 from adapters.training.embedding.views import Source
 from adapters.training.progress import Progress
+from adapters.training.publish.drafts import Draft
 from adapters.training.race.race import RaceResult
 from adapters.training.stages import curves, warm
 from adapters.training.stages.material import Material
@@ -31,6 +32,8 @@ EVERY, OFTEN = 30.0, 5.0  # seconds between checkpoints, and at least so many wh
 CHEAP = 1.0  # seconds that one may take of somebody who waits for us to leave
 LOOK = 1.0  # seconds between looks whether another job waits
 Json = dict[str, Any]
+OF_SHALLOW: Json = {"of": "shallow"}  # said of a learning curve that is the head's on the frozen backbone
+SKIPPED: Json = {"skipped": "a deep version is not trained on parts of its examples; deep=never shows what more do"}
 
 
 def run(
@@ -114,28 +117,37 @@ def decline(context: TrainingContext, job: Job, found: Declined) -> None:
 def found_out(found: DeepResult | Declined) -> Json:
     """What the report has beside that: how the fits went, and which cuts were tried."""
     cut = found.cut.name if isinstance(found, DeepResult) else found.table[0]["cut"] if found.table else ""
+    kept = found.hyperparameters if isinstance(found, DeepResult) else {}
+    names = (("kept", "epochs_kept"), ("of", "epochs"), ("mix", "mix"))
     return {
-        "losses": curves.summary(found.curves, cut),
+        "losses": curves.summary(found.curves, cut) | {name: kept[key] for name, key in names if key in kept},
         "curves": found.curves,
         "table": found.table,
         "note": found.note,
     }
 
 
-def curve(context: TrainingContext, job: Job) -> Json:
-    """In place of a learning curve of its own, for which the backbone would be trained several times more: that of the
-    shallow version which it is the next stage of.
+def curve(context: TrainingContext, job: Job, draft: Draft) -> Json | None:
+    """In place of a learning curve of a deep version, for which the backbone would be trained several times more: that
+    of the shallow version which it is the next stage of, or why there is none. None where that of the race's winner on
+    the same examples is to be measured.
     """
-    skipped: Json = {"skipped": "a deep version is not trained on parts of its examples; deep=never shows what more do"}
-    if job.request.of is None:
-        return skipped
+    if job.request.of is not None:
+        return _curve_of(context, job)
+    if draft.begun_at is not None:
+        before = draft.begun_at["version"]
+        return {"skipped": f"it goes on from version {before}, whose examples were not kept: there are no parts to try"}
+    return None if draft.shallow is not None else SKIPPED
+
+
+def _curve_of(context: TrainingContext, job: Job) -> Json:
     try:
-        of = jobs.get(context.engine, job.request.of)
+        of = jobs.get(context.engine, str(job.request.of))
         version = heads.resolve(context.engine, HeadRef(job.request.head, version=of.version))
         found: Json | None = reports.load(context.engine, context.artifacts, version)["curve"]
     except (NotFound, CorruptArtifact):
-        return skipped
-    return skipped if found is None else found | {"of_version": version.number}
+        return SKIPPED
+    return SKIPPED if found is None else found | OF_SHALLOW | {"of_version": version.number}
 
 
 def _hyperparameters(job: Job) -> Json:

@@ -4,7 +4,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from adapters import arrays
 from adapters.store.objects.artifacts import Artifacts
+from adapters.training import programs
 from adapters.training.data.split import Split
 from adapters.training.deep.deep_round import Declined, DeepResult
 from adapters.training.publish import drafts
@@ -38,10 +40,24 @@ def draft(
         of.job, of.data, of.task, of.classes, of.divided, of.grouped, result, measured, trusted, report, timing, scratch
     )
     if isinstance(found, DeepResult):
+        beside = scratch.put(_beside(made, of, shallow, scratch).to_bytes())
         made = drafts.deepened(made, found.cut, found.tail, found.evidence, scratch)
+        made = replace(made, shallow=beside)
     if of.begun is not None:
         made = replace(made, begun_at={"version": of.begun.number, "data": of.begun.manifest["data"]["digest"]})
     return drafts.staged(made, _said(of, plan, found), plan.later)
+
+
+def _beside(made: Draft, of: Material, shallow: RaceResult, scratch: Artifacts) -> Draft:
+    """What a learning curve of the race's winner needs, where a deep version is made of the same examples."""
+    measured = evaluate(shallow, of.task, of.embeddings[:, : shallow.reads], of.targets, of.classes, of.divided)
+    answers = arrays.flat(measured.outputs, of.task.shapes(of.classes))
+    shas = of.data.sha256s
+    return replace(
+        made, program=scratch.put(programs.to_bytes(shallow.program)), decision=measured.schema.decision,
+        finish=shallow.finish, method=shallow.method, setting=shallow.hyperparameters, views=shallow.views,
+        reads=shallow.reads, held_out=[shas[i] for i in measured.index], answers=scratch.put(answers.tobytes()),
+    )  # fmt: skip
 
 
 def _won(of: Material, shallow: RaceResult, found: DeepResult | Declined | None) -> tuple[RaceResult, Embeddings]:

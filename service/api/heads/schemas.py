@@ -95,7 +95,9 @@ class ReportView(Wire):
         "are capped, counts are not."
     )
     curve: dict[str, Any] | None = Field(
-        None, description="{measure, points, gain, more_images, answer} or {skipped}; absent until it is measured."
+        None,
+        description="{measure, points, gain, more_images, answer} or {skipped}; absent until it is measured. `of`: "
+        "shallow where a deep version shows that of the head on the frozen backbone.",
     )
     race: list[dict[str, Any]]
     winner: dict[str, Any]

@@ -261,6 +261,7 @@ def report(facts: Json) -> None:
     out.print(f"[dim]{escape(facts['explanation'])}[/]")
     curve, found = facts.get("curve") or {}, facts["findings"]
     answer = curve.get("answer") or curve.get("skipped") or "not measured"
+    answer += " (of the head on the frozen backbone)" if curve.get("of") == "shallow" else ""
     out.print(f"would more examples help? {escape(answer)}")
     _lines(deep.of_report(facts.get("deep")))
     copies = found["duplicates"]

@@ -21,7 +21,7 @@ def fit(name: str, train: list[float], held_out: list[float | None]) -> list[dic
         ([1.0, 1.1, 1.2], [1.0, 1.1, 1.2], "It learned nothing", 1),
         ([1.0, 0.3, 0.2, 0.2], [1.1, 0.9, 0.885, 0.881], "better than what is new", 4),
         ([1.0, 0.8, 0.75, 0.75], [1.0, 0.8, 0.79, 0.79], "Neither too little nor too much", 3),
-        ([1.0], [0.9], "Neither too little nor too much", 1),
+        ([1.0], [0.9], "One epoch shows no trend", 1),
     ],
 )
 def test_one_sentence_says_how_training_went(train, held_out, said, best):
