@@ -173,7 +173,7 @@ def test_a_class_of_which_nothing_came_is_named(shop, first):
         ({"method": "prototype"}, "only a deep fit"),
         ({"backbone": "other"}, "stands on the backbone blocks"),
         ({"hyperparameters": {"unfreeze": "blocks.0"}}, "cut at blocks.1"),
-        ({"hyperparameters": {"hidden": 128}}, "the head of version 1"),
+        ({"hyperparameters": {"hidden": 128}}, "the head of version"),
         ({"edit": Edit(remove=1)}, "to change them"),
     ],
 )
