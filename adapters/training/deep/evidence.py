@@ -146,7 +146,8 @@ def promising(proof: dict[str, Any], share: float, looks: int) -> bool:
 
 
 def _reason(passed: bool, figures: dict[str, Any], gain: float, error: float, looks: int) -> str:
-    seen = f"on {figures['examples']} examples that neither had seen the loss fell by {gain:+.4f} ± {error:.4f}"
+    way = "fell" if gain >= 0 else "rose"
+    seen = f"on {figures['examples']} examples that neither had seen the loss {way} by {abs(gain):.4f} ± {error:.4f}"
     merit = f"{figures['merit']} moved by {figures['difference']:+.4f}"
     if passed:
         return f"{seen}, and {merit}"
