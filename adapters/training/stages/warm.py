@@ -24,7 +24,7 @@ from adapters.training.publish import deep_export
 from adapters.training.stages.material import Material
 from adapters.types import Fitted, Floats, HeadProgram, HeadVersion, Indices, Linear
 
-STAY = 1.0  # of L2-SP where the caller names none
+STAY = 1.0  # of L2-SP where the caller names none; not measured: `mix` says how far to go whatever it is
 AT_A_TIME = 64  # examples: of the embedded backbone up to 6 MB of taps
 LEAST = 1e-12
 PENALTY, STEPS = 1e-3, 100  # of fitting the outputs of new classes: convex, and as small as a head

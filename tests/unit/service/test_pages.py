@@ -150,9 +150,22 @@ def test_a_deep_version_says_from_where_it_was_trained_what_that_brought_and_how
     text = Strict(render(VIEW | {"deep": DEEP, "winner": winner})).text
     for words in (
         "blocks.4", "37 %", "10.7 MB", "+0.0312", "+0.0123 to +0.0501", "Overfitting from epoch 3 on.", "epoch 2",
-        "+0.250", "held out", "0.3100", "0.75", "where deeper training began",
+        "0.250 above", "held out", "0.3100", "0.75", "where deeper training began",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_which_weights_were_kept_is_said_and_one_epoch_draws_no_curve():
+    losses = DEEP["losses"] | {"kept": 3, "of": 3, "mix": 0.75}
+    assert (
+        "after epoch 3 of 3, taken 75 % of the way" in Strict(render(VIEW | {"deep": DEEP | {"losses": losses}})).text
+    )
+    start = DEEP | {"losses": losses | {"mix": 0.0}}
+    assert "Kept is the start" in Strict(render(VIEW | {"deep": start})).text
+    once = losses | {"epochs": losses["epochs"][:1], "best": 1, "kept": 1, "of": 1}
+    assert "loss by epoch" not in Strict(render(VIEW | {"deep": DEEP | {"losses": once}})).text
+    begun = DEEP | {"begun_at": 7}
+    assert "goes on from version 7" in Strict(render(VIEW | {"deep": begun})).text
 
 
 def test_a_deep_round_that_brought_nothing_says_that_the_frozen_backbone_stays():
