@@ -41,6 +41,7 @@ class _Followed:
     events: list[dict[str, Any]] = field(default_factory=list)  # told so far, in order
     ended: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # a new one after each change
+    outcome: asyncio.Future[Job] | None = None  # of the job that has ended: read once for all who waited
 
     def tell(self, status: str, events: list[dict[str, Any]]) -> None:
         """What a look has found."""
@@ -86,10 +87,18 @@ class Following:
             except TimeoutError:
                 log.debug("the time to wait for the job %s is up", job.id)
         try:
-            job = await READING.run(jobs.get, self._engine, job.id)
+            job = await self._read(found, job.id)
         except SQLAlchemyError:  # it was accepted, which is what the answer must say
             log.warning("the database did not say how the job %s is", job.id)
         return job, job.status in TERMINAL
+
+    def _read(self, found: _Followed, job_id: str) -> Awaitable[Job]:
+        if found.outcome is None:
+            outcome = asyncio.ensure_future(READING.run(jobs.get, self._engine, job_id))
+            if not found.ended:
+                return outcome
+            found.outcome = outcome
+        return asyncio.shield(found.outcome)  # who goes away takes it from nobody
 
     async def stream(self, job_id: str, after: int, allowed: Allowed = always) -> AsyncIterator[str]:
         """Server-sent events of a job from the one after `after` to the final one. Raises JobNotFound at once.

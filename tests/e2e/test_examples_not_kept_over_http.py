@@ -38,9 +38,9 @@ def test_nothing_is_left_of_them_but_their_hashes(server, gone):
 
 
 def test_a_backup_has_what_adding_to_it_begins_with(server, gone, tmp_path):
-    """A blob of its own: lost, it is named with the way out."""
-    espalier("backup", str(tmp_path / "backup.tar"), home=server.home)
-    espalier("restore", str(tmp_path / "backup.tar"), home=tmp_path / "new")
+    """A blob of its own: lost, it is named with the way out. Of other heads of this server blobs may be damaged."""
+    espalier("backup", str(tmp_path / "backup.tar"), home=server.home, check=False)
+    espalier("restore", str(tmp_path / "backup.tar"), home=tmp_path / "new", check=False)
     program = server.client.manifest(gone[0], 1)["deep"]["program"]
     (tmp_path / "new" / "artifacts" / "blobs" / program[:2] / program).unlink()
     said = espalier("check", home=tmp_path / "new", check=False)

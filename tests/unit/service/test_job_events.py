@@ -46,7 +46,11 @@ async def told(stream) -> list[tuple[int, str]]:
     return [(int(first[4:]), second[7:]) for first, second, *_ in lines if first.startswith("id: ")]
 
 
-def test_a_thousand_who_wait_cost_as_many_looks_as_one(engine, looks):
+def test_a_thousand_who_wait_cost_as_many_looks_as_one(engine, looks, monkeypatch):
+    read = []
+    get = jobs.get
+    monkeypatch.setattr(jobs, "get", lambda *arguments: read.append(1) or get(*arguments))
+
     async def main():
         following, job = Following(engine), create(engine)
         waiting = [asyncio.create_task(following.wait(job, 60)) for _ in range(1000)]
@@ -56,6 +60,7 @@ def test_a_thousand_who_wait_cost_as_many_looks_as_one(engine, looks):
         answers = await asyncio.gather(*waiting)
         assert all(ended and found.status == "failed" for found, ended in answers)
         assert before <= 5 and not following._followed
+        assert len(read) <= 2, "the job is read for all who waited, not for each"
 
     asyncio.run(main())
 
