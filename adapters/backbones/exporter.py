@@ -37,6 +37,8 @@ def export(model: "torch.nn.Module", preprocessing: Preprocessing) -> bytes:
     # helper keys them to 'input0' whatever the names are).
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)  # of pads; ORT folds them
+        # Sizes are fixed in the graph, on purpose.
+        warnings.filterwarnings("ignore", message="Converting a tensor to a Python", category=torch.jit.TracerWarning)
         with pools.written_out(), _refused(preprocessing.size):
             torch.onnx.export(
                 graph, (pixels,), buffer, input_names=["pixels"], output_names=["pooled", "features"],
