@@ -14,10 +14,10 @@ stay flat.
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -25,10 +25,11 @@ from PIL import Image
 from benchmarks import record, server
 from service.client import ApiError, Client, LabeledImage
 
+T = TypeVar("T")
 MIB = 2**20
 CLASSES, EACH, SIDE = 3, 4, 32
 LESSONS = 3  # of a head before it is deleted
-TRIES = 10  # of a deletion
+TRIES = 10  # of what the service is too busy for
 READINGS, BETWEEN = 10, 0.2  # of a look; seconds
 MAX_SLOPE = 1.0  # MiB for each 1,000 jobs
 FLAT = 5.0  # descriptors, threads or MiB of files for each 1,000 jobs
@@ -77,7 +78,8 @@ def _life(client: Client, plan: Plan, number: int) -> bool:
     if turn and turn % LESSONS == 0:
         _delete(client, name)
     images = list(_images(number))
-    job = client.wait(client.finetune(name, images, method="prototype", views="none", wait=60)["id"])
+    taught = _again(lambda: client.finetune(name, images, method="prototype", views="none", wait=60))
+    job = client.wait(taught["id"])
     for _ in client.events(job["id"]):
         pass
     if job["status"] != "succeeded" and job["version"] is None:
@@ -89,17 +91,23 @@ def _life(client: Client, plan: Plan, number: int) -> bool:
 
 
 def _delete(client: Client, name: str) -> None:
+    try:
+        _again(lambda: client.delete_head(name))
+    except ApiError as error:
+        if error.status != 404:  # all of its jobs failed
+            raise
+
+
+def _again(work: Callable[[], T]) -> T:
     """As a client should: once more when it is told that the database is busy, as it is on a crowded machine."""
     for _ in range(TRIES):
         try:
-            return client.delete_head(name)
+            return work()
         except ApiError as error:
-            if error.status == 404:  # all of its jobs failed
-                return None
             if error.status != 503:
                 raise
         time.sleep(1)
-    raise TimeoutError(f"{name} could not be deleted in {TRIES} tries")
+    raise TimeoutError(f"the service was busy in {TRIES} tries")
 
 
 def _images(number: int) -> Iterator[LabeledImage]:
