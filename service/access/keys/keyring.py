@@ -20,7 +20,7 @@ from service.access.keys import minting
 from service.access.principal import Principal
 
 log = logging.getLogger("espalier.access")
-SELDOM = 0.2  # seconds between two looks for keys that nobody knows
+SELDOM = 0.2  # seconds between two looks because of keys that nobody knows
 NOTE = 30.0  # seconds between two notes of when keys were used
 
 
@@ -76,9 +76,10 @@ class KeyRing:
         return known.principal
 
     def may_be_new(self, text: str) -> bool:
-        """Whether to look for a key in the database: it looks like one, and nobody has looked a moment ago.
+        """Whether to look for a key in the database: it looks like one, and nobody was told to a moment ago.
 
-        Who is told so has the turn: of many at once one looks.
+        Who is told so has the turn: of many at once one looks. The look that comes by itself does not count: a key may
+        be made right after it.
         """
         key_id, now = minting.id_of(text), time.monotonic()
         if key_id is None or key_id in self._known or now - self._looked <= SELDOM:
@@ -89,7 +90,6 @@ class KeyRing:
     def refresh(self) -> None:
         """Look once, and read what is there if anything changed."""
         with self._lock:
-            self._looked = time.monotonic()
             found = keys.stamp(self._engine)
             if found != self._stamp:
                 self._known = {key.id: _known(key) for key in keys.list_all(self._engine, only_good=True)}
