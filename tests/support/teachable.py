@@ -27,6 +27,8 @@ from adapters.types import Backbone, Example, HeadRef, HeadVersion, SplitName
 from support.training import Bench, Picture
 
 SIDE, CHANNELS = 16, (6, 8, 12)
+QUICK = {"epochs": 1, "unfreeze": "blocks.1"}
+DEEP = {"backbone": "blocks", "method": "deep", "deep": "only", "hyperparameters": QUICK}  # of a job
 BLOCKS = Backbone(
     name="blocks", digest="k" * 64, artifact="", precision="fp32", dimension=CHANNELS[-1], channels=CHANNELS[-1],
     spec=Preprocessing(SIDE, 1.0, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -127,3 +129,10 @@ def said(shop: Bench, version: HeadVersion, some: list[Example]) -> np.ndarray:
     """What a version makes of examples, f32 [N, K]."""
     head = Head.from_bytes(heads.stored(shop.shop.artifacts, version))
     return shop.shop.trunks.said(head, version, some)["probabilities"]
+
+
+def graph_without_names(shop: Bench, version: HeadVersion) -> bytes:
+    """A version's graph, to compare it with that of another head."""
+    model = onnx.load_from_string(heads.stored(shop.shop.artifacts, version))
+    model.ClearField("metadata_props")  # the head's name is there
+    return bytes(model.SerializeToString(deterministic=True))

@@ -2,8 +2,35 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import Engine
+
+from adapters.store import database
+
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A new database in a file."""
+    made = database.connect(f"sqlite:///{tmp_path / 'espalier.sqlite'}")
+    database.migrate(made)
+    yield made
+    made.dispose()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adapters.errors import InvalidInput
-from adapters.store import database
 from adapters.store.audit import log
 from adapters.store.audit.actor import Actor
 from adapters.store.audit.recording import Entry
@@ -57,14 +56,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-@pytest.fixture
-def engine(tmp_path):
-    made = database.connect(f"sqlite:///{tmp_path / 'espalier.sqlite'}")
-    database.migrate(made)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

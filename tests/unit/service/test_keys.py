@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.errors import Conflict, InvalidInput, KeyNotFound, QuotaExceeded
-from adapters.store import database
 from adapters.store.access import keys as store
 from adapters.store.database import now
 from adapters.store.schema import api_keys
@@ -22,14 +21,6 @@ from service.access.refusals import Forbidden, Unauthorized
 from service.settings import Settings
 
 ADMIN = "an-operators-own-secret-of-32-characters"
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = database.connect(f"sqlite:///{tmp_path / 'espalier.sqlite'}")
-    database.migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 def make(engine, *scopes: str, tenant: str = "acme", days=None):

@@ -10,18 +10,6 @@ from service.quotas.headers import telling
 from service.quotas.limiter import MOST_CALLERS, Limiter
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def limiter(clock, overrides=None, **default):
     return Limiter(Book(Limits(**default), overrides or {}), clock)
 

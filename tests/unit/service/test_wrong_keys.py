@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from adapters.store import database
 from service.access import attempts
 from service.access.attempts import Attempts
 from service.access.authenticator import Authenticator
@@ -14,18 +13,6 @@ from service.access.refusals import TooManyAttempts, Unauthorized
 from service.audit.address import Proxies
 from service.errors import status_of
 from service.settings import Settings
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 def of(address, *headers):
@@ -92,14 +79,6 @@ def test_a_proxys_word_counts_where_it_is_trusted(clock):
     assert passed(found, of("10.0.0.1", *told), 20) == 10
     assert found.wait(of("10.0.0.2", *told)) > 0 and found.wait(of("10.0.0.1")) == 0
     assert found.wait(of("203.0.113.5", *told)) == 0, "of others it is not believed"
-
-
-@pytest.fixture
-def engine(tmp_path):
-    engine = database.connect(f"sqlite:///{tmp_path / 'espalier.sqlite'}")
-    database.migrate(engine)
-    yield engine
-    engine.dispose()
 
 
 class Looks(KeyRing):
