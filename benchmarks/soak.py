@@ -46,8 +46,9 @@ class Plan:
     keep_jobs: int  # setting of the service
 
 
-# Looked at in the same moment of the heads' lives: from one deletion to the next the server moves by 6 MiB.
-FULL = Plan(2000, 30, 600, 30 * LESSONS, 200)
+# Looked at in the same moment of the heads' lives: from one deletion to the next the server moves by 6 MiB. What is
+# kept of jobs and of answers is full by job 900; 2,000 jobs follow.
+FULL = Plan(2900, 30, 900, 30 * LESSONS, 200)
 QUICK = Plan(60, 5, 20, 5, 20)
 
 
