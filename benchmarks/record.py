@@ -48,7 +48,7 @@ def save(name: str, results: dict[str, Any]) -> Path:
 def about() -> dict[str, Any]:
     """The circumstances of a run."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": _commit(), "machine": machine(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit(), "machine": machine(),
         "python": platform.python_version(), "precision": precision(),
         "versions": {p: v for p in PACKAGES if (v := _version(p))},
     }  # fmt: skip
@@ -67,7 +67,8 @@ def machine() -> str:
     return f"{model or 'unknown processor'}, {len(os.sched_getaffinity(0))} cores"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The one that is checked out; said where Python files differ from it."""
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 

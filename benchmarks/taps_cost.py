@@ -1,8 +1,9 @@
 """What taps cost: the same service, images and heads on a backbone with taps and on its twin without, in turns.
 
 Limits: a pass and /predict at 16 connections keep at least 0.98 of their pace; `pooled` is the same bit for bit.
-The twin is the backbone's own graph without the nodes of taps, in the precision of ESPALIER_PRECISION (by default the
-machine's). Heads on the two are taught the same photos; on the backbone with taps one reads `pooled`, one all.
+The twin is the backbone's own graph as it was before taps: without their nodes, and with the output `features`. Both
+are in the precision of ESPALIER_PRECISION (by default the machine's). Heads on the two are taught the same photos; on
+the backbone with taps one reads `pooled`, one all.
 """
 
 import statistics
