@@ -69,8 +69,8 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A frozen network as one ONNX graph: tensors of N inputs in, `pooled` [N, D] out; of images also `features`,
-    [N, C, h, w].
+    """A frozen network as one ONNX graph: tensors of N inputs in, `pooled` [N, D] out; of images, where
+    it is not in int8 with taps, also `features`, [N, C, h, w].
 
     One with taps has `embedding` [N, E] besides: `pooled`, and behind it what earlier blocks saw.
     """

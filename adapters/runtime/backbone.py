@@ -90,7 +90,7 @@ class BackboneSession:
         return outputs[0] if len(outputs) == 1 else list(zip(*outputs, strict=True))
 
     def features(self, batch: Tensors) -> tuple[Embeddings, Floats]:
-        """Tensors with N first → pooled f32 [N, D], features f32 [N, C, h, w]."""
+        """Tensors with N first → pooled f32 [N, D], features f32 [N, C, h, w], of a graph that tells them: in float."""
         pooled, features = self._session.run(["pooled", "features"], batch)
         return pooled, features
 

@@ -62,27 +62,19 @@ def _facts(source: Backbone, precision: str, name: str, graph: bytes) -> Backbon
 
 
 def _compare(source: BackboneSession, variant: BackboneSession, pixels: Pixels) -> dict[str, Any]:
-    """Cosine of the pooled outputs, image by image. Raises ParityError where the outputs differ in kind."""
-    pairs = [(source.features({NAME: picture[None]}), variant.features({NAME: picture[None]})) for picture in pixels]
-    for wanted, got in (both for pair in pairs for both in zip(*pair, strict=True)):
-        if got.shape != wanted.shape or got.dtype != wanted.dtype or not np.isfinite(got).all():
-            raise ParityError(f"the variant answers {got.dtype} {got.shape}, or not with numbers")
-    wanted, got = (np.concatenate([pair[side][0] for pair in pairs]) for side in (0, 1))
-    cosines = _cosines(wanted, got)
+    """Cosine of `pooled`, image by image, and of what is told of earlier blocks, where that is anything.
+
+    Raises ParityError where the outputs differ in kind.
+    """
+    wanted, got = (np.concatenate([s.embed({NAME: picture[None]}) for picture in pixels]) for s in (source, variant))
+    if got.shape != wanted.shape or got.dtype != wanted.dtype or not np.isfinite(got).all():
+        raise ParityError(f"the variant answers {got.dtype} {got.shape[1:]}, or not with numbers")
+    length = source.backbone.dimension
+    pooled, taps = (_cosines(wanted[:, part], got[:, part]) for part in (slice(length), slice(length, None)))
+    of_taps = {"taps_cosine_mean": float(taps.mean())} if source.backbone.taps else {}
     return {
-        "cosine_mean": float(cosines.mean()), "cosine_worst": float(cosines.min()), "held_out": len(cosines),
-    } | _compare_taps(source, variant, pixels)  # fmt: skip
-
-
-def _compare_taps(source: BackboneSession, variant: BackboneSession, pixels: Pixels) -> dict[str, float]:
-    """The same of what is told of earlier blocks; nothing where that is nothing."""
-    if not source.backbone.taps:
-        return {}
-    first = source.backbone.dimension
-    wanted, got = (
-        np.concatenate([s.embed({NAME: picture[None]}) for picture in pixels])[:, first:] for s in (source, variant)
-    )
-    return {"taps_cosine_mean": float(_cosines(wanted, got).mean())}
+        "cosine_mean": float(pooled.mean()), "cosine_worst": float(pooled.min()), "held_out": len(pooled),
+    } | of_taps  # fmt: skip
 
 
 def _cosines(a: Embeddings, b: Embeddings) -> Any:

@@ -123,7 +123,7 @@ def test_trunk_and_tail_are_the_backbone_at_every_cut(graph):
 
 
 def test_the_halves_answer_as_the_stored_graph_does(graph, photos):
-    """Which tells `features` and taps as well: the same bits on photos, too."""
+    """Which tells taps as well: the same bits on photos, too."""
     backbone = session.create(graph)
     for cut in cuts.find(graph, PIXELS):
         for pixels in (photos.held_out[:1], photos.held_out[1:4]):

@@ -16,7 +16,7 @@ class Precision(Protocol):
     LEAST_WORST: float  # the same, of the worst of these images
 
     def convert(self, graph: bytes, pixels: Pixels) -> bytes:
-        """An fp32 backbone → one of this precision, with the same inputs and outputs.
+        """An fp32 backbone → one of this precision, with the same inputs, `pooled` and `embedding`.
 
         `pixels`, uint8 [N, S, S, 3], are calibration images.
         """

@@ -75,11 +75,9 @@ class Nodes:
         """[N, …] → [N, L]."""
         return self.add("Reshape", [tensor, self._flat], f"{tensor}.flat")
 
-    def scaled(self, tensor: str, scales: Any, zeros: Any | None = None) -> str:
-        """Whole numbers [N, L] → f32, each in its own scale [L]; zeros, of the tensor's dtype, are 0 by default."""
-        constants = {"scales": scales} | ({} if zeros is None else {"zeros": zeros})
-        names = [self.constant(f"{tensor}.{key}", value) for key, value in constants.items()]
-        return self.add("DequantizeLinear", [tensor, *names], f"{tensor}.scaled", axis=1)
+    def floats(self, tensor: str) -> str:
+        """Whole numbers → f32."""
+        return self.add("Cast", [tensor], f"{tensor}.float", to=TensorProto.FLOAT)
 
     def token(self, tensor: str) -> str:
         """The first of tokens [N, T, C], [N, C]."""

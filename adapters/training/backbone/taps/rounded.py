@@ -1,8 +1,8 @@
 """Taps of a graph in int8, read from its 8-bit maps.
 
 To turn whole maps into floats takes longer than all else that taps do (docs/adr/0010). Here sums are made of whole
-numbers, exactly, and only what is told becomes floats: scales differ from end to end, so each number has its own.
-Deviations need squares, which have no place in 8 bits.
+numbers, exactly, and only what is told is put in its scale: scales differ from end to end, so each number has its own.
+Squares have no place in 8 bits; of a map's at most 255² · h · w are exact in float32, too.
 
 ONNX Runtime keeps 8-bit maps with channels last, so what turns them that way costs nothing.
 """
@@ -26,13 +26,27 @@ class _Map:
 
     end: End
     tensor: str  # u8 [N, C, h, w]
-    rounding: tuple[str, str]  # names of scale and zero
     scale: float
     zero: int
 
-    def told(self, value: float, each: int = 1) -> Any:
-        """f32 [C · each]: the same for every number that is told of this end."""
-        return np.full(self.end.channels * each, value, np.float32)
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return self.end.size[0] * self.end.size[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A part in units of the maps: number · scale − offset, each its own, is what it tells."""
+
+    part: Part
+    maps: Sequence[_Map]
+    scales: Sequence[float]  # of each map
+    offsets: Sequence[float]
+
+    def spread(self, values: Sequence[float]) -> Any:
+        """f32 [L]: a map's for each number that is told of it."""
+        return np.repeat(np.array(values, np.float32), [m.end.channels * self.part.each for m in self.maps])
 
 
 def add(graph: Any, ends: Sequence[End], dimension: int) -> list[Tap]:
@@ -46,10 +60,18 @@ def add(graph: Any, ends: Sequence[End], dimension: int) -> list[Tap]:
     nodes = Nodes(graph)
     narrow = _by_size([m for m in maps if is_narrow(m.end, dimension)])
     wide = _by_size([m for m in maps if not is_narrow(m.end, dimension)])
-    parts = [*_of_narrow(nodes, narrow), *_of_wide(nodes, wide)]
-    taps = list(listed(parts, dimension))
-    nodes.tell([POOLED, *(part.tensor for part in parts)], taps[-1].offset + taps[-1].length)
+    told = [*_of_narrow(nodes, narrow), *_of_wide(nodes, wide)]
+    taps = list(listed([each.part for each in told], dimension))
+    nodes.tell([POOLED, _scaled(nodes, told)], taps[-1].offset + taps[-1].length)
     return taps
+
+
+def _scaled(nodes: Nodes, told: Sequence[_Told]) -> str:
+    """[N, ΣL]: all parts, each number in its scale."""
+    joined = nodes.chain([each.part.tensor for each in told], "tap.numbers")
+    scales = nodes.constant("tap.scales", np.concatenate([each.spread(each.scales) for each in told]))
+    offsets = nodes.constant("tap.offsets", np.concatenate([each.spread(each.offsets) for each in told]))
+    return nodes.add("Sub", [nodes.add("Mul", [joined, scales], "tap.scaled"), offsets], "tap.told")
 
 
 def _maps(graph: Any, ends: Sequence[End]) -> list[_Map]:
@@ -68,39 +90,44 @@ def _map(end: End, made: dict[str, Any], constants: dict[str, Any]) -> _Map | No
     scale, zero = (numpy_helper.to_array(constants[name]) for name in names)
     if zero.dtype != np.uint8 or scale.size != 1:
         return None
-    return _Map(end, tensor, (names[0], names[1]), float(scale), int(zero))
+    return _Map(end, tensor, float(scale), int(zero))
 
 
 def _by_size(maps: Sequence[_Map]) -> list[list[_Map]]:
     return [list(group) for _, group in groupby(maps, lambda m: m.end.size)]
 
 
-def _of_narrow(nodes: Nodes, groups: list[list[_Map]]) -> Iterator[Part]:
+def _of_narrow(nodes: Nodes, groups: list[list[_Map]]) -> Iterator[_Told]:
     if not groups:
         return
-    joined = [(nodes.chain([m.tensor for m in group], f"{group[0].tensor}.joined"), group) for group in groups]
+    joined = [(_joined(nodes, group), group) for group in groups]
     inside = [m for group in groups for m in group]
-    ends = [m.end for m in inside]
-    yield Part(_quarters(nodes, [(_rows(nodes, *pair), pair[1][0].end) for pair in joined], inside), "regions", ends, 4)
-    yield Part(_maxima(nodes, [_greatest(nodes, *pair) for pair in joined], inside), "max", ends)
+    ends, scales, offsets = [m.end for m in inside], [m.scale for m in inside], [m.scale * m.zero for m in inside]
+    sums = _quarters(nodes, [(_rows(nodes, *pair), pair[1][0].end) for pair in joined])
+    of_pixels = [m.scale / _quarter(m.end.size) for m in inside]
+    yield _Told(Part(sums, "regions", ends, 4), inside, of_pixels, offsets)
+    greatest = _greatest(nodes, [_maxima(nodes, *pair) for pair in joined])
+    yield _Told(Part(greatest, "max", ends), inside, scales, offsets)
+
+
+def _joined(nodes: Nodes, group: list[_Map]) -> str:
+    """Maps of one size as one, u8 [N, ΣC, h, w]."""
+    return nodes.chain([m.tensor for m in group], f"{group[0].tensor}.joined")
 
 
 def _rows(nodes: Nodes, tensor: str, group: list[_Map]) -> str:
     """[N, h · w, C]."""
-    size, channels = group[0].end.size, sum(m.end.channels for m in group)
+    channels = sum(m.end.channels for m in group)
     turned = nodes.add("Transpose", [tensor], f"{tensor}.turned", perm=[0, 2, 3, 1])
-    shape = nodes.constant(f"{tensor}.rows.shape", np.array([0, size[0] * size[1], channels], np.int64))
+    shape = nodes.constant(f"{tensor}.rows.shape", np.array([0, group[0].area, channels], np.int64))
     return nodes.add("Reshape", [turned, shape], f"{tensor}.rows")
 
 
-def _quarters(nodes: Nodes, rows: list[tuple[str, End]], maps: list[_Map]) -> str:
-    """Means of the four quarters, [N, ΣC · 4]: sums of whole numbers, then scaled."""
+def _quarters(nodes: Nodes, rows: list[tuple[str, End]]) -> str:
+    """Sums of the four quarters, f32 [N, ΣC · 4]."""
     sums = [nodes.add("MatMulInteger", [_quartered(nodes, end), r], f"{r}.quarters") for r, end in rows]
     turned = nodes.add("Transpose", [nodes.chain(sums, "tap.sums", axis=2)], "tap.sums.turned", perm=[0, 2, 1])
-    scales = np.concatenate([m.told(m.scale / _quarter(m.end.size), 4) for m in maps])
-    offsets = np.concatenate([m.told(m.scale * m.zero, 4) for m in maps])
-    scaled = nodes.scaled(nodes.flat(turned), scales)
-    return nodes.add("Sub", [scaled, nodes.constant("tap.offsets", offsets)], "tap.quarters")
+    return nodes.floats(nodes.flat(turned))
 
 
 def _quartered(nodes: Nodes, end: End) -> str:
@@ -118,34 +145,40 @@ def _quarter(size: Sequence[int]) -> int:
     return ((size[0] + 1) // 2) * ((size[1] + 1) // 2)
 
 
-def _greatest(nodes: Nodes, tensor: str, group: list[_Map]) -> str:
+def _maxima(nodes: Nodes, tensor: str, group: list[_Map]) -> str:
     """u8 [N, C, 1, 1]."""
     return nodes.add("MaxPool", [tensor], f"{tensor}.max", kernel_shape=list(group[0].end.size))
 
 
-def _maxima(nodes: Nodes, greatest: list[str], maps: list[_Map]) -> str:
-    """[N, ΣC]."""
-    flat = nodes.flat(nodes.chain(greatest, "tap.greatest"))
-    zeros = np.concatenate([m.told(m.zero) for m in maps]).astype(np.uint8)
-    return nodes.scaled(flat, np.concatenate([m.told(m.scale) for m in maps]), zeros)
+def _greatest(nodes: Nodes, maxima: list[str]) -> str:
+    """f32 [N, ΣC]."""
+    return nodes.floats(nodes.flat(nodes.chain(maxima, "tap.greatest")))
 
 
-def _of_wide(nodes: Nodes, groups: list[list[_Map]]) -> Iterator[Part]:
+def _of_wide(nodes: Nodes, groups: list[list[_Map]]) -> Iterator[_Told]:
     if not groups:
         return
     pairs = [_moments(nodes, group) for group in groups]
-    ends = [m.end for group in groups for m in group]
+    inside = [m for group in groups for m in group]
+    ends, scales = [m.end for m in inside], [m.scale for m in inside]
     means = nodes.chain([mean for mean, _ in pairs], "tap.means")
-    yield Part(means, "mean", ends)
-    yield Part(nodes.deviations(means, nodes.chain([square for _, square in pairs], "tap.squares")), "deviation", ends)
+    yield _Told(Part(means, "mean", ends), inside, scales, [m.scale * m.zero for m in inside])
+    rest = nodes.chain([rest for _, rest in pairs], "tap.rest")
+    of_pixels = [m.scale / m.area**0.5 for m in inside]
+    yield _Told(
+        Part(nodes.add("Sqrt", [rest], "tap.deviations"), "deviation", ends), inside, of_pixels, [0] * len(ends)
+    )
 
 
 def _moments(nodes: Nodes, group: list[_Map]) -> tuple[str, str]:
-    """Means of maps and of their squares, [N, ΣC] each."""
-    first = group[0].end
-    maps = [nodes.add("DequantizeLinear", [m.tensor, *m.rounding], f"{m.tensor}.float") for m in group]
-    rows = _rows(nodes, nodes.chain(maps, f"{maps[0]}.joined"), group)
-    area = first.size[0] * first.size[1]
-    equal = nodes.constant(f"tap.equal.{area}", np.full(area, 1 / area, np.float32))
-    mean = nodes.add("MatMul", [equal, rows], f"{rows}.mean")
-    return mean, nodes.add("MatMul", [equal, nodes.times(rows, rows)], f"{rows}.squared")
+    """Means of maps, and sums of the squares of what differs from them, f32 [N, ΣC] each.
+
+    Σx² − Σx · mean. Sums are exact, and so is the mean of a flat map, of which nothing is left then; of any other at
+    least 1 − 1 / (h · w) is, more than rounding can take away: nothing is negative.
+    """
+    rows = nodes.floats(_rows(nodes, _joined(nodes, group), group))
+    ones = nodes.constant(f"tap.ones.{group[0].area}", np.ones(group[0].area, np.float32))
+    total = nodes.add("MatMul", [ones, rows], f"{rows}.sum")
+    mean = nodes.add("Div", [total, nodes.constant(f"tap.{group[0].area}", np.float32(group[0].area))], f"{rows}.mean")
+    squares = nodes.add("MatMul", [ones, nodes.times(rows, rows)], f"{rows}.squared")
+    return mean, nodes.add("Sub", [squares, nodes.add("Mul", [total, mean], f"{rows}.even")], f"{rows}.rest")
