@@ -155,8 +155,25 @@ def test_uploads_have_the_room_that_they_may_take(objects):
     assert uploads < room < size(pod["containers"][0]["resources"]["limits"]["ephemeral-storage"])
 
 
+def test_deep_jobs_have_the_room_that_they_may_take(objects):
+    """On a volume of its own: whoever writes more than a volume's bound is evicted, and its successor starts over."""
+    (pod,) = [pod for pod in rendering.pods(objects).values() if _has(pod, "worker")]
+    (worker,) = [container for container in pod["containers"] if container["name"] == "worker"]
+    settings = Settings(**_given(rendering.environment(objects, worker)))
+    volumes = {mount["mountPath"]: mount["name"] for mount in worker["volumeMounts"]}
+    bounds = {v["name"]: size(v["emptyDir"]["sizeLimit"]) for v in pod["volumes"] if "emptyDir" in v}
+    assert 0 < settings.deep_bytes < bounds[volumes["/data/deep"]]
+    own = sum(bounds.get(name, 0) for name in volumes.values())
+    assert own < size(worker["resources"]["limits"]["ephemeral-storage"])
+
+
+def _has(pod: Object, name: str) -> bool:
+    return name in {container["name"] for container in pod["containers"]}
+
+
 def _given(environment: dict[str, str]) -> dict[str, str]:
-    return {n.removeprefix("ESPALIER_").lower(): v for n, v in environment.items() if n.startswith("ESPALIER_")}
+    ours = {n: v for n, v in environment.items() if n.startswith("ESPALIER_") and n not in OTHERS}
+    return {n.removeprefix("ESPALIER_").lower(): v for n, v in ours.items()}
 
 
 def test_probes_ask_what_they_mean(objects):
