@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -20,6 +21,7 @@ UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject"}  # kinds that Kubernetes itself does not know
 CHOOSERS = {"Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment", "StatefulSet"}
 OWN = {"app.kubernetes.io/name": "espalier", "app.kubernetes.io/instance": "espalier"}
+VOLUMES = {"name", "emptyDir", "persistentVolumeClaim", "projected"}
 IDLE = {"cpu": 221, "gpu": 2048, "single-node": 221}  # MiB; docs/benchmarks/footprint.md, and what CUDA takes of a host
 
 
@@ -84,7 +86,7 @@ def test_everything_is_as_restricted_as_it_can_be(objects):
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
         assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
-        assert all(v.keys() <= {"name", "emptyDir", "persistentVolumeClaim", "secret"} for v in pod["volumes"])
+        assert all(v.keys() <= VOLUMES for v in pod["volumes"])
         assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
     for container in rendering.containers(objects):
         assert container["securityContext"] == {
@@ -105,12 +107,25 @@ def _scripts() -> str:
 def test_no_secret_has_a_value(objects):
     """Neither as an object nor in a setting or a variable."""
     assert rendering.of_kind(objects, "Secret") == []
-    secret = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|DATABASE_URL")
+    secret = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|DATABASE_URL|HEADERS")
     assert [name for name in rendering.settings(objects) if secret.search(name)] == []
     for container in rendering.containers(objects):
         for variable in container.get("env", []):
             if secret.search(variable["name"]) and not variable["name"].endswith("_FILE"):
                 assert variable.keys() == {"name", "valueFrom"}, variable["name"]
+
+
+def test_settings_can_name_files_and_traces_a_secret(objects):
+    """Of a Secret and a ConfigMap that need not be there, in servers and workers alike."""
+    for pod in rendering.pods(objects).values():
+        volumes = {volume["name"]: volume.get("projected") for volume in pod["volumes"]}
+        for container in pod["containers"]:
+            if container["name"] in ("serve", "worker"):
+                (named,) = [m["name"] for m in container["volumeMounts"] if m["mountPath"] == "/etc/espalier"]
+                given = [source for one in volumes[named]["sources"] for source in one.values()]
+                assert given == 2 * [{"name": "espalier-files", "optional": True}]
+                (headers,) = [v for v in container["env"] if v["name"] == "OTEL_EXPORTER_OTLP_HEADERS"]
+                assert headers["valueFrom"]["secretKeyRef"]["optional"]
 
 
 def test_nobody_is_answered_without_a_key(objects):
@@ -254,18 +269,43 @@ def test_the_volume_of_sqlite_is_one_pods(objects, overlay):
 
 def test_the_guides_example_renders(tmp_path):
     """Images by digest from a registry of one's own, and settings of one's own, on top of an overlay."""
-    guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
     digest = "sha256:" + "a" * 64
-    own = tmp_path / "own"
-    own.mkdir()
-    (tmp_path / "espalier").symlink_to(ROOT)
-    (own / "kustomization.yaml").write_text(example.replace("sha256:…", digest))
-    objects = rendering.kustomization(own)
+    objects = rendered(example_of("espalier-serve").replace("sha256:…", digest), tmp_path)
     images = {container["image"] for container in rendering.containers(objects)}
     assert images == {f"registry.example.com/espalier-{name}@{digest}" for name in ("serve", "train")}
     settings = rendering.settings(objects)
     assert settings["AWS_REGION"] == "eu-central-1" and settings["ESPALIER_THREADS"] == "2"
+
+
+def test_the_guides_example_of_tokens_and_traces_renders(tmp_path):
+    """The file is where its setting says, and the issuer and the collector can be reached, by their names."""
+    objects = rendered(example_of("oidc.toml"), tmp_path)
+    given = rendering.settings(objects)
+    assert given["ESPALIER_OIDC_RULES"] == "/etc/espalier/oidc.toml" and given["ESPALIER_TRACING"] == "true"
+    (made,) = [o for o in rendering.of_kind(objects, "ConfigMap") if "oidc.toml" in o["data"]]
+    for volume in rendering.pods(objects)["Deployment/espalier-serve"]["volumes"]:
+        if volume["name"] == "files":
+            assert volume["projected"]["sources"][1]["configMap"]["name"] == made["metadata"]["name"]
+    for policy in rendering.of_kind(objects, "NetworkPolicy"):
+        ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+        assert ports >= {53, 443, 4318}
+
+
+def example_of(word: str) -> str:
+    """The guide's kustomization with a word in it."""
+    guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
+    (example,) = [found for found in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if word in found]
+    return str(example)
+
+
+def rendered(example: str, tmp_path: Path) -> list[Object]:
+    """What it makes in a folder beside a checkout."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (tmp_path / "espalier").symlink_to(ROOT)
+    (own / "oidc.toml").write_text('[[rule]]\nwhen = {}\ntenant = ""\nscopes = ["read"]\n')
+    (own / "kustomization.yaml").write_text(example)
+    return rendering.kustomization(own)
 
 
 def test_no_pod_may_reach_more_than_it_needs(objects, overlay):
