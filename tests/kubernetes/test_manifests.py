@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -270,7 +269,7 @@ def test_the_volume_of_sqlite_is_one_pods(objects, overlay):
 def test_the_guides_example_renders(tmp_path):
     """Images by digest from a registry of one's own, and settings of one's own, on top of an overlay."""
     digest = "sha256:" + "a" * 64
-    objects = rendered(example_of("espalier-serve").replace("sha256:…", digest), tmp_path)
+    objects = rendering.beside_a_checkout(rendering.guides("espalier-serve").replace("sha256:…", digest), tmp_path)
     images = {container["image"] for container in rendering.containers(objects)}
     assert images == {f"registry.example.com/espalier-{name}@{digest}" for name in ("serve", "train")}
     settings = rendering.settings(objects)
@@ -279,7 +278,7 @@ def test_the_guides_example_renders(tmp_path):
 
 def test_the_guides_example_of_tokens_and_traces_renders(tmp_path):
     """The file is where its setting says, and the issuer and the collector can be reached, by their names."""
-    objects = rendered(example_of("oidc.toml"), tmp_path)
+    objects = rendering.beside_a_checkout(rendering.guides("oidc.toml"), tmp_path)
     given = rendering.settings(objects)
     assert given["ESPALIER_OIDC_RULES"] == "/etc/espalier/oidc.toml" and given["ESPALIER_TRACING"] == "true"
     (made,) = [o for o in rendering.of_kind(objects, "ConfigMap") if "oidc.toml" in o["data"]]
@@ -289,23 +288,6 @@ def test_the_guides_example_of_tokens_and_traces_renders(tmp_path):
     for policy in rendering.of_kind(objects, "NetworkPolicy"):
         ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
         assert ports >= {53, 443, 4318}
-
-
-def example_of(word: str) -> str:
-    """The guide's kustomization with a word in it."""
-    guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
-    (example,) = [found for found in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if word in found]
-    return str(example)
-
-
-def rendered(example: str, tmp_path: Path) -> list[Object]:
-    """What it makes in a folder beside a checkout."""
-    own = tmp_path / "own"
-    own.mkdir()
-    (tmp_path / "espalier").symlink_to(ROOT)
-    (own / "oidc.toml").write_text('[[rule]]\nwhen = {}\ntenant = ""\nscopes = ["read"]\n')
-    (own / "kustomization.yaml").write_text(example)
-    return rendering.kustomization(own)
 
 
 def test_no_pod_may_reach_more_than_it_needs(objects, overlay):
