@@ -38,7 +38,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=pip,source=/usr/share/python-wheels,target=/mnt/wheels \
     --mount=type=bind,source=deploy/images,target=/mnt/images \
-    sh /mnt/images/packages.sh "${EXTRA},train,postgres,heic"
+    sh /mnt/images/packages.sh "${EXTRA},train,postgres,heic,otel"
 COPY README.md LICENSE ./
 COPY service service
 COPY adapters adapters
@@ -76,7 +76,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt,target=/run/secrets/ca.crt \
     --mount=type=bind,from=pip,source=/usr/share/python-wheels,target=/mnt/wheels \
     --mount=type=bind,source=deploy/images,target=/mnt/images \
-    sh /mnt/images/packages.sh "${EXTRA},postgres,heic"
+    sh /mnt/images/packages.sh "${EXTRA},postgres,heic,otel"
 COPY --from=backbones / /opt/espalier/backbones
 ENV ESPALIER_BACKBONE_BUNDLE=/opt/espalier/backbones
 COPY README.md LICENSE ./

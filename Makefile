@@ -53,11 +53,12 @@ clean: ## Remove caches and .venv; what the service has learned (.espalier) stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-%: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Espalier needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Espalier needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv for $* (the first time this downloads torch, about 6 GB installed, and takes some minutes)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@test -e $@ || $(BIN)/pip uninstall --quiet --yes onnxruntime onnxruntime-gpu 2> .venv/install.log
-	@$(BIN)/pip install -c constraints.txt -e '.[$*,train,dev,postgres,heic,otel]' > .venv/install.log 2>&1 || \
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
+		{ echo "$(PYTHON) makes no .venv with pip; on Debian and Ubuntu install python3-venv"; exit 1; }
+	@{ { test -e $@ || $(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu; } && \
+		$(BIN)/python -m pip install -c constraints.txt -e '.[$*,train,dev,postgres,heic,otel]'; } > .venv/install.log 2>&1 || \
 		{ tail -n 30 .venv/install.log; echo "The installation failed; all of its output is in .venv/install.log"; exit 1; }
 	@rm -f .venv/.installed-* && touch $@

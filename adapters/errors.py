@@ -90,7 +90,7 @@ class NotEnoughData(InvalidInput):
 
 
 class TooMuchData(InvalidInput):
-    """Training on so many examples takes more memory than the worker has."""
+    """Training on so many examples takes more memory, or more room on its disk, than the worker has."""
 
     code = "too_much_data"
 

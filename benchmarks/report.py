@@ -18,6 +18,7 @@ repetition beside them: machines drift, so compare within a run, not across. Wha
 |---|---|---|---|---|
 """
 SHOWN = ("goals", "peers", "heads", "adaptation")  # plots on the first page
+NO_INTERVAL = " ± nan"  # in names of results of one seed, which were recorded so until they had none
 BESIDE = ("races", "releases")  # that are given another checkout
 Json = dict[str, Any]
 
@@ -80,7 +81,7 @@ def _page(name: str, about: Json, results: Json) -> str:
     limits = results.get("limits", {})
     for key, row in results.items():
         if key not in ("limits", "notes"):
-            lines += _rows(key, row, limits)
+            lines += _rows(key.replace(NO_INTERVAL, ""), row, limits)
     return "\n".join([*lines, ""]).replace("\n\n\n", "\n\n")
 
 

@@ -138,8 +138,10 @@ def pairs(rows: Sequence[Row], figure: str, way: str, against: str, **where: Any
 
 
 def interval(differences: np.ndarray) -> str:
-    """The mean paired difference and its 95 % interval over seeds."""
-    half = 1.96 * differences.std(ddof=1) / len(differences) ** 0.5 if len(differences) > 1 else math.nan
+    """The mean paired difference and its 95 % interval over seeds; of one seed there is none."""
+    if len(differences) < 2:
+        return f"{differences.mean():+.4f}"
+    half = 1.96 * differences.std(ddof=1) / len(differences) ** 0.5
     return f"{differences.mean():+.4f} ± {half:.4f}"
 
 

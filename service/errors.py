@@ -34,7 +34,7 @@ TABLE: dict[type[errors.EspalierError], tuple[int, str]] = {
     errors.InvalidManifest: (422, "Not a usable manifest"),
     errors.InvalidLabel: (422, "Not a usable label"),
     errors.NotEnoughData: (422, "Not enough data to train and measure a head"),
-    errors.TooMuchData: (422, "More examples than the worker's memory can be trained on"),
+    errors.TooMuchData: (422, "More examples than the worker has the memory or the room to train on"),
     errors.NotEnoughHeldOut: (422, "Too few held-out examples for that promise"),
     errors.InvalidHyperparameter: (422, "Not a usable hyperparameter"),
     errors.InvalidBackup: (422, "Not a usable backup"),

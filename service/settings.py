@@ -258,6 +258,13 @@ class Settings(BaseSettings):
         description="Memory that training may take, bytes; 0: what the machine or the container has left. A job that "
         "would take more is refused with both figures.",
     )
+    deep_bytes: int = Field(
+        0,
+        ge=0,
+        description="Most bytes in `deep` of the home folder, of what the backbone's frozen part told of a job's "
+        "examples while its last part is trained; 0: what the disk has free. A cut that would take more is not tried, "
+        "and the report says so.",
+    )
     hang_seconds: float = Field(
         30.0,
         ge=0,

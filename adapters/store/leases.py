@@ -81,6 +81,13 @@ def others_wait(engine: Engine) -> bool:
         return connection.execute(_free().where(jobs.c.stage == 0)).first() is not None
 
 
+def is_held(engine: Engine, job_id: str) -> bool:
+    """Whether somebody is at work on a job now."""
+    with reading(engine) as connection:
+        until = sa.select(jobs.c.lease_until).where(jobs.c.id == job_id, jobs.c.lease_until > clock())
+        return connection.execute(until).first() is not None
+
+
 def renew(engine: Engine, lease: Lease) -> None:
     """Hold a job for another `LEASE` seconds, also where they were over but nobody came. Raises LeaseLost."""
     with engine.begin() as connection:

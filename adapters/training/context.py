@@ -39,6 +39,7 @@ class TrainingContext:
     shard: int = sharded.SIZE  # inputs of a job that are embedded together, by this worker or another
     leaving: Leaving = field(default_factory=Leaving)  # told when the worker is to stop
     folder: Path = field(default_factory=_somewhere)  # on a local disk, for what a job computes again where it is gone
+    scratch_bytes: int | None = None  # that may be in it; None: what the disk has free
 
     def backbone(self, job: Job) -> Backbone:
         """The backbone that a job trains on. Raises BackboneNotFound."""

@@ -133,7 +133,7 @@ def routes() -> str:
     lines += ["| method | path | what it does |", "|---|---|---|"]
     for path, operations in sorted(application.build().openapi()["paths"].items()):
         for method, operation in operations.items():
-            summary = operation.get("description", "").splitlines()[0]
+            summary = operation.get("description", "").partition("\n\n")[0].replace("\n", " ")
             lines.append(f"| {method.upper()} | `{path}` | {summary} |")
     lines += [
         "| GET | `/schema.json`, `/docs.json` | What BentoML's clients learn `/bento/predict` from. |",

@@ -124,7 +124,8 @@ def require() -> None:
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise InvalidInput("ESPALIER_TRACING needs the extra `otel`: pip install 'espalier[otel]'", item="otel")
+        fix = "in a checkout of Espalier: pip install -e '.[otel]'"
+        raise InvalidInput(f"ESPALIER_TRACING needs the extra `otel`; {fix}", item="otel")
 
 
 @functools.cache

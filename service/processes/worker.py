@@ -60,7 +60,7 @@ class Worker:
         backbones = Backbones(load, settings.device, engines=settings.engines)
         self.training = pipeline.TrainingContext(
             self.engine, self.artifacts, backbones, lanes(settings), settings.most, self._memory,
-            folder=settings.home.absolute() / "deep",
+            folder=settings.home.absolute() / "deep", scratch_bytes=settings.deep_bytes or None,
         )  # fmt: skip
         self.workflows = Workflows(settings.jobs_database)
         self._lease: Lease | None = None  # of the job at work

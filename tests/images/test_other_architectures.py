@@ -11,7 +11,7 @@ from support.services import ROOT
 
 MACHINE = "aarch64"
 OLDEST, NEWEST = 17, 36  # of glibc, 2.x: Debian 12 has 2.36
-EXTRAS = ("cpu", "postgres", "heic")
+EXTRAS = ("cpu", "postgres", "heic", "otel")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 from support.kubernetes import rendering
-from support.kubernetes.rendering import DEPLOY
+from support.kubernetes.rendering import DEPLOY, Object
 from support.services import PATIENCE, ROOT
 
 from service import telemetry
@@ -46,6 +46,31 @@ def test_the_backup_that_is_watched_is_the_one_that_is_made():
         objects = rendering.helm(*rendering.example("cpu"), release=release)
         made = rendering.one(objects, "CronJob")["metadata"]["name"]
         assert f'cronjob="{made}"' in str(rendering.one(objects, "PrometheusRule"))
+
+
+@pytest.mark.parametrize("release", ["espalier", "another"])
+def test_who_is_missed_is_this_installation(release):
+    """By the labels that the Prometheus operator adds: the namespace, and the name of the Service that it scrapes."""
+    objects = rendering.helm(*rendering.example("cpu"), "--namespace", "of-ours", release=release)
+    assert _missed(objects) == ("of-ours", rendering.one(objects, "Service", release)["metadata"]["name"])
+
+
+def test_of_kustomize_it_is_the_overlays():
+    objects = rendering.kustomize("cpu")
+    service = rendering.one(objects, "Service", "espalier")["metadata"]
+    assert _missed(objects) == (service["namespace"], service["name"])
+
+
+def test_in_another_namespace_it_is_who_the_guides_patch_names(tmp_path):
+    own = "namespace: shop\nresources: [../espalier/deploy/kubernetes/overlays/cpu]\n"
+    objects = rendering.beside_a_checkout(own + rendering.guides("/spec/groups/0"), tmp_path)
+    assert _missed(objects) == (rendering.one(objects, "Service", "espalier")["metadata"]["namespace"], "espalier")
+
+
+def _missed(objects: list[Object]) -> tuple[str, str]:
+    rules = rendering.one(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
+    (expression,) = [rule["expr"] for rule in rules if rule["alert"] == "EspalierAbsent"]
+    return re.fullmatch(r'absent\(espalier_generation{namespace="(.*)",job="(.*)"}\)', expression).groups()
 
 
 def test_the_adapter_answers_the_autoscalers_question():

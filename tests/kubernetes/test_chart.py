@@ -35,6 +35,22 @@ def test_two_releases_in_one_namespace_share_nothing():
     assert selectors[0] != selectors[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], [53, 53, 5432, 443, 9000]),
+        (["--set", "networkPolicy.egressPorts={443,4318}"], [53, 53, 443, 4318]),
+        (["--set", "mode=single-node"], []),
+        (["--set", "mode=single-node", "--set", "networkPolicy.egressPorts={443}"], [53, 53, 443]),
+        (["--set-json", "networkPolicy.egressPorts=[]"], []),
+    ],
+)
+def test_pods_may_go_out_to_the_ports_that_are_given_and_no_others(options, expected):
+    """A rule without ports would allow all of them."""
+    for policy in rendering.of_kind(rendering.helm(*options), "NetworkPolicy"):
+        assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == expected
+
+
 def test_a_changed_setting_replaces_the_pods():
     before, after = (
         rendering.one(rendering.helm("--set-string", f"settings.ESPALIER_THREADS={n}"), "Deployment") for n in (2, 4)
@@ -55,6 +71,7 @@ def test_an_image_is_named_by_registry_and_digest():
     [
         "settings.ESPALIER_DATABASE_URL=postgresql://u:p@host/db",  # a secret, which would lie in a ConfigMap
         "settings.AWS_SECRET_ACCESS_KEY=x",
+        "settings.OTEL_EXPORTER_OTLP_HEADERS=authorization=x",
         "mode=cloud",
         "autoscaling.kind=vpa",
         "serve.replicaCount=3",  # a word of other charts, which would have no effect

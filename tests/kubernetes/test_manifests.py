@@ -20,6 +20,7 @@ UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject"}  # kinds that Kubernetes itself does not know
 CHOOSERS = {"Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment", "StatefulSet"}
 OWN = {"app.kubernetes.io/name": "espalier", "app.kubernetes.io/instance": "espalier"}
+VOLUMES = {"name", "emptyDir", "persistentVolumeClaim", "projected"}
 IDLE = {"cpu": 221, "gpu": 2048, "single-node": 221}  # MiB; docs/benchmarks/footprint.md, and what CUDA takes of a host
 
 
@@ -84,7 +85,7 @@ def test_everything_is_as_restricted_as_it_can_be(objects):
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
         assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
-        assert all(v.keys() <= {"name", "emptyDir", "persistentVolumeClaim", "secret"} for v in pod["volumes"])
+        assert all(v.keys() <= VOLUMES for v in pod["volumes"])
         assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
     for container in rendering.containers(objects):
         assert container["securityContext"] == {
@@ -105,12 +106,25 @@ def _scripts() -> str:
 def test_no_secret_has_a_value(objects):
     """Neither as an object nor in a setting or a variable."""
     assert rendering.of_kind(objects, "Secret") == []
-    secret = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|DATABASE_URL")
+    secret = re.compile(r"SECRET|PASSWORD|KEY|TOKEN|DATABASE_URL|HEADERS")
     assert [name for name in rendering.settings(objects) if secret.search(name)] == []
     for container in rendering.containers(objects):
         for variable in container.get("env", []):
             if secret.search(variable["name"]) and not variable["name"].endswith("_FILE"):
                 assert variable.keys() == {"name", "valueFrom"}, variable["name"]
+
+
+def test_settings_can_name_files_and_traces_a_secret(objects):
+    """Of a Secret and a ConfigMap that need not be there, in servers and workers alike."""
+    for pod in rendering.pods(objects).values():
+        volumes = {volume["name"]: volume.get("projected") for volume in pod["volumes"]}
+        for container in pod["containers"]:
+            if container["name"] in ("serve", "worker"):
+                (named,) = [m["name"] for m in container["volumeMounts"] if m["mountPath"] == "/etc/espalier"]
+                given = [source for one in volumes[named]["sources"] for source in one.values()]
+                assert given == 2 * [{"name": "espalier-files", "optional": True}]
+                (headers,) = [v for v in container["env"] if v["name"] == "OTEL_EXPORTER_OTLP_HEADERS"]
+                assert headers["valueFrom"]["secretKeyRef"]["optional"]
 
 
 def test_nobody_is_answered_without_a_key(objects):
@@ -155,8 +169,25 @@ def test_uploads_have_the_room_that_they_may_take(objects):
     assert uploads < room < size(pod["containers"][0]["resources"]["limits"]["ephemeral-storage"])
 
 
+def test_deep_jobs_have_the_room_that_they_may_take(objects):
+    """On a volume of its own: whoever writes more than a volume's bound is evicted, and its successor starts over."""
+    (pod,) = [pod for pod in rendering.pods(objects).values() if _has(pod, "worker")]
+    (worker,) = [container for container in pod["containers"] if container["name"] == "worker"]
+    settings = Settings(**_given(rendering.environment(objects, worker)))
+    volumes = {mount["mountPath"]: mount["name"] for mount in worker["volumeMounts"]}
+    bounds = {v["name"]: size(v["emptyDir"]["sizeLimit"]) for v in pod["volumes"] if "emptyDir" in v}
+    assert 0 < settings.deep_bytes < bounds[volumes["/data/deep"]]
+    own = sum(bounds.get(name, 0) for name in volumes.values())
+    assert own < size(worker["resources"]["limits"]["ephemeral-storage"])
+
+
+def _has(pod: Object, name: str) -> bool:
+    return name in {container["name"] for container in pod["containers"]}
+
+
 def _given(environment: dict[str, str]) -> dict[str, str]:
-    return {n.removeprefix("ESPALIER_").lower(): v for n, v in environment.items() if n.startswith("ESPALIER_")}
+    ours = {n: v for n, v in environment.items() if n.startswith("ESPALIER_") and n not in OTHERS}
+    return {n.removeprefix("ESPALIER_").lower(): v for n, v in ours.items()}
 
 
 def test_probes_ask_what_they_mean(objects):
@@ -237,18 +268,26 @@ def test_the_volume_of_sqlite_is_one_pods(objects, overlay):
 
 def test_the_guides_example_renders(tmp_path):
     """Images by digest from a registry of one's own, and settings of one's own, on top of an overlay."""
-    guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
     digest = "sha256:" + "a" * 64
-    own = tmp_path / "own"
-    own.mkdir()
-    (tmp_path / "espalier").symlink_to(ROOT)
-    (own / "kustomization.yaml").write_text(example.replace("sha256:…", digest))
-    objects = rendering.kustomization(own)
+    objects = rendering.beside_a_checkout(rendering.guides("espalier-serve").replace("sha256:…", digest), tmp_path)
     images = {container["image"] for container in rendering.containers(objects)}
     assert images == {f"registry.example.com/espalier-{name}@{digest}" for name in ("serve", "train")}
     settings = rendering.settings(objects)
     assert settings["AWS_REGION"] == "eu-central-1" and settings["ESPALIER_THREADS"] == "2"
+
+
+def test_the_guides_example_of_tokens_and_traces_renders(tmp_path):
+    """The file is where its setting says, and the issuer and the collector can be reached, by their names."""
+    objects = rendering.beside_a_checkout(rendering.guides("oidc.toml"), tmp_path)
+    given = rendering.settings(objects)
+    assert given["ESPALIER_OIDC_RULES"] == "/etc/espalier/oidc.toml" and given["ESPALIER_TRACING"] == "true"
+    (made,) = [o for o in rendering.of_kind(objects, "ConfigMap") if "oidc.toml" in o["data"]]
+    for volume in rendering.pods(objects)["Deployment/espalier-serve"]["volumes"]:
+        if volume["name"] == "files":
+            assert volume["projected"]["sources"][1]["configMap"]["name"] == made["metadata"]["name"]
+    for policy in rendering.of_kind(objects, "NetworkPolicy"):
+        ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+        assert ports >= {53, 443, 4318}
 
 
 def test_no_pod_may_reach_more_than_it_needs(objects, overlay):

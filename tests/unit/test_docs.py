@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_nobody_is_told_to_install_a_strangers_package():
+    """Espalier is in no index (`Private :: Do Not Upload`): who asks one for that name gets what somebody put there."""
+    by_name = re.compile(r"\b(?:pip|pipx|uv|uvx) (?:\w+ )*(?:-\S+ )*['\"]?espalier(?:\[|['\"\s`]|$)", re.MULTILINE)
+    assert all(
+        map(by_name.search, ["pip install espalier", "pip install 'espalier[otel]'", "uv pip install -U espalier"])
+    )
+    assert not by_name.search("pip install -c constraints.txt -e '.[otel]'")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = [ROOT / name for name in listed.split("\0") if name and ROOT / name != Path(__file__).resolve()]
+    texts = {path: path.read_text(errors="replace") for path in files if path.is_file()}
+    assert [str(path) for path, text in texts.items() if by_name.search(text)] == []
 
 
 def test_the_glossary_has_every_task_and_method():

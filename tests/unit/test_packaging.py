@@ -184,6 +184,11 @@ def test_the_dockerfile_has_both_targets_and_leaves_root() -> None:
     stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     named = {stage.split(" AS ")[1].split()[0]: stage for stage in stages if " AS " in stage}
     assert {"serve", "train"} <= set(named)
+    # What a setting asks for is there: without `otel` ESPALIER_TRACING would end the start.
+    asked_for = EXTRAS.keys() - {"cpu", "gpu", "train", "dev"}
+    for target in ("serve", "train"):
+        (extras,) = re.findall(r'packages\.sh "([^"]*)"', named[target])
+        assert asked_for <= set(extras.split(","))
     assert "train," not in named["serve"] and "FROM base" in f"FROM {named['serve']}"
     # By number: Kubernetes cannot tell that a name is not root's.
     assert all("\nUSER 10001:10001\n" in named[target] for target in ("serve", "train"))

@@ -181,7 +181,7 @@ def _plugin(kind: str) -> Callable[[io.BytesIO, str], Image.Image]:
 def _heic() -> Callable[[io.BytesIO, str], Image.Image]:
     """Only when one comes: the library takes a while to load."""
     if not formats.HEIC_IS_READ:
-        fix = "install the extra 'heic' on the server (pip install 'espalier[heic]'), or convert it to JPEG"
+        fix = "convert it to JPEG, or ask who runs this service to install its extra 'heic'"
         raise InvalidImage(f"not an image that can be read here: it is HEIC; {fix}")
     importlib.import_module("pillow_heif").register_heif_opener(decode_threads=1, thumbnails=False)
     return Image.OPEN["HEIF"][0]

@@ -113,18 +113,21 @@ def run(
     always: bool = False,
     checkpoint: bytes | None = None,
     begin: Begin | None = None,
+    room: float = math.inf,
 ) -> DeepResult | Declined:
     """Train tails of a backbone's graph, which takes images of `side` pixels, and compare them with the shallow winner.
 
-    `folder` is for taps; what is there of an interrupted round is used. `report` gets a row after each epoch; `watch`
-    is called after each step, with what makes a checkpoint, and may raise: what it raises is passed on. `budget` is in
-    estimated seconds of one core. `always`: a result whatever the evidence says. `begin`: where fits begin
-    in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters name.
-    Raises InvalidHyperparameter, and InvalidInput for a backbone that cannot be cut, or not there.
+    `folder` is for taps, `room` bytes of them; what is there of an interrupted round is used. `report` gets a row
+    after each epoch; `watch` is called after each step, with what makes a checkpoint, and may raise: what it raises is
+    passed on. `budget` is in estimated seconds of one core. `always`: a result whatever the evidence says. `begin`:
+    where fits begin in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters
+    name.
+    Raises InvalidHyperparameter, InvalidInput for a backbone that cannot be cut, or not there, and TooMuchData where
+    there is no room for what a named cut is trained on.
     """
     journal = Journal(Records.from_bytes(checkpoint) if checkpoint else Records(), report, watch)
     return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
-        budget, always
+        budget, always, room
     )
 
 
@@ -179,12 +182,12 @@ class _Round:
         self.folds: list[Fold] = []
         self.began = time.perf_counter()
 
-    def run(self, budget: float | None, always: bool) -> DeepResult | Declined:
+    def run(self, budget: float | None, always: bool, room: float) -> DeepResult | Declined:
         """See the function of that name."""
         split = self.examples.split
         self.folds = folds_of(split, HELD_OUT if always else FIRST)
         rest, count = len(split.rest), len(self.examples.embeddings)
-        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget)
+        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room)
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)

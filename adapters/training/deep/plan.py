@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from adapters.errors import InvalidInput
+from adapters.errors import InvalidInput, TooMuchData
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
@@ -15,6 +15,7 @@ from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.batches import cached
 from adapters.training.deep.interpreter import Tail, as_input
 from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters, rand_augment
+from adapters.training.deep.taps import size
 from adapters.types import Cut
 
 HELD_OUT = 200  # answers that are wanted of a fit that is made whatever they say
@@ -34,6 +35,7 @@ class Entry:
     tail: bytes  # f32
     trying: float  # estimated seconds of one core for its folds
     final: float  # and for the fit to all
+    taps: int  # bytes of scratch, which all that are tried have at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +64,37 @@ def folds_of(split: Split, enough: int) -> list[Fold]:
 
 
 def plan(
-    graph: bytes, side: int, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int, budget: float | None
+    graph: bytes,
+    side: int,
+    recipe: Hyperparameters,
+    rest: int,
+    folds: list[Fold],
+    count: int,
+    budget: float | None,
+    room: float = math.inf,
 ) -> Plan:
-    """`rest` of `count` examples are what the final fit learns from. What a caller names is tried whatever it costs.
+    """`rest` of `count` examples are what the final fit learns from, `room` what taps may take, bytes.
 
-    Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have.
+    What a caller names is tried whatever time it takes. Raises InvalidInput for a backbone that cannot be cut, and a
+    cut that it does not have; TooMuchData where there is no room for the taps of the one that is named.
     """
     there = cuts.find(graph, side)
     if not there:
         raise InvalidInput("this backbone cannot be cut, so it has no tail to train", item="backbone")
     if recipe.unfreeze != AUTO:
-        return Plan([_entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)], "")
+        named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)
+        _require_room(named, room)
+        return Plan([named], "")
     parts, everything = (
         [_entry(graph, cut, recipe, rest, folds, count) for cut in found] for found in _likely(there, rest)
     )
-    return _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget)
+    return _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget, room)
+
+
+def _require_room(entry: Entry, room: float) -> None:
+    if entry.taps > room:
+        needed = f"what {entry.cut.name} is trained on takes {entry.taps:,} bytes of these examples"
+        raise TooMuchData(f"{needed}, and a worker has room for {room:,.0f} (ESPALIER_DEEP_BYTES)", item="unfreeze")
 
 
 def _likely(there: list[Cut], rest: int) -> tuple[list[Cut], list[Cut]]:
@@ -87,22 +105,31 @@ def _likely(there: list[Cut], rest: int) -> tuple[list[Cut], list[Cut]]:
     return some, [cut for cut in there if cut.name == ALL and (rest >= PLENTY or not parts)]
 
 
-def _within(parts: list[Entry], everything: list[Entry], budget: float) -> Plan:
-    """The deepest part whose folds and whose fit to all fit the budget, and everything where that still does."""
+def _within(parts: list[Entry], everything: list[Entry], budget: float, room: float) -> Plan:
+    """The deepest part whose folds and whose fit to all fit the budget, and everything where that still does; of those
+    whose taps there is room for.
+    """
     kept: list[Entry] = []
-    left_out = []
+    slow, large = [], []
     for entry in [*parts, *everything]:
         if kept and entry in parts:
             continue
-        spent = sum(other.trying for other in kept)
-        if spent + entry.trying + entry.final <= budget:
-            kept.append(entry)
+        spent, held = sum(other.trying for other in kept), sum(other.taps for other in kept)
+        if spent + entry.trying + entry.final > budget:
+            slow.append(f"{entry.cut.name} ({entry.trying + entry.final:.0f} s)")
+        elif held + entry.taps > room:
+            large.append(f"{entry.cut.name} ({entry.taps:,} bytes)")
         else:
-            left_out.append(f"{entry.cut.name} ({entry.trying + entry.final:.0f} s)")
-    if not left_out:
-        return Plan(kept, "", budget)
-    named = ", ".join(left_out)
-    return Plan(kept, f"left out, as their estimated time is over the budget of {budget:.0f} s: {named}", budget)
+            kept.append(entry)
+    return Plan(kept, _note(slow, large, budget, room), budget)
+
+
+def _note(slow: list[str], large: list[str], budget: float, room: float) -> str:
+    why = {
+        f"left out, as their estimated time is over the budget of {budget:.0f} s": slow,
+        f"left out, as a worker has room for {room:,.0f} bytes of taps (ESPALIER_DEEP_BYTES)": large,
+    }
+    return "; ".join(f"{reason}: {', '.join(names)}" for reason, names in why.items() if names)
 
 
 def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int) -> Entry:
@@ -112,7 +139,8 @@ def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: li
     whole = forward / max(cut.share, 1e-9)
     trunk = (whole - forward) * count * len(cached(recipe, cut.kind))
     steps = BACK * forward * recipe.epochs
-    return Entry(cut, tail, trunk + steps * sum(len(train) for train, _ in folds), steps * rest + forward * count)
+    trying, final = trunk + steps * sum(len(train) for train, _ in folds), steps * rest + forward * count
+    return Entry(cut, tail, trying, final, size(cut, count, cached(recipe, cut.kind)))
 
 
 def _refuse_colours(cut: Cut, recipe: Hyperparameters) -> None:

@@ -64,15 +64,23 @@ def make(
     Every view goes through the trunk by itself, as serving does: one by one a pass tells the same bits whatever else is
     asked for.
     """
-    kept = np.dtype(np.float16 if cut.dtype == "float32" else cut.dtype)
-    shape = (len(views), count, *cut.shape)
+    kept, shape = _kept(cut), (len(views), count, *cut.shape)
     if not file.exists():
         unfinished = file.with_suffix(".part")
-        _reserve(unfinished, prod(shape) * kept.itemsize)
+        _reserve(unfinished, size(cut, count, views))
         data = np.memmap(unfinished, kept, "r+", shape=shape)
         _fill(data, _runner(trunk, device), look, views, watch, lanes)
         unfinished.rename(file)
     return Taps(np.memmap(file, kept, "r", shape=shape), tuple(views))
+
+
+def size(cut: Cut, count: int, views: Sequence[str]) -> int:
+    """Bytes of the file of so many examples."""
+    return prod((len(views), count, *cut.shape)) * _kept(cut).itemsize
+
+
+def _kept(cut: Cut) -> np.dtype[Any]:
+    return np.dtype(np.float16 if cut.dtype == "float32" else cut.dtype)
 
 
 def _reserve(file: Path, size: int) -> None:

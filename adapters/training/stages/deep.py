@@ -24,7 +24,7 @@ from adapters.training.embedding.views import Source
 from adapters.training.progress import Progress
 from adapters.training.publish.drafts import Draft
 from adapters.training.race.race import RaceResult
-from adapters.training.stages import curves, warm
+from adapters.training.stages import curves, scratch, warm
 from adapters.training.stages.material import Material
 from adapters.types import DEEP, HeadRef, Job
 
@@ -42,10 +42,10 @@ def run(
     """Fine-tune from the shallow winner, and say whether that is better.
 
     One that adds to a head whose examples were not kept begins at the live version in the place of both.
-    Raises InvalidInput where the backbone cannot be cut as the caller asked, Cancelled, and GaveWay of a next stage, or
-    where the worker is told to stop.
+    Raises InvalidInput where the backbone cannot be cut as the caller asked, TooMuchData where that has no room,
+    OSError (ENOSPC) where there is none now, Cancelled, and GaveWay of a next stage, or where the worker is to stop.
     """
-    _clear_others(context)
+    _clear_others(context, material.job.id)
     folder(context, material.job.id).mkdir(parents=True, exist_ok=True)
     try:
         with context.leaving.heeded():
@@ -65,12 +65,14 @@ def _round(
     if version is not None:
         asked, begin = warm.hyperparameters(version, asked), warm.begin(context, material, version, progress)
     watch = _Watch(context, job, progress)
-    return deep_round.run(
-        folder(context, job.id), context.artifacts.get(backbone.artifact), _side(material),
-        _examples(context, material), shallow, asked, job.request.seed, watch.report, watch,
-        lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
-        always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), begin=begin,
-    )  # fmt: skip
+    with scratch.room(context, job.id) as room:
+        return deep_round.run(
+            folder(context, job.id), context.artifacts.get(backbone.artifact), _side(material),
+            _examples(context, material), shallow, asked, job.request.seed, watch.report, watch,
+            lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
+            always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), begin=begin,
+            room=room,
+        )  # fmt: skip
 
 
 def folder(context: TrainingContext, job_id: str) -> Path:
@@ -83,10 +85,10 @@ def clear(context: TrainingContext, job_id: str) -> None:
     shutil.rmtree(folder(context, job_id), ignore_errors=True)
 
 
-def _clear_others(context: TrainingContext) -> None:
-    """Those of jobs that another worker was at work on last, or that were cancelled."""
+def _clear_others(context: TrainingContext, job_id: str) -> None:
+    """Those of jobs that another worker was at work on last, or that were cancelled; and where room is short."""
     for left in context.folder.glob("job_*"):
-        if jobs.is_settled(context.engine, left.name):
+        if jobs.is_settled(context.engine, left.name) or scratch.is_in_the_way(context, left, job_id):
             shutil.rmtree(left, ignore_errors=True)
 
 

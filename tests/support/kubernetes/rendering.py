@@ -38,6 +38,23 @@ def kustomization(folder: Path) -> list[Object]:
     return _objects([tool("kubectl"), "kustomize", str(folder)])
 
 
+def guides(word: str) -> str:
+    """The kustomization of docs/guides/kubernetes.md that has a word in it."""
+    text = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
+    (example,) = [found for found in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if word in found]
+    return str(example)
+
+
+def beside_a_checkout(text: str, folder: Path) -> list[Object]:
+    """The objects of a kustomization of somebody's own, with an oidc.toml beside it."""
+    own = folder / "own"
+    own.mkdir()
+    (folder / "espalier").symlink_to(ROOT)
+    (own / "oidc.toml").write_text('[[rule]]\nwhen = {}\ntenant = ""\nscopes = ["read"]\n')
+    (own / "kustomization.yaml").write_text(text)
+    return kustomization(own)
+
+
 def helm(*options: str, release: str = "espalier") -> list[Object]:
     """The objects of the chart."""
     chart = str(DEPLOY / "helm" / "espalier")

@@ -3,7 +3,7 @@
 import json
 import xml.etree.ElementTree as ElementTree
 
-from benchmarks import goals, plots, record, report
+from benchmarks import goals, overload, plots, record, report
 
 ROW = {"median": 2.0, "min": 1.0, "max": 3.0, "repetitions": 3}
 ABOUT = {"versions": {"a": "1"}, "machine": "m", "commit": "c", "date": "d", "python": "3"}
@@ -33,6 +33,15 @@ def test_plots_are_xml_with_every_bar():
 def test_every_goal_is_a_row_of_a_result_with_a_limit():
     stored = {path.stem: json.loads(path.read_text())["results"] for path in record.RESULTS.glob("*.json")}
     assert [one.goal for one in goals.met(stored)] == list(goals.GOALS)
+
+
+def test_the_overload_is_called_what_it_is():
+    (goal,) = [goal for goal in goals.GOALS if goal.result == "overload"]
+    assert {2: "twice", 4: "four times"}[overload.TIMES] in goal.what
+
+
+def test_a_result_of_one_seed_is_shown_without_the_interval_that_it_has_not():
+    assert "| x (+0.1) | 2 |" in report._page("trial", ABOUT, {"x (+0.1 ± nan)": ROW})
 
 
 def test_a_goal_is_kept_in_its_own_sense():

@@ -25,6 +25,12 @@ def test_every_limit_has_a_figure_where_its_ways_were_measured():
     assert all("median" in found[name] for name in summary.LIMITS)
 
 
+def test_of_one_seed_there_is_a_difference_and_no_interval():
+    names = [name for name in summary.results(rows(seeds=1)) if "less" in name]
+    assert "gtsrb, full, auto: accuracy, less shallow's (+0.0350)" in names
+    assert not any("±" in name or "nan" in name for name in names)
+
+
 def test_a_limit_without_its_ways_is_not_there():
     """Of other data than the signs only what is said of all data."""
     assert set(summary.results(rows("digits"))["limits"]) == {"accuracy kept by auto, at least"}

@@ -153,27 +153,32 @@ def test_a_table_of_files_and_labels_is_the_manifest_whatever_it_is_called(name:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "says", "item"),
     [
-        ("labels.csv", CSV.replace("batch0/", "").replace("batch1/", ""), "line 2: no file '0.jpg'"),
+        ("labels.csv", CSV.replace("batch0/", "").replace("batch1/", ""), "line 2: no file '0.jpg'", "line 2"),
         ("labels.csv", CSV.replace("label\n", "label,width\n").replace("cat\n", "cat,3\n").replace("dog\n", "dog,3\n"),
-         "'width' is not a column"),
+         "'width' is not a column", "line 1"),
         ("_classes.csv", "filename,cat,dog\nbatch0/0.jpg,1,0\nbatch0/1.jpg,0,1\nbatch1/2.jpg,1,0\nbatch1/3.jpg,0,1\n",
-         "it has a column for each class"),
-        ("labels.txt", "batch0/0.jpg cat\nbatch0/1.jpg dog\nbatch1/2.jpg cat\nbatch1/3.jpg dog\n", "it has no header"),
-        ("labels.csv", "0.jpg,cat\n1.jpg,dog\n2.jpg,cat\n3.jpg,dog\n", "it has no header"),
-        ("val.txt", "0.jpg 281\n1.jpg 282\n2.jpg 281\n3.jpg 282\n", "it has no header"),
-        ("train.csv", "id,label\n0,cat\n1,dog\n2,cat\n3,dog\n", "no column of it is called file_name"),
-        ("data.csv", "img;species\n0.jpg;cat\n1.jpg;dog\n2.jpg;cat\n3.jpg;dog\n", "no column of it is called label"),
-        ("labels.json", '{"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat", "3.jpg": "dog"}', "called label|no header"),
-        ("about/labels.csv", CSV, "does not lie above the files"),
+         "it has a column for each class", "_classes.csv"),
+        ("labels.txt", "batch0/0.jpg cat\nbatch0/1.jpg dog\nbatch1/2.jpg cat\nbatch1/3.jpg dog\n", "it has no header",
+         "labels.txt"),
+        ("labels.csv", "0.jpg,cat\n1.jpg,dog\n2.jpg,cat\n3.jpg,dog\n", "it has no header", "labels.csv"),
+        ("val.txt", "0.jpg 281\n1.jpg 282\n2.jpg 281\n3.jpg 282\n", "it has no header", "val.txt"),
+        ("train.csv", "id,label\n0,cat\n1,dog\n2,cat\n3,dog\n", "no column of it is called file_name", "train.csv"),
+        ("data.csv", "img;species\n0.jpg;cat\n1.jpg;dog\n2.jpg;cat\n3.jpg;dog\n", "no column of it is called label",
+         "data.csv"),
+        ("labels.json", '{"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat", "3.jpg": "dog"}', "called label",
+         "labels.json"),
+        ("about/labels.csv", CSV, "does not lie above the files", "about/labels.csv"),
     ],
 )  # fmt: skip
-def test_a_table_that_labels_images_in_another_way_is_refused_by_name(name: str, text: str, says: str) -> None:
+def test_a_table_that_labels_images_in_another_way_is_refused_by_name(
+    name: str, text: str, says: str, item: str
+) -> None:
     """Roboflow's one column a class, lists without a header, Kaggle's ids: never classes batch0 and batch1 instead."""
     with pytest.raises(InvalidInput, match=says) as caught:
         inside(name, text)
-    assert name in caught.value.message or caught.value.item != ""
+    assert caught.value.item == item and item in caught.value.message
 
 
 @pytest.mark.parametrize(

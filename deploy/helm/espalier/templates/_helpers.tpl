@@ -85,6 +85,25 @@ securityContext:
       optional: true
 {{- end }}
 
+{{/* Of the collector of traces. */}}
+{{- define "espalier.collector" -}}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.secret }}
+      key: otlp-headers
+      optional: true
+{{- end }}
+
+{{/* A volume of files that settings name. */}}
+{{- define "espalier.files" -}}
+- name: files
+  projected:
+    sources:
+      - secret: {name: {{ .Values.files }}, optional: true}
+      - configMap: {name: {{ .Values.files }}, optional: true}
+{{- end }}
+
 {{- define "espalier.keys" -}}
 - name: ESPALIER_ADMIN_KEY
   valueFrom:
@@ -126,17 +145,27 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 
+{{/* Nowhere but to names and these ports; without ports, nowhere. */}}
 {{- define "espalier.egress" -}}
-- to:
-    - namespaceSelector:
-        matchLabels:
-          kubernetes.io/metadata.name: kube-system
-  ports:
-    - port: 53
-      protocol: UDP
-    - port: 53
-- ports:
-    {{- range .Values.networkPolicy.egressPorts }}
-    - port: {{ . }}
-    {{- end }}
+{{- $ports := .Values.networkPolicy.egressPorts -}}
+{{- if and (kindIs "invalid" $ports) (eq .Values.mode "cluster") -}}
+{{- $ports = list 5432 443 9000 -}}
+{{- end -}}
+{{- if $ports -}}
+egress:
+  - to:
+      - namespaceSelector:
+          matchLabels:
+            kubernetes.io/metadata.name: kube-system
+    ports:
+      - port: 53
+        protocol: UDP
+      - port: 53
+  - ports:
+      {{- range $ports }}
+      - port: {{ . }}
+      {{- end }}
+{{- else -}}
+egress: []
+{{- end }}
 {{- end }}
