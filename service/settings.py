@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     )
     body_seconds: float = Field(10.0, gt=0, description="Seconds over which that rate is looked at.")
     max_json_bytes: int = Field(16 * MIB, ge=1024, description="Largest JSON body, bytes.")
-    max_form_parts: int = Field(200_000, ge=1, description="Most parts (files and fields) of one form.")
+    max_form_parts: int = Field(200_000, ge=1, description="Most parts (files and fields) of one form, or JSON.")
     max_field_bytes: int = Field(16 * MIB, ge=1024, description="Largest sum of the text fields of one form, bytes.")
     max_upload_bytes: int = Field(
         8192 * MIB,

@@ -139,9 +139,10 @@ async def _upload(
     request: Request, settings: Settings, take: Callable[[int], None], space: Space | None, kind: str,
     names: Mapping[str, str | None],
 ) -> uploads.Upload:  # fmt: skip
-    if json_forms.is_json(kind) and fields.INPUTS in names:
-        return await json_forms.receive(request, min(settings.max_json_bytes, settings.max_predict_bytes), take, space)
     parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
+    if json_forms.is_json(kind) and fields.INPUTS in names:
+        most = min(settings.max_json_bytes, settings.max_predict_bytes)
+        return await json_forms.receive(request, most, take, space, max_parts=parts)
     return await uploads.receive(
         request, max_bytes=settings.max_predict_bytes, max_parts=parts,
         max_field_bytes=settings.max_field_bytes, take=take, space=space, others=fields.other_bodies(*names.values()),
