@@ -66,6 +66,8 @@ def hyperparameters(text: str) -> dict[str, Any]:
         raise InvalidHyperparameter(f"'hyperparameters' has over {MAX_CHARACTERS:,} characters", item="hyperparameters")
     try:
         value = json_text.loads(text, MAX_VALUES, parse_constant=_not_a_number)
+    except json_text.Twice as error:
+        raise InvalidHyperparameter(f"in 'hyperparameters' {error}", item=error.name) from None
     except ValueError as error:
         why = str(error)[:100]
         raise InvalidHyperparameter(f"'hyperparameters' is not JSON: {why}", item="hyperparameters") from None

@@ -155,7 +155,20 @@ def test_auto_leaves_the_hyperparameters_open(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", '{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', "[" * 100_000, "{", '"x"', "1", "null"]
+    "text",
+    [
+        "NaN",
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        '{"a": 1e999}',
+        "[" * 100_000,
+        "{",
+        '"x"',
+        "1",
+        "null",
+        '{"a": 1, "a": 2}',
+        '{"a": {"b": 1, "b": 1}}',
+    ],
 )
 def test_hyperparameters_that_are_no_finite_json_object_are_refused(text):
     with pytest.raises(InvalidHyperparameter) as refused:
