@@ -286,7 +286,8 @@ def _errors(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
 
 def _number(value: Any, item: str) -> float:
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        marked = isinstance(value, str) and "_" in value  # Python reads `1_0` as 10
+        number = math.nan if isinstance(value, bool) or marked else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not abs(number) <= LARGEST:  # NaN is not either

@@ -62,6 +62,12 @@ def test_a_number_whose_name_comes_twice_is_refused(text):
         regression.parse_label(text, "image 7")
 
 
+@pytest.mark.parametrize("text", ["1_0", '{"size": "1_0"}', "nan", "true"])
+def test_what_only_python_reads_as_a_number_is_none(text):
+    with pytest.raises(InvalidLabel, match="is not a number"):
+        regression.parse_label(text, "image 7")
+
+
 @pytest.mark.parametrize("units", UNITS)
 def test_an_interval_is_in_the_units_of_its_number(both, units):
     """A thousandth of the unit makes numbers and interval a thousand times as large, and leaves the others alone."""
