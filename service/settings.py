@@ -215,8 +215,8 @@ class Settings(BaseSettings):
     wrong_keys_per_minute: float = Field(
         60,
         ge=0,
-        description="Keys and tokens from one address that may be wrong, over all serving processes behind the port; "
-        "more are 429. Valid ones are answered all the while. 0: any number.",
+        description="Keys and tokens from one address that may be wrong, over all serving processes behind the port "
+        "(one of each at least); more are 429. Valid ones are answered all the while. 0: any number.",
     )
     tenant_heads: int = Field(
         0, ge=0, description="Most heads of a tenant, unless `espalier quotas` says otherwise; 0: any number."
