@@ -239,7 +239,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "",
         description="Addresses and networks of proxies, with commas between them, whose `X-Forwarded-For` says "
-        "from where a request comes, in the audit log and for wrong keys; of others it is not believed.",
+        "from where a request comes, in both logs (audit, access) and for wrong keys; of others it is not believed.",
     )
     audit_days: float = Field(
         365.0, ge=0, le=36_500, description="Days that rows of the audit log are kept; 0: for ever."
