@@ -63,6 +63,22 @@ def visible(text: str) -> str:
     return "".join(kept).strip().rstrip(_LOOSE).strip()
 
 
+class Twice(ValueError):
+    """A name comes twice where each may come once, as a key of a JSON object; `name` is it, for people to read."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name[:80].encode("utf-8", "replace").decode()  # which may hold halves of surrogate pairs
+        super().__init__(f"{self.name!r} comes twice; keep one")
+
+
+def distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of which each key is there once: Python's reader silently takes the last. Raises Twice."""
+    if len(found := dict(pairs)) == len(pairs):
+        return found
+    seen = set[str]()
+    raise Twice(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+
+
 def is_composite(text: str) -> bool:
     """Whether a label is a JSON list or object."""
     if text.lstrip()[:1] not in ("[", "{") or len(text) > 64 * MAX_LABEL:

@@ -167,8 +167,9 @@ def _embedding_memory(settings: Settings, process: ServingProcess, engine: Engin
 
 def _attempts(settings: Settings, process: ServingProcess) -> Attempts:
     """Of wrong keys, in this process, by the address that the audit log has, too."""
-    most, address = settings.wrong_keys_per_minute / process.servers, Proxies(settings.trusted_proxies).address
-    return Attempts(most, address, lambda outcome: telemetry.AUTHENTICATION_FAILURES.labels(outcome).inc())
+    most, address = settings.wrong_keys_per_minute, Proxies(settings.trusted_proxies).address
+    counted = telemetry.AUTHENTICATION_FAILURES.labels
+    return Attempts(most, address, lambda outcome: counted(outcome).inc(), servers=process.servers)
 
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     )
     body_seconds: float = Field(10.0, gt=0, description="Seconds over which that rate is looked at.")
     max_json_bytes: int = Field(16 * MIB, ge=1024, description="Largest JSON body, bytes.")
-    max_form_parts: int = Field(200_000, ge=1, description="Most parts (files and fields) of one form.")
+    max_form_parts: int = Field(200_000, ge=1, description="Most parts (files and fields) of one form, or JSON.")
     max_field_bytes: int = Field(16 * MIB, ge=1024, description="Largest sum of the text fields of one form, bytes.")
     max_upload_bytes: int = Field(
         8192 * MIB,
@@ -215,8 +215,8 @@ class Settings(BaseSettings):
     wrong_keys_per_minute: float = Field(
         60,
         ge=0,
-        description="Keys and tokens from one address that may be wrong, over all serving processes behind the port; "
-        "more are 429. Valid ones are answered all the while. 0: any number.",
+        description="Keys and tokens from one address that may be wrong, over all serving processes behind the port "
+        "(one of each at least); more are 429. Valid ones are answered all the while. 0: any number.",
     )
     tenant_heads: int = Field(
         0, ge=0, description="Most heads of a tenant, unless `espalier quotas` says otherwise; 0: any number."
@@ -239,7 +239,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "",
         description="Addresses and networks of proxies, with commas between them, whose `X-Forwarded-For` says "
-        "from where a request comes, in the audit log and for wrong keys; of others it is not believed.",
+        "from where a request comes, in both logs (audit, access) and for wrong keys; of others it is not believed.",
     )
     audit_days: float = Field(
         365.0, ge=0, le=36_500, description="Days that rows of the audit log are kept; 0: for ever."

@@ -1,7 +1,7 @@
 """Events of jobs: what happened, in order and without gaps, for whoever follows one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -20,7 +20,15 @@ def of_job(engine: Engine, job_id: str, after: int = 0) -> list[dict[str, Any]]:
     return [_event(row) for row in rows]
 
 
-def news(engine: Engine, seen: Mapping[str, int | None]) -> dict[str, tuple[str, list[dict[str, Any]]]]:
+class News(NamedTuple):
+    """Of one job."""
+
+    status: str
+    newest: int  # the number of its last event; 0 without any
+    events: list[dict[str, Any]]  # those that were asked for, in order
+
+
+def news(engine: Engine, seen: Mapping[str, int | None]) -> dict[str, News]:
     """Status and events of several jobs, after the number of the event that was seen of each; None: no events.
 
     Two queries, however many jobs (up to hundreds that have news at once). The status is looked at first: of a job that
@@ -30,13 +38,13 @@ def news(engine: Engine, seen: Mapping[str, int | None]) -> dict[str, tuple[str,
     query = sa.select(jobs.c.id, jobs.c.status, newest).outerjoin(job_events, job_events.c.job_id == jobs.c.id)
     with reading(engine) as connection:
         rows = connection.execute(query.where(jobs.c.id.in_(seen)).group_by(jobs.c.id, jobs.c.status)).all()
-        found: dict[str, tuple[str, list[dict[str, Any]]]] = {row.id: (row.status, []) for row in rows}
+        found = {row.id: News(row.status, row.newest or 0, []) for row in rows}
         behind = {row.id: after for row in rows if (after := seen[row.id]) is not None and (row.newest or 0) > after}
         wanted = [(job_events.c.job_id == job_id) & (job_events.c.sequence > after) for job_id, after in behind.items()]
         for start in range(0, len(wanted), TOGETHER):
             ordered = sa.select(job_events).where(sa.or_(*wanted[start : start + TOGETHER]))
             for row in connection.execute(ordered.order_by(job_events.c.sequence)).mappings():
-                found[row["job_id"]][1].append(_event(row))
+                found[row["job_id"]].events.append(_event(row))
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from adapters.arrays import Shapes, each, of_classes
 from adapters.errors import Conflict, InvalidLabel, NotEnoughData
 from adapters.figures import around_mean
-from adapters.labels import clean, refuse_contradictions
+from adapters.labels import Twice, clean, distinct, refuse_contradictions
 from adapters.suspicion import Suspects, astray
 from adapters.trust import HeldOut, Terms
 from adapters.types import Arrays, Example, Floats, Indices, Objective, Schema, Step, Targets
@@ -34,15 +34,24 @@ ALONG = BINS
 def parse_label(text: str, item: str) -> str:
     """A number, or a JSON object of names and numbers. Raises InvalidLabel."""
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=distinct)
+    except Twice as error:
+        raise InvalidLabel(f"{item}: {error}", item=item) from None
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict) and 0 < len(found) <= MOST_TARGETS:
-        named = {clean(name, item): _number(value, item) for name, value in found.items()}
-        return json.dumps(dict(sorted(named.items())), ensure_ascii=False)
+        return json.dumps(dict(sorted(_named(found, item).items())), ensure_ascii=False)
     if isinstance(found, dict):
         raise InvalidLabel(f"{item}: {len(found)} targets; there must be 1 to {MOST_TARGETS}", item=item)
     return json.dumps(_number(text if found is None else found, item))
+
+
+def _named(found: Mapping[str, Any], item: str) -> dict[str, float]:
+    """Targets by their cleaned names. Raises InvalidLabel, also where two spellings are one name."""
+    try:
+        return distinct([(clean(name, item), _number(value, item)) for name, value in found.items()])
+    except Twice as error:
+        raise InvalidLabel(f"{item}: {error}", item=item) from None
 
 
 def shown(label: str) -> float | dict[str, float]:
@@ -277,7 +286,8 @@ def _errors(answers: Arrays, targets: Targets, schema: Schema) -> Floats:
 
 def _number(value: Any, item: str) -> float:
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        marked = isinstance(value, str) and "_" in value  # Python reads `1_0` as 10
+        number = math.nan if isinstance(value, bool) or marked else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not abs(number) <= LARGEST:  # NaN is not either

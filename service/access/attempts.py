@@ -46,9 +46,14 @@ class Attempts:
         address: Callable[[Scope], str] = peer,
         counted: Callable[[str], None] = lambda outcome: None,
         clock: Callable[[], float] = time.monotonic,
+        servers: int = 1,
     ) -> None:
-        """So many may come at once, and a minute later as many again; of 0 any number."""
-        self._most, self._address, self._counted, self._clock = per_minute, address, counted, clock
+        """So many may come at once, and a minute later as many again; of 0 any number.
+
+        Of `servers` processes each lets its part be wrong, but one at least: a first mistake is never one too many.
+        """
+        self._whole, self._most = per_minute, per_minute / servers
+        self._address, self._counted, self._clock = address, counted, clock
         self._left: OrderedDict[str, _Left] = OrderedDict()
 
     def wait(self, scope: Scope) -> float:
@@ -64,7 +69,7 @@ class Attempts:
         wait = self.wait(scope)
         self._counted("limited" if wait else "refused")
         if wait:
-            words = f"{self._most:g} wrong keys or tokens a minute may come from one address; send a valid one"
+            words = f"{self._whole:g} wrong keys or tokens a minute may come from one address; send a valid one"
             raise TooManyAttempts(words, retry_after=wait, item="Authorization")
         if self._most:
             self._note(self._network(scope))

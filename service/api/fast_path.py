@@ -92,7 +92,7 @@ class FastPath:
         if not self._log:
             await self._request(scope, receive, send)
             return
-        line = Line(scope, send)
+        line = Line(scope, send, self._trail.address)
         await self._request(scope, receive, line.send)
         line.write()
 

@@ -36,7 +36,9 @@ async def finetune(request: Request, ctx: Ctx, wait: Wait = 0, key: Key = None) 
 async def _received(request: Request, ctx: Context, take: Callable[[int], None]) -> uploads.Upload:
     """The form, or the JSON object that says the same. Raises InvalidInput, TooLarge, StorageFull."""
     if json_forms.is_json(uploads.media_type(request)):
-        return await json_forms.receive(request, ctx.settings.max_json_bytes, take, ctx.uploads, take)
+        return await json_forms.receive(
+            request, ctx.settings.max_json_bytes, take, ctx.uploads, take, ctx.settings.max_form_parts
+        )
     return await uploads.receive(
         request, max_bytes=ctx.settings.max_finetune_bytes, max_parts=ctx.settings.max_form_parts,
         max_field_bytes=ctx.settings.max_field_bytes, take=take, charge=take, space=ctx.uploads,

@@ -8,7 +8,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter, Request
 from fastapi.dependencies.utils import get_flat_params
@@ -55,14 +55,21 @@ class Route(APIRoute):
     def _strictly(self, handle: Handler) -> Handler:
         """Refuses what the query has that nothing reads."""
         declared = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
+        numbers = frozenset(field.alias for field in get_flat_params(self.dependant) if _is_number(field))
         known = declared | strict.also_in_query(self.openapi_extra or {})
 
         async def checked(request: Request) -> Response:
             strict.check(request.query_params, known, "option")
+            strict.check_numbers({**request.path_params, **request.query_params}, numbers)
             await _own(request)
             return await handle(request)
 
         return checked
+
+
+def _is_number(field: Any) -> bool:
+    annotation = field.field_info.annotation
+    return bool({int, float} & {annotation, *get_args(annotation)})
 
 
 async def _own(request: Request) -> None:

@@ -34,9 +34,13 @@ class Trail:
         self._engine, self._proxies, self._rules = engine, proxies or Proxies(), Rules()
         self.refused = Refused(engine)
 
+    def address(self, scope: Mapping[str, Any]) -> str:
+        """From where a request comes, which all logs say alike."""
+        return self._proxies.address(scope)
+
     def begin(self, scope: Mapping[str, Any]) -> Actor:
         """Whoever asks, before it is known who that is."""
-        return Actor(address=self._proxies.address(scope), request_id=request_id(scope))
+        return Actor(address=self.address(scope), request_id=request_id(scope))
 
     def follow(self, scope: Mapping[str, Any], call: Call, send: Any) -> tuple[Actor, Any] | None:
         """Who acts, and the `send` that its answer goes through; None where nothing can be changed."""

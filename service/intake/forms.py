@@ -16,6 +16,7 @@ from service.limits.space import Space
 from service.settings import Settings
 from service.wire import check_head_name, reference
 
+WHOLE = re.compile(r"-?[0-9]{1,18}")
 NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 LEAST_SECONDS = 0.05  # hardly an answer is there sooner: less would be a 504 whatever happens
 MOST_DIGITS = 400  # characters of a number: any float in full
@@ -51,7 +52,7 @@ class InputForm:
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """An option as a whole number between bounds."""
         text = self.one(name, str(default))
-        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
+        if not WHOLE.fullmatch(text) or not low <= int(text) <= high:
             raise InvalidInput(f"{name!r} must be a whole number from {low} to {high}, not {text[:50]!r}", item=name)
         return int(text)
 
@@ -60,7 +61,7 @@ class InputForm:
         if name not in self.options:
             return None
         text = self.one(name, "")
-        if not 0 < (share := _number(text)) < 1:
+        if not 0 < (share := number(text)) < 1:
             raise InvalidInput(f"{name!r} must be a number above 0 and below 1, not {text[:50]!r}", item=name)
         return share
 
@@ -69,7 +70,7 @@ class InputForm:
         if name not in self.options:
             return most
         text = self.one(name, "")
-        if not (seconds := _number(text)) >= LEAST_SECONDS:
+        if not (seconds := number(text)) >= LEAST_SECONDS:
             hint = f"{name!r} must be a number of seconds, at least {LEAST_SECONDS}, not {text[:50]!r}"
             raise InvalidInput(hint, item=name)
         return min(seconds, most)
@@ -96,7 +97,7 @@ class InputForm:
         return text  # type: ignore[return-value]
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
     """A decimal number; NaN, which no comparison is true of, where it is none."""
     return float(text) if len(text) <= MOST_DIGITS and NUMBER.fullmatch(text) else math.nan
 
@@ -139,9 +140,10 @@ async def _upload(
     request: Request, settings: Settings, take: Callable[[int], None], space: Space | None, kind: str,
     names: Mapping[str, str | None],
 ) -> uploads.Upload:  # fmt: skip
-    if json_forms.is_json(kind) and fields.INPUTS in names:
-        return await json_forms.receive(request, min(settings.max_json_bytes, settings.max_predict_bytes), take, space)
     parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
+    if json_forms.is_json(kind) and fields.INPUTS in names:
+        most = min(settings.max_json_bytes, settings.max_predict_bytes)
+        return await json_forms.receive(request, most, take, space, max_parts=parts)
     return await uploads.receive(
         request, max_bytes=settings.max_predict_bytes, max_parts=parts,
         max_field_bytes=settings.max_field_bytes, take=take, space=space, others=fields.other_bodies(*names.values()),

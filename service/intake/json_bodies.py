@@ -87,5 +87,7 @@ def values(body: bytes) -> Any:
         raise InvalidInput(f"the body is not UTF-8 (byte {error.start}); send JSON as UTF-8") from None
     except json_text.TooMany as error:
         raise TooLarge(f"the body is too large: {error} in {len(body):,} bytes; send it in several requests") from None
+    except json_text.Twice as error:
+        raise InvalidInput(f"in the body {error}", item=error.name) from None
     except ValueError as error:
         raise InvalidInput(f"the body is not JSON that can be read: {str(error)[:100]}") from None

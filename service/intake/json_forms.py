@@ -11,7 +11,7 @@ from typing import Any
 import anyio.to_thread
 from starlette.requests import Request
 
-from adapters.errors import InvalidInput
+from adapters.errors import InvalidInput, TooLarge
 from service.intake import fields, json_bodies, uploads
 from service.intake.multipart import PART_BYTES, Part, Sink
 from service.limits.space import Space
@@ -31,22 +31,23 @@ async def receive(
     take: Callable[[int], None],
     space: Space | None = None,
     charge: Callable[[int], None] = uploads.unbounded,
+    max_parts: int = uploads.MAX_PARTS,
 ) -> uploads.Upload:
-    """The body as an upload of text parts; `take`, `charge` and `space` are those of `uploads.receive`.
+    """The body as an upload of text parts; all arguments are those of `uploads.receive`.
 
     Raises what these do, TooLarge, InvalidInput, StorageFull.
     """
     body = await uploads.read_body(request, max_bytes, take)
     if len(body) <= json_bodies.AT_ONCE:
-        return _upload(body, charge, space)
-    return await anyio.to_thread.run_sync(_upload, body, charge, space)
+        return _upload(body, charge, space, max_parts)
+    return await anyio.to_thread.run_sync(_upload, body, charge, space, max_parts)
 
 
-def _upload(body: bytes, charge: Callable[[int], None], space: Space | None) -> uploads.Upload:
+def _upload(body: bytes, charge: Callable[[int], None], space: Space | None, max_parts: int) -> uploads.Upload:
     found = json_bodies.values(body)
     if not isinstance(found, dict):
         raise InvalidInput('the body must be a JSON object: {"head": "…", "texts": ["…"]}')
-    parts = _Parts(Sink(space), charge)
+    parts = _Parts(Sink(space), charge, max_parts)
     try:
         for name, value in found.items():
             parts.add(name, value)
@@ -60,11 +61,11 @@ def _upload(body: bytes, charge: Callable[[int], None], space: Space | None) -> 
 class _Parts:
     """Parts as they are made; their bytes go to one sink."""
 
-    def __init__(self, sink: Sink, charge: Callable[[int], None]) -> None:
-        self.sink, self.made, self._charge = sink, list[Part](), charge
+    def __init__(self, sink: Sink, charge: Callable[[int], None], most: int) -> None:
+        self.sink, self.made, self._charge, self._most = sink, list[Part](), charge, most
 
     def add(self, name: str, value: Any) -> None:
-        """A field of the body. Raises InvalidInput."""
+        """A field of the body. Raises InvalidInput, TooLarge."""
         if value is None:
             return  # as if it had not been sent
         if name in fields.known():
@@ -81,6 +82,8 @@ class _Parts:
             self._put(name, value if isinstance(value, str) else json.dumps(value), name)
 
     def _put(self, name: str, text: str, item: str) -> None:
+        if len(self.made) >= self._most:  # each is an object that what follows looks at, on the event loop
+            raise TooLarge(f"the body has more than {self._most:,} inputs and options; send fewer in each request")
         self._charge(PART_BYTES)
         try:
             name.encode()

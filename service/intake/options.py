@@ -9,6 +9,7 @@ from jsonschema.exceptions import best_match
 
 from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.types import DEEP, Deep
+from service.intake import forms
 from service.intake.uploads import Upload
 from service.limits import json_text
 
@@ -38,7 +39,7 @@ def deep(upload: Upload, default: Deep) -> Deep:
 
 def seed(text: str) -> int:
     """A whole number."""
-    if not text.isascii() or not text.isdigit() or int(text[:12]) >= 2**31:
+    if not forms.WHOLE.fullmatch(text) or not 0 <= int(text) < 2**31:
         raise InvalidInput(f"'seed' must be a whole number from 0 to 2147483647, not {text[:50]!r}", item="seed")
     return int(text)
 
@@ -47,11 +48,7 @@ def budget(text: str) -> float | None:
     """Seconds; None for auto."""
     if text == AUTO:
         return None
-    try:
-        seconds = float(text[:30])
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= MAX_BUDGET:  # NaN is not either
+    if not 0 < (seconds := forms.number(text)) <= MAX_BUDGET:  # NaN is not either
         raise InvalidInput(
             f"'budget' must be auto, or seconds up to {MAX_BUDGET:,.0f}, not {text[:50]!r}", item="budget"
         )
@@ -66,6 +63,8 @@ def hyperparameters(text: str) -> dict[str, Any]:
         raise InvalidHyperparameter(f"'hyperparameters' has over {MAX_CHARACTERS:,} characters", item="hyperparameters")
     try:
         value = json_text.loads(text, MAX_VALUES, parse_constant=_not_a_number)
+    except json_text.Twice as error:
+        raise InvalidHyperparameter(f"in 'hyperparameters' {error}", item=error.name) from None
     except ValueError as error:
         why = str(error)[:100]
         raise InvalidHyperparameter(f"'hyperparameters' is not JSON: {why}", item="hyperparameters") from None

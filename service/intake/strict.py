@@ -3,7 +3,7 @@
 A misspelt option that has no effect looks as if it had one: `coverag=0.9` would be answered without a word.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -19,6 +19,13 @@ def check(sent: Iterable[str], known: Collection[str], what: str = "field") -> N
     if unknown:
         name = min(unknown)[:SHOWN]
         raise InvalidInput(f"unknown {what} {name!r}; {_hint(name, known)}", item=name)
+
+
+def check_numbers(sent: Mapping[str, Any], numbers: frozenset[str]) -> None:
+    """Raises InvalidInput for a number with marks between its digits: pydantic reads `1_0` as 10, as Python does."""
+    for name in sorted(numbers & sent.keys()):
+        if "_" in str(sent[name]):
+            raise InvalidInput(f"{name!r} must be a number, not {sent[name][:SHOWN]!r}", item=name)
 
 
 def check_body(place: Sequence[str | int], model: Any) -> None:

@@ -89,6 +89,7 @@ class Submissions:
         if known is not None:
             return known
         require()
+        going_on.require(self.engine, request)
         self._check_room()
         items, left_out, further = self._checked(request, items, received.modality)
         facts = screening.facts(received, items, request.task, notes | further, left_out)
@@ -155,13 +156,6 @@ class Submissions:
                 item="views",
             )
         parts.lengths(request.reads, backbone)  # refuses taps of one that has none
-        if request.deep == "only" and modalities.vary(backbone):
-            what = fields.plural(backbone.modality)
-            raise InvalidInput(
-                f"a backbone of {what} is not trained with a head, as {what} vary in length; use another method and "
-                "deep=never",
-                item="deep",
-            )
         return replace(request, backbone=backbone.name)
 
     def _task(self, request: JobRequest) -> str:

@@ -9,7 +9,12 @@ import json
 from json import scanner
 from typing import Any
 
+from adapters.labels import Twice, distinct
+
 MANY = 20_000  # values; the fast reader takes some ms for them
+
+
+__all__ = ["TooMany", "Twice", "loads"]
 
 
 class TooMany(ValueError):
@@ -19,13 +24,13 @@ class TooMany(ValueError):
 def loads(text: str, most: int, **options: Any) -> Any:
     """The value of a JSON text with `most` values (commas and opening brackets) at most; `options` as of `json.loads`.
 
-    Raises ValueError for what is no JSON, has more, or is nested too deeply.
+    Raises ValueError for what is no JSON, has more, or is nested too deeply, and Twice for an object with a key twice.
     """
     values = text.count(",") + text.count("[") + text.count("{")
     if values > most:
         raise TooMany(f"it has more than {most:,} values")
     try:
-        return json.loads(text, cls=_Yielding if values > MANY else None, **options)
+        return json.loads(text, cls=_Yielding if values > MANY else None, object_pairs_hook=distinct, **options)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from service.operations import logs
@@ -13,10 +13,14 @@ LONGEST = 500  # characters of a path
 
 
 class Line:
-    """One request: remembers what was answered, and says it at its end. The query is left out: it may hold anything."""
+    """One request: remembers what was answered, and says it at its end. The query is left out: it may hold anything.
 
-    def __init__(self, scope: Scope, send: Any) -> None:
-        self._scope, self._send, self._began, self._status = scope, send, time.perf_counter(), 0
+    `address` says from where it comes: uvicorn's word for that may be a caller's own (`service.audit.address`).
+    """
+
+    def __init__(self, scope: Scope, send: Any, address: Callable[[Scope], str]) -> None:
+        self._scope, self._send, self._address = scope, send, address
+        self._began, self._status = time.perf_counter(), 0
         self._who: dict[str, str] = {}  # known only while it is worked on
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
@@ -28,9 +32,8 @@ class Line:
     def write(self) -> None:
         """The client may have left before there was an answer: then the status is 0."""
         scope, seconds = self._scope, round(time.perf_counter() - self._began, 4)
-        client = scope.get("client")
         facts = {
             "method": scope["method"], "path": scope["path"][:LONGEST], "status": self._status, "seconds": seconds,
-            "client": client[0] if client else None,
+            "client": self._address(scope) or None,
         }  # fmt: skip
         log.info("request", extra={"facts": self._who | facts})

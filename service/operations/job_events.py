@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.store import events, jobs
 from adapters.store.database import Changes
+from adapters.store.events import News
 from adapters.types import TERMINAL, Job
 from service.database_threads import READING
 
@@ -24,6 +25,7 @@ log = logging.getLogger("espalier.jobs")
 POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks while anybody waits; one is nearly free, see Changes
 AWAY = 1.0  # seconds until the next look at a database that did not answer
 KEEP_ALIVE = 15.0  # seconds of silence before a comment keeps proxies from hanging up
+GONE = News("cancelled", 0, [])  # a job that was deleted has ended, too
 Allowed = Callable[[], Awaitable[bool]]
 
 
@@ -93,7 +95,7 @@ class Following:
         return job, job.status in TERMINAL
 
     def _read(self, found: _Followed, job_id: str) -> Awaitable[Job]:
-        if found.outcome is None:
+        if found.outcome is None or _failed(found.outcome):
             outcome = asyncio.ensure_future(READING.run(jobs.get, self._engine, job_id))
             if not found.ended:
                 return outcome
@@ -110,9 +112,9 @@ class Following:
 
     async def _events(self, job_id: str, after: int, allowed: Allowed) -> AsyncIterator[str]:
         with self._following(job_id) as found:
-            status, events = await self._since(job_id, after)
+            status, newest, events = await self._since(job_id, after)
             if found.last is None:
-                found.last = events[-1]["id"] if events else after
+                found.last = newest  # not `after`, which this follower made up, and others follow the job as well
             ended = status in TERMINAL
             while True:
                 for event in events:
@@ -127,8 +129,8 @@ class Following:
                     yield ": still here\n\n"
                 ended, events = found.ended, [event for event in found.events if event["id"] > after]
 
-    async def _since(self, job_id: str, after: int) -> tuple[str, list[dict[str, Any]]]:
-        return (await READING.run(events.news, self._engine, {job_id: after})).get(job_id, ("cancelled", []))
+    async def _since(self, job_id: str, after: int) -> News:
+        return (await READING.run(events.news, self._engine, {job_id: after})).get(job_id, GONE)
 
     @contextmanager
     def _following(self, job_id: str) -> Iterator[_Followed]:
@@ -162,12 +164,18 @@ class Following:
 
     async def _look(self) -> None:
         asked = {job_id: found.last for job_id, found in self._followed.items() if not found.ended}
-        news = await READING.run(events.news, self._engine, asked) if asked else {}
+        all_news: dict[str, News] = await READING.run(events.news, self._engine, asked) if asked else {}
         for job_id in asked:
-            status, told = news.get(job_id, ("cancelled", []))  # one that is gone has ended, too
+            news = all_news.get(job_id, GONE)
             found = self._followed.get(job_id)
             if found is not None:
-                found.tell(status, [e for e in told if found.last is not None and e["id"] > found.last])
+                told = [event for event in news.events if found.last is not None and event["id"] > found.last]
+                found.tell(news.status, told)
+
+
+def _failed(outcome: asyncio.Future[Job]) -> bool:
+    """What one look could not read the next may."""
+    return outcome.done() and (outcome.cancelled() or outcome.exception() is not None)
 
 
 async def _within(changed: asyncio.Event, seconds: float) -> bool:

@@ -31,7 +31,7 @@ def submit(submissions: Submissions, head: str, labels: Mapping[str, Any], key: 
     """
     check_key(key)
     heads.summary(submissions.engine, head)  # raises HeadNotFound
-    request = submissions.completed(JobRequest(head, task=""))
+    request = submissions.completed(JobRequest(head, task="", deep=submissions.settings.deep))
     known = samples.sizes(submissions.engine, head)
     received = Received(
         [_item(submissions, sha256, label, known.get(sha256, 0)) for sha256, label in sorted(labels.items())],

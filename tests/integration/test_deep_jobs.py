@@ -145,7 +145,7 @@ def test_its_report_has_losses_by_epoch_and_what_was_tried(shop, taught):
     assert report["winner"]["method"] == "deep"
     (job,) = jobs.list_page(shop.shop.engine, limit=1, head="taught")
     assert job.report["deep"]["stage"] == "deep" and job.report["deep"]["of"] is None
-    epochs = [e for e in events.news(shop.shop.engine, {job.id: 0})[job.id][1] if e["type"] == "epoch"]
+    epochs = [e for e in events.news(shop.shop.engine, {job.id: 0})[job.id].events if e["type"] == "epoch"]
     assert epochs and {"fit", "epoch", "train_loss"} <= epochs[0]["data"].keys()
     assert not left(shop, job.id)
 

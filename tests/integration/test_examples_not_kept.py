@@ -6,20 +6,22 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from support import teachable
+from support import forms, teachable
 from support.teachable import CLASSES, live, pictures
 from support.training import Bench
 
 from adapters import finetune as pipeline
 from adapters.comparison import out_of_fold
-from adapters.errors import ExamplesNotKept, NotEnoughData
+from adapters.errors import ExamplesNotKept, InvalidInput, NotEnoughData
 from adapters.runtime.heads.head import Head
-from adapters.store import examples, heads, jobs, keeping, reports
+from adapters.store import capabilities, examples, heads, jobs, keeping, reports
 from adapters.store.schema import embeddings, job_examples
 from adapters.training import programs
 from adapters.training.deep import interpreter
 from adapters.training.publish import deep_export
-from adapters.types import Edit, HeadVersion, JobRequest
+from adapters.types import Edit, HeadVersion, Job, JobRequest
+from service.intake.submissions import Submissions
+from service.settings import Settings
 
 QUICK = {"epochs": 2, "unfreeze": "blocks.1"}
 GOES = {"backbone": "blocks", "method": "deep", "deep": "only", "hyperparameters": QUICK, "keep_examples": False}
@@ -188,6 +190,27 @@ def test_a_shallow_head_is_not_added_to(shop):
     shop.teach("shallow", pictures(12, first=100), method="prototype", backbone="blocks", keep_examples=False)
     with pytest.raises(ExamplesNotKept, match="no trained part of the backbone"):
         keeping.begins_at(shop.shop.engine, JobRequest("shallow", **GOES))
+
+
+def handed_in(shop: Bench, key: str, **options: str) -> Job:
+    """What /finetune does with twelve pictures of each class."""
+    sent = pictures(12, first=1000)
+    capabilities.replace_all(shop.shop.engine, "method", {"prototype": {}})
+    data = {"head": "once", "labels": [p.example.label for p in sent], "backbone": "blocks", "method": "prototype"}
+    files = [("images", (p.example.file_name, p.data)) for p in sent]
+    with forms.received(data | {"keep_examples": "false"} | options, files) as upload:
+        return Submissions(Settings(), shop.shop.engine, shop.shop.artifacts).submit(upload, key)
+
+
+def test_the_same_again_is_the_job_there_is_also_once_its_examples_have_gone(shop):
+    """As a client sends it whose connection broke: only what is new is refused."""
+    job = handed_in(shop, "one")
+    assert pipeline.finetune(job.id, shop.shop) == "succeeded" and keeping.have_gone(shop.shop.engine, "once")
+    assert handed_in(shop, "one").id == job.id
+    with pytest.raises(ExamplesNotKept):
+        handed_in(shop, "other")
+    with pytest.raises(InvalidInput, match="deploy=manual"):
+        handed_in(shop, "other", mode="replace", deploy="manual")
 
 
 def test_all_sent_again_begins_anew_and_may_be_kept(shop):

@@ -255,6 +255,30 @@ def test_old_keys_are_looked_for_anew_while_they_count_on(issuer, rules):
     assert find(tokens, issuer.token(sub="a third", **VISION)) is not None
 
 
+UNUSABLE = {
+    "unknown-curve": {"kty": "EC", "crv": "BP-256", "kid": "odd", "x": "AA", "y": "AA"},
+    "unknown-curve-of-okp": {"kty": "OKP", "crv": "X999", "kid": "odd", "x": "AA"},
+    "member-missing": {"kty": "RSA", "kid": "odd"},
+    "off-its-curve": {"kty": "EC", "crv": "P-256", "kid": "odd", "x": "AA", "y": "AA"},
+    "unknown-kind": {"kty": ["AKP"], "kid": "odd"},
+}
+
+
+@pytest.mark.parametrize("odd", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_key_that_cannot_be_used_takes_none_of_the_others_with_it(issuer, tokens, caplog, odd):
+    """RFC 7517, section 5. What is logged of it is no part of the key."""
+    issuer.documents["/keys"] = {"keys": [odd, *(key.as_dict(private=False) for key in issuer.keys)]}
+    assert find(tokens, issuer.token(**VISION)).tenant == "acme"
+    assert find(tokens, issuer.token(header={"kid": "odd"}, **VISION)) is None
+    assert "AA" not in caplog.text and ("passing over" in caplog.text) == isinstance(odd["kty"], str)
+
+
+def test_an_issuer_none_of_whose_keys_can_be_used_is_as_one_that_does_not_answer(issuer, tokens):
+    issuer.documents["/keys"] = {"keys": list(UNUSABLE.values())}
+    with pytest.raises(NotReady):
+        find(tokens, issuer.token(**VISION))
+
+
 @pytest.mark.parametrize("text", [
     "", "[[rule]]\n", "[[rule]]\ntenant='a'\nscopes=['fly']", "[[rule]]\ntenant='A b'\nscopes=['read']", "rule = 3",
     "[[rule]]\ntenant='a'\nscopes=['read']\nwhenever={}", "[[rule]]\ntenant='a'\nscopes='read'", "not toml",

@@ -4,14 +4,16 @@ caller or a token says, within bounds of bytes and seconds.
 
 import asyncio
 import json
+import logging
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from adapters.errors import InvalidInput
 
+log = logging.getLogger("espalier.access")
 WELL_KNOWN = "/.well-known/openid-configuration"
 SECONDS = 5.0  # for both requests together, from the first connection to the last byte, however slowly these come
 MOST_BYTES = 1 << 20
@@ -37,7 +39,20 @@ async def _fetch(url: str, seconds: float) -> KeySet:
         check(address, "jwks_uri")
         found = (await _json(http, address))["keys"]
     public = [key for key in found if isinstance(key, dict) and key.get("kty") in ("RSA", "EC", "OKP")]
-    return KeySet.import_key_set({"keys": public})  # type: ignore[typeddict-item, unused-ignore]
+    usable = [key for number, one in enumerate(public) if (key := _imported(number, one)) is not None]
+    if not usable:
+        raise ValueError(f"none of its {len(found)} keys can be used")
+    return KeySet(usable)
+
+
+def _imported(number: int, key: dict[str, Any]) -> Key | None:
+    """One key of the issuer's list; None for one that we cannot use, beside which the others count (RFC 7517, 5)."""
+    try:
+        return JWKRegistry.import_key(key)
+    except Exception as error:  # an unknown curve, a member that is missing, a point off its curve: no two raise alike
+        what = f"{key['kty']} key {str(key.get('kid'))[:80]!r}"
+        log.warning("passing over the issuer's key %d (%s): %s", number, what, type(error).__name__)
+        return None
 
 
 def check(url: str, what: str) -> None:

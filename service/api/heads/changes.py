@@ -4,18 +4,19 @@ import re
 from typing import Annotated
 
 from fastapi import Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from adapters.comparison import versions
 from adapters.errors import InvalidInput
 from adapters.store import heads
-from adapters.types import HeadRef
+from adapters.types import HeadRef, HeadVersion
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.edit_schemas import Comparison, LabelsRequest, RebuildRequest
 from service.api.job_schemas import JobView
 from service.api.routing import router as new_router
-from service.database_threads import WRITING
+from service.context import Context
+from service.database_threads import COMPARING, READING, WRITING
 from service.intake.edits import EditSubmissions
 from service.wire import ALIAS_NAME, VERSION_OR_ALIAS
 
@@ -37,11 +38,23 @@ async def rebuild(ctx: Ctx, head: str, body: RebuildRequest, wait: Wait = 0, key
     return await answer(ctx, await WRITING.run(submissions.rebuild, body.backbone, body.deploy), wait)
 
 
-@router.get("/compare", responses=PROBLEMS)
-def compare(ctx: Ctx, head: str, a: Which, b: Which, limit: Annotated[int, Query(ge=0, le=1000)] = 100) -> Comparison:
+@router.get("/compare", response_model=Comparison, responses=PROBLEMS)
+async def compare(
+    ctx: Ctx, head: str, a: Which, b: Which, limit: Annotated[int, Query(ge=0, le=1000)] = 100
+) -> Response:
     """Two versions on the same held-out examples: paired difference, its 95 % interval, and what changed."""
-    first, second = (heads.resolve(ctx.engine, _ref(head, text)) for text in (a, b))
-    return Comparison.model_validate(versions.compare(first, second, ctx.engine, ctx.trunks, limit))
+    first, second = await READING.run(_resolved, ctx, head, (a, b))
+    body = await COMPARING.run_slowly(_compared, ctx, first, second, limit)
+    return Response(body, media_type="application/json")
+
+
+def _resolved(ctx: Context, head: str, named: tuple[str, str]) -> list[HeadVersion]:
+    """What is wrong with the request is said at once, however many comparisons wait."""
+    return [heads.resolve(ctx.engine, _ref(head, text)) for text in named]
+
+
+def _compared(ctx: Context, a: HeadVersion, b: HeadVersion, limit: int) -> str:
+    return Comparison.model_validate(versions.compare(a, b, ctx.engine, ctx.trunks, limit)).model_dump_json()
 
 
 def _ref(head: str, text: str) -> HeadRef:

@@ -38,6 +38,8 @@ def parse_labels(sent: Sequence[str], noun: str = "input") -> list[str]:
         return list(sent)
     try:
         labels = json_text.loads(sent[0], MAX_VALUES)
+    except json_text.Twice as error:
+        raise InvalidInput(f"in labels {error}", item=error.name) from None
     except ValueError as error:
         raise InvalidInput(f"labels starts like a JSON array but is none ({error})") from None
     problems, texts = Problems(), []

@@ -106,17 +106,11 @@ def _object(number: int, line: str) -> dict[str, Any] | InvalidManifest:
 
 def _parsed(number: int, text: str) -> Any:
     try:
-        return json_text.loads(text, VALUES + len(text) // CHARACTERS_A_VALUE, object_pairs_hook=_distinct)
-    except InvalidManifest as error:
-        return invalid(number, error.message)
+        return json_text.loads(text, VALUES + len(text) // CHARACTERS_A_VALUE)
+    except json_text.Twice as error:
+        return invalid(number, str(error))
     except ValueError as error:
         return invalid(number, f"it is not JSON ({str(error)[:100]}); write one object on each line")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
-        raise InvalidManifest("a column comes twice; keep one")
-    return found
 
 
 def invalid(line: int, problem: str) -> InvalidManifest:

@@ -81,7 +81,7 @@ def test_quotes_hold_what_would_end_a_cell() -> None:
         (CSV.encode("utf-16-le"), "line 1: it has a NUL"),
         ("file_name,label,\n0,1,2\n", "line 2: it does not have 2 cells"),
         (",file_name,label\n0,batch0/0.jpg,cat\n", "line 2: it does not have 2 cells"),
-        ('{"file_name": "batch0/0.jpg", "label": "cat", "label": "dog"}', "line 1: a column comes twice"),
+        ('{"file_name": "batch0/0.jpg", "label": "cat", "label": "dog"}', "line 1: 'label' comes twice"),
         ('{"file_name": "batch0/0.jpg", "label": NaN}', "line 1: a label is NaN"),
         ('{"file_name": "batch0/0.jpg", "label": [1e999]}', "line 1: a label is NaN or infinite"),
         ('{"file_name": "batch0/0.jpg", "label": null}', "line 1: a label is null"),

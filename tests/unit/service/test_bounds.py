@@ -53,6 +53,25 @@ def test_what_cannot_be_read_is_a_value_error(text):
         json_text.loads(text, 10**6)
 
 
+MANY = ", ".join(f'"{number}": {{}}' for number in range(30_000))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "c": 2, "a": 3}}]', f'{{"a": 0, {MANY}, "a": 1}}']
+)
+def test_a_key_that_comes_twice_is_refused_by_its_name_by_both_readers(text):
+    """Python's own reader takes the last without a word."""
+    with pytest.raises(json_text.Twice, match=r"'a' comes twice"):
+        json_text.loads(text, 10**6)
+
+
+@pytest.mark.parametrize("key", ["head", "\\ud800", "x" * 1000])
+def test_a_body_with_a_key_twice_is_refused_with_the_key_as_the_item(key):
+    with pytest.raises(InvalidInput, match="comes twice") as refused:
+        read(f'{{"labels": {{"{key}": "a", "{key}": "b"}}}}'.encode(), RelabelRequest)
+    assert refused.value.item in ("head", "?", "x" * 80) and refused.value.item.encode()
+
+
 def test_a_text_of_too_many_values_is_not_read():
     with pytest.raises(json_text.TooMany):
         json_text.loads("[" + "[]," * 10 + "[]]", 20)

@@ -34,6 +34,8 @@ def test_labels_come_one_by_one_or_as_one_json_array() -> None:
     assert reading.parse_labels([' ["cat", "dög", 3, 1.5, ["a", "b"]]']) == ["cat", "dög", "3", "1.5", '["a", "b"]']
     assert reading.parse_labels(["cat"]) == ["cat"] and reading.parse_labels([]) == []
     assert reading.parse_labels(["[a", "b]"]) == ["[a", "b]"]
+    with pytest.raises(InvalidInput, match="in labels 'size' comes twice"):
+        reading.parse_labels(['[{"size": 1, "size": 2}]'])
 
 
 @pytest.mark.parametrize("text", ["[1", "[" * 100_000, '["a"] x'])

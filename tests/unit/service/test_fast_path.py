@@ -12,6 +12,8 @@ from service.access.authorization import Authorization
 from service.access.rules import ANY, Rules
 from service.api.dependencies import Ctx
 from service.api.fast_path import FastPath
+from service.audit.address import PEER, Proxies
+from service.audit.trail import Trail
 
 RAISED = {
     "espalier": HeadNotFound("there is no head 'x'", item="x"),
@@ -63,6 +65,23 @@ def test_a_request_before_the_service_is_open_is_told_so(client):
     client.app._app.state.context = None
     answer = client.post("/short", content="hello")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+
+
+@pytest.mark.parametrize(("trusted", "address"), [("", "10.0.0.9"), ("10.0.0.0/8", "192.0.2.7")])
+def test_a_line_of_the_log_has_the_address_that_the_audit_log_has(client, caplog, trusted, address):
+    """Not what uvicorn makes of `X-Forwarded-For`, which anybody may send."""
+    app, trail = client.app._app, Trail(lambda: None, Proxies(trusted))
+    logging = Short(app, lambda: app, authorization=Authorization(rules=RULES), trail=trail, log=True)
+
+    async def behind_uvicorn(scope, receive, send):
+        if scope["type"] == "http":
+            scope |= {"client": ("198.51.100.1", 0), PEER: "10.0.0.9"}
+        await logging(scope, receive, send)
+
+    with caplog.at_level("INFO", "espalier.access"):
+        TestClient(behind_uvicorn).post("/short", content="hello", headers={"X-Forwarded-For": "192.0.2.7"})
+    (line,) = [record for record in caplog.records if record.name == "espalier.access"]
+    assert line.facts["client"] == address
 
 
 def test_other_methods_take_the_long_way(client):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import InvalidInput
 from adapters.types import HeadRef
+from service.intake import options
 from service.intake.forms import InputForm, head_ref, head_refs
 from service.wire import check_head_name
 
@@ -95,3 +96,24 @@ def test_a_timeout_is_seconds_and_the_servers_own_is_the_most(text, seconds):
 def test_a_timeout_that_means_nothing_is_refused(text):
     with pytest.raises(InvalidInput, match="timeout"):
         form(timeout=[text]).seconds("timeout", 60)
+
+
+LONG = "0" * 12
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "-1", "1.5", "1_0", " 1", "٣", "2147483648", LONG + "9" * 20, LONG + "9" * 5000, "1\n"]
+)
+def test_a_seed_is_read_to_its_end(text):
+    with pytest.raises(InvalidInput, match="'seed' must be a whole number") as refused:
+        options.seed(text)
+    assert refused.value.item == "seed" and len(refused.value.message) < 200
+    assert options.seed("2147483647") == 2**31 - 1 and options.seed(LONG) == 0
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1_0", "nan", "inf", "1e999", f"5.{'0' * 30}e9", "1" * 5000, "3600.1"])
+def test_a_budget_is_read_to_its_end(text):
+    with pytest.raises(InvalidInput, match="'budget' must be auto, or seconds") as refused:
+        options.budget(text)
+    assert refused.value.item == "budget" and len(refused.value.message) < 200
+    assert options.budget("auto") is None and options.budget(f"5.{'0' * 40}") == 5.0

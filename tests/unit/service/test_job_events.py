@@ -87,6 +87,41 @@ def test_every_stream_tells_the_whole_story(engine, looks):
     asyncio.run(main())
 
 
+def test_who_says_to_have_seen_what_never_was_silences_nobody_else(engine):
+    """Whichever of them came first."""
+
+    async def main():
+        following, job = Following(engine), create(engine)
+        odd = asyncio.create_task(told(await following.stream(job.id, 2**31 - 1)))
+        await asyncio.sleep(0.1)
+        other = asyncio.create_task(told(await following.stream(job.id, 0)))
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(end, engine, job.id)
+        assert [kind for _, kind in await other][-1] == "final" and await odd == []
+
+    asyncio.run(main())
+
+
+def test_a_look_that_failed_is_not_what_those_are_told_who_come_later(engine, monkeypatch):
+    get, away = jobs.get, [True]
+
+    def gone(*arguments):
+        if away:
+            away.pop()
+            raise OperationalError("SELECT", {}, Exception("gone"))
+        return get(*arguments)
+
+    async def main():
+        following, job = Following(engine), create(engine)
+        monkeypatch.setattr(jobs, "get", gone)
+        with following._following(job.id) as found:  # somebody else follows it all the while
+            await asyncio.to_thread(end, engine, job.id)
+            answers = [await following.wait(job, 60) for _ in range(3)]
+        assert [answer.status for answer, _ in answers] == ["queued", "failed", "failed"] and found.ended
+
+    asyncio.run(main())
+
+
 def test_a_wait_ends_in_time(engine):
     async def main():
         job = create(engine)

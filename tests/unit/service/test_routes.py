@@ -10,6 +10,11 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PATHS = {path: {method.upper() for method in methods} for path, methods in APP.openapi()["paths"].items()}
 
 
+def kinds(schema: dict) -> list[str]:
+    """The types that a value may have."""
+    return [found.get("type", "") for found in (schema, *schema.get("anyOf", ()))]
+
+
 @pytest.fixture(scope="module")
 def client() -> TestClient:
     return TestClient(APP, raise_server_exceptions=False)
@@ -34,6 +39,22 @@ def test_an_option_that_nothing_reads_is_refused(client, path):
     for method in PATHS[path]:
         answer = client.request(method, path.replace("{", "").replace("}", "") + "?coverag=0.9")
         assert (answer.status_code, answer.json()["item"]) == (422, "coverag"), (method, path)
+
+
+NUMBERS = [
+    (path, parameter["name"], parameter["in"])
+    for path, methods in APP.openapi()["paths"].items()
+    for parameter in methods.get("get", {}).get("parameters", [])
+    if parameter["in"] in ("path", "query") and {"integer", "number"} & set(kinds(parameter["schema"]))
+]
+
+
+@pytest.mark.parametrize(("path", "name", "place"), NUMBERS)
+def test_a_number_that_only_python_reads_is_refused(client, path, name, place):
+    """`1_0` would be 10."""
+    asked = path.replace(f"{{{name}}}", "1_0").replace("{version}", "1").replace("{", "").replace("}", "")
+    answer = client.get(asked if place == "path" else f"{asked}?{name}=1_0")
+    assert (answer.status_code, answer.json()["item"]) == (422, name), answer.json()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,12 +1,10 @@
 """A submission is accepted whole, or refused before anything is stored."""
 
-import asyncio
 import json
 from pathlib import Path
 
-import httpx
 import pytest
-from starlette.requests import Request
+from support import forms
 from support.pictures import shape
 
 from adapters import training_memory
@@ -31,7 +29,7 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.folder import Folder
 from adapters.training.deep import recipe
 from adapters.types import Backbone, JobRequest
-from service.intake import uploads
+from service.intake import going_on
 from service.intake.options import hyperparameters
 from service.intake.submissions import Submissions
 from service.processes import worker_memory
@@ -57,15 +55,7 @@ def submissions(tmp_path: Path):
 def submit(submissions: Submissions, key: str | None = None, images=IMAGES, labels=LABELS, **fields: str):
     """Send a form as httpx builds it."""
     data = {"head": "shapes", "labels": list(labels)} | fields
-    sent = httpx.Request("POST", "http://x", data=data, files=[("images", image) for image in images])
-    body = sent.read()
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    headers = [(b"content-type", sent.headers["content-type"].encode())]
-    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
-    with asyncio.run(uploads.receive(request, max_bytes=2**30)) as upload:
+    with forms.received(data, [("images", image) for image in images]) as upload:
         return submissions.submit(upload, key)
 
 
@@ -165,7 +155,20 @@ def test_auto_leaves_the_hyperparameters_open(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", '{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', "[" * 100_000, "{", '"x"', "1", "null"]
+    "text",
+    [
+        "NaN",
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        '{"a": 1e999}',
+        "[" * 100_000,
+        "{",
+        '"x"',
+        "1",
+        "null",
+        '{"a": 1, "a": 2}',
+        '{"a": {"b": 1, "b": 1}}',
+    ],
 )
 def test_hyperparameters_that_are_no_finite_json_object_are_refused(text):
     with pytest.raises(InvalidHyperparameter) as refused:
@@ -301,5 +304,5 @@ def test_a_backbone_of_inputs_that_vary_is_not_trained(submissions):
     spec = text.Spec("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 128)
     backbones.save(submissions.engine, Backbone("minilm", "m", "a", spec, "int8", 384, 0, modality="text"))
     with pytest.raises(InvalidInput, match="texts vary in length"):
-        submissions.completed(JobRequest("intents", backbone="minilm", deep="only"))
-    assert submissions.completed(JobRequest("intents", backbone="minilm", deep="auto")).deep == "auto"
+        going_on.require(submissions.engine, submissions.completed(JobRequest("a", backbone="minilm", deep="only")))
+    going_on.require(submissions.engine, submissions.completed(JobRequest("a", backbone="minilm", deep="auto")))

@@ -50,6 +50,15 @@ def test_slow_rates_let_one_be_wrong(clock, rate):
     assert found.wait(of("10.0.0.1")) == 0
 
 
+@pytest.mark.parametrize(("rate", "servers"), [(60, 8), (30, 4), (7, 2), (2, 4)])
+def test_processes_hold_the_sum_and_all_name_the_number_that_was_set(clock, rate, servers):
+    """Each has its part, and one at least."""
+    processes = [Attempts(rate, clock=clock, servers=servers) for _ in range(servers)]
+    assert rate - servers < sum(passed(each, of("10.0.0.1"), 100) for each in processes) <= max(rate, servers)
+    with pytest.raises(TooManyAttempts, match=f"^{rate} wrong keys or tokens a minute"):
+        processes[0].failed(of("10.0.0.1"))
+
+
 def test_a_rate_of_nothing_bounds_nothing_and_remembers_nobody(clock):
     found = Attempts(0, clock=clock)
     assert passed(found, of("10.0.0.1"), 1000) == 1000 and not found._left

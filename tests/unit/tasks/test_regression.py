@@ -7,6 +7,7 @@ import pytest
 
 from adapters import trust
 from adapters.arrays import each
+from adapters.errors import InvalidLabel
 from adapters.tasks import regression
 from adapters.training import programs
 from adapters.training.data.split import split
@@ -53,6 +54,18 @@ class Head:
 @pytest.fixture(scope="module", params=[False, True], ids=["folds", "test set"])
 def both(request) -> tuple[bool, Head]:
     return request.param, Head(test=request.param)
+
+
+@pytest.mark.parametrize("text", ['{"size": 1, "size": 2}', '{"size": 1, "size\u200b": 2}'])
+def test_a_number_whose_name_comes_twice_is_refused(text):
+    with pytest.raises(InvalidLabel, match="image 7: 'size' comes twice"):
+        regression.parse_label(text, "image 7")
+
+
+@pytest.mark.parametrize("text", ["1_0", '{"size": "1_0"}', "nan", "true"])
+def test_what_only_python_reads_as_a_number_is_none(text):
+    with pytest.raises(InvalidLabel, match="is not a number"):
+        regression.parse_label(text, "image 7")
 
 
 @pytest.mark.parametrize("units", UNITS)
