@@ -133,7 +133,7 @@ class Fitting:
         rows = self._batches.rows(epoch, mine.step % self.per_epoch)
         taps, targets = self._batches.drawn(rows, mine.step, self._truth)
         keep = self._dropout(len(rows))
-        gradients = self._gradients(pool, moving, taps, targets, keep)
+        gradients = self._gradients(pool, moving, taps, targets.to(self.network.device), keep)
         rate = self.recipe.learning_rate * schedule.share(self.recipe, mine.step, self.total)
         mine.step += 1
         with torch.no_grad():

@@ -58,7 +58,7 @@ class Tail(torch.nn.Module):
         known[TAP] = tap
         doubled = any(weight.dtype == torch.float64 for weight in self.weights)
         for call in self._calls:
-            given = [known[name] if name else None for name in call.inputs]
+            given = _beside([known[name] if name else None for name in call.inputs], tap.device)
             made = call.operator(call.attributes, *given)
             outputs = (made,) if isinstance(made, torch.Tensor) else made
             if doubled:  # what rounded numbers become is float32 by the graph's own word
@@ -107,6 +107,17 @@ def run(tail: bytes, taps: NDArray[Any], dtype: torch.dtype = torch.float32) -> 
 def as_input(taps: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Stored taps as a tail reads them: halves are made floats, rounded numbers stay."""
     return taps.to(dtype) if taps.is_floating_point() else taps
+
+
+def _beside(given: list[torch.Tensor | None], device: torch.device) -> list[torch.Tensor | None]:
+    """Inputs of a node, those that an accelerator computes with on it: an exporter's constants, made as a pass goes.
+
+    Whole numbers say how to compute (shapes, axes), and torch itself brings single numbers along.
+    """
+    if device.type == "cpu" or all(each is None or each.device != device for each in given):
+        return given
+    stay = (torch.int32, torch.int64)
+    return [each if each is None or not each.ndim or each.dtype in stay else each.to(device) for each in given]
 
 
 def _tensor(tensor: Any) -> torch.Tensor:
