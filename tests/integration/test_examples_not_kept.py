@@ -165,6 +165,15 @@ def test_a_class_of_which_nothing_came_is_named(shop, first):
     jobs.abandon(shop.shop.engine, job.id, "failed", None)
 
 
+def test_a_class_of_which_nothing_new_came_is_named_before_anything_is_embedded(shop, first):
+    """All that was sent of two classes is what the version had learned: nothing of them could be held out."""
+    sent = [*pictures(40, classes=FIRST), *pictures(10, first=400, classes=("slanted",))]
+    job = shop.job("gone", sent, **GOES)
+    with pytest.raises(NotEnoughData, match="nothing new that could be held out came of across, down, which version"):
+        pipeline.validate(shop.shop, job.id)
+    jobs.abandon(shop.shop.engine, job.id, "failed", None)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

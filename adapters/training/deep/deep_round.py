@@ -172,7 +172,7 @@ class _Round:
         self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
         self.data = _pooled(examples)
-        self.own = None if begin is None else begin.tail
+        self.own, self.known = (None, ()) if begin is None else (begin.tail, begin.known)
         self.starts: Start = (
             Starts(self.data, shallow, self.recipe, seed, journal.look) if begin is None else begin.start
         )
@@ -182,7 +182,7 @@ class _Round:
     def run(self, budget: float | None, always: bool) -> DeepResult | Declined:
         """See the function of that name."""
         split = self.examples.split
-        self.folds = folds_of(split, HELD_OUT if always else FIRST)
+        self.folds = folds_of(split, HELD_OUT if always else FIRST, self.known)
         rest, count = len(split.rest), len(self.examples.embeddings)
         planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget)
         if not planned.entries:

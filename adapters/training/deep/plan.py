@@ -1,6 +1,7 @@
 """What a deep round tries: which cuts, on which folds, within which budget of estimated operations."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.batches import cached
 from adapters.training.deep.interpreter import Tail, as_input
 from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters, rand_augment
-from adapters.types import Cut
+from adapters.types import Cut, Indices
 
 HELD_OUT = 200  # answers that are wanted of a fit that is made whatever they say
 FIRST = 80  # and before a first look at whether one is worth more folds
@@ -51,11 +52,12 @@ class Plan:
         return spent + entry.trying * (of - folds) / folds + entry.final <= self.budget
 
 
-def folds_of(split: Split, enough: int) -> list[Fold]:
-    """The first folds of a race, as many as hold out enough, or all."""
+def folds_of(split: Split, enough: int, each: Sequence[Indices] = ()) -> list[Fold]:
+    """The first folds of a race, as many as hold out enough and something of each of these kinds, or all."""
     found: list[Fold] = []
     for fold in split.folds:
-        if sum(len(unseen) for _, unseen in found) >= enough:
+        unseen = np.concatenate([unseen for _, unseen in found]) if found else np.zeros(0, np.int64)
+        if len(unseen) >= enough and all(np.isin(kind, unseen).any() for kind in each):
             break
         found.append(fold)
     return found
