@@ -184,7 +184,7 @@ class _Round:
         split = self.examples.split
         self.folds = folds_of(split, HELD_OUT if always else FIRST, self.known)
         rest, count = len(split.rest), len(self.examples.embeddings)
-        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget)
+        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, always)
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)

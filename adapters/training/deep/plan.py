@@ -64,10 +64,12 @@ def folds_of(split: Split, enough: int, each: Sequence[Indices] = ()) -> list[Fo
 
 
 def plan(
-    graph: bytes, side: int, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int, budget: float | None
-) -> Plan:
+    graph: bytes, side: int, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int, budget: float | None,
+    always: bool = False,
+) -> Plan:  # fmt: skip
     """`rest` of `count` examples are what the final fit learns from. What a caller names is tried whatever it costs.
 
+    So is the cheapest cut where he asked for nothing but deep: `always`.
     Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have.
     """
     there = cuts.find(graph, side)
@@ -78,7 +80,8 @@ def plan(
     parts, everything = (
         [_entry(graph, cut, recipe, rest, folds, count) for cut in found] for found in _likely(there, rest)
     )
-    return _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget)
+    found = _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget)
+    return _cheapest(parts + everything, found) if always and not found.entries else found
 
 
 def _likely(there: list[Cut], rest: int) -> tuple[list[Cut], list[Cut]]:
@@ -105,6 +108,13 @@ def _within(parts: list[Entry], everything: list[Entry], budget: float) -> Plan:
         return Plan(kept, "", budget)
     named = ", ".join(left_out)
     return Plan(kept, f"left out, as their estimated time is over the budget of {budget:.0f} s: {named}", budget)
+
+
+def _cheapest(entries: list[Entry], found: Plan) -> Plan:
+    """In the place of a plan that leaves out all of them."""
+    chosen = min(entries, key=lambda entry: entry.trying + entry.final)
+    note = f"{found.note}; {chosen.cut.name} was tried all the same, as nothing but deep training was asked for"
+    return Plan([chosen], note, found.budget)
 
 
 def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int) -> Entry:

@@ -156,6 +156,14 @@ def test_what_no_budget_allows_is_not_tried(tmp_path, given):
     assert "over the budget" in found.note and not found.table
 
 
+def test_who_asks_for_nothing_but_deep_gets_the_cheapest_cut_where_no_budget_allows_one(tmp_path, given, monkeypatch):
+    """Not a shallow version under that name; and it is said."""
+    monkeypatch.setattr(plan, "STEPS", (0.15, 0.6))
+    found = ran(tmp_path, given, {}, budget=1e-6, always=True)
+    assert isinstance(found, DeepResult) and found.cut.name == "b.1"
+    assert "over the budget" in found.note and "b.1 was tried all the same" in found.note
+
+
 def test_auto_tries_the_deepest_cut_that_the_budget_allows(tmp_path, given, monkeypatch):
     """Of those behind which so much of the work is; with less time, a cheaper one, and says so."""
     monkeypatch.setattr(plan, "STEPS", (0.15, 0.6))
