@@ -14,12 +14,14 @@ from adapters import finetune as pipeline
 from adapters.comparison import out_of_fold
 from adapters.errors import ExamplesNotKept, NotEnoughData
 from adapters.runtime.heads.head import Head
-from adapters.store import examples, heads, jobs, keeping, reports
+from adapters.store import examples, heads, jobs, keeping, leases, reports
 from adapters.store.schema import embeddings, job_examples
 from adapters.training import programs
 from adapters.training.deep import interpreter
+from adapters.training.deep.trial import Journal
 from adapters.training.publish import deep_export
-from adapters.types import Edit, HeadVersion, JobRequest
+from adapters.training.stages import deep
+from adapters.types import Edit, HeadRef, HeadVersion, JobRequest
 
 QUICK = {"epochs": 2, "unfreeze": "blocks.1"}
 GOES = {"backbone": "blocks", "method": "deep", "deep": "only", "hyperparameters": QUICK, "keep_examples": False}
@@ -155,6 +157,39 @@ def _stored(shop: Bench, sent: list) -> list:
     for p in sent:
         shop.shop.artifacts.put(p.data)
     return [p.example for p in sent]
+
+
+def test_a_job_that_is_left_does_not_go_on_at_another_version_with_fits_that_began_at_the_first(shop, monkeypatch):
+    """Somebody rolled back in between: the very version is made that begins where the head is now."""
+    sent, added = pictures(20, first=700, classes=FIRST), pictures(8, first=900)
+    for name in ("stays-put", "rolled-back"):
+        shop.teach(name, sent, **GOES)
+    whole = shop.teach("stays-put", added, **GOES)
+    second = shop.teach("rolled-back", pictures(8, first=800), **GOES | {"deploy": "always"})
+    job, done, watch, keep = shop.job("rolled-back", added, **GOES), [], deep._Watch.__call__, Journal.keep
+
+    def kept(self: Journal, *fit: object) -> None:
+        keep(self, *fit)
+        done.append(fit)
+
+    def left(self: deep._Watch, state: object) -> None:
+        if len(done) == 1:
+            self._keep(state)
+            raise leases.GaveWay("")
+        watch(self, state)
+
+    monkeypatch.setattr(Journal, "keep", kept)
+    monkeypatch.setattr(deep._Watch, "__call__", left)
+    assert second.number == 2
+    with pytest.raises(leases.GaveWay):
+        pipeline.finetune(job.id, shop.shop)
+    heads.set_alias(shop.shop.engine, "rolled-back", "live", 1)
+    monkeypatch.undo()
+    pipeline.finetune(job.id, shop.shop)
+    found = jobs.get(shop.shop.engine, job.id)
+    assert found.report["deep"]["begun_at"] == 1
+    made = heads.resolve(shop.shop.engine, HeadRef("rolled-back", version=found.version))
+    assert teachable.graph_without_names(shop, made) == teachable.graph_without_names(shop, whole)
 
 
 def test_a_class_of_which_nothing_came_is_named(shop, first):

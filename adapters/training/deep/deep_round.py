@@ -7,7 +7,6 @@ Budgets are in estimated operations, so that the same data and seed give the sam
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +73,8 @@ class DeepResult:
     evidence: Row  # see `evidence.compared`
     table: list[Row]  # a row for each cut that was tried
     note: str  # what was tried, and what was not for want of time
-    seconds: float
+    seconds: float  # of all attempts
+    earlier: float  # of these, those of attempts before the last
     method: str = "deep"
     views: str = NONE
 
@@ -93,6 +93,7 @@ class Declined:
     curves: list[Row]
     note: str
     seconds: float
+    earlier: float = 0.0
 
 
 @traced("deep round")
@@ -112,17 +113,19 @@ def run(
     budget: float | None = None,
     always: bool = False,
     checkpoint: bytes | None = None,
+    basis: str = "",
     begin: Begin | None = None,
 ) -> DeepResult | Declined:
     """Train tails of a backbone's graph, which takes images of `side` pixels, and compare them with the shallow winner.
 
     `folder` is for taps; what is there of an interrupted round is used. `report` gets a row after each epoch; `watch`
     is called after each step, with what makes a checkpoint, and may raise: what it raises is passed on. `budget` is in
-    estimated seconds of one core. `always`: a result whatever the evidence says. `begin`: where fits begin
-    in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters name.
+    estimated seconds of one core. `always`: a result whatever the evidence says. `basis` tells examples, folds and
+    `begin` from others: a checkpoint of another basis is begun anew. `begin`: where fits begin in the place of the
+    backbone's tail and the shallow winner, behind the cut that the hyperparameters name.
     Raises InvalidHyperparameter, and InvalidInput for a backbone that cannot be cut, or not there.
     """
-    journal = Journal(Records.from_bytes(checkpoint) if checkpoint else Records(), report, watch)
+    journal = Journal(Records.gone_on(checkpoint, basis), report, watch)
     return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
         budget, always
     )
@@ -177,7 +180,6 @@ class _Round:
             Starts(self.data, shallow, self.recipe, seed, journal.look) if begin is None else begin.start
         )
         self.folds: list[Fold] = []
-        self.began = time.perf_counter()
 
     def run(self, budget: float | None, always: bool) -> DeepResult | Declined:
         """See the function of that name."""
@@ -284,7 +286,8 @@ class _Round:
             evidence=judged.proof,
             table=judged.table,
             note=note,
-            seconds=time.perf_counter() - self.began,
+            seconds=self.journal.records.seconds,
+            earlier=self.journal.records.earlier,
         )
 
     def _carried_over(self, apart: Calibration, trial: Trial, network: Network, before: float) -> Calibration:
@@ -301,7 +304,8 @@ class _Round:
 
     def _declined(self, proof: Row, table: list[Row], note: str) -> Declined:
         curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]
-        return Declined(proof, table, curves, note, time.perf_counter() - self.began)
+        records = self.journal.records
+        return Declined(proof, table, curves, note, records.seconds, records.earlier)
 
 
 def _pooled(examples: Examples) -> Data:

@@ -1,8 +1,7 @@
 """One cut, tried: fits of its tail to folds, which answer what they have not seen, and the fit to all."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,7 @@ class Journal:
         return fit
 
     def _with(self, name: str, state: bytes) -> bytes:
-        return Records(self.records.done, (name, state)).to_bytes()
+        return replace(self.records, begun=(name, state)).to_bytes()
 
     def keep(self, name: str, record: Record) -> None:
         """A fit is done."""
@@ -91,7 +90,6 @@ class Trial:
         return network.asked(self.taps.served, index, look)
 
     def _fitted(self, fold: Fold, name: str, journal: Journal) -> Record:
-        began = time.perf_counter()
         train, unseen = fold
         fitting = self._fitting(train, unseen, self.recipe.epochs)
         fit = journal.run(name, fitting)
@@ -104,7 +102,7 @@ class Trial:
             said.append(fit.said[-1] if told else self.asked(fitting.network, unseen, journal.look))
             spreads.append(spread(self.asked(fitting.network, self.some(train), journal.look)))
             options.append((END if mix else 0, mix))
-        return Record(np.stack(said), options, spreads, fit.curves, time.perf_counter() - began)
+        return Record(np.stack(said), options, spreads, fit.curves)
 
     @staticmethod
     def some(index: Indices) -> Indices:

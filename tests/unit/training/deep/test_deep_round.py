@@ -20,6 +20,7 @@ from adapters.training.backbone import cuts
 from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan, recipe
 from adapters.training.deep.deep_round import Declined, DeepResult, Examples
+from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race
 from adapters.types import Floats, Linear
 
@@ -128,6 +129,18 @@ def test_a_round_goes_on_on_another_machine_to_the_same_end(result, given, tmp_p
     again = ran(tmp_path / "other", given, settings, always=True, checkpoint=kept[-1])
     assert isinstance(again, DeepResult)
     assert again.tail == result.tail and again.evidence == result.evidence and again.curves == result.curves
+    assert again.seconds > again.earlier > 0 == result.earlier
+
+
+def test_fits_of_another_basis_are_not_gone_on_from_and_their_seconds_count():
+    """The same name says nothing of the examples and weights that a fit stands on; nor does an older release."""
+    record = Record(np.zeros((1, 2, 3), np.float32), [(2, 1.0)], [0.5], [{"epoch": 1, "train_loss": 0.1}])
+    kept = Records({"a.1, fold 1 of 5": record}, ("a.1, fold 2 of 5", b"state"), "one", earlier=1000.0).to_bytes()
+    same, other = Records.gone_on(kept, "one"), Records.gone_on(kept, "other")
+    assert list(same.done) == ["a.1, fold 1 of 5"] and same.begun == ("a.1, fold 2 of 5", b"state")
+    assert same.done["a.1, fold 1 of 5"].options == [(2, 1.0)]
+    assert not other.done and other.begun is None and other.basis == "other"
+    assert same.earlier > 1000 and other.earlier > 1000 and Records.gone_on(None, "one").earlier == 0
 
 
 def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tmp_path):
