@@ -225,7 +225,7 @@ class Fitting:
     def _said(self, index: Indices, watch: Callable[[], None]) -> Floats:
         """Raw outputs f32 [M, K], by the weights that would be kept; those of the fit are put aside meanwhile."""
         self._aside = self.network.copied()
-        self.network.become(self._latest())
+        self.network.become(self.network.mixed(self._latest(), self.recipe.answering))
         try:
             return self.network.asked(self._batches.taps.served, index, watch)
         finally:

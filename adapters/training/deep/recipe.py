@@ -94,6 +94,11 @@ class Hyperparameters(BaseModel):
         0, description="Epochs without a smaller loss on held-out examples after which to stop; 0 runs all"
     )
 
+    @property
+    def answering(self) -> float:
+        """The mix of the weights that answer held-out examples after each epoch: the one that is asked for, or all."""
+        return 1.0 if self.mix == AUTO else float(self.mix)
+
 
 def check(hyperparameters: dict[str, Any]) -> Hyperparameters:
     """A caller's hyperparameters. Raises InvalidHyperparameter naming the first at fault."""

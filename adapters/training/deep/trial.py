@@ -93,12 +93,13 @@ class Trial:
         train, unseen = fold
         fitting = self._fitting(train, unseen, self.recipe.epochs)
         fit = journal.run(name, fitting)
-        epochs = range(1, len(fit.said) + 1) if self.recipe.patience else ()
-        options: list[Option] = [(epoch, 1.0) for epoch in epochs]
+        answering = self.recipe.answering
+        epochs = range(1, len(fit.said) + 1) if self.recipe.patience and answering else ()
+        options: list[Option] = [(epoch, answering) for epoch in epochs]
         said, spreads = [fit.said[epoch - 1] for epoch in epochs], [0.0] * len(epochs)
         for mix in self._mixes:
             fitting.network.become(fitting.network.mixed(fit.weights, mix))
-            told = fit.said and mix == 1  # at the end of the last epoch
+            told = fit.said and mix == answering  # at the end of the last epoch
             said.append(fit.said[-1] if told else self.asked(fitting.network, unseen, journal.look))
             spreads.append(spread(self.asked(fitting.network, self.some(train), journal.look)))
             options.append((END if mix else 0, mix))

@@ -85,6 +85,15 @@ def test_half_way_is_between(tmp_path):
         torch.testing.assert_close(half, (begin + end) / 2)
 
 
+def test_what_answers_after_each_epoch_is_as_far_from_the_start_as_is_asked(tmp_path):
+    """And the fit itself goes on from where it was, whatever answers."""
+    fitting, plain = deep.fitting(tmp_path, mix=0.25), deep.fitting(tmp_path)
+    fit = fitting.run(no_watch)
+    assert bits(fit.weights) == bits(plain.run(no_watch).weights)
+    fitting.network.become(fitting.network.mixed(fit.weights, 0.25))
+    np.testing.assert_array_equal(fit.said[-1], said(fitting))
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_strong_pull_keeps_weights_where_they_began(tmp_path, optimizer):
     """L2-SP; a weak one lets them go farther."""

@@ -153,6 +153,15 @@ def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tm
     assert kinds.index("Relu") == kinds.index("Linear") + 1 and layers == [(deep.WIDTH, 12), (12, deep.CLASSES)]
 
 
+@pytest.mark.parametrize("mix", [0.0, 0.25])
+def test_the_mix_that_is_asked_for_is_that_of_every_epoch_too(tmp_path, given, mix):
+    """With patience epochs are compared, each as far from its start as was asked; none of the start itself."""
+    settings = {"unfreeze": "a.1", "learning_rate": 0.01, "epochs": 4, "mix": mix, "patience": 3}
+    found = ran(tmp_path, given, settings, always=True)
+    assert isinstance(found, DeepResult) and found.hyperparameters["mix"] == mix
+    assert {row["mix"] for row in found.table} == {mix} and len(found.table) == (5 if mix else 1)
+
+
 def test_a_version_that_is_no_better_is_declined(tmp_path):
     """Labels that mean nothing: nothing is gained by training, and what was found out is told."""
     random = np.random.default_rng(0)
