@@ -164,6 +164,7 @@ class Submissions:
                 "deep=never",
                 item="deep",
             )
+        options.check_cut(request, backbone)
         return replace(request, backbone=backbone.name)
 
     def _task(self, request: JobRequest) -> str:
@@ -199,6 +200,7 @@ class Submissions:
                 f"the method {request.method} cannot do {request.task}; these can: {known}", item="method"
             )
         options.check_schema(request.method, request.hyperparameters, schemas[request.method])
+        options.check_deep(request)
 
     def _named(self, request: JobRequest) -> str | None:
         """The backbone that the caller chose, else the head's own; None for the default."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters import recipe
 from adapters.arrays import take
 from adapters.backbones.parts import POOLED
 from adapters.modalities import NONE
@@ -22,7 +23,7 @@ from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
-from adapters.training.deep import evidence, recipe, taps
+from adapters.training.deep import evidence, taps
 from adapters.training.deep.evidence import Pool, pooled_answers
 from adapters.training.deep.fit import Watch
 from adapters.training.deep.fitting import batches
@@ -171,7 +172,7 @@ class _Round:
         device: Device,
         begin: Begin | None,
     ) -> None:
-        self.recipe = recipe.check(hyperparameters)
+        self.recipe = recipe.check(hyperparameters, examples.task.OBJECTIVE)
         self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
         self.data = _pooled(examples)

@@ -16,10 +16,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from adapters.pools import Pool
+from adapters.recipe import Hyperparameters
 from adapters.training.deep.fitting import losses, schedule
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import Network, Weights
-from adapters.training.deep.recipe import Hyperparameters
 from adapters.types import Floats, Indices, Objective
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from adapters.backbones.cuts import check
 from adapters.errors import InvalidInput
+from adapters.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
 from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.batches import cached
 from adapters.training.deep.interpreter import Tail, as_input
-from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.types import Cut, Indices
 
 HELD_OUT = 200  # answers that are wanted of a fit that is made whatever they say
@@ -73,8 +74,7 @@ def plan(
     Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have.
     """
     there = cuts.find(graph, side)
-    if not there:
-        raise InvalidInput("this backbone cannot be cut, so it has no tail to train", item="backbone")
+    check([cut.name for cut in there], recipe.unfreeze)
     if recipe.unfreeze != AUTO:
         return Plan([_entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)], "")
     parts, everything = (

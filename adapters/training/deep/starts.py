@@ -15,8 +15,8 @@ from adapters import methods
 from adapters.backbones.parts import POOLED
 from adapters.methods import Setting
 from adapters.modalities import NONE
+from adapters.recipe import Hyperparameters
 from adapters.training import programs
-from adapters.training.deep.recipe import Hyperparameters
 from adapters.training.embedding.views import Source
 from adapters.training.race.cross_validation import Data
 from adapters.training.race.race import RaceResult

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from adapters.recipe import AUTO, Hyperparameters
 from adapters.training.deep.fit import Fit, Fitting, Watch
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import ASKED, Network
-from adapters.training.deep.recipe import AUTO, Hyperparameters
 from adapters.training.deep.records import END, Option, Record, Records
 from adapters.training.deep.starts import Start
 from adapters.training.deep.taps import Taps

@@ -11,14 +11,14 @@ import pytest
 from support import deep_fits as deep
 from support.networks import SIDE
 
-from adapters import tasks
+from adapters import recipe, tasks
 from adapters.arrays import count
 from adapters.errors import Cancelled, InvalidInput
 from adapters.runtime.onnx import session
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Split, split
-from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan, recipe
+from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
 from adapters.training.deep.deep_round import Declined, DeepResult, Examples
 from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race
