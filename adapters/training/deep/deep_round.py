@@ -176,7 +176,8 @@ class _Round:
         self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
         self.data = _pooled(examples)
-        self.own, self.known = (None, ()) if begin is None else (begin.tail, begin.known)
+        self.own = None if begin is None else begin.tail
+        self.known: Sequence[Indices] = () if begin is None else begin.known
         self.starts: Start = (
             Starts(self.data, shallow, self.recipe, seed, journal.look) if begin is None else begin.start
         )
