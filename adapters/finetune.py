@@ -74,7 +74,7 @@ def validate(context: TrainingContext, job_id: str) -> dict[str, Any]:
     progress.enter("validating")
     job = jobs.get(context.engine, job_id)
     data = dataset.assemble(context.engine, job)
-    keeping.check(context.engine, job.request, data.examples)
+    keeping.check(context.engine, job.request, data.examples, context.learned)
     task, known = tasks.get(job.request.task), dict(zip(data.sha256s, data.known, strict=True))
     task.check_examples(data.examples)
     renames = job.request.edit is not None and bool(job.request.edit.rename)

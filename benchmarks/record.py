@@ -69,6 +69,7 @@ def machine() -> str:
 
 def commit() -> str:
     """The one that is checked out; said where Python files differ from it."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 

@@ -6,12 +6,15 @@ shallow and deep heads at a time. Both are kept in the artifact store.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from adapters.errors import InvalidInput
+from adapters.recipe import AUTO
 from adapters.types import Backbone
 
+RECORD = "cuts"  # in the details of a backbone, which are not part of its digest
 TAP = "tap"  # the output of a trunk, and the input of a deep head
 Kind = Literal["trunk", "whole"]
 KINDS: tuple[Kind, ...] = ("trunk", "whole")
@@ -28,6 +31,20 @@ class Part:
     cut: str  # name
     dtype: str  # numpy's name, of `tap`
     shape: tuple[int, ...]  # of one input's `tap`, without the batch dimension
+
+
+def check(there: Sequence[str], asked: str = AUTO) -> None:
+    """Whether a backbone with cuts of these names can be cut as is asked. Raises InvalidInput that lists them."""
+    if not there:
+        raise InvalidInput("this backbone cannot be cut, so it has no tail to train", item="backbone")
+    if asked not in (AUTO, *there):
+        raise InvalidInput(f"there is no cut {asked[:50]!r}; there are: {', '.join(there)}", item="unfreeze")
+
+
+def check_recorded(backbone: Backbone, asked: str = AUTO) -> None:
+    """The same as far as its cuts are on record: those of an older one are known once its graph is read."""
+    if RECORD in backbone.details:
+        check([row["name"] for row in backbone.details[RECORD]], asked)
 
 
 def part(backbone: str, deep: Mapping[str, Any], kind: Kind) -> Part:

@@ -4,7 +4,7 @@ Bytes, embeddings and labels went when the version went live. What stays are has
 version learned from is never counted as held out, and what it answered to them while held out, as numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 
 from sqlalchemy.engine import Engine
 
@@ -16,6 +16,7 @@ from adapters.types import DEEP, Example, HeadVersion, JobRequest
 
 AGAIN = "send all examples again with mode=replace"
 MOST = 10  # classes that are named
+Learned = Callable[[HeadVersion], Set[str]]  # SHA-256 of what a version's weights were fitted to or chosen by
 
 
 def have_gone(engine: Engine, head: str) -> bool:
@@ -51,29 +52,46 @@ def begins_at(engine: Engine, request: JobRequest) -> HeadVersion | None:
     return live
 
 
-def check(engine: Engine, request: JobRequest, sent: Sequence[Example]) -> HeadVersion | None:
-    """The same, once it is known what came. Raises NotEnoughData where nothing came of a class that the version knows.
+def check(engine: Engine, request: JobRequest, sent: Sequence[Example], learned: Learned) -> HeadVersion | None:
+    """The same, once it is known what came. Raises NotEnoughData where nothing that it has not learned came of a class
+    that the version knows.
 
     Nobody could tell, nor hold back, what is forgotten of such a class.
     """
     version = begins_at(engine, request)
     if version is not None:
-        _require_classes(version, request, sent)
+        task, seen = tasks.get(request.task), learned(version)
+        _require_classes(version, {name for example in sent for name in task.names(example.label)}, nothing_came)
+        unseen = (example for example in sent if example.sha256 not in seen)
+        _require_classes(version, {name for example in unseen for name in task.names(example.label)}, unasked)
     return version
 
 
-def _require_classes(version: HeadVersion, request: JobRequest, sent: Sequence[Example]) -> None:
-    task = tasks.get(request.task)
-    known = {name for example in sent for name in task.names(example.label)}
-    missing = [name for name in version.manifest["classes"] if name not in known]
+def _require_classes(version: HeadVersion, there: Set[str], refusal: Callable[..., NotEnoughData]) -> None:
+    missing = [name for name in version.manifest["classes"] if name not in there]
     if missing:
-        more = f" and {len(missing) - MOST} more" if len(missing) > MOST else ""
-        raise NotEnoughData(
-            f"nothing came of {', '.join(name[:50] for name in missing[:MOST])}{more}, which version {version.number} "
-            "knows and whose examples were not kept: what is forgotten of them could be neither measured nor held "
-            f"back; send some examples of each class besides, or {AGAIN}",
-            item=missing[0][:80],
-        )
+        raise refusal(version, missing)
+
+
+def nothing_came(version: HeadVersion, missing: Sequence[str]) -> NotEnoughData:
+    """What is said where nothing was sent of classes that a version knows."""
+    return _unmeasured(version, missing, "nothing came of", "send some examples of each class besides")
+
+
+def unasked(version: HeadVersion, missing: Sequence[str]) -> NotEnoughData:
+    """What is said where nothing can be held out of classes that a version knows."""
+    fix = f"send two or more different examples of each class that version {version.number} has not seen"
+    return _unmeasured(version, missing, "nothing new that could be held out came of", fix)
+
+
+def _unmeasured(version: HeadVersion, missing: Sequence[str], what: str, fix: str) -> NotEnoughData:
+    more = f" and {len(missing) - MOST} more" if len(missing) > MOST else ""
+    return NotEnoughData(
+        f"{what} {', '.join(name[:50] for name in missing[:MOST])}{more}, which version {version.number} knows and "
+        "whose examples were not kept: what is forgotten of them could be neither measured nor held back; "
+        f"{fix}, or {AGAIN}",
+        item=missing[0][:80],
+    )
 
 
 def _against(live: HeadVersion, request: JobRequest) -> str | None:

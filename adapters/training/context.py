@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+from adapters.comparison import out_of_fold
 from adapters.comparison.trunks import Trunks
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
@@ -19,7 +20,7 @@ from adapters.tenancy import embedded_by
 from adapters.training.embedding import sharded
 from adapters.training.embedding.embed import Embedder
 from adapters.training.leaving import Leaving
-from adapters.types import Backbone, Job
+from adapters.types import Backbone, HeadVersion, Job
 
 
 def _somewhere() -> Path:
@@ -53,6 +54,10 @@ class TrainingContext:
     def trunks(self) -> Trunks:
         """The way from stored examples to what deep versions read."""
         return Trunks(self.backbones, self.artifacts, self.most)
+
+    def learned(self, version: HeadVersion) -> set[str]:
+        """SHA-256 of what a version's weights were fitted to or chosen by. Raises HeadDamaged."""
+        return out_of_fold.learned(version, self.artifacts)
 
     def let_go(self, job_id: str) -> None:
         """Of what an ended job held and no version does."""

@@ -1,8 +1,10 @@
-"""What a training worker does with a GPU: embed photos, and race."""
+"""What a training worker does with a GPU: embed photos, race, and train the backbone's last part."""
 
 import hashlib
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from adapters.modalities import image
 from adapters.store.embeddings import EmbeddingCache
 from adapters.training import programs
 from adapters.training.data.split import split
+from adapters.training.deep import deep_round
+from adapters.training.deep.deep_round import DeepResult, Examples
 from adapters.training.embedding.embed import Embedder
 from adapters.training.race.race import race
 from adapters.types import Embeddings, Example, Indices
@@ -20,14 +24,16 @@ from benchmarks.gpu.findings import Findings
 from benchmarks.gpu.scene import PRECISIONS, Scene
 
 MAX_RACE = 0.5  # seconds, 10,000 examples of 100 classes
+DEEP, EACH = 1000, 4  # noisy pictures that a deep round is of, at most; and classes
 DIMENSION = 1280
 
 
 def run(scene: Scene, findings: Findings) -> None:
-    """Embedding rates and the race."""
+    """Embedding rates, the race and a deep round."""
     for precision in PRECISIONS:
         findings.attempt(f"embedding {precision}", lambda p=precision: _embedding(scene, p))
     findings.attempt("race", lambda: _races(scene))
+    findings.attempt("deep round", lambda: _deep(scene))
 
 
 def _embedding(scene: Scene, precision: str) -> dict[str, Any]:
@@ -84,3 +90,24 @@ def _data(examples: int, classes: int) -> tuple[Embeddings, Indices]:
     targets = np.arange(examples) % classes
     centres = generator.normal(size=(classes, DIMENSION))
     return np.abs(centres[targets] + 2 * generator.normal(size=(examples, DIMENSION))).astype(np.float32), targets
+
+
+def _deep(scene: Scene) -> dict[str, Any]:
+    """Seconds of a round of one epoch on noise."""
+    pixels, backbone = scene.pixels(min(DEEP, scene.plan.photos)), scene.backbones["fp32"]
+    targets = np.arange(len(pixels)) % EACH
+    nothing: list[Any] = [None] * len(pixels)
+    embeddings = scene.session("fp32").plain({"pixels": pixels})[:, : backbone.dimension]
+    parts, task = split(targets, np.arange(len(pixels)), nothing, nothing, 0), tasks.get("classification")
+    names = [str(k) for k in range(EACH)]
+    given = Examples(pixels.__getitem__, embeddings, backbone.dimension, {"class": targets}, names, parts, task)
+    shallow = race(embeddings, given.targets, names, parts, task, "prototype", {}, 0, lambda _: None, lambda: None)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=scene.home) as folder:
+        found = deep_round.run(
+            Path(folder), scene.artifacts.get(backbone.artifact), backbone.spec.size, given, shallow, {"epochs": 1}, 0,
+            lambda row: None, lambda state: None, lanes=scene.lanes, device=scene.device, always=True,
+        )  # fmt: skip
+    assert isinstance(found, DeepResult), found.note
+    assert np.isfinite(found.pooled).all()
+    return {"seconds": record.spread([time.perf_counter() - began])}

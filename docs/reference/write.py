@@ -5,11 +5,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from adapters import errors, tasks
+from adapters import errors, recipe, tasks
 from adapters import methods as training_methods
 from adapters.backbones.parts import MOST
 from adapters.modalities import image
-from adapters.training.deep import recipe
 from adapters.training.embedding.views import FEW
 from service import telemetry
 from service.api import application

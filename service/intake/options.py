@@ -7,8 +7,10 @@ from typing import Any
 import jsonschema
 from jsonschema.exceptions import best_match
 
+from adapters import recipe, tasks
+from adapters.backbones import cuts
 from adapters.errors import InvalidHyperparameter, InvalidInput
-from adapters.types import DEEP, Deep
+from adapters.types import DEEP, Backbone, Deep, JobRequest
 from service.intake import forms
 from service.intake.uploads import Upload
 from service.limits import json_text
@@ -93,3 +95,16 @@ def check_schema(method: str, hyperparameters: dict[str, Any], schema: dict[str,
     raise InvalidHyperparameter(
         f"hyperparameter {name[:80]!r} of {method}: {reason}; there are: {known}", item=name[:80]
     )
+
+
+def check_deep(request: JobRequest) -> None:
+    """What a schema cannot say of a deep fit: options that would do nothing beside others, or of such a task."""
+    if request.method == DEEP:
+        recipe.check(request.hyperparameters, tasks.get(request.task).OBJECTIVE)
+
+
+def check_cut(request: JobRequest, backbone: Backbone) -> None:
+    """Whether the backbone can be cut where a request for deep training asks for it."""
+    if request.deep == "only":
+        asked = request.hyperparameters.get("unfreeze", AUTO) if request.method == DEEP else AUTO
+        cuts.check_recorded(backbone, asked)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.engine import Engine
 from adapters import modalities, tasks, training_memory
 from adapters.backbones import parts
 from adapters.backbones.facts import modality_of
+from adapters.comparison import out_of_fold
 from adapters.errors import InvalidHyperparameter, InvalidInput, NotReady, Overloaded
 from adapters.labels import refuse_held_out_only
 from adapters.problems import Problems
@@ -156,6 +158,7 @@ class Submissions:
                 item="views",
             )
         parts.lengths(request.reads, backbone)  # refuses taps of one that has none
+        options.check_cut(request, backbone)
         return replace(request, backbone=backbone.name)
 
     def _task(self, request: JobRequest) -> str:
@@ -191,6 +194,7 @@ class Submissions:
                 f"the method {request.method} cannot do {request.task}; these can: {known}", item="method"
             )
         options.check_schema(request.method, request.hyperparameters, schemas[request.method])
+        options.check_deep(request)
 
     def _named(self, request: JobRequest) -> str | None:
         """The backbone that the caller chose, else the head's own; None for the default."""
@@ -249,7 +253,7 @@ class Submissions:
         task, left = tasks.get(request.task), kept + [item.example for item in items]
         if problems.count:
             task.check_examples(left)
-        keeping.check(self.engine, request, left)
+        keeping.check(self.engine, request, left, partial(out_of_fold.learned, artifacts=self.artifacts))
         refuse_held_out_only(left, {a.sha256: a.split for _, a in held}, task.names)
         return items, problems, notes
 

@@ -111,7 +111,7 @@ def _is_there(engine: Engine, name: str) -> bool:
 
 def _register_methods(engine: Engine) -> None:
     from adapters import methods, tasks
-    from adapters.training.deep.recipe import Hyperparameters
+    from adapters.recipe import Hyperparameters
 
     schemas = {name: methods.get(name).Hyperparameters.model_json_schema() for name in methods.names()}
     for name, schema in schemas.items():

@@ -11,6 +11,7 @@ from PIL import Image
 from support.deep_fits import CLASSES, labels
 from support.pictures import encoded
 
+from adapters import recipe
 from adapters.backbones import loader
 from adapters.backbones.cards import Card, card_from_options, embedded_card
 from adapters.errors import InvalidInput
@@ -23,7 +24,7 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts
 from adapters.training.backbone.build import build
 from adapters.training.backbone.precisions import int8
-from adapters.training.deep import interpreter, plan, recipe, taps
+from adapters.training.deep import interpreter, plan, taps
 from adapters.training.deep.fit import Fitting
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import Network

@@ -5,12 +5,13 @@ import pytest
 import timm
 import torch
 
+from adapters import recipe
 from adapters.backbones import exporter
 from adapters.modalities.image import Preprocessing
 from adapters.runtime.onnx import session
 from adapters.training import programs
 from adapters.training.backbone import cuts
-from adapters.training.deep import interpreter, recipe, taps
+from adapters.training.deep import interpreter, taps
 from adapters.training.deep.fit import Fitting
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import Network

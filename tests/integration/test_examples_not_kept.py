@@ -14,12 +14,14 @@ from adapters import finetune as pipeline
 from adapters.comparison import out_of_fold
 from adapters.errors import ExamplesNotKept, InvalidInput, NotEnoughData
 from adapters.runtime.heads.head import Head
-from adapters.store import capabilities, examples, heads, jobs, keeping, reports
+from adapters.store import capabilities, examples, heads, jobs, keeping, leases, reports
 from adapters.store.schema import embeddings, job_examples
 from adapters.training import programs
 from adapters.training.deep import interpreter
+from adapters.training.deep.trial import Journal
 from adapters.training.publish import deep_export
-from adapters.types import Edit, HeadVersion, Job, JobRequest
+from adapters.training.stages import deep
+from adapters.types import Edit, HeadRef, HeadVersion, Job, JobRequest
 from service.intake.submissions import Submissions
 from service.settings import Settings
 
@@ -159,11 +161,53 @@ def _stored(shop: Bench, sent: list) -> list:
     return [p.example for p in sent]
 
 
+def test_a_job_that_is_left_does_not_go_on_at_another_version_with_fits_that_began_at_the_first(shop, monkeypatch):
+    """Somebody rolled back in between: the very version is made that begins where the head is now."""
+    sent, added = pictures(20, first=700, classes=FIRST), pictures(8, first=900)
+    for name in ("stays-put", "rolled-back"):
+        shop.teach(name, sent, **GOES)
+    whole = shop.teach("stays-put", added, **GOES)
+    second = shop.teach("rolled-back", pictures(8, first=800), **GOES | {"deploy": "always"})
+    job, done, watch, keep = shop.job("rolled-back", added, **GOES), [], deep._Watch.__call__, Journal.keep
+
+    def kept(self: Journal, *fit: object) -> None:
+        keep(self, *fit)
+        done.append(fit)
+
+    def left(self: deep._Watch, state: object) -> None:
+        if len(done) == 1:
+            self._keep(state)
+            raise leases.GaveWay("")
+        watch(self, state)
+
+    monkeypatch.setattr(Journal, "keep", kept)
+    monkeypatch.setattr(deep._Watch, "__call__", left)
+    assert second.number == 2
+    with pytest.raises(leases.GaveWay):
+        pipeline.finetune(job.id, shop.shop)
+    heads.set_alias(shop.shop.engine, "rolled-back", "live", 1)
+    monkeypatch.undo()
+    pipeline.finetune(job.id, shop.shop)
+    found = jobs.get(shop.shop.engine, job.id)
+    assert found.report["deep"]["begun_at"] == 1
+    made = heads.resolve(shop.shop.engine, HeadRef("rolled-back", version=found.version))
+    assert teachable.graph_without_names(shop, made) == teachable.graph_without_names(shop, whole)
+
+
 def test_a_class_of_which_nothing_came_is_named(shop, first):
     job = shop.job("gone", pictures(10, first=400, classes=("across", "slanted")), **GOES)
     with pytest.raises(NotEnoughData, match="nothing came of down") as found:
         pipeline.finetune(job.id, shop.shop)
     assert found.value.item == "down"
+    jobs.abandon(shop.shop.engine, job.id, "failed", None)
+
+
+def test_a_class_of_which_nothing_new_came_is_named_before_anything_is_embedded(shop, first):
+    """All that was sent of two classes is what the version had learned: nothing of them could be held out."""
+    sent = [*pictures(40, classes=FIRST), *pictures(10, first=400, classes=("slanted",))]
+    job = shop.job("gone", sent, **GOES)
+    with pytest.raises(NotEnoughData, match="nothing new that could be held out came of across, down, which version"):
+        pipeline.validate(shop.shop, job.id)
     jobs.abandon(shop.shop.engine, job.id, "failed", None)
 
 

@@ -1,9 +1,10 @@
-"""With a GPU: backbones run there whole, answer as they do elsewhere, and are refused where they do not."""
+"""With a GPU: backbones run there whole, answer as they do elsewhere, and are refused where they do not; fits, too."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import deep_fits, teachable
 from support.graphs import TINY, tiny
 
 from adapters.backbones.cards import DEFAULT
@@ -13,6 +14,7 @@ from adapters.runtime.onnx import devices, session
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone.precisions import fp16
+from adapters.training.deep import interpreter
 from adapters.types import Backbone
 
 TROUBLE = devices._trouble()
@@ -77,3 +79,27 @@ def test_auto_runs_such_a_graph_on_the_cpu():
 
 def test_a_graph_that_reads_shapes_is_not():
     assert BackboneSession(TINY, tiny(), "cuda").device == "cuda"
+
+
+# Deep fits
+@pytest.mark.parametrize(
+    "how", [{}, {"ema": 0.9, "dropout": 0.2}, {"name": "all", "mixup": 0.4, "augment": "crop"}, {"optimizer": "sgd"}]
+)
+def test_a_deep_fit_learns_there_and_what_it_exports_answers_as_it_does(tmp_path, how):
+    settings = {"epochs": 8, "learning_rate": 0.003, "name": "a.1"} | how
+    fitting = deep_fits.fitting(tmp_path, **settings)
+    fit = fitting.run(lambda state: None)
+    assert fitting.network.device.type == "cuda"
+    assert fit.curves[-1]["train_loss"] < fit.curves[0]["train_loss"]
+    served = fitting._batches.taps.served
+    told = fitting.network.pooled(served, np.arange(16, 24), lambda: None)
+    exported = interpreter.run(fitting.network.tail.to_onnx(), served(np.arange(16, 24)).numpy())
+    np.testing.assert_allclose(told, exported, atol=1e-2 * np.abs(exported).max())
+
+
+def test_a_deep_version_is_taught_there(tmp_path):
+    """A whole job: taps, fits, export, proof."""
+    with teachable.bench(tmp_path) as shop:
+        version = shop.teach("there", teachable.pictures(20), **teachable.DEEP)
+        assert version.manifest["deep"]["cut"]["name"] == "blocks.1"
+        assert np.isfinite(teachable.said(shop, version, [p.example for p in teachable.pictures(3)])).all()

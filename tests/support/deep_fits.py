@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from adapters import recipe
 from adapters.training.backbone import cuts
-from adapters.training.deep import recipe, taps
+from adapters.training.deep import taps
 from adapters.training.deep.fit import Fitting
 from adapters.training.deep.fitting import batches
 from adapters.training.deep.fitting.network import Network

@@ -32,9 +32,6 @@ MAY = {
         "adapters/runtime/fake.py": "a backbone for tests, of pictures of one colour",
         "service/settings.py": "ESPALIER_MAX_PIXELS is the limit of this modality",
     },
-    ("methods", "prototype"): {
-        "adapters/training/race/race.py": "taken on trust where no two examples of a class can be compared",
-    },
     ("tasks", "classification"): {"adapters/finetune.py": "the head on noise that warms a worker up"},
 }
 

@@ -42,7 +42,7 @@ class Split:
     train: Indices
     val: Indices  # empty when `folds` are of cross-validation
     test: Indices  # empty when `evaluation` is cross-validation
-    folds: list[Fold]  # how candidates are compared: (train, val) once, or K folds of the rest
+    folds: list[Fold]  # how candidates are compared: (train, val) once, or K folds of the rest; never none
     evaluation: Literal["holdout", "cross-validation"]
     explanation: str
     dropped: Indices = field(default_factory=lambda: np.zeros(0, np.int64))  # copies of test examples

@@ -23,8 +23,6 @@ def worth_it(split: Split, task: Task, targets: Targets, outputs: int) -> str | 
     counts = objectives.get(task.OBJECTIVE).counts(task.fitted(targets)[rest], outputs)
     if np.median(counts) < LEAST_EACH:
         return f"a deep round wants {LEAST_EACH} examples of the median class, there are {int(np.median(counts))}"
-    if not split.folds:
-        return "a deep round wants examples held out to be compared on, there are none"
     return None
 
 

@@ -7,7 +7,6 @@ Budgets are in estimated operations, so that the same data and seed give the sam
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters import recipe
 from adapters.arrays import take
 from adapters.backbones.parts import POOLED
 from adapters.modalities import NONE
@@ -23,7 +23,7 @@ from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
-from adapters.training.deep import evidence, recipe, taps
+from adapters.training.deep import evidence, taps
 from adapters.training.deep.evidence import Pool, pooled_answers
 from adapters.training.deep.fit import Watch
 from adapters.training.deep.fitting import batches
@@ -74,7 +74,8 @@ class DeepResult:
     evidence: Row  # see `evidence.compared`
     table: list[Row]  # a row for each cut that was tried
     note: str  # what was tried, and what was not for want of time
-    seconds: float
+    seconds: float  # of all attempts
+    earlier: float  # of these, those of attempts before the last
     method: str = "deep"
     views: str = NONE
 
@@ -93,6 +94,7 @@ class Declined:
     curves: list[Row]
     note: str
     seconds: float
+    earlier: float = 0.0
 
 
 @traced("deep round")
@@ -112,6 +114,7 @@ def run(
     budget: float | None = None,
     always: bool = False,
     checkpoint: bytes | None = None,
+    basis: str = "",
     begin: Begin | None = None,
     room: float = math.inf,
 ) -> DeepResult | Declined:
@@ -119,13 +122,13 @@ def run(
 
     `folder` is for taps, `room` bytes of them; what is there of an interrupted round is used. `report` gets a row
     after each epoch; `watch` is called after each step, with what makes a checkpoint, and may raise: what it raises is
-    passed on. `budget` is in estimated seconds of one core. `always`: a result whatever the evidence says. `begin`:
-    where fits begin in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters
-    name.
+    passed on. `budget` is in estimated seconds of one core. `always`: a result whatever the evidence says. `basis`
+    tells examples, folds and `begin` from others: a checkpoint of another basis is begun anew. `begin`: where fits
+    begin in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters name.
     Raises InvalidHyperparameter, InvalidInput for a backbone that cannot be cut, or not there, and TooMuchData where
     there is no room for what a named cut is trained on.
     """
-    journal = Journal(Records.from_bytes(checkpoint) if checkpoint else Records(), report, watch)
+    journal = Journal(Records.gone_on(checkpoint, basis), report, watch)
     return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
         budget, always, room
     )
@@ -171,23 +174,23 @@ class _Round:
         device: Device,
         begin: Begin | None,
     ) -> None:
-        self.recipe = recipe.check(hyperparameters)
+        self.recipe = recipe.check(hyperparameters, examples.task.OBJECTIVE)
         self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
         self.data = _pooled(examples)
         self.own = None if begin is None else begin.tail
+        self.known: Sequence[Indices] = () if begin is None else begin.known
         self.starts: Start = (
             Starts(self.data, shallow, self.recipe, seed, journal.look) if begin is None else begin.start
         )
         self.folds: list[Fold] = []
-        self.began = time.perf_counter()
 
     def run(self, budget: float | None, always: bool, room: float) -> DeepResult | Declined:
         """See the function of that name."""
         split = self.examples.split
-        self.folds = folds_of(split, HELD_OUT if always else FIRST)
+        self.folds = folds_of(split, HELD_OUT if always else FIRST, self.known)
         rest, count = len(split.rest), len(self.examples.embeddings)
-        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room)
+        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room, always)
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)
@@ -287,7 +290,8 @@ class _Round:
             evidence=judged.proof,
             table=judged.table,
             note=note,
-            seconds=time.perf_counter() - self.began,
+            seconds=self.journal.records.seconds,
+            earlier=self.journal.records.earlier,
         )
 
     def _carried_over(self, apart: Calibration, trial: Trial, network: Network, before: float) -> Calibration:
@@ -304,7 +308,8 @@ class _Round:
 
     def _declined(self, proof: Row, table: list[Row], note: str) -> Declined:
         curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]
-        return Declined(proof, table, curves, note, time.perf_counter() - self.began)
+        records = self.journal.records
+        return Declined(proof, table, curves, note, records.seconds, records.earlier)
 
 
 def _pooled(examples: Examples) -> Data:

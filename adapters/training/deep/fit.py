@@ -16,10 +16,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from adapters.pools import Pool
+from adapters.recipe import Hyperparameters
 from adapters.training.deep.fitting import losses, schedule
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import Network, Weights
-from adapters.training.deep.recipe import Hyperparameters
 from adapters.types import Floats, Indices, Objective
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -133,7 +133,7 @@ class Fitting:
         rows = self._batches.rows(epoch, mine.step % self.per_epoch)
         taps, targets = self._batches.drawn(rows, mine.step, self._truth)
         keep = self._dropout(len(rows))
-        gradients = self._gradients(pool, moving, taps, targets, keep)
+        gradients = self._gradients(pool, moving, taps, targets.to(self.network.device), keep)
         rate = self.recipe.learning_rate * schedule.share(self.recipe, mine.step, self.total)
         mine.step += 1
         with torch.no_grad():
@@ -225,7 +225,7 @@ class Fitting:
     def _said(self, index: Indices, watch: Callable[[], None]) -> Floats:
         """Raw outputs f32 [M, K], by the weights that would be kept; those of the fit are put aside meanwhile."""
         self._aside = self.network.copied()
-        self.network.become(self._latest())
+        self.network.become(self.network.mixed(self._latest(), self.recipe.answering))
         try:
             return self.network.asked(self._batches.taps.served, index, watch)
         finally:

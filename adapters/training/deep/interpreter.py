@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from adapters.errors import InvalidInput
 from adapters.training.deep import operators
 from adapters.types import Floats
 
@@ -28,6 +29,7 @@ BESIDE = ("Add", "Mul", "Concat", "Expand")  # weights behind the first of those
 class _Call:
     """One node."""
 
+    kind: str
     operator: operators.Operator
     attributes: operators.Attributes
     inputs: tuple[str, ...]
@@ -38,7 +40,7 @@ class _Call:
 class Tail(torch.nn.Module):
     """A tail that can be trained: taps [N, *shape] → pooled f32 [N, D].
 
-    Raises InvalidInput for a graph with an operator that is not known here.
+    Raises InvalidInput for a graph with an operator that is not known here; a pass, for one that is not known so.
     """
 
     def __init__(self, graph: bytes) -> None:
@@ -58,8 +60,8 @@ class Tail(torch.nn.Module):
         known[TAP] = tap
         doubled = any(weight.dtype == torch.float64 for weight in self.weights)
         for call in self._calls:
-            given = [known[name] if name else None for name in call.inputs]
-            made = call.operator(call.attributes, *given)
+            given = _beside([known[name] if name else None for name in call.inputs], tap.device)
+            made = _made(call, given)
             outputs = (made,) if isinstance(made, torch.Tensor) else made
             if doubled:  # what rounded numbers become is float32 by the graph's own word
                 outputs = tuple(each.double() if each.dtype == torch.float32 else each for each in outputs)
@@ -109,6 +111,28 @@ def as_input(taps: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Te
     return taps.to(dtype) if taps.is_floating_point() else taps
 
 
+def _made(call: _Call, given: list[torch.Tensor | None]) -> Any:
+    """What a node gives. Raises InvalidInput where its attributes say too little, or what is not known here."""
+    try:
+        return call.operator(call.attributes, *given)
+    except KeyError as error:
+        why = f"nothing is known of its {error.args[0]!r}"
+        raise InvalidInput(
+            f"this backbone has a {call.kind} that cannot be trained here: {why}", item=call.kind
+        ) from None
+
+
+def _beside(given: list[torch.Tensor | None], device: torch.device) -> list[torch.Tensor | None]:
+    """Inputs of a node, those that an accelerator computes with on it: an exporter's constants, made as a pass goes.
+
+    Whole numbers say how to compute (shapes, axes), and torch itself brings single numbers along.
+    """
+    if device.type == "cpu" or all(each is None or each.device != device for each in given):
+        return given
+    stay = (torch.int32, torch.int64)
+    return [each if each is None or not each.ndim or each.dtype in stay else each.to(device) for each in given]
+
+
 def _tensor(tensor: Any) -> torch.Tensor:
     return torch.from_numpy(np.array(numpy_helper.to_array(tensor)))  # a copy: what is read is not ours to change
 
@@ -117,6 +141,7 @@ def _calls(nodes: list[Any]) -> list[_Call]:
     last_use = {name: position for position, node in enumerate(nodes) for name in node.input if name}
     return [
         _Call(
+            node.op_type,
             operators.of(node.op_type) if node.op_type != "Constant" else lambda attributes: attributes["value"],
             {attribute.name: _value(attribute) for attribute in node.attribute},
             tuple(node.input),

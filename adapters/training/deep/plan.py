@@ -1,22 +1,24 @@
 """What a deep round tries: which cuts, on which folds, within which budget of estimated operations."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from adapters.backbones.cuts import check
 from adapters.errors import InvalidInput, TooMuchData
+from adapters.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
 from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.batches import cached
 from adapters.training.deep.interpreter import Tail, as_input
-from adapters.training.deep.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.training.deep.taps import size
-from adapters.types import Cut
+from adapters.types import Cut, Indices
 
 HELD_OUT = 200  # answers that are wanted of a fit that is made whatever they say
 FIRST = 80  # and before a first look at whether one is worth more folds
@@ -53,11 +55,12 @@ class Plan:
         return spent + entry.trying * (of - folds) / folds + entry.final <= self.budget
 
 
-def folds_of(split: Split, enough: int) -> list[Fold]:
-    """The first folds of a race, as many as hold out enough, or all."""
+def folds_of(split: Split, enough: int, each: Sequence[Indices] = ()) -> list[Fold]:
+    """The first folds of a race, as many as hold out enough and something of each of these kinds, or all."""
     found: list[Fold] = []
     for fold in split.folds:
-        if sum(len(unseen) for _, unseen in found) >= enough:
+        unseen = np.concatenate([unseen for _, unseen in found]) if found else np.zeros(0, np.int64)
+        if len(unseen) >= enough and all(np.isin(kind, unseen).any() for kind in each):
             break
         found.append(fold)
     return found
@@ -72,15 +75,16 @@ def plan(
     count: int,
     budget: float | None,
     room: float = math.inf,
+    always: bool = False,
 ) -> Plan:
     """`rest` of `count` examples are what the final fit learns from, `room` what taps may take, bytes.
 
-    What a caller names is tried whatever time it takes. Raises InvalidInput for a backbone that cannot be cut, and a
-    cut that it does not have; TooMuchData where there is no room for the taps of the one that is named.
+    What a caller names is tried whatever time it takes, and so is the cheapest cut where he asked for nothing but deep:
+    `always`. Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have; TooMuchData where
+    there is no room for the taps of what has to be tried.
     """
     there = cuts.find(graph, side)
-    if not there:
-        raise InvalidInput("this backbone cannot be cut, so it has no tail to train", item="backbone")
+    check([cut.name for cut in there], recipe.unfreeze)
     if recipe.unfreeze != AUTO:
         named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)
         _require_room(named, room)
@@ -88,7 +92,8 @@ def plan(
     parts, everything = (
         [_entry(graph, cut, recipe, rest, folds, count) for cut in found] for found in _likely(there, rest)
     )
-    return _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget, room)
+    found = _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget, room)
+    return _cheapest(parts + everything, found, room) if always and not found.entries else found
 
 
 def _require_room(entry: Entry, room: float) -> None:
@@ -130,6 +135,14 @@ def _note(slow: list[str], large: list[str], budget: float, room: float) -> str:
         f"left out, as a worker has room for {room:,.0f} bytes of taps (ESPALIER_DEEP_BYTES)": large,
     }
     return "; ".join(f"{reason}: {', '.join(names)}" for reason, names in why.items() if names)
+
+
+def _cheapest(entries: list[Entry], found: Plan, room: float) -> Plan:
+    """In the place of a plan that leaves out all of them. Raises TooMuchData where there is room for none."""
+    _require_room(min(entries, key=lambda entry: entry.taps), room)
+    chosen = min((entry for entry in entries if entry.taps <= room), key=lambda entry: entry.trying + entry.final)
+    note = f"{found.note}; {chosen.cut.name} was tried all the same, as nothing but deep training was asked for"
+    return Plan([chosen], note, found.budget)
 
 
 def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int) -> Entry:

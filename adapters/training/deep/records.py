@@ -3,6 +3,7 @@ way. Safetensors; no pickle.
 """
 
 import json
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +26,6 @@ class Record:
     options: list[Option]
     spreads: list[float]  # of each option's raw outputs for some examples that it was fitted to
     curves: list[dict[str, Any]]  # {"epoch", "train_loss", "held_out_loss"}
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -34,6 +34,14 @@ class Records:
 
     done: dict[str, Record] = field(default_factory=dict)
     begun: tuple[str, bytes] | None = None  # a fit under way and its state
+    basis: str = ""  # digest of what fits stand on: the same name is another fit where it is another
+    earlier: float = 0.0  # seconds of attempts before this one, up to their last checkpoints
+    since: float = field(default_factory=time.perf_counter)  # when this one began
+
+    @property
+    def seconds(self) -> float:
+        """Of all attempts."""
+        return self.earlier + time.perf_counter() - self.since
 
     def to_bytes(self) -> bytes:
         """To be kept as a checkpoint."""
@@ -41,7 +49,9 @@ class Records:
         facts: dict[str, Any] = {
             "done": {
                 name: {k: v for k, v in asdict(record).items() if k != "said"} for name, record in self.done.items()
-            }
+            },
+            "basis": self.basis,
+            "seconds": self.seconds,
         }
         if self.begun is not None:
             facts["begun"] = self.begun[0]
@@ -49,14 +59,18 @@ class Records:
         return save_tensors(tensors, {"deep": json.dumps(facts)})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Records":
-        """The inverse."""
-        tensors = load_tensors(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    def gone_on(cls, checkpoint: bytes | None, basis: str) -> "Records":
+        """Those of a checkpoint where its fits stand on the same, else none; its seconds count either way."""
+        if checkpoint is None:
+            return cls(basis=basis)
+        tensors = load_tensors(checkpoint)
+        header = json.loads(checkpoint[8 : 8 + int.from_bytes(checkpoint[:8], "little")])
         facts = json.loads(header["__metadata__"]["deep"])
-        done = {name: _record(tensors[f"said.{name}"], found) for name, found in facts["done"].items()}
-        begun = (facts["begun"], tensors["begun"].numpy().tobytes()) if "begun" in facts else None
-        return cls(done, begun)
+        found = cls(basis=basis, earlier=facts.get("seconds", 0.0))
+        if facts.get("basis") == basis:  # of an earlier release there is none
+            found.done = {name: _record(tensors[f"said.{name}"], row) for name, row in facts["done"].items()}
+            found.begun = (facts["begun"], tensors["begun"].numpy().tobytes()) if "begun" in facts else None
+        return found
 
 
 def _record(said: torch.Tensor, facts: dict[str, Any]) -> Record:

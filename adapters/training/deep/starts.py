@@ -4,7 +4,7 @@ The winner of a race may read more of an embedding than the tail's own output, w
 is the best of the race that reads `pooled`; whether what becomes of it beats the winner is what the evidence is for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,8 +15,8 @@ from adapters import methods
 from adapters.backbones.parts import POOLED
 from adapters.methods import Setting
 from adapters.modalities import NONE
+from adapters.recipe import Hyperparameters
 from adapters.training import programs
-from adapters.training.deep.recipe import Hyperparameters
 from adapters.training.embedding.views import Source
 from adapters.training.race.cross_validation import Data
 from adapters.training.race.race import RaceResult
@@ -41,6 +41,7 @@ class Begin:
 
     tail: bytes  # f32
     start: Start
+    known: Sequence[Indices] = ()  # positions of each class that it knows: something of each is asked about
 
 
 class Starts:

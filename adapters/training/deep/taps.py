@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from adapters.pools import Pool
 from adapters.runtime.onnx import session
+from adapters.store.objects.folder import sync_file, sync_folder
 from adapters.types import Cut, Device, Indices
 
 CHUNK = 64  # examples between looks at the owner's wish to cancel
@@ -70,7 +71,10 @@ def make(
         _reserve(unfinished, size(cut, count, views))
         data = np.memmap(unfinished, kept, "r+", shape=shape)
         _fill(data, _runner(trunk, device), look, views, watch, lanes)
+        data.flush()
+        sync_file(unfinished)  # else a loss of power leaves holes of zeros under the name of what is whole
         unfinished.rename(file)
+        sync_folder(file.parent)
     return Taps(np.memmap(file, kept, "r", shape=shape), tuple(views))
 
 

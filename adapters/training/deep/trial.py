@@ -1,17 +1,16 @@
 """One cut, tried: fits of its tail to folds, which answer what they have not seen, and the fit to all."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from adapters.recipe import AUTO, Hyperparameters
 from adapters.training.deep.fit import Fit, Fitting, Watch
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import ASKED, Network
-from adapters.training.deep.recipe import AUTO, Hyperparameters
 from adapters.training.deep.records import END, Option, Record, Records
 from adapters.training.deep.starts import Start
 from adapters.training.deep.taps import Taps
@@ -49,7 +48,7 @@ class Journal:
         return fit
 
     def _with(self, name: str, state: bytes) -> bytes:
-        return Records(self.records.done, (name, state)).to_bytes()
+        return replace(self.records, begun=(name, state)).to_bytes()
 
     def keep(self, name: str, record: Record) -> None:
         """A fit is done."""
@@ -91,20 +90,20 @@ class Trial:
         return network.asked(self.taps.served, index, look)
 
     def _fitted(self, fold: Fold, name: str, journal: Journal) -> Record:
-        began = time.perf_counter()
         train, unseen = fold
         fitting = self._fitting(train, unseen, self.recipe.epochs)
         fit = journal.run(name, fitting)
-        epochs = range(1, len(fit.said) + 1) if self.recipe.patience else ()
-        options: list[Option] = [(epoch, 1.0) for epoch in epochs]
+        answering = self.recipe.answering
+        epochs = range(1, len(fit.said) + 1) if self.recipe.patience and answering else ()
+        options: list[Option] = [(epoch, answering) for epoch in epochs]
         said, spreads = [fit.said[epoch - 1] for epoch in epochs], [0.0] * len(epochs)
         for mix in self._mixes:
             fitting.network.become(fitting.network.mixed(fit.weights, mix))
-            told = fit.said and mix == 1  # at the end of the last epoch
+            told = fit.said and mix == answering  # at the end of the last epoch
             said.append(fit.said[-1] if told else self.asked(fitting.network, unseen, journal.look))
             spreads.append(spread(self.asked(fitting.network, self.some(train), journal.look)))
             options.append((END if mix else 0, mix))
-        return Record(np.stack(said), options, spreads, fit.curves, time.perf_counter() - began)
+        return Record(np.stack(said), options, spreads, fit.curves)
 
     @staticmethod
     def some(index: Indices) -> Indices:

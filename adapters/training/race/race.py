@@ -27,12 +27,11 @@ from adapters.training.race.cross_validation import Data, measure, run
 from adapters.training.race.objectives import Calibration, softmax
 from adapters.training.trust.calibrate import correction, spread
 from adapters.training_memory import MOST
-from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Indices, Scale, Targets
+from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Indices, Targets
 
 TIE = 0.05  # standard errors: of candidates this close to the best, the more regularised one is taken
 RIVALS = 16  # candidates that may win without some fold, as far as anybody cares
 LEAST_SPREAD, ASKED = 1e-6, 1000  # of logits; examples that tell it
-ON_TRUST = 5.0  # temperature of a head that nothing was measured of: what races with two examples a class find
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -98,8 +97,6 @@ def race(
     split = sample.drawn(whole, task.strata(targets), most, seed)
     data = Data(embeddings, looks, parts, targets, len(classes), split, task)
     entry = Entry(method, hyperparameters, data.regimes, len(split.folds), budget, len(whole.rest))
-    if not split.folds:
-        return _unraced(data, split, entry.first(), seed, cancelled, began)
     candidates = run(data, split, entry, seed, cancelled)
     _tell(candidates, split, data, report)
     finished = [candidate for candidate in candidates if len(candidate.folds) == len(split.folds)]
@@ -144,27 +141,6 @@ def _tell(candidates: list[Candidate], split: Split, data: Data, report: Report)
             if candidate.row.get("folds") != len(candidate.folds):
                 candidate.row = measure(candidate, split, data)
         report({"method": name, "done": done, "of": len(names), "rows": [c.row for c in mine]})
-
-
-def _unraced(
-    data: Data,
-    split: Split,
-    candidates: list[Candidate],
-    seed: int,
-    cancelled: Callable[[], None],
-    began: float,
-) -> RaceResult:
-    """With one example a class nothing can be compared: the one that has led on other data is taken, on trust."""
-    chosen = next((c for c in candidates if c.method == "prototype" and c.setting["inputs"] == "power"), candidates[0])
-    program = _fit_final(data, chosen, data.rest, seed, cancelled)
-    nothing = data.answers(np.zeros((0, data.classes), np.float32))
-    note = "no two examples of a class to compare candidates with; class means were taken on trust"
-    finished = (program.then(Scale(1 / ON_TRUST), *data.finish), program.then(*data.finish))
-    return RaceResult(
-        *finished, 1 + len(data.finish), chosen.method, chosen.setting, chosen.source,
-        data.lengths[chosen.source.reads], [], note,
-        nothing, nothing, np.zeros(0, np.int64), {"temperature": ON_TRUST}, time.perf_counter() - began,
-    )  # fmt: skip
 
 
 def _settled(winner: Candidate, finished: list[Candidate], data: Data) -> Candidate:

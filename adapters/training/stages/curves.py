@@ -12,28 +12,32 @@ GAP = 0.5  # of the held-out loss that the training loss is below it
 
 
 def summary(rows: Sequence[Json], cut: str) -> Json:
-    """{"cut", "epochs", "best", "gap", "meaning"}: mean losses of the fits to folds of one cut, by epoch.
+    """{"cut", "epochs", "best", "gap", "meaning", "reached"}: mean losses of the fits to folds of one cut, by epoch.
 
     `rows` are {"fit", "epoch", "train_loss", "held_out_loss", …}; fits to all examples hold none out and do not count.
+    Every mean is over all fits: one that stopped, for want of patience, counts with its last losses from then on, and
+    `reached` is the last epoch that all made. Means over fewer would rise or fall by which fits they leave out.
     """
     mine = [row for row in rows if row["fit"].startswith(f"{cut},") and row.get("held_out_loss") is not None]
+    fits = [[row for row in mine if row["fit"] == fit] for fit in dict.fromkeys(row["fit"] for row in mine)]
+    if not fits:
+        return {"cut": cut, "epochs": [], "best": None, "gap": None, "meaning": "nothing was held out to judge it by"}
     epochs = [
         {
-            "epoch": epoch,
-            "train_loss": _mean(mine, epoch, "train_loss"),
-            "held_out_loss": _mean(mine, epoch, "held_out_loss"),
+            "epoch": number + 1,
+            "train_loss": _mean(fits, number, "train_loss"),
+            "held_out_loss": _mean(fits, number, "held_out_loss"),
         }
-        for epoch in sorted({row["epoch"] for row in mine})
+        for number in range(max(map(len, fits)))
     ]
-    if not epochs:
-        return {"cut": cut, "epochs": [], "best": None, "gap": None, "meaning": "nothing was held out to judge it by"}
     best = min(epochs, key=lambda row: row["held_out_loss"])
     gap = best["held_out_loss"] - best["train_loss"]
-    return {"cut": cut, "epochs": epochs, "best": best["epoch"], "gap": gap, "meaning": _meaning(epochs, best, gap)}
+    found = {"cut": cut, "epochs": epochs, "best": best["epoch"], "gap": gap, "meaning": _meaning(epochs, best, gap)}
+    return found | {"reached": min(map(len, fits))}
 
 
-def _mean(rows: Sequence[Json], epoch: int, name: str) -> float:
-    return float(np.mean([row[name] for row in rows if row["epoch"] == epoch]))
+def _mean(fits: Sequence[Sequence[Json]], number: int, name: str) -> float:
+    return float(np.mean([fit[min(number, len(fit) - 1)][name] for fit in fits]))
 
 
 def _meaning(epochs: Sequence[Json], best: Json, gap: float) -> str:

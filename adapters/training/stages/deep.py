@@ -1,5 +1,7 @@
 """The deep round of a job: what it is given, how it gives way, and its result as the steps after it take a race's."""
 
+import hashlib
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -46,7 +48,6 @@ def run(
     OSError (ENOSPC) where there is none now, Cancelled, and GaveWay of a next stage, or where the worker is to stop.
     """
     _clear_others(context, material.job.id)
-    folder(context, material.job.id).mkdir(parents=True, exist_ok=True)
     try:
         with context.leaving.heeded():
             return _round(context, material, shallow, progress, always)
@@ -64,20 +65,43 @@ def _round(
     asked, begin, version = _hyperparameters(job), None, material.begun
     if version is not None:
         asked, begin = warm.hyperparameters(version, asked), warm.begin(context, material, version, progress)
-    watch = _Watch(context, job, progress)
+    watch, basis = _Watch(context, job, progress), _basis(material)
     with scratch.room(context, job.id) as room:
         return deep_round.run(
-            folder(context, job.id), context.artifacts.get(backbone.artifact), _side(material),
+            _taps(context, job.id, basis), context.artifacts.get(backbone.artifact), _side(material),
             _examples(context, material), shallow, asked, job.request.seed, watch.report, watch,
             lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
-            always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), begin=begin,
-            room=room,
+            always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), basis=basis,
+            begin=begin, room=room,
         )  # fmt: skip
 
 
 def folder(context: TrainingContext, job_id: str) -> Path:
     """Where a job keeps what it can make again."""
     return context.folder / job_id
+
+
+def _basis(material: Material) -> str:
+    """Digest of what fits stand on: examples, labels, folds, and the version that they begin at.
+
+    Between two attempts at a job somebody may promote another version, or take examples back.
+    """
+    begun, split = material.begun, material.divided
+    said = [[e.sha256, e.label] for e in material.data.examples], None if begun is None else begun.digest
+    digest = hashlib.sha256(json.dumps(said).encode())
+    for part in (split.rest, *(part for fold in split.folds for part in fold)):
+        digest.update(b"%d:" % len(part) + np.asarray(part, "<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _taps(context: TrainingContext, job_id: str, basis: str) -> Path:
+    """The folder for taps of these examples; those of others, in another order, are let go of."""
+    mine = folder(context, job_id) / basis[:16]
+    mine.mkdir(parents=True, exist_ok=True)
+    for other in mine.parent.iterdir():
+        if other != mine:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+    return mine
 
 
 def clear(context: TrainingContext, job_id: str) -> None:

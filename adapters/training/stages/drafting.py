@@ -35,7 +35,8 @@ def draft(
     report = material.findings(of, result, measured)
     if found is not None:
         report["deep"] = _told(of, found) | deep.found_out(found)
-    timing = {"embedding": embedded, "training_seconds": round(time.perf_counter() - began, 3)}
+    spent = time.perf_counter() - began + (0.0 if found is None else found.earlier)
+    timing = {"embedding": embedded, "training_seconds": round(spent, 3)}
     made = drafts.of(
         of.job, of.data, of.task, of.classes, of.divided, of.grouped, result, measured, trusted, report, timing, scratch
     )

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from adapters import modalities, tasks
 from adapters.backbones import parts
-from adapters.comparison import out_of_fold
 from adapters.modalities import Modality, TrainingSide
 from adapters.store import keeping
 from adapters.store.embeddings import EmbeddingCache
-from adapters.store.objects.artifacts import Artifacts
 from adapters.tasks import Task
 from adapters.tenancy import embedded_by
 from adapters.training.context import TrainingContext
@@ -78,17 +76,18 @@ def gather(context: TrainingContext, job: Job, progress: Progress) -> Material:
     grouped = groups(_side(backbone), pooled, fingerprints, data.sha256s, theirs, progress.cancelled)
     noun, names = modalities.of(backbone).NOUN, task.stratum_names(classes)
     divided = split(task.strata(targets), grouped, data.wished, data.known, job.request.seed, names, noun)
-    begun = keeping.check(context.engine, job.request, data.examples)
+    begun = keeping.check(context.engine, job.request, data.examples, context.learned)
     if begun is not None:
-        divided = held_back.never_held_out(divided, _learned(begun, data, context.artifacts), begun)
+        known = held_back.positions(task, labels, begun.manifest["classes"])
+        divided = held_back.never_held_out(divided, _learned(begun, data, context), begun, known)
     return Material(
         job, task, backbone, data, classes, targets, embeddings, fingerprints, choices, lengths, grouped, divided, begun
     )
 
 
-def _learned(version: HeadVersion, data: Dataset, artifacts: Artifacts) -> Indices:
+def _learned(version: HeadVersion, data: Dataset, context: TrainingContext) -> Indices:
     """Positions of the examples that a version was fitted to, or what it goes on from."""
-    known = out_of_fold.learned(version, artifacts)
+    known = context.learned(version)
     return np.array([position for position, sha in enumerate(data.sha256s) if sha in known], np.int64)
 
 

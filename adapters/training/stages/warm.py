@@ -17,6 +17,7 @@ from adapters.backbones import cuts
 from adapters.store import heads
 from adapters.training import programs
 from adapters.training.context import TrainingContext
+from adapters.training.data import held_back
 from adapters.training.deep import interpreter
 from adapters.training.deep.starts import Begin
 from adapters.training.progress import Progress
@@ -38,7 +39,9 @@ def begin(context: TrainingContext, material: Material, version: HeadVersion, pr
     width = programs.reads(program) or material.backbone.dimension
     tail = deep_export.tail_of(heads.stored(context.artifacts, version), width)
     pooled, truth = _pooled(context, version, tail, material, progress), material.task.fitted(material.targets)
-    return Begin(tail, Grown(raw, tuple(version.manifest["classes"]), material.classes, pooled, truth))
+    before, labels = tuple(version.manifest["classes"]), [example.label for example in material.data.examples]
+    known = held_back.positions(material.task, labels, before)
+    return Begin(tail, Grown(raw, before, material.classes, pooled, truth), tuple(known.values()))
 
 
 def hyperparameters(version: HeadVersion, asked: dict[str, Any]) -> dict[str, Any]:

@@ -157,13 +157,17 @@ def test_a_deep_version_says_from_where_it_was_trained_what_that_brought_and_how
 
 def test_which_weights_were_kept_is_said_and_one_epoch_draws_no_curve():
     losses = DEEP["losses"] | {"kept": 3, "of": 3, "mix": 0.75}
-    assert (
-        "after epoch 3 of 3, taken 75 % of the way" in Strict(render(VIEW | {"deep": DEEP | {"losses": losses}})).text
-    )
+    told = Strict(render(VIEW | {"deep": DEEP | {"losses": losses}})).text
+    assert "after epoch 3 of 3, taken 75 % of the way" in told and "best" in told and "as was asked" not in told
     start = DEEP | {"losses": losses | {"mix": 0.0}}
     assert "Kept is the start" in Strict(render(VIEW | {"deep": start})).text
     once = losses | {"epochs": losses["epochs"][:1], "best": 1, "kept": 1, "of": 1}
     assert "loss by epoch" not in Strict(render(VIEW | {"deep": DEEP | {"losses": once}})).text
+    asked = {"table": DEEP["table"][:1], "losses": losses | {"reached": 2}}  # one mix alone: nothing was compared
+    told = Strict(render(VIEW | {"deep": DEEP | asked})).text
+    assert "(mix), as was asked" in told and "After epoch 2 some fits had stopped" in told
+    none = {"table": [DEEP["table"][0] | {"mix": 0.0}], "losses": losses | {"mix": 0.0}}
+    assert "the start, as mix=0 asks" in Strict(render(VIEW | {"deep": DEEP | none})).text
     begun = DEEP | {"begun_at": 7}
     assert "goes on from version 7" in Strict(render(VIEW | {"deep": begun})).text
 

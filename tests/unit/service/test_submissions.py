@@ -1,13 +1,14 @@
 """A submission is accepted whole, or refused before anything is stored."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support import forms
 from support.pictures import shape
 
-from adapters import training_memory
+from adapters import recipe, training_memory
 from adapters.errors import (
     BackboneNotFound,
     EspalierError,
@@ -27,7 +28,6 @@ from adapters.modalities.image import Preprocessing
 from adapters.store import backbones, capabilities, database, examples, jobs
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.folder import Folder
-from adapters.training.deep import recipe
 from adapters.types import Backbone, JobRequest
 from service.intake import going_on
 from service.intake.options import hyperparameters
@@ -283,14 +283,40 @@ def test_training_deep_is_left_to_the_setting_asked_for_or_meant_by_the_method(s
     [({"deep": "yes"}, "deep"), ({"method": "deep", "deep": "never"}, "deep"),
      ({"method": "deep", "hyperparameters": '{"epochs": 0}'}, "epochs"),
      ({"method": "deep", "hyperparameters": '{"epoch": 3}'}, "epoch"),
+     ({"method": "deep", "hyperparameters": '{"mixup": 0.2}'}, "mixup"),
+     ({"method": "deep", "hyperparameters": '{"freeze_epochs": 8}'}, "freeze_epochs"),
+     ({"method": "deep", "hyperparameters": '{"augment": "crop"}'}, "augment"),
+     ({"method": "deep", "hyperparameters": '{"augment": "flip\\n"}'}, "augment"),
+     ({"method": "deep", "hyperparameters": '{"momentum": 0.5}'}, "momentum"),
+     ({"method": "deep", "hyperparameters": '{"unfreeze": "no.such.block"}'}, "unfreeze"),
      ({"deep": "only", "hyperparameters": '{"epochs": 3}'}, "hyperparameters")],
 )  # fmt: skip
 def test_what_deep_training_cannot_mean_is_refused_by_its_name(submissions, sent, item):
-    schema = recipe.Hyperparameters.model_json_schema()
-    capabilities.replace_all(submissions.engine, "method", {"deep": schema})
+    knows_deep(submissions, ["all", "blocks.4"])
     with pytest.raises(InvalidInput) as refused:
         submit(submissions, **sent)
     assert refused.value.item == item and is_empty(submissions)
+
+
+def knows_deep(submissions, cuts: list[str] | None) -> None:
+    """The method, and a backbone with cuts of these names on record."""
+    capabilities.replace_all(submissions.engine, "method", {"deep": recipe.Hyperparameters.model_json_schema()})
+    known = backbones.find(submissions.engine, "tf_efficientnet_lite0")
+    details = {} if cuts is None else {"cuts": [{"name": name} for name in cuts]}
+    backbones.save(submissions.engine, replace(known, digest=f"d{cuts}", details=details))
+
+
+@pytest.mark.parametrize(("cuts", "name"), [(["all", "blocks.4"], "blocks.4"), (["all"], "auto"), (None, "blocks.9")])
+def test_a_cut_that_is_on_record_or_that_nobody_can_know_yet_is_taken(submissions, cuts, name):
+    knows_deep(submissions, cuts)
+    asked = submit(submissions, method="deep", hyperparameters=json.dumps({"unfreeze": name})).request
+    assert asked.hyperparameters == {"unfreeze": name}
+
+
+def test_a_backbone_that_cannot_be_cut_is_refused_to_who_asks_for_nothing_but_deep(submissions):
+    knows_deep(submissions, [])
+    with pytest.raises(InvalidInput, match="cannot be cut"):
+        submit(submissions, method="deep")
 
 
 def test_a_key_stands_for_the_deep_that_was_sent_and_for_none_as_before(submissions):

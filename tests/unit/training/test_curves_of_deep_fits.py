@@ -42,6 +42,18 @@ def test_folds_of_one_cut_are_averaged_and_nothing_else_counts():
     ]
 
 
+def test_a_fit_that_stopped_early_counts_with_its_last_losses_and_is_told():
+    """Both fits only fell or stood still: without the better one the mean would seem to rise."""
+    rows = [
+        *fit("b, fold 1 of 2", [0.5, 0.4, 0.39, 0.38], [0.6, 0.40, 0.42, 0.43]),
+        *fit("b, fold 2 of 2", [0.9, 0.8, 0.7, 0.6, 0.5, 0.45], [0.9, 0.80, 0.75, 0.72, 0.71, 0.70]),
+    ]
+    found = curves.summary(rows, "b")
+    assert [row["held_out_loss"] for row in found["epochs"]] == pytest.approx([0.75, 0.6, 0.585, 0.575, 0.57, 0.565])
+    assert found["epochs"][-1]["train_loss"] == pytest.approx((0.38 + 0.45) / 2)
+    assert "Overfitting" not in found["meaning"] and (found["best"], found["reached"]) == (6, 4)
+
+
 def test_without_held_out_losses_nothing_is_claimed():
     found = curves.summary(fit("all, on all", [0.1], [None]), "all")
     assert found["epochs"] == [] and "nothing was held out" in found["meaning"]

@@ -9,7 +9,7 @@ import pytest
 from adapters import tasks
 from adapters.errors import InvalidHyperparameter, InvalidInput
 from adapters.training import programs
-from adapters.training.data.split import Split, split
+from adapters.training.data.split import split
 from adapters.training.race import race as racing
 from adapters.training.race.evaluate import evaluate
 from adapters.training.race.race import RaceResult, race
@@ -226,14 +226,6 @@ def test_a_budget_leaves_out_what_it_cannot_afford_and_says_so():
 
 def test_what_is_left_out_depends_on_the_data_and_never_on_the_clock():
     assert run(40)[0].note == run(40)[0].note
-
-
-def test_one_example_a_class_is_taken_on_trust():
-    embeddings, targets, classes = data(1)
-    alone = Split(np.arange(3), np.zeros(0, np.int64), np.zeros(0, np.int64), [], "cross-validation", "")
-    result = race(embeddings, {"class": targets}, classes, alone, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
-    assert result.method == "prototype" and "on trust" in result.note
-    assert (programs.run(result.program, embeddings).argmax(axis=1) == targets).all()
 
 
 def test_rare_classes_can_count_as_much_as_common_ones():

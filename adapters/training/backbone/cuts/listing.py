@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from adapters.errors import InvalidInput
+from adapters.backbones.cuts import RECORD, check
 from adapters.training.backbone import blocks, observing
 from adapters.training.backbone.blocks import INPUT, End
 from adapters.training.backbone.cuts import halves, work
@@ -20,7 +20,6 @@ from adapters.training.backbone.observing import Seen
 from adapters.types import ORIGINAL, Backbone, Cut
 
 ALL = "all"
-RECORD = "cuts"  # in the details of a backbone, which are not part of its digest
 # What a tap may be. Of half precision a CPU rounds what is told, and nothing of what it hands on inside of a graph.
 DTYPES = ("float32", "uint8")
 MOST = 32  # backbones whose cuts are remembered
@@ -52,11 +51,8 @@ def facts(cuts: Sequence[Cut]) -> dict[str, Any]:
 
 def named(cuts: Sequence[Cut], name: str) -> Cut:
     """The cut of that name. Raises InvalidInput that lists what there is."""
-    for cut in cuts:
-        if cut.name == name:
-            return cut
-    there = ", ".join(cut.name for cut in cuts) or "none"
-    raise InvalidInput(f"there is no cut {name[:50]!r}; there are: {there}", item="unfreeze")
+    check([cut.name for cut in cuts], name)
+    return next(cut for cut in cuts if cut.name == name)
 
 
 def find(graph: bytes, side: int) -> list[Cut]:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from adapters.recipe import Hyperparameters, crops, rand_augment
 from adapters.training.deep.fitting import randaugment
-from adapters.training.deep.recipe import Hyperparameters, crops, rand_augment
 from adapters.training.deep.taps import FLIPPED, SERVED, Taps
 from adapters.types import Indices
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from adapters.recipe import Hyperparameters
 from adapters.training import programs
 from adapters.training.deep.fitting import schedule
 from adapters.training.deep.fitting.head import Head
 from adapters.training.deep.interpreter import Tail, as_input
-from adapters.training.deep.recipe import Hyperparameters
 from adapters.types import Floats, HeadProgram, Indices
 
 ASKED = 64  # examples a pass

@@ -2,7 +2,7 @@
 
 import math
 
-from adapters.training.deep.recipe import AUTO, Hyperparameters
+from adapters.recipe import AUTO, Hyperparameters
 
 DECAY, LEAST = 0.5, 0.1  # of the rate a block; of the head's rate that the first block has at least, in `auto`
 START, END = 25.0, 1e4  # of one-cycle: its highest rate over its first one, that over its last one (fastai's)

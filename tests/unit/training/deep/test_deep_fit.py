@@ -10,9 +10,10 @@ import pytest
 import torch
 from support import deep_fits as deep
 
+from adapters import recipe
 from adapters.errors import Cancelled, InvalidHyperparameter
 from adapters.training import programs
-from adapters.training.deep import interpreter, recipe
+from adapters.training.deep import interpreter
 from adapters.training.deep.fit import Fit, Fitting
 from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.head import Head
@@ -83,6 +84,15 @@ def test_half_way_is_between(tmp_path):
         fitting.network.start, fitting.network.mixed(fit.weights, 0.5), fit.weights, strict=True
     ):
         torch.testing.assert_close(half, (begin + end) / 2)
+
+
+def test_what_answers_after_each_epoch_is_as_far_from_the_start_as_is_asked(tmp_path):
+    """And the fit itself goes on from where it was, whatever answers."""
+    fitting, plain = deep.fitting(tmp_path, mix=0.25), deep.fitting(tmp_path)
+    fit = fitting.run(no_watch)
+    assert bits(fit.weights) == bits(plain.run(no_watch).weights)
+    fitting.network.become(fitting.network.mixed(fit.weights, 0.25))
+    np.testing.assert_array_equal(fit.said[-1], said(fitting))
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -316,9 +326,18 @@ def test_a_hyperparameter_that_cannot_be_is_named(given, field):
     ("given", "field", "fix"),
     [({"freeze_epochs": 8}, "freeze_epochs", "raise epochs"), ({"augment": "crop"}, "augment", "unfreeze=all"),
      ({"augment": "rand-m9-n2", "unfreeze": "a.1"}, "augment", "unfreeze=all"),
-     ({"mixup": 0.2}, "mixup", "unfreeze=all")],
+     ({"mixup": 0.2}, "mixup", "unfreeze=all"), ({"momentum": 0.5}, "momentum", "optimizer=sgd"),
+     ({"momentum": 0.9, "optimizer": "adam"}, "momentum", "leave momentum out")],
 )  # fmt: skip
 def test_hyperparameters_that_would_do_nothing_are_refused_with_the_fix(given, field, fix):
     with pytest.raises(InvalidHyperparameter, match=fix) as caught:
         recipe.check(given)
     assert caught.value.item == field
+
+
+def test_smoothing_of_labels_is_refused_where_there_are_none():
+    """Of numbers; not to have named it is no error."""
+    with pytest.raises(InvalidHyperparameter, match="numbers have none") as caught:
+        recipe.check({"label_smoothing": 0.2}, "squared")
+    assert caught.value.item == "label_smoothing"
+    assert recipe.check({}, "squared").label_smoothing == recipe.check({"label_smoothing": 0.1}).label_smoothing

@@ -133,3 +133,15 @@ def test_an_operator_that_is_not_known_is_named():
     with pytest.raises(InvalidInput, match="LRN") as caught:
         interpreter.Tail(data)
     assert caught.value.item == "LRN"
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "what"),
+    [("Split", {"axis": 2}, "num_outputs"), ("Pad", {"mode": "wrap"}, "wrap"), ("Cast", {"to": 16}, "16")],
+)
+def test_an_operator_that_says_too_little_or_what_is_not_known_is_named_with_that(name, attributes, what):
+    further = [ints(0, 0, 1, 0, 0, 1)] if name == "Pad" else []
+    module = interpreter.Tail(model_of(name, TOKENS, further, attributes).SerializeToString())
+    with pytest.raises(InvalidInput, match=f"a {name} that cannot be trained here: .*{what}") as caught:
+        module(torch.from_numpy(random(*TOKENS)))
+    assert caught.value.item == name

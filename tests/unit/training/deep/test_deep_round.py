@@ -11,15 +11,16 @@ import pytest
 from support import deep_fits as deep
 from support.networks import SIDE
 
-from adapters import tasks
+from adapters import recipe, tasks
 from adapters.arrays import count
 from adapters.errors import Cancelled, InvalidInput
 from adapters.runtime.onnx import session
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Split, split
-from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan, recipe
+from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
 from adapters.training.deep.deep_round import Declined, DeepResult, Examples
+from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race
 from adapters.types import Floats, Linear
 
@@ -128,6 +129,18 @@ def test_a_round_goes_on_on_another_machine_to_the_same_end(result, given, tmp_p
     again = ran(tmp_path / "other", given, settings, always=True, checkpoint=kept[-1])
     assert isinstance(again, DeepResult)
     assert again.tail == result.tail and again.evidence == result.evidence and again.curves == result.curves
+    assert again.seconds > again.earlier > 0 == result.earlier
+
+
+def test_fits_of_another_basis_are_not_gone_on_from_and_their_seconds_count():
+    """The same name says nothing of the examples and weights that a fit stands on; nor does an older release."""
+    record = Record(np.zeros((1, 2, 3), np.float32), [(2, 1.0)], [0.5], [{"epoch": 1, "train_loss": 0.1}])
+    kept = Records({"a.1, fold 1 of 5": record}, ("a.1, fold 2 of 5", b"state"), "one", earlier=1000.0).to_bytes()
+    same, other = Records.gone_on(kept, "one"), Records.gone_on(kept, "other")
+    assert list(same.done) == ["a.1, fold 1 of 5"] and same.begun == ("a.1, fold 2 of 5", b"state")
+    assert same.done["a.1, fold 1 of 5"].options == [(2, 1.0)]
+    assert not other.done and other.begun is None and other.basis == "other"
+    assert same.earlier > 1000 and other.earlier > 1000 and Records.gone_on(None, "one").earlier == 0
 
 
 def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tmp_path):
@@ -138,6 +151,15 @@ def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tm
     kinds = [type(step).__name__ for step in found.program.steps]
     layers = [step.weight.shape for step in found.program.steps if isinstance(step, Linear)]
     assert kinds.index("Relu") == kinds.index("Linear") + 1 and layers == [(deep.WIDTH, 12), (12, deep.CLASSES)]
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.25])
+def test_the_mix_that_is_asked_for_is_that_of_every_epoch_too(tmp_path, given, mix):
+    """With patience epochs are compared, each as far from its start as was asked; none of the start itself."""
+    settings = {"unfreeze": "a.1", "learning_rate": 0.01, "epochs": 4, "mix": mix, "patience": 3}
+    found = ran(tmp_path, given, settings, always=True)
+    assert isinstance(found, DeepResult) and found.hyperparameters["mix"] == mix
+    assert {row["mix"] for row in found.table} == {mix} and len(found.table) == (5 if mix else 1)
 
 
 def test_a_version_that_is_no_better_is_declined(tmp_path):
@@ -154,6 +176,14 @@ def test_what_no_budget_allows_is_not_tried(tmp_path, given):
     found = ran(tmp_path, given, {}, budget=0.0)
     assert isinstance(found, Declined)
     assert "over the budget" in found.note and not found.table
+
+
+def test_who_asks_for_nothing_but_deep_gets_the_cheapest_cut_where_no_budget_allows_one(tmp_path, given, monkeypatch):
+    """Not a shallow version under that name; and it is said."""
+    monkeypatch.setattr(plan, "STEPS", (0.15, 0.6))
+    found = ran(tmp_path, given, {}, budget=1e-6, always=True)
+    assert isinstance(found, DeepResult) and found.cut.name == "b.1"
+    assert "over the budget" in found.note and "b.1 was tried all the same" in found.note
 
 
 def test_auto_tries_the_deepest_cut_that_the_budget_allows(tmp_path, given, monkeypatch):

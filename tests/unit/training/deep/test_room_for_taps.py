@@ -2,16 +2,17 @@
 
 import errno
 import math
+import os
 from collections import namedtuple
 
 import numpy as np
 import pytest
-from support import teachable
+from support import deep_fits, teachable
 
 from adapters.errors import StorageFull, TooMuchData
+from adapters.recipe import Hyperparameters
 from adapters.training.backbone import cuts
 from adapters.training.deep import plan, taps
-from adapters.training.deep.recipe import Hyperparameters
 from service.processes import failures
 
 Usage = namedtuple("Usage", "total used free")
@@ -63,3 +64,16 @@ def test_a_cut_that_is_named_and_has_no_room_is_refused_with_both_figures():
     with pytest.raises(TooMuchData) as refused:
         planned("all", room=1000)
     assert f"{entry.taps:,}" in refused.value.message and "1,000" in refused.value.message
+
+
+def test_taps_are_on_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    """What has a name is whole, also after a loss of power; and then the name is made durable."""
+    synced, fsync, file = [], os.fsync, tmp_path / "a.1.2.taps"
+
+    def watched(handle: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{handle}"), file.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    deep_fits.made_taps(tmp_path)
+    assert synced == [(str(file.with_suffix(".part")), False), (str(tmp_path), True)]

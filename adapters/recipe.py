@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.errors import InvalidHyperparameter
+from adapters.types import Objective
 
 AUTO, ALL = "auto", "all"
 RAND_AUGMENT = "randaugment"
@@ -94,9 +95,14 @@ class Hyperparameters(BaseModel):
         0, description="Epochs without a smaller loss on held-out examples after which to stop; 0 runs all"
     )
 
+    @property
+    def answering(self) -> float:
+        """The mix of the weights that answer held-out examples after each epoch: the one that is asked for, or all."""
+        return 1.0 if self.mix == AUTO else float(self.mix)
 
-def check(hyperparameters: dict[str, Any]) -> Hyperparameters:
-    """A caller's hyperparameters. Raises InvalidHyperparameter naming the first at fault."""
+
+def check(hyperparameters: dict[str, Any], objective: Objective = "softmax") -> Hyperparameters:
+    """A caller's hyperparameters, for a task of that objective. Raises InvalidHyperparameter naming one at fault."""
     try:
         found = Hyperparameters.model_validate(hyperparameters)
     except ValidationError as error:
@@ -106,6 +112,7 @@ def check(hyperparameters: dict[str, Any]) -> Hyperparameters:
         message = f"hyperparameter {field!r} of deep: {first['msg']}; there are: {known}"
         raise InvalidHyperparameter(message, item=field) from None
     _refuse_what_would_do_nothing(found)
+    _refuse_what_is_not_read(found, objective)
     return found
 
 
@@ -133,3 +140,12 @@ def _refuse_what_would_do_nothing(found: Hyperparameters) -> None:
     if named:
         message = f"{named}={getattr(found, named)} changes pixels, which unfreeze={found.unfreeze} does not train from"
         raise InvalidHyperparameter(f"{message}; say unfreeze=all, or leave {named} out", item=named)
+
+
+def _refuse_what_is_not_read(found: Hyperparameters, objective: Objective) -> None:
+    if "momentum" in found.model_fields_set and found.optimizer != "sgd":
+        message = f"momentum={found.momentum} is of SGD, and optimizer={found.optimizer} does without"
+        raise InvalidHyperparameter(f"{message}; say optimizer=sgd, or leave momentum out", item="momentum")
+    if "label_smoothing" in found.model_fields_set and objective == "squared":
+        message = f"label_smoothing={found.label_smoothing} is of labels, and numbers have none to smooth"
+        raise InvalidHyperparameter(f"{message}; leave label_smoothing out", item="label_smoothing")
