@@ -1,49 +1,16 @@
 """Jobs that are the next stage of another: who makes them, when it is their turn, what ends them, where they go on."""
 
-from dataclasses import replace
-
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from support.next_stages import accept, claim, done, publication
 
 from adapters.errors import Cancelled
 from adapters.store import checkpoints, heads, jobs, leases, publishing
-from adapters.store.leases import Lease
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.blobs import JobArtifacts
-from adapters.store.publishing import Publication
 from adapters.store.schema import jobs as table
-from adapters.types import Job, JobRequest
+from adapters.types import JobRequest
 from service.api.job_schemas import JobView
-
-MANIFEST = {"data": {}, "backbone": {"digest": "b"}, "classes": []}
-
-
-def accept(engine: Engine, head: str = "cats") -> Job:
-    return jobs.create(engine, JobRequest(head, deep="auto"), [], fingerprint="f")
-
-
-def claim(engine: Engine) -> Lease:
-    lease = leases.claim(engine, "one")
-    assert lease is not None
-    return lease
-
-
-def publication(job: Job, live: int | None = None, **more: object) -> Publication:
-    """Of a job that leaves what is deeper to a next stage."""
-    following = replace(job.request, of=job.id)
-    report = {"deep": {"stage": "shallow", "next": None, "why": "the data suffice"}}
-    made = Publication(job.id, job.request, "0" * 64, MANIFEST, {}, report, [], False, live, next=following)
-    return replace(made, **more)
-
-
-def done(engine: Engine, job: Job, live: int | None = None, **more: object) -> dict:
-    """What the report of a job says of its stages once it has published."""
-    lease = claim(engine)
-    assert lease.job_id == job.id
-    publishing.publish(leases.fenced(engine, lease), publication(job, live, **more))
-    jobs.release(engine, job.id)
-    return jobs.get(engine, job.id).report.get("deep", {})
 
 
 def test_the_transaction_that_puts_a_version_live_queues_its_next_stage(engine):
