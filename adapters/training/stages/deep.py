@@ -45,7 +45,7 @@ def run(
     Raises InvalidInput where the backbone cannot be cut as the caller asked, Cancelled, and GaveWay of a next stage, or
     where the worker is told to stop.
     """
-    _clear_others(context)
+    clear_ended(context)
     folder(context, material.job.id).mkdir(parents=True, exist_ok=True)
     try:
         with context.leaving.heeded():
@@ -79,15 +79,15 @@ def folder(context: TrainingContext, job_id: str) -> Path:
 
 
 def clear(context: TrainingContext, job_id: str) -> None:
-    """Delete that of a job which is done."""
+    """Delete that of a job which is done: decoded examples, and what the backbone told of them."""
     shutil.rmtree(folder(context, job_id), ignore_errors=True)
 
 
-def _clear_others(context: TrainingContext) -> None:
-    """Those of jobs that another worker was at work on last, or that were cancelled."""
+def clear_ended(context: TrainingContext) -> None:
+    """Those of jobs that have ended elsewhere: this worker was at work on them, and another one was last."""
     for left in context.folder.glob("job_*"):
         if jobs.is_settled(context.engine, left.name):
-            shutil.rmtree(left, ignore_errors=True)
+            clear(context, left.name)
 
 
 def as_race(deep: DeepResult, shallow: RaceResult) -> RaceResult:
