@@ -128,13 +128,15 @@ class Worker:
                 stop.wait(PATIENCE)
 
     def work_off(self, stop: threading.Event) -> None:
-        """Work at one job after the other, then at parts of others' jobs, until none is free or told to stop."""
+        """Work at one job after the other, until none is free or told to stop: those that somebody asked for, then parts
+        of others' jobs, for which somebody waits, too, and then next stages."""
         while not stop.is_set():
-            lease = leases.claim(self.engine, self.name)
-            if lease is None:
-                if not self._help_out():
-                    return
+            lease = leases.claim(self.engine, self.name, asked_for=True)
+            if lease is None and self._help_out():
                 continue
+            lease = lease or leases.claim(self.engine, self.name)
+            if lease is None:
+                return
             self._lease = lease
             try:
                 with logs.about(**logs.of_job(lease)):
