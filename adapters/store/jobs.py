@@ -190,9 +190,16 @@ def list_page(
 
 def count_unfinished(engine: Engine, asked_for: bool = False) -> int:
     """How many jobs wait or run; with `asked_for` without next stages, which keep nobody waiting."""
-    query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status.not_in(_TERMINAL))
+    asked, following = unfinished_by_stage(engine)
+    return asked if asked_for else asked + following
+
+
+def unfinished_by_stage(engine: Engine) -> tuple[int, int]:
+    """How many jobs wait or run that somebody asked for, and how many next stages."""
+    query = sa.select(jobs.c.stage, sa.func.count()).where(jobs.c.status.not_in(_TERMINAL)).group_by(jobs.c.stage)
     with reading(engine) as connection:
-        return int(connection.execute(query.where(jobs.c.stage == 0) if asked_for else query).scalar_one())
+        found = {stage: int(count) for stage, count in connection.execute(query)}
+    return found.get(0, 0), found.get(1, 0)
 
 
 def unfinished(connection: sa.Connection, head: str) -> list[str]:

@@ -128,8 +128,8 @@ class Worker:
                 stop.wait(PATIENCE)
 
     def work_off(self, stop: threading.Event) -> None:
-        """Work at one job after the other, until none is free or told to stop: those that somebody asked for, then parts
-        of others' jobs, for which somebody waits, too, and then next stages."""
+        """Work until nothing is free, or told to stop: at jobs that somebody asked for, one after the other, then at
+        parts of others' jobs, for which somebody waits, too, and then at next stages."""
         while not stop.is_set():
             lease = leases.claim(self.engine, self.name, asked_for=True)
             if lease is None and self._help_out():
