@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters import modalities
 from adapters.backbones.cuts import TAP
 from adapters.errors import CorruptArtifact, InvalidInput, NotFound
 from adapters.modalities import NONE
 from adapters.store import checkpoints, heads, jobs, leases, reports
-from adapters.store.examples import stored
 from adapters.training.context import TrainingContext
 from adapters.training.deep import deep_round
 from adapters.training.deep.deep_round import Declined, DeepResult
@@ -168,12 +166,8 @@ def _examples(context: TrainingContext, material: Material) -> deep_round.Exampl
 
 
 def _pixels(context: TrainingContext, material: Material, position: int) -> NDArray[np.uint8]:
-    """An input as served, u8 [S, S, 3]."""
-    kind, backbone = material.modality, material.backbone
-    data = stored(context.artifacts, material.data.examples[position])
-    (pixels,) = kind.decode(
-        data, backbone.spec, most=modalities.most_of(backbone.modality, context.most)
-    ).values()  # fmt: skip
+    """An input as served, u8 [S, S, 3]. Raises what `Trunks.decoded` does."""
+    (pixels,) = context.trunks.decoded(material.backbone, material.data.examples[position]).values()
     return pixels
 
 
