@@ -14,7 +14,7 @@ from support.served_deep import BYTES, CLASSES, FLOAT, Served, picture
 from support.services import eventually
 
 from adapters import predict, suggest
-from adapters.monitoring import comparing
+from adapters.monitoring import comparing, hard
 from adapters.monitoring.comparing import Comparison
 from adapters.monitoring.sampler import Sampler
 from adapters.rollout.facts import Counts, Limits, Rollout, Rules
@@ -172,6 +172,24 @@ def test_hard_inputs_of_a_deep_version_are_compared_by_its_own_tail(served):
     with served.engine.connect() as connection:
         kept = connection.execute(samples.select()).all()
     assert kept and {row.backbone for row in kept} == {version.digest}
+
+
+def test_hard_inputs_of_two_versions_that_answer_are_all_kept(served, monkeypatch):
+    """Each sees them in its own way, so they are compared with those of the same version."""
+    monkeypatch.setattr(hard, "UNSURE", 0.0)  # all of them are
+    for seed in (3, 4):
+        served.deep("cats", seed)
+    sampler = Sampler(served.engine, served.artifacts, every=3600)
+    served.predictor.sampler = sampler
+    switches.switch_on(served.engine, "cats", 50, 30.0)
+    sampler.look()
+    for number, images in ((1, IMAGES[:6]), (2, IMAGES[6:])):
+        served([f"cats@{number}"], images)
+    spaces = {item.space for item in sampler._queue.items}
+    assert len(spaces) == 2
+    sampler.look()
+    with served.engine.connect() as connection:
+        assert {row.backbone for row in connection.execute(samples.select())} == spaces
 
 
 async def tap(served: Served, data: bytes) -> np.ndarray:
