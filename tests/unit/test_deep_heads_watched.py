@@ -124,6 +124,19 @@ def test_a_deep_candidate_whose_trunk_is_damaged_is_stood_in_for_by_live(served)
     assert {p.head.version.number for p in found} == {1}
 
 
+def test_a_shadow_whose_trunk_is_damaged_fails_what_it_is_asked(served):
+    """As one that cannot be loaded: by its rules it is rolled back, and not left uncompared for ever."""
+    rolled_out(served, "shallow", "deep", "shadow", 1.0)
+    deep = heads.resolve(served.engine, HeadRef("cats", version=2)).manifest["deep"]
+    for digest in (deep["trunk"], deep["whole"]):
+        served.spoil(digest)
+    for image in IMAGES[:3]:
+        assert len(served(["cats"], [image])) == 1
+    served.monitor._report()
+    counts = rows.last(served.engine, "cats").counts
+    assert (counts.live.asked, counts.candidate.asked, counts.candidate.errors, counts.dropped) == (3, 3, 3, 0)
+
+
 def test_comparisons_with_deep_versions_are_fewer(served, monkeypatch):
     """As their work is that of many shallow ones."""
     published(served, "shallow", 1)
