@@ -51,11 +51,6 @@ def trunk_of(base: Backbone, deep: Mapping[str, Any]) -> Backbone:
     return of(base, part(base.digest, deep, "trunk"))
 
 
-def whole_of(base: Backbone, deep: Mapping[str, Any]) -> Backbone:
-    """The whole of a deep version's backbone: its embedding, and `tap` beside it."""
-    return of(base, part(base.digest, deep, "whole"))
-
-
 def blobs_of(manifest: Mapping[str, Any]) -> dict[Kind, str]:
     """What of a version's backbone is kept for it, SHA-256 by kind; nothing of a shallow one."""
     deep = manifest.get("deep") or {}
