@@ -21,7 +21,7 @@ KINDS: tuple[Kind, ...] = ("trunk", "whole")
 class Part:
     """One of the two graphs, and what it tells at the cut."""
 
-    digest: str  # of backbone, cut and kind: names it among backbones
+    digest: str  # of backbone, cut, kind and artifact: names it among backbones, and in no row or manifest
     kind: Kind
     backbone: str  # digest of the backbone that it was derived from
     artifact: str  # SHA-256 of its ONNX file
@@ -31,9 +31,12 @@ class Part:
 
 
 def part(backbone: str, deep: Mapping[str, Any], kind: Kind) -> Part:
-    """A part of the backbone of that digest, by the `deep` of a version's manifest."""
+    """A part of the backbone of that digest, by the `deep` of a version's manifest.
+
+    Where another release cuts elsewhere under the same name it is another part: its graph is another.
+    """
     cut = deep["cut"]
-    digest = hashlib.sha256(f"{backbone}:{cut['name']}:{kind}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{backbone}:{cut['name']}:{kind}:{deep[kind]}".encode()).hexdigest()
     return Part(digest, kind, backbone, deep[kind], cut["name"], cut["dtype"], tuple(cut["shape"]))
 
 

@@ -51,6 +51,16 @@ def test_a_whole_tells_pairs_of_embedding_and_tap(cut):
 
 
 @pytest.mark.parametrize("kind", cuts.KINDS)
+def test_another_graph_under_the_same_names_is_another_part(cut, kind):
+    """As of a release that cuts elsewhere: neither is served in the place of the other."""
+    deep = deep_of(cut)
+    one, other = (cuts.part(TINY.digest, made, kind) for made in (deep, deep | {kind: "c" * 64}))
+    assert one.digest != other.digest and one == cuts.part(TINY.digest, deep, kind)
+    aside = {"trunk": "whole", "whole": "trunk"}[kind]
+    assert cuts.part(TINY.digest, deep | {aside: "c" * 64}, kind) == one
+
+
+@pytest.mark.parametrize("kind", cuts.KINDS)
 def test_buffers_as_a_gpu_has_them_give_the_same(cut, kind):
     graph = cut.trunk() if kind == "trunk" else cut.whole()
     served = BackboneSession(cuts.of(TINY, cuts.part(TINY.digest, deep_of(cut), kind)), graph)
