@@ -126,12 +126,14 @@ async def predict(
         heads, failed = working(refs, found)
         refuse_others(heads, modality)
         terms = [head.terms(coverage, abstain) for head in heads]
-        embedded = await embed_for(predictor, inputs, passes.of(heads), on_error, flow)
+        known = await embed_for(predictor, inputs, passes.of(heads), on_error, flow)
+        embedded = passes.aligned(known, heads)
         outputs = await answers(predictor.traffic, heads, embedded, flow)
         asked, heads = heads, arms.stand_ins(heads, outputs)
         if heads is not asked:  # candidates of roll-outs failed, and live answers in their place
             terms = [head.terms(coverage, abstain) for head in heads]
-            embedded |= await embed_for(predictor, inputs, passes.of(heads, embedded), on_error, flow)
+            known |= await embed_for(predictor, inputs, passes.of(heads, known), on_error, flow)
+            embedded = passes.aligned(known, heads)
             outputs = await answers(predictor.traffic, heads, embedded, flow)
         answered = _decode(heads, terms, embedded, outputs, top_k, generation, failed)
         if predictor.monitor is not None:
@@ -284,11 +286,11 @@ def _decode(
     generation: int,
     failed: Failed | None = None,
 ) -> Predictions:
-    """Raises the reason where no head is left that could answer."""
+    """`embedded` is aligned. Raises the reason where no head is left that could answer."""
     failed = (failed or []) + [
         (h.version.head, o) for h, o in zip(heads, outputs, strict=True) if isinstance(o, EspalierError)
     ]
-    first = next((e for e in embedded.values() if isinstance(e, EmbeddedInputs)), None)
+    first = next((e for head in heads if isinstance(e := embedded[head.source], EmbeddedInputs)), None)
     if first is None:
         raise failed[0][1]
     found = [

@@ -1,11 +1,12 @@
 """All that is wrong with the items of one request, gathered so that one answer tells it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from adapters.errors import EspalierError, ItemProblem
+from adapters.errors import EspalierError, InvalidInput, ItemProblem
 
 MOST = 50  # items that one answer lists; the others are counted
 MOST_SAID = 300  # characters of what is said of one of them
@@ -41,6 +42,15 @@ class Problems:
     def facts(self) -> dict[str, Any]:
         """{"count", "list"}, ready for JSON."""
         return {"count": self.count, "list": [asdict(problem) for problem in self.listed]}
+
+
+@contextmanager
+def naming(item: str) -> Iterator[None]:
+    """What is wrong with an input that is read meanwhile is said with its name: raises InvalidInput of that kind."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise type(error)(f"{item}: {error.message}", item=item) from error
 
 
 def each(error: EspalierError, found: Mapping[str, str]) -> EspalierError:

@@ -89,7 +89,10 @@ LAG = _histogram(
     _LAG_SECONDS,
 )
 DATABASE_AWAY = _counter("database_unavailable", "Requests that ended with 503 because the database did not answer.")
-JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run.", "mostrecent")
+JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run, next stages not counted.", "mostrecent")
+NEXT_STAGES_UNFINISHED = _gauge(
+    "next_stages_unfinished", "Next stages of jobs, for which nobody waits, that wait or run.", "mostrecent"
+)
 
 ROLLOUT_REQUESTS = Counter(
     "espalier_rollout_requests",

@@ -67,7 +67,7 @@ def card_from_options(name: str, timm_name: str, weights: str | None, options: d
 
 def _count(channels: Any) -> int:
     """That many, where it is a number: which ones there may be is for the loader to say."""
-    return channels if isinstance(channels, int) and channels > 0 else 3
+    return channels if type(channels) is int and channels > 0 else 3
 
 
 def _value(key: str, text: str) -> Any:

@@ -24,7 +24,7 @@ KINDS: tuple[Kind, ...] = ("trunk", "whole")
 class Part:
     """One of the two graphs, and what it tells at the cut."""
 
-    digest: str  # of backbone, cut and kind: names it among backbones
+    digest: str  # of backbone, cut, kind and artifact: names it among backbones, and in no row or manifest
     kind: Kind
     backbone: str  # digest of the backbone that it was derived from
     artifact: str  # SHA-256 of its ONNX file
@@ -48,9 +48,12 @@ def check_recorded(backbone: Backbone, asked: str = AUTO) -> None:
 
 
 def part(backbone: str, deep: Mapping[str, Any], kind: Kind) -> Part:
-    """A part of the backbone of that digest, by the `deep` of a version's manifest."""
+    """A part of the backbone of that digest, by the `deep` of a version's manifest.
+
+    Where another release cuts elsewhere under the same name it is another part: its graph is another.
+    """
     cut = deep["cut"]
-    digest = hashlib.sha256(f"{backbone}:{cut['name']}:{kind}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{backbone}:{cut['name']}:{kind}:{deep[kind]}".encode()).hexdigest()
     return Part(digest, kind, backbone, deep[kind], cut["name"], cut["dtype"], tuple(cut["shape"]))
 
 
@@ -66,11 +69,6 @@ def of(base: Backbone, wanted: Part) -> Backbone:
 def trunk_of(base: Backbone, deep: Mapping[str, Any]) -> Backbone:
     """The trunk of a deep version: one output, `tap`, of the cut's dtype and shape."""
     return of(base, part(base.digest, deep, "trunk"))
-
-
-def whole_of(base: Backbone, deep: Mapping[str, Any]) -> Backbone:
-    """The whole of a deep version's backbone: its embedding, and `tap` beside it."""
-    return of(base, part(base.digest, deep, "whole"))
 
 
 def blobs_of(manifest: Mapping[str, Any]) -> dict[Kind, str]:

@@ -43,10 +43,10 @@ def _create(card: Card) -> "torch.nn.Module":
 def channels(model_options: dict[str, Any]) -> int:
     """How many a backbone of such options reads: timm's `in_chans`. Raises InvalidInput for what no image has."""
     found = model_options.get("in_chans", 3)
-    if found not in MODES:
+    if type(found) is not int or found not in MODES:  # JSON's true is Python's 1
         message = f"in_chans={found} is no number of channels that images have: 1 (grey), 3 (RGB) or 4 (RGBA)"
         raise InvalidInput(message, item="in_chans")
-    return int(found)
+    return found
 
 
 def locate(weights: str) -> str:
@@ -79,13 +79,16 @@ def _tensors(path: Path, card: Card) -> "dict[str, torch.Tensor]":
 
 
 def _adapted(model: Any, tensors: "dict[str, torch.Tensor]", channels: int) -> "dict[str, torch.Tensor]":
-    """First layers of as many channels as the model reads, made as timm makes them of those of three."""
+    """First layers of as many channels as the model reads, made as timm makes them of those of three.
+
+    Others are left as they are, for `_fill` to say whether they fit.
+    """
     from timm.models import adapt_input_conv
 
     names = model.default_cfg.get("first_conv") or ()
     first = {f"{name}.weight" for name in ((names,) if isinstance(names, str) else names)}
-    other = {key for key in first & tensors.keys() if tensors[key].shape[1] not in (channels, 1)}
-    return tensors | {key: adapt_input_conv(channels, tensors[key]) for key in other}
+    of_three = {key for key in first & tensors.keys() if tensors[key].ndim == 4 and tensors[key].shape[1] == 3}
+    return tensors | {key: adapt_input_conv(channels, tensors[key]) for key in of_three if channels != 3}
 
 
 def _fill(model: "torch.nn.Module", tensors: "dict[str, torch.Tensor]", card: Card) -> None:

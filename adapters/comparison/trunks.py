@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from adapters import arrays, modalities
 from adapters.backbones import cuts
+from adapters.problems import naming
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.heads.head import Head
 from adapters.store.examples import stored
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Arrays, Example, HeadVersion
+from adapters.types import Arrays, Backbone, Example, HeadVersion, Tensors
 
 AT_A_TIME = 64  # examples: of the embedded backbone up to 6 MB of taps
 
@@ -40,9 +41,13 @@ class Trunks:
 
     def _parts(self, wanted: cuts.Part, examples: Sequence[Example]) -> Iterator[NDArray[Any]]:
         session = self.backbones.get(wanted)
-        kind, spec = modalities.of(session.backbone), session.backbone.spec
-        most = modalities.most_of(session.backbone.modality, self.most)
         for start in range(0, len(examples), AT_A_TIME):
-            some = examples[start : start + AT_A_TIME]
-            decoded = (kind.decode(stored(self.artifacts, example), spec, most=most) for example in some)
+            decoded = (self.decoded(session.backbone, one) for one in examples[start : start + AT_A_TIME])
             yield np.concatenate([np.asarray(session.embed([tensors])) for tensors in decoded])
+
+    def decoded(self, backbone: Backbone, example: Example) -> Tensors:
+        """A stored example as it is served. Raises ExampleDamaged, and InvalidInput that names its file."""
+        most = modalities.most_of(backbone.modality, self.most)
+        data = stored(self.artifacts, example)
+        with naming(example.file_name):
+            return modalities.of(backbone).decode(data, backbone.spec, most=most)

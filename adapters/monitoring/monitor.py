@@ -81,12 +81,12 @@ class Monitor:
             self._compare(head, trial, first, embedded)
 
     def _compare(self, head: LiveHead, trial: Trial, first: Said, embedded: Callable[[], dict[str, Rows]]) -> None:
-        if trial.other is None:  # of a shadow, which could not be loaded
+        found = None if trial.other is None else embedded().get(trial.other.source)
+        if found is None and trial.rollout.mode == "shadow":  # it, or its part of the backbone, could not be loaded
             self._add(trial, Counts().asked("live").asked("candidate", error=True))
             return
         if self._comparer is None:
             self._comparer = Comparer(self._compared)
-        found = embedded().get(trial.other.source)  # None where its part of the backbone is damaged
         # `first` is of the first input that could be read.
         if found is None or not self._comparer.offer(Comparison(head, first.answer, found[0].copy())):
             self._add(trial, Counts(dropped=1))

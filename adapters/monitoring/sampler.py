@@ -161,10 +161,10 @@ class Sampler:
     def _empty(self) -> None:
         with self._lock:
             waiting, self._queue = self._queue.items, _Queue(self._most_bytes)
-        by_head = defaultdict(list)
+        comparable = defaultdict(list)  # two versions of a head may answer at a time, and each see inputs its own way
         for item in waiting:
-            by_head[item.head.version.head].append(item)
-        for items in by_head.values():
+            comparable[item.head.version.head, item.space].append(item)
+        for items in comparable.values():
             self._store([_candidate(item) for item in items])
 
     def _store(self, found: list[Candidate]) -> None:

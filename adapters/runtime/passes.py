@@ -5,7 +5,7 @@ a pass; where both are read of one backbone, one pass of the whole tells both.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,6 +46,11 @@ class EmbeddedInputs:
         An input's numbers lie side by side, so of one input the first of them already do, too.
         """
         return {length: np.ascontiguousarray(self.embeddings[:, :length]) for length in set(lengths)}
+
+    def of(self, indices: list[int], errors: list[ItemError]) -> "EmbeddedInputs":
+        """The same of some of its inputs, in their order."""
+        rows = np.searchsorted(self.indices, indices)
+        return replace(self, embeddings=self.embeddings[rows], indices=indices, errors=errors)
 
 
 Found: TypeAlias = dict[str, EmbeddedInputs | EspalierError]  # by the digest of what told it
@@ -99,6 +104,23 @@ def plan(bases: Collection[str], readings: Iterable[Reading]) -> list[Pass]:
         else:
             found.append(alone)
     return [*map(_of_base, left), *found]
+
+
+def aligned(found: Found, heads: Iterable[LiveHead]) -> Found:
+    """What these heads read, row by row of the same inputs: those that can be read for all; the others are errors.
+
+    Backbones refuse different inputs: one that reads alpha wants it in each, and others do not.
+    """
+    read = {source: found[source] for source in dict.fromkeys(head.source for head in _asked(heads))}
+    told = [each for each in read.values() if isinstance(each, EmbeddedInputs)]
+    if all(each.indices == told[0].indices for each in told):
+        return read
+    indices = sorted(set[int].intersection(*(set(each.indices) for each in told)))
+    wrong = {error.index: error for each in reversed(told) for error in each.errors}
+    errors = [wrong[index] for index in sorted(wrong)]
+    return {
+        source: each.of(indices, errors) if isinstance(each, EmbeddedInputs) else each for source, each in read.items()
+    }
 
 
 def _of_base(digest: str) -> Pass:

@@ -4,14 +4,13 @@ The bound is the machine's or that of the tightest control group around this pro
 file cache holds counts as free: the kernel takes it back before it ends anybody.
 """
 
-import ctypes
-import ctypes.util
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_M_ARENA_MAX = -8  # malloc.h
+from adapters import malloc
+
 CGROUPS, PROC = Path("/sys/fs/cgroup"), Path("/proc")
 
 
@@ -40,25 +39,7 @@ def available(cgroups: Path = CGROUPS, proc: Path = PROC) -> int:
 def give_back() -> None:
     """Collect garbage, and return what is free to the system: malloc keeps it, for as long as the process lives."""
     gc.collect()
-    trim()
-
-
-def trim() -> None:
-    """Return what is free to the system, and let other threads run meanwhile."""
-    library = ctypes.CDLL(ctypes.util.find_library("c"))
-    if hasattr(library, "malloc_trim"):  # glibc's
-        library.malloc_trim(0)
-
-
-def share_arenas(count: int = 2) -> None:
-    """Have malloc keep at most so many arenas; to be called before threads have made theirs.
-
-    glibc makes one for each thread, up to 8 a core, and what is free in one serves no other thread: after 250 jobs a
-    worker with two had 728 MiB, one with all of them 740 (`python -m benchmarks soak`).
-    """
-    library = ctypes.CDLL(ctypes.util.find_library("c"))
-    if hasattr(library, "mallopt"):
-        library.mallopt(_M_ARENA_MAX, count)
+    malloc.trim()
 
 
 def _of_machine(proc: Path) -> int:

@@ -74,13 +74,14 @@ def find_source(engine: Engine, source: str | cuts.Part) -> Backbone:
 
 
 def stored(artifacts: Artifacts, backbone: Backbone) -> bytes:
-    """The graph of a backbone. Raises BackboneDamaged, StorageError."""
+    """The graph of a backbone, or of a part of one. Raises BackboneDamaged, StorageError."""
     try:
         return artifacts.get(backbone.artifact)
     except CorruptArtifact as error:
-        message = (
-            f"the backbone {backbone.name!r} is damaged in the store; `espalier check --repair` mends it or says how"
-        )
+        what, cut = f"the backbone {backbone.name!r}", backbone.details.get("cut")
+        if cut is not None:
+            what = f"what deep versions read of {what} at {cut['name']!r}"
+        message = f"{what} is damaged in the store; `espalier check --repair` mends it or says how"
         raise BackboneDamaged(message, item=backbone.name) from error
 
 

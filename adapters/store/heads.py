@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from adapters.errors import Conflict, CorruptArtifact, HeadDamaged, HeadNotFound, VersionNotFound
 from adapters.store import examples as example_store
 from adapters.store import jobs as job_store
+from adapters.store import next_stages
 from adapters.store.audit.recording import record
 from adapters.store.database import aware, now, reading
 from adapters.store.objects import blobs
@@ -217,6 +218,8 @@ def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int 
     """
     resolve(engine, HeadRef(name, version=number))
     with engine.begin() as connection:
+        if alias == LIVE:
+            next_stages.hold(connection, name)
         wanted = sa.select(versions.c.number).where(versions.c.head == name, versions.c.number == number)
         if connection.execute(wanted.with_for_update()).scalar() is None:
             raise VersionNotFound(
@@ -235,6 +238,8 @@ def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int 
         record(connection, "alias.set", head=name, alias=alias, version=number, before=present)
         if alias == LIVE:
             rollout_changes.live_moved(connection, name, number)
+        if alias == LIVE and number != present:
+            next_stages.supersede(connection, name, f"{shown(name)}@live was pointed at version {number} by its owner")
         return bump(connection, name)
 
 
@@ -248,12 +253,15 @@ def _insert_alias(connection: sa.Connection, name: str, alias: str, values: dict
 def delete_alias(engine: Engine, name: str, alias: str) -> None:
     """Remove an alias. Raises VersionNotFound."""
     with engine.begin() as connection:
+        if alias == LIVE:
+            next_stages.hold(connection, name)
         gone = connection.execute(aliases.delete().where(aliases.c.head == name, aliases.c.alias == alias)).rowcount
         if not gone:
             raise VersionNotFound(f"the head {shown(name)!r} has no alias {alias!r}", item=f"{shown(name)}@{alias}")
         record(connection, "alias.delete", head=name, alias=alias)
         if alias == LIVE:
             rollout_changes.live_removed(connection, name)
+            next_stages.supersede(connection, name, f"the alias {shown(name)}@live was removed")
         bump(connection, name)
 
 
@@ -289,7 +297,7 @@ def delete(engine: Engine, name: str) -> list[str]:
         running = job_store.unfinished(connection, name)
         if running:
             raise Conflict(f"the job {running[0]} is at work on {shown(name)!r}; cancel it first", item=shown(name))
-        job_store.supersede(connection, name, "the head was deleted")
+        next_stages.supersede(connection, name, "the head was deleted")
         digests = blobs.of_head(connection, name)
         connection.execute(aliases.delete().where(aliases.c.head == name))
         connection.execute(versions.delete().where(versions.c.head == name))

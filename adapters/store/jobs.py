@@ -117,18 +117,6 @@ def create_next(connection: sa.Connection, request: JobRequest) -> str:
     return job_id
 
 
-def supersede(connection: sa.Connection, head: str, why: str, but: str = "") -> list[str]:
-    """End the next stages of a head, `but` one, as its data have changed; returns those that have ended now.
-
-    Whoever is at work on one stops at its next look, and who takes it up then lets go of what it holds.
-    """
-    ended = [job_id for job_id in unfinished(connection, head, stage=1) if job_id != but]
-    for job_id in ended:
-        of = connection.execute(sa.select(jobs.c.request).where(jobs.c.id == job_id)).scalar_one()["of"]
-        finish(connection, job_id, "cancelled", report={"deep": {"stage": "deep", "of": of, "why": why}})
-    return ended
-
-
 def _number(connection: sa.Connection, job_id: str) -> None:
     """Jobs are committed in the order of their numbers: who was told `202` before another is ahead of it."""
     connection.execute(counters.update().where(counters.c.name == "jobs").values(value=counters.c.value + 1))
@@ -202,15 +190,26 @@ def list_page(
 
 def count_unfinished(engine: Engine, asked_for: bool = False) -> int:
     """How many jobs wait or run; with `asked_for` without next stages, which keep nobody waiting."""
-    query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.status.not_in(_TERMINAL))
+    asked, following = unfinished_by_stage(engine)
+    return asked if asked_for else asked + following
+
+
+def unfinished_by_stage(engine: Engine) -> tuple[int, int]:
+    """How many jobs wait or run that somebody asked for, and how many next stages."""
+    query = sa.select(jobs.c.stage, sa.func.count()).where(jobs.c.status.not_in(_TERMINAL)).group_by(jobs.c.stage)
     with reading(engine) as connection:
-        return int(connection.execute(query.where(jobs.c.stage == 0) if asked_for else query).scalar_one())
+        found = {stage: int(count) for stage, count in connection.execute(query)}
+    return found.get(0, 0), found.get(1, 0)
 
 
-def unfinished(connection: sa.Connection, head: str, stage: int = 0) -> list[str]:
-    """Jobs of a head that have not ended: those that were asked for, or next stages (1)."""
-    mine = (jobs.c.head == head, jobs.c.stage == stage, jobs.c.status.not_in(_TERMINAL))
-    return list(connection.execute(sa.select(jobs.c.id).where(*mine)).scalars())
+def unfinished(connection: sa.Connection, head: str) -> list[str]:
+    """Jobs of a head that somebody asked for and that have not ended."""
+    return list(connection.execute(sa.select(jobs.c.id).where(*is_unfinished(head))).scalars())
+
+
+def is_unfinished(head: str, stage: int = 0) -> tuple[sa.ColumnElement[bool], ...]:
+    """What is true of a head's jobs that have not ended: those that were asked for, or next stages (1)."""
+    return jobs.c.head == head, jobs.c.stage == stage, jobs.c.status.not_in(_TERMINAL)
 
 
 def enter(engine: Engine, job_id: str, status: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 
 from adapters.store import events
 from adapters.store.database import clock, now, reading
+from adapters.store.scale_out import shards
 from adapters.store.schema import jobs
 from adapters.types import TERMINAL
 
@@ -46,17 +47,18 @@ class Lease:
     traceparent: str | None = None  # … and its trace
 
 
-def claim(engine: Engine, worker: str) -> Lease | None:
+def claim(engine: Engine, worker: str, asked_for: bool = False) -> Lease | None:
     """Take up the job that was accepted first of those that nobody is at work on; None where there is none.
 
     Of a head's unfinished jobs only the first may be taken up, so that its versions follow each other. Next stages come
-    after all that somebody asked for.
+    after all that somebody asked for; with `asked_for` not at all.
     """
+    query = _asked_for() if asked_for else _free()
     with reading(engine) as connection:  # most of the time there is none, and to look costs no write
-        if connection.execute(_free()).first() is None:
+        if connection.execute(query).first() is None:
             return None
     with engine.begin() as connection:
-        row = connection.execute(_free().with_for_update(skip_locked=True)).mappings().first()
+        row = connection.execute(query.with_for_update(skip_locked=True)).mappings().first()
         return None if row is None else _take(connection, row, worker)
 
 
@@ -76,9 +78,9 @@ def _take(connection: sa.Connection, row: sa.RowMapping, worker: str) -> Lease:
 
 
 def others_wait(engine: Engine) -> bool:
-    """Whether a job that somebody asked for could be taken up now: who is at work at a next stage gives way to it."""
+    """Whether a job that somebody asked for, or a part of one, could be taken up now: a next stage gives way to it."""
     with reading(engine) as connection:
-        return connection.execute(_free().where(jobs.c.stage == 0)).first() is not None
+        return connection.execute(_asked_for()).first() is not None or shards.wait(connection)
 
 
 def is_held(engine: Engine, job_id: str) -> bool:
@@ -150,6 +152,11 @@ def _free() -> sa.Select[Any]:
     due = sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= clock(), jobs.c.due_at > clock() + 3600)
     query = sa.select(jobs).where(jobs.c.settled.is_(False), free, due, ~ahead)
     return query.order_by(jobs.c.stage, jobs.c.sequence, jobs.c.id).limit(1)
+
+
+def _asked_for() -> sa.Select[Any]:
+    """The same of those that somebody waits for."""
+    return _free().where(jobs.c.stage == 0)
 
 
 def _give_back(connection: sa.Connection, lease: Lease, values: dict[str, Any]) -> str:

@@ -7,15 +7,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from adapters.errors import Cancelled
 from adapters.store import examples as example_store
 from adapters.store import heads as head_store
 from adapters.store import jobs as job_store
+from adapters.store import next_stages
 from adapters.store.audit.recording import record
 from adapters.store.database import now
 from adapters.store.objects import blobs
 from adapters.store.rollouts import changes as rollout_changes
 from adapters.store.sampling import samples as sample_store
-from adapters.store.schema import deleted_heads, heads, versions
+from adapters.store.schema import aliases, deleted_heads, heads, versions
 from adapters.store.upkeep import retirement
 from adapters.tenancy import shown
 from adapters.types import Assignment, Example, JobRequest
@@ -54,7 +56,8 @@ def publish(engine: Engine, publication: Publication) -> int:
     """Row, examples, alias compare-and-swap, generation and the job's end: all of it, or nothing.
 
     Returns the version number; the same job asked again gets the same number. Raises AliasMoved when `live` is no
-    longer the version that the gate looked at, Cancelled when the job has ended meanwhile or its owner wants it to.
+    longer the version that the gate looked at, Cancelled when the job has ended meanwhile or its owner wants it to, or
+    when it is a next stage of a version that its owner has decided about since.
     """
     with blobs.together(engine) as connection:
         existing = connection.execute(
@@ -63,20 +66,45 @@ def publish(engine: Engine, publication: Publication) -> int:
         if existing is not None:
             return int(existing)
         job_store.refuse_unwanted(connection, publication.job_id)
-        number = _insert_version(connection, publication)
-        if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
-            example_store.commit(connection, publication.request, publication.kept, publication.job_id)
-            sample_store.drop_taught(connection, publication.request.head, publication.job_id)
-        if publication.moves_live:
-            head_store.swap(connection, publication.request.head, head_store.LIVE, number, publication.expected_live)
-            rollout_changes.live_moved(connection, publication.request.head, number, "by a job that made it")
-        report = publication.report | _retire(connection, publication, number) | _stages(connection, publication)
-        _end_job(
-            connection,
-            publication,
-            number,
-            report | {"generation": head_store.bump(connection, publication.request.head)},
-        )
+        next_stages.hold(connection, publication.request.head)
+        decided = _decided_otherwise(connection, publication.request)
+        if decided is None:
+            return _commit(connection, publication)
+        next_stages.end(connection, publication.job_id, decided)
+    raise Cancelled(decided)
+
+
+def _decided_otherwise(connection: sa.Connection, request: JobRequest) -> str | None:
+    """Why a next stage takes nobody's place, though its head's data are the same: only that of the version before it.
+
+    Whoever moves `live` or begins a roll-out has ended it already, unless a process of an earlier release did so.
+    """
+    if request.of is None:
+        return None
+    pointing = (aliases.c.head == versions.c.head) & (aliases.c.number == versions.c.number)
+    query = sa.select(versions.c.job_id).join(aliases, pointing)
+    live = connection.execute(query.where(aliases.c.head == request.head, aliases.c.alias == head_store.LIVE)).scalar()
+    if live != request.of:
+        return f"{shown(request.head)}@live is no longer the version of the job {request.of}"
+    running = rollout_changes.is_running(connection, request.head)
+    return f"a roll-out of {shown(request.head)} is under way" if running else None
+
+
+def _commit(connection: sa.Connection, publication: Publication) -> int:
+    number = _insert_version(connection, publication)
+    if not publication.rejected:  # data that made a head worse must not spoil the next one, nor replace good data
+        example_store.commit(connection, publication.request, publication.kept, publication.job_id)
+        sample_store.drop_taught(connection, publication.request.head, publication.job_id)
+    if publication.moves_live:
+        head_store.swap(connection, publication.request.head, head_store.LIVE, number, publication.expected_live)
+        rollout_changes.live_moved(connection, publication.request.head, number, "by a job that made it")
+    report = publication.report | _retire(connection, publication, number) | _stages(connection, publication)
+    _end_job(
+        connection,
+        publication,
+        number,
+        report | {"generation": head_store.bump(connection, publication.request.head)},
+    )
     return number
 
 
@@ -85,7 +113,7 @@ def _stages(connection: sa.Connection, publication: Publication) -> dict[str, An
     if publication.rejected:
         return {}
     head, job_id = publication.request.head, publication.job_id
-    ended = job_store.supersede(connection, head, f"the job {job_id} changed the head's data meanwhile", but=job_id)
+    ended = next_stages.supersede(connection, head, f"the job {job_id} changed the head's data meanwhile", but=job_id)
     if publication.next is None or not publication.moves_live or (publication.instead and not ended):
         return {}
     said = publication.report.get("deep", {"stage": "shallow"})

@@ -84,10 +84,10 @@ def _announce(text: str, settings: "Settings") -> None:
 @readable
 def worker() -> None:
     """Run a training worker: as many as you like on Postgres, one on SQLite."""
-    from adapters.runtime import resident
+    from adapters import malloc
     from adapters.runtime.onnx import processor
 
-    resident.share_arenas()
+    malloc.share_arenas()
     # Before torch loads its OpenMP, whose idle threads spin: beside a busy server one race took 28 s, with one thread
     # 1.6. So torch gets half of the cores, of the container where that may use fewer; the other half is the server's.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processor.cores() // 2)))

@@ -8,12 +8,12 @@ to lie between: page by page the process grew by 2 to 3 MiB for each 1,000 jobs,
 import threading
 from collections.abc import Callable
 
-from adapters.runtime import resident
+from adapters import malloc
 
 EVERY = 30.0  # seconds; it takes 1 to 2 ms, in which other threads run
 
 
-def keep_giving_back(every: float = EVERY, give_back: Callable[[], None] = resident.trim) -> threading.Event:
+def keep_giving_back(every: float = EVERY, give_back: Callable[[], None] = malloc.trim) -> threading.Event:
     """Begin; whoever sets the event that this returns ends it."""
     stop = threading.Event()
     threading.Thread(target=_keep_on, args=(stop, every, give_back), name="memory", daemon=True).start()

@@ -1,18 +1,21 @@
 """Making an installation usable: tables, embedded backbone, list of methods. Needs the `train` extra."""
 
+import hashlib
 import logging
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import Engine
 
 from adapters import modalities
 from adapters.backbones.cards import embedded, embedded_card, of_other_modalities
+from adapters.backbones.cuts import Kind
 from adapters.errors import BackboneNotFound, EspalierError, InvalidInput
 from adapters.store import backbones, capabilities, database
 from adapters.store.objects import folder
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import DEEP, Backbone
+from adapters.types import DEEP, Backbone, Cut
 from service.processes import bundles, default_backbone
 from service.settings import Settings
 
@@ -100,6 +103,21 @@ def remake(settings: Settings, engine: Engine, artifacts: Artifacts, backbone: B
     except (EspalierError, ImportError) as error:
         log.warning("could not make the backbone %s again: %s", backbone.name, error)
     return artifacts.is_sound(backbone.artifact)
+
+
+def derive(engine: Engine, artifacts: Artifacts, manifest: dict[str, Any], kind: Kind) -> bool:
+    """Store the very part of a backbone that a deep version reads again; False where that gives another, or nothing."""
+    try:
+        from adapters.training.backbone import cuts
+
+        backbone, cut = backbones.find_digest(engine, manifest["backbone"]["digest"]), manifest["deep"]["cut"]
+        make = {"trunk": cuts.trunk, "whole": cuts.whole}[kind]
+        graph = make(backbones.stored(artifacts, backbone), Cut(**cut | {"shape": tuple(cut["shape"])}))
+        if hashlib.sha256(graph).hexdigest() == manifest["deep"][kind]:
+            artifacts.put(graph)
+    except (EspalierError, ImportError) as error:
+        log.warning("could not derive the %s of %s again: %s", kind, manifest["backbone"]["name"], error)
+    return artifacts.is_sound(manifest["deep"][kind])
 
 
 def _is_there(engine: Engine, name: str) -> bool:

@@ -27,6 +27,7 @@ from adapters.store.audit import actor
 from adapters.store.leases import Lease, LeaseLost
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.scale_out import shards
+from adapters.training.stages import deep
 from service.loading import backbone_loader, lanes
 from service.operations import logs
 from service.processes import attempts, liveness, setup, worker_memory
@@ -78,7 +79,7 @@ class Worker:
         if not self._start(stop):
             return
         log.info("worker %r is ready", self.name)
-        Sweeper(self.settings, self.engine, self.artifacts, self._tell).start()
+        Sweeper(self.settings, self.engine, self.artifacts, self._look_around).start()
         for task in (self._work, self._renew):
             threading.Thread(target=task, args=(stop,), name=task.__name__.strip("_"), daemon=True).start()
         stop.wait()
@@ -98,8 +99,10 @@ class Worker:
         self._idle_memory = self._memory()
         self.workflows.launch()
 
-    def _tell(self) -> None:
+    def _look_around(self) -> None:
+        """At the start and with each sweep."""
         worker_memory.tell(self.engine, self.name, self._idle_memory)
+        deep.clear_ended(self.training)
 
     def _memory(self) -> int:
         """Bytes that training may take."""
@@ -125,13 +128,15 @@ class Worker:
                 stop.wait(PATIENCE)
 
     def work_off(self, stop: threading.Event) -> None:
-        """Work at one job after the other, then at parts of others' jobs, until none is free or told to stop."""
+        """Work until nothing is free, or told to stop: at jobs that somebody asked for, one after the other, then at
+        parts of others' jobs, for which somebody waits, too, and then at next stages."""
         while not stop.is_set():
-            lease = leases.claim(self.engine, self.name)
-            if lease is None:
-                if not self._help_out():
-                    return
+            lease = leases.claim(self.engine, self.name, asked_for=True)
+            if lease is None and self._help_out():
                 continue
+            lease = lease or leases.claim(self.engine, self.name)
+            if lease is None:
+                return
             self._lease = lease
             try:
                 with logs.about(**logs.of_job(lease)):
@@ -151,8 +156,9 @@ class Worker:
 
     def _settle(self, lease: Lease, found: str | Failure) -> None:
         attempts.settle(lease, found, self.training, self.settings.job_retries)
-        if jobs.is_settled(self.engine, lease.job_id):
+        if jobs.is_settled(self.engine, lease.job_id):  # however it ended, here or by whoever cancelled it
             self.workflows.forget(lease)
+            deep.clear(self.training, lease.job_id)
 
     def _version(self, job_id: str) -> int | None:
         """That a job has made, for the log."""

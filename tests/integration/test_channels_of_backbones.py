@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from support.deep_fits import CLASSES, labels
 from support.pictures import encoded
 
@@ -148,6 +149,28 @@ def test_channels_that_no_image_has_are_refused():
     with pytest.raises(InvalidInput, match=r"1 .grey., 3 .RGB. or 4 .RGBA.") as refused:
         loader.load(card(2))
     assert refused.value.item == "in_chans"
+    for given in ("[3]", "true", "3.0", "x"):
+        with pytest.raises(InvalidInput, match="is no number of channels that images have"):
+            loader.load(card_from_options("any", "resnet10t", "random", {"in_chans": given}))
     with pytest.raises(InvalidInput, match="mean has 2 numbers, and the backbone reads 1 channels"):
         loader.load(card(1, mean="[0.5, 0.5]"))
     assert loader.load(card(4, mean="[0.1, 0.2, 0.3]"))[1].mean == (0.1, 0.2, 0.3, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "given"),
+    [(1, (24, 4, 3, 3)), (3, (24, 4, 3, 3)), (4, (24, 2, 3, 3)), (4, (24, 6, 3, 3)), (3, (24, 1, 3, 3)), (3, (24, 27))],
+)
+def test_weights_of_other_channels_than_three_are_refused_in_a_sentence(channels, given, tmp_path):
+    """timm can make no others of them; a first layer that is no convolution is left alone."""
+    tensors = loader._create(card(channels)).state_dict()
+    save_file(tensors | {"conv1.0.weight": torch.zeros(given)}, tmp_path / "weights.safetensors")
+    with pytest.raises(InvalidInput, match=r"do not fit resnet10t: .* of another shape \['conv1\.0\.weight'\]"):
+        loader.load(replace(card(channels), weights=str(tmp_path / "weights.safetensors")))
+
+
+def test_weights_of_as_many_channels_are_taken_as_they_are(tmp_path):
+    tensors = loader._create(card(4)).state_dict()
+    save_file(tensors, tmp_path / "weights.safetensors")
+    model, _ = loader.load(replace(card(4), weights=str(tmp_path / "weights.safetensors")))
+    assert torch.equal(model.state_dict()["conv1.0.weight"], tensors["conv1.0.weight"])

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adapters import malloc
 from adapters.backbones import facts
 from adapters.modalities.image import calibration, decode
 from adapters.predict import Predictor, predict
-from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.heads.head import Head
 from adapters.runtime.heads.live import LiveHeads
@@ -156,7 +156,7 @@ def test_a_deep_head_takes_no_more_memory_than_its_file_and_a_little(served):
     graphs = [part.head(seed, CLASSES) for seed in range(12)]
     taps = np.random.default_rng(0).random((1, *part.cut.shape), np.float32)
     Head.from_bytes(graphs[0]).answer(taps)
-    resident.trim()
+    malloc.trim()
     before = _resident()
     loaded = [Head.from_bytes(graph) for graph in graphs]
     for head in loaded:

@@ -1,49 +1,22 @@
 """Jobs that are the next stage of another: who makes them, when it is their turn, what ends them, where they go on."""
 
-from dataclasses import replace
+import threading
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from support.next_stages import accept, claim, done, publication
 
 from adapters.errors import Cancelled
 from adapters.store import checkpoints, heads, jobs, leases, publishing
-from adapters.store.leases import Lease
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.objects.blobs import JobArtifacts
-from adapters.store.publishing import Publication
+from adapters.store.scale_out import shards
 from adapters.store.schema import jobs as table
 from adapters.types import Job, JobRequest
 from service.api.job_schemas import JobView
-
-MANIFEST = {"data": {}, "backbone": {"digest": "b"}, "classes": []}
-
-
-def accept(engine: Engine, head: str = "cats") -> Job:
-    return jobs.create(engine, JobRequest(head, deep="auto"), [], fingerprint="f")
-
-
-def claim(engine: Engine) -> Lease:
-    lease = leases.claim(engine, "one")
-    assert lease is not None
-    return lease
-
-
-def publication(job: Job, live: int | None = None, **more: object) -> Publication:
-    """Of a job that leaves what is deeper to a next stage."""
-    following = replace(job.request, of=job.id)
-    report = {"deep": {"stage": "shallow", "next": None, "why": "the data suffice"}}
-    made = Publication(job.id, job.request, "0" * 64, MANIFEST, {}, report, [], False, live, next=following)
-    return replace(made, **more)
-
-
-def done(engine: Engine, job: Job, live: int | None = None, **more: object) -> dict:
-    """What the report of a job says of its stages once it has published."""
-    lease = claim(engine)
-    assert lease.job_id == job.id
-    publishing.publish(leases.fenced(engine, lease), publication(job, live, **more))
-    jobs.release(engine, job.id)
-    return jobs.get(engine, job.id).report.get("deep", {})
+from service.processes.worker import Worker
+from service.settings import Settings
 
 
 def test_the_transaction_that_puts_a_version_live_queues_its_next_stage(engine):
@@ -73,6 +46,44 @@ def test_a_next_stage_waits_for_all_that_somebody_asked_for_and_holds_up_none_of
     for job in others:
         jobs.abandon(engine, job.id, "failed", None)
     assert claim(engine).job_id == following
+
+
+def shared(engine: Engine, head: str = "dogs") -> Job:
+    """A job at work whose inputs anybody may embed, in two parts."""
+    job = accept(engine, head)
+    assert claim(engine).job_id == job.id
+    jobs.enter(engine, job.id, "embedding")
+    shards.plan(engine, job.id, [[("1" * 64, "a")], [("2" * 64, "b")]], [])
+    return job
+
+
+def test_a_next_stage_gives_way_to_a_part_of_a_job_that_somebody_asked_for(engine):
+    """As many workers as there are parts help, and then it goes on; parts of another next stage are no reason."""
+    done(engine, accept(engine))
+    job = shared(engine)
+    for _ in range(2):
+        assert leases.others_wait(engine)
+        shards.finish(engine, shards.claim(engine), [])
+    assert not leases.others_wait(engine)
+    shards.plan(engine, job.id, [[("1" * 64, "a")]], [])
+    with engine.begin() as connection:
+        connection.execute(table.update().where(table.c.id == job.id).values(stage=1))
+    assert not leases.others_wait(engine) and shards.claim(engine) is not None
+
+
+def test_an_idle_worker_helps_before_it_takes_up_a_next_stage(engine, tmp_path, monkeypatch):
+    following, did = done(engine, accept(engine))["next"], []
+    shared(engine)
+    worker = Worker(Settings(home=tmp_path))
+    worker.engine = engine
+    monkeypatch.setattr(
+        worker, "_help_with", lambda shard: (did.append(shard.position), shards.finish(engine, shard, []))
+    )
+    monkeypatch.setattr(
+        worker, "_work_at", lambda lease, stop: (did.append(lease.job_id), jobs.release(engine, lease.job_id))
+    )
+    worker.work_off(threading.Event())
+    assert did == [0, 1, following]
 
 
 def test_other_data_end_the_next_stage_and_begin_another(engine):
@@ -123,6 +134,7 @@ def test_a_head_is_deleted_whatever_its_next_stage_is_at(engine):
 
 def test_next_stages_take_no_place_among_the_jobs_that_may_wait(engine):
     done(engine, accept(engine))
+    assert jobs.unfinished_by_stage(engine) == (0, 1)
     assert jobs.count_unfinished(engine) == 1 and jobs.count_unfinished(engine, asked_for=True) == 0
 
 

@@ -102,6 +102,15 @@ def test_samples_of_an_earlier_backbone_make_room_first(shop):
     assert sha("o") in kept(shop) and len(kept(shop)) == 2
 
 
+def test_of_those_the_least_hard_go_first(shop):
+    """As while two versions answer that see inputs each in their own way."""
+    switches.switch_on(shop.engine, "cats", 4, 1.0)
+    for name, hardness in zip("mnop", (0.99, 0.81, 0.98, 0.82), strict=True):
+        add(shop, name, hardness=hardness)
+    add(shop, "q", "r", backbone="another", hardness=0.9)
+    assert kept(shop) == shas("m", "o", "q", "r")
+
+
 def test_pages_hold_each_sample_once_the_hardest_first(shop):
     switches.switch_on(shop.engine, "cats", 10, 1.0)
     for name, hardness in zip("mnopq", (0.9, 0.8, 0.9, 1.0, 0.85), strict=True):

@@ -14,12 +14,12 @@ TINY = Backbone(
 )  # fmt: skip
 
 
-def tiny(*, stray: bool = False) -> bytes:
-    """uint8 [N, 8, 8, 3] → means f32 [N, 4] and map f32 [N, 4, 8, 8] of a convolution; one node reads shapes.
+def tiny(*, stray: bool = False, channels: int = 3) -> bytes:
+    """uint8 [N, 8, 8, channels] → means f32 [N, 4] and map f32 [N, 4, 8, 8] of a convolution; one node reads shapes.
 
     `stray`: the means go through an operator that no GPU has.
     """
-    weight = np.random.default_rng(0).normal(size=(DIMENSION, 3, 1, 1)).astype(np.float32)
+    weight = np.random.default_rng(0).normal(size=(DIMENSION, channels, 1, 1)).astype(np.float32)
     nodes = [
         helper.make_node("Cast", ["pixels"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["real"], ["x"], perm=[0, 3, 1, 2]),
@@ -31,7 +31,7 @@ def tiny(*, stray: bool = False) -> bytes:
     ]
     if stray:
         nodes.insert(4, helper.make_node("Binarizer", ["averages"], ["mean"], domain="ai.onnx.ml", threshold=0.0))
-    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", SIDE, SIDE, channels])
     outputs = [
         helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["batch", DIMENSION]),
         helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", DIMENSION, SIDE, SIDE]),

@@ -21,7 +21,7 @@ from adapters.store import backbones, database, heads, jobs, publishing
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.publishing import Publication
 from adapters.training.publish import export
-from adapters.types import Clip, HeadProgram, HeadRef, JobRequest, Linear, Softmax
+from adapters.types import Backbone, Clip, HeadProgram, HeadRef, JobRequest, Linear, Softmax
 from support.deep import TinyCut
 from support.graphs import DIMENSION, TINY, tiny
 
@@ -72,8 +72,17 @@ class Served:
             self.deep(f"bytes-{n}", 20 + n, BYTES)
         return self
 
+    def backbone(self, channels: int) -> Backbone:
+        """Another tiny one, which reads pixels of so many channels."""
+        graph, half = tiny(channels=channels), (0.5,) * channels
+        spec = replace(TINY.spec, mean=half, std=half)
+        name, digest = f"tiny-{channels}", str(channels) * 64
+        found = replace(TINY, name=name, digest=digest, spec=spec, artifact=self.artifacts.put(graph))
+        backbones.add(self.engine, self.artifacts, found, graph)
+        return found
+
     def shallow(self, head: str, seed: int, **options: Any) -> int:
-        """Publish a version that reads `pooled`; its number."""
+        """Publish a version that reads `pooled`; its number. `on`: of another backbone."""
         random = np.random.default_rng(seed)
         numbers = lambda *shape: random.normal(size=shape).astype(np.float32) / 200  # noqa: E731
         novelty = (Linear(numbers(DIMENSION, 1) / 10, np.array([0.6], np.float32)), Clip(0.0, 1.0))
@@ -87,10 +96,10 @@ class Served:
         return self._publish(head, graph, {"deep": cut.stored(self.artifacts), "reads": "tap"}, **options)
 
     def _publish(self, head: str, graph: bytes, more: dict[str, Any], **options: Any) -> int:
-        request = JobRequest(head, deploy=options.pop("deploy", "auto"))
+        request, on = JobRequest(head, deploy=options.pop("deploy", "auto")), options.pop("on", self.base)
         job = jobs.create(self.engine, request, [], fingerprint="")
         manifest = {
-            "backbone": {"digest": self.base.digest, "name": "tiny", "precision": "fp32"}, "classes": CLASSES,
+            "backbone": {"digest": on.digest, "name": on.name, "precision": "fp32"}, "classes": CLASSES,
             "task": "classification", "trust": {"novelty": {}, "held_out": 0}, "method": "deep" if more else "ridge",
             "metrics": {},
         } | more  # fmt: skip

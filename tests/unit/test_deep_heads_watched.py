@@ -14,7 +14,7 @@ from support.served_deep import BYTES, CLASSES, FLOAT, Served, picture
 from support.services import eventually
 
 from adapters import predict, suggest
-from adapters.monitoring import comparing
+from adapters.monitoring import comparing, hard
 from adapters.monitoring.comparing import Comparison
 from adapters.monitoring.sampler import Sampler
 from adapters.rollout.facts import Counts, Limits, Rollout, Rules
@@ -124,6 +124,19 @@ def test_a_deep_candidate_whose_trunk_is_damaged_is_stood_in_for_by_live(served)
     assert {p.head.version.number for p in found} == {1}
 
 
+def test_a_shadow_whose_trunk_is_damaged_fails_what_it_is_asked(served):
+    """As one that cannot be loaded: by its rules it is rolled back, and not left uncompared for ever."""
+    rolled_out(served, "shallow", "deep", "shadow", 1.0)
+    deep = heads.resolve(served.engine, HeadRef("cats", version=2)).manifest["deep"]
+    for digest in (deep["trunk"], deep["whole"]):
+        served.spoil(digest)
+    for image in IMAGES[:3]:
+        assert len(served(["cats"], [image])) == 1
+    served.monitor._report()
+    counts = rows.last(served.engine, "cats").counts
+    assert (counts.live.asked, counts.candidate.asked, counts.candidate.errors, counts.dropped) == (3, 3, 3, 0)
+
+
 def test_comparisons_with_deep_versions_are_fewer(served, monkeypatch):
     """As their work is that of many shallow ones."""
     published(served, "shallow", 1)
@@ -172,6 +185,24 @@ def test_hard_inputs_of_a_deep_version_are_compared_by_its_own_tail(served):
     with served.engine.connect() as connection:
         kept = connection.execute(samples.select()).all()
     assert kept and {row.backbone for row in kept} == {version.digest}
+
+
+def test_hard_inputs_of_two_versions_that_answer_are_all_kept(served, monkeypatch):
+    """Each sees them in its own way, so they are compared with those of the same version."""
+    monkeypatch.setattr(hard, "UNSURE", 0.0)  # all of them are
+    for seed in (3, 4):
+        served.deep("cats", seed)
+    sampler = Sampler(served.engine, served.artifacts, every=3600)
+    served.predictor.sampler = sampler
+    switches.switch_on(served.engine, "cats", 50, 30.0)
+    sampler.look()
+    for number, images in ((1, IMAGES[:6]), (2, IMAGES[6:])):
+        served([f"cats@{number}"], images)
+    spaces = {item.space for item in sampler._queue.items}
+    assert len(spaces) == 2
+    sampler.look()
+    with served.engine.connect() as connection:
+        assert {row.backbone for row in connection.execute(samples.select())} == spaces
 
 
 async def tap(served: Served, data: bytes) -> np.ndarray:

@@ -14,7 +14,7 @@ import os
 import threading
 from typing import Any
 
-from adapters.runtime import resident
+from adapters import malloc
 from adapters.runtime.onnx import session
 
 CUT = "espalier.cut"  # in a graph's metadata: it is deep, and the cut that it reads
@@ -27,7 +27,7 @@ def opened(graph: bytes) -> Any:
     """A session on the CPU; one is made at a time, as that takes three times its memory."""
     with _OPENING:
         made = _from_memory(_telling(graph, POOLED))
-        resident.trim()
+        malloc.trim()
         return made
 
 

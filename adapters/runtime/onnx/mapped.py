@@ -11,7 +11,6 @@ mapped. Somebody else may write to them all the same, and what is mapped changes
 """
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import json
@@ -26,7 +25,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from adapters import modalities
+from adapters import malloc, modalities
 from adapters.runtime.onnx import processor, session
 from adapters.store.objects.folder import sync_folder
 from adapters.types import Backbone
@@ -77,7 +76,7 @@ class MappedGraphs:
             shutil.rmtree(folder, ignore_errors=True)  # one that was altered: its files live on where they are mapped
             draft.rename(folder)
             sync_folder(self._folder)
-        _give_back()
+        malloc.trim()  # what writing took: 58 MiB for the embedded backbone, which malloc would keep for ever
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -165,13 +164,6 @@ def _answers(ort_session: Any, backbone: Backbone) -> list[bytes]:
     modality = modalities.of(backbone)
     batches = [modality.collate([one], backbone.spec) for one in modality.trial(backbone.spec, PROVED)]
     return [output.tobytes() for batch in batches for output in ort_session.run(None, dict(batch))]
-
-
-def _give_back() -> None:
-    """Let go of the memory that writing took: 58 MiB for the embedded backbone, which malloc would keep for ever."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
 
 
 def _is_sound(folder: Path) -> bool:

@@ -39,6 +39,12 @@ def versions_retired(connection: sa.Connection, head: str, numbers: Collection[i
         rows.end(connection, head, STOPPED, f"version {gone} was deleted: it knew examples that were taken back")
 
 
+def is_running(connection: sa.Connection, head: str) -> bool:
+    """Whether a roll-out of the head is under way."""
+    mine = (rollouts.c.head == head, rollouts.c.status == rows.RUNNING)
+    return connection.execute(sa.select(rollouts.c.id).where(*mine)).first() is not None
+
+
 def refuse_deletion(connection: sa.Connection, head: str, number: int) -> None:
     """Raises Conflict where the version is being rolled out."""
     mine = (rollouts.c.head == head, rollouts.c.version == number, rollouts.c.status == rows.RUNNING)

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 from adapters.errors import Conflict, RolloutNotFound
 from adapters.rollout import decision
 from adapters.rollout.facts import PROMOTED, STOPPED, Counts, Rollout
-from adapters.store import heads
+from adapters.store import heads, next_stages
 from adapters.store.database import reading
 from adapters.store.rollouts import rows
 from adapters.store.schema import aliases, rollouts, versions
@@ -27,6 +27,7 @@ def begin(engine: Engine, wanted: Rollout) -> tuple[Rollout, int]:
     """
     heads.resolve(engine, HeadRef(wanted.head, version=wanted.version))
     with engine.begin() as connection:
+        next_stages.hold(connection, wanted.head)
         candidate, live = _pair(connection, wanted)
         _refuse(wanted, candidate, live)
         present = rows.locked(connection, wanted.head)
@@ -34,6 +35,7 @@ def begin(engine: Engine, wanted: Rollout) -> tuple[Rollout, int]:
         if present is not None and _same(present, made):
             return present, heads.current_generation(engine)
         rows.end(connection, wanted.head, STOPPED, "another roll-out took its place")
+        next_stages.supersede(connection, wanted.head, f"a roll-out of version {made.version} began")
         rows.write(connection, made)
         rows.add_event(connection, made.head, "started", rows.facts(made) | {"rules": asdict(made.rules)})
         return made, heads.bump(connection, made.head)
@@ -66,6 +68,7 @@ def decide(engine: Engine, head: str, rollout_id: str) -> str | None:
     if found is None or found.id != rollout_id or _verdict(engine, found) is None:
         return None
     with engine.begin() as connection:
+        next_stages.hold(connection, head)
         live = _live(connection, head)
         present = rows.locked(connection, head)
         if present is None or present.id != rollout_id:
@@ -97,6 +100,7 @@ def _end(connection: sa.Connection, rollout: Rollout, status: Any, reason: str) 
     rows.end(connection, rollout.head, status, reason)
     if status == PROMOTED:
         heads.swap(connection, rollout.head, heads.LIVE, rollout.version, rollout.base)
+        next_stages.supersede(connection, rollout.head, f"a roll-out put version {rollout.version} live")
 
 
 def _live(connection: sa.Connection, head: str) -> int | None:

@@ -34,6 +34,7 @@ class _Plan:
 def add(engine: Engine, artifacts: Artifacts, found: Sequence[Candidate], default: Limits) -> int:
     """Keep those of some inputs of one head that are worth it; returns how many. `default` are a tenant's quotas.
 
+    They are compared by what one backbone, or one deep version, tells of them: all candidates by the same.
     Raises QuotaExceeded where there is no room for them, StorageError, SQLAlchemyError: nothing is kept then.
     """
     plan = _planned(engine, found)
@@ -49,8 +50,8 @@ def add(engine: Engine, artifacts: Artifacts, found: Sequence[Candidate], defaul
 
 def _planned(engine: Engine, found: Sequence[Candidate]) -> _Plan:
     """Once each, and nothing that the head holds, learns or was sampled already."""
-    head, backbone = found[0].head, found[-1].backbone
-    new = {one.sha256: one for one in found if one.backbone == backbone}
+    head, backbone = found[0].head, found[0].backbone
+    new = {one.sha256: one for one in found}
     with reading(engine) as connection:
         keep = connection.execute(sa.select(sampling.c.keep).where(sampling.c.head == head)).scalar()
         columns = (samples.c.sha256, samples.c.backbone, samples.c.hardness, samples.c.vector)
@@ -63,14 +64,15 @@ def _planned(engine: Engine, found: Sequence[Candidate]) -> _Plan:
 
 def _chosen(fresh: list[Candidate], rows: Sequence[sa.Row[tuple[str, str, float, bytes]]], backbone: str,
             keep: int) -> _Plan:  # fmt: skip
-    """Samples of an earlier backbone are like nothing that can be compared: they make room first."""
+    """Samples of another backbone are like nothing that can be compared: they make room first, the least hard first."""
     mine = [row for row in rows if row.backbone == backbone]
-    others = [row.sha256 for row in rows if row.backbone != backbone]
+    others = sorted((row for row in rows if row.backbone != backbone), key=lambda row: row.hardness)
     vectors, hardness = selection.unpacked([row.vector for row in mine]), np.array([row.hardness for row in mine])
     new = np.stack([one.embedding for one in fresh])
     found = selection.plan(vectors, hardness, new, np.array([one.hardness for one in fresh]), keep)
     surplus = len(rows) + len(found.add) - len(found.remove) - keep
-    return _Plan([fresh[row] for row in found.add], [mine[r].sha256 for r in found.remove] + others[: max(0, surplus)])
+    gone = [mine[row] for row in found.remove] + others[: max(0, surplus)]
+    return _Plan([fresh[row] for row in found.add], [row.sha256 for row in gone])
 
 
 def _merge(connection: sa.Connection, plan: _Plan, holder: str, default: Limits) -> int:

@@ -107,15 +107,20 @@ def forget(engine: Engine, job_id: str) -> None:
         connection.execute(shards.delete().where(shards.c.job_id == job_id))
 
 
+def wait(connection: sa.Connection) -> bool:
+    """Whether one of a job that somebody asked for could be taken up now."""
+    return connection.execute(_free(None).where(jobs.c.stage == 0)).first() is not None
+
+
 def _free(job_id: str | None) -> sa.Select[Any]:
-    """The first that may be taken up, of a job that is embedding."""
+    """The first that may be taken up, of a job that is embedding; next stages come last."""
     until = shards.c.lease_until
     free = sa.or_(until.is_(None), until <= clock(), until > clock() + 2 * LEASE)
     query = sa.select(shards, *(jobs.c[name] for name in _OF_JOB)).join(jobs, jobs.c.id == shards.c.job_id)
     query = query.where(shards.c.ended.is_(False), free, jobs.c.status == EMBEDDING)
     if job_id is not None:
         query = query.where(shards.c.job_id == job_id)
-    return query.order_by(jobs.c.sequence, shards.c.job_id, shards.c.position).limit(1)
+    return query.order_by(jobs.c.stage, jobs.c.sequence, shards.c.job_id, shards.c.position).limit(1)
 
 
 def _write(engine: Engine, shard: Shard, values: dict[str, Any]) -> None:

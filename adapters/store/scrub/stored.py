@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -29,6 +30,8 @@ from adapters.store.scrub.findings import Finding
 from adapters.types import Backbone
 
 Remake = Callable[[Backbone], bool]  # builds the very graph of a backbone again and stores it; False: it cannot
+# Derives the very graph of a part of a backbone again, by a version's manifest, and stores it; False: it cannot.
+Derive = Callable[[dict[str, Any], cuts.Kind], bool]
 RECENT = timedelta(hours=1)  # what is younger may be somebody's who is at work
 SHA256 = 64  # characters of a digest
 
@@ -59,7 +62,8 @@ def _of_versions(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
         parts = {"digest": "the list of data", "answers": "the answers of cross-validation", "report": "the report"}
         yield from ((data[key], f"{part} of {name}", again) for key, part in parts.items() if key in data)
         for kind, digest in cuts.blobs_of(row.manifest).items():
-            yield digest, f"the {kind} that {name} reads", again
+            fix = f"espalier check --repair derives it again from the backbone; else {again}"
+            yield digest, f"the {kind} that {name} reads", fix
         for digest in blobs.start_of(row.manifest):
             yield digest, f"what adding to {name} begins with", "send all its examples again with mode=replace"
 
@@ -83,18 +87,27 @@ def _of_samples(connection: sa.Connection) -> Iterator[tuple[str, str, str]]:
         yield row.sha256, f"a sample of {row.head} ({row.sha256})", fix
 
 
-def findings(engine: Engine, artifacts: Artifacts, remake: Remake) -> Iterator[Finding]:
+def findings(engine: Engine, artifacts: Artifacts, remake: Remake, derive: Derive) -> Iterator[Finding]:
     """Blobs that are damaged or missing, and what nobody refers to. Reads every blob once."""
     there = {blob.name: blob for blob in artifacts.list()}
-    built = {b.artifact: partial(remake, b) for b in backbone_store.list_all(engine)}
     used = in_use(engine)  # after the list: what is stored meanwhile is no orphan, and what is deleted is not used
     with Pool(WRITERS) as pool:
         sound = pool.map(artifacts.is_sound, used)
         lost = [digest for digest, good in zip(used, sound, strict=True) if not good]
     still = in_use(engine) if lost else {}
-    yield from (_lost(artifacts, digest, *used[digest], built.get(digest)) for digest in lost if digest in still)
+    mends = _mends(engine, remake, derive) if lost else {}
+    yield from (_lost(artifacts, digest, *used[digest], mends.get(digest)) for digest in lost if digest in still)
     yield from _orphans(engine, artifacts, {name: blob.modified for name, blob in there.items() if name not in used})
     yield from _unfinished(artifacts)
+
+
+def _mends(engine: Engine, remake: Remake, derive: Derive) -> dict[str, Callable[[], bool]]:
+    """What can be made again, by digest: graphs of backbones, and parts of them that deep versions read."""
+    found: dict[str, Callable[[], bool]] = {}
+    with reading(engine) as connection:
+        for manifest in connection.execute(sa.select(versions.c.manifest)).scalars():
+            found |= {d: partial(derive, manifest, kind) for kind, d in cuts.blobs_of(manifest).items()}
+    return found | {each.artifact: partial(remake, each) for each in backbone_store.list_all(engine)}
 
 
 def _lost(artifacts: Artifacts, digest: str, item: str, fix: str, mend: Callable[[], bool] | None) -> Finding:

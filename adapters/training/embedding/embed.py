@@ -12,7 +12,7 @@ from adapters import modalities
 from adapters.errors import EspalierError, InvalidInput
 from adapters.modalities import Augmented, Modality
 from adapters.pools import Pool
-from adapters.problems import Problems
+from adapters.problems import Problems, naming
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.batcher import Batcher
 from adapters.store.embeddings import CENTRE, Embedded, EmbeddingCache
@@ -122,11 +122,12 @@ class Embedder:
             yield _results(chunk)
 
     def _one(self, batcher: Batcher, offered: Set[str], example: Example, views: list[str]) -> _Done | InvalidInput:
+        data = stored(self.artifacts, example)
         try:
-            data = stored(self.artifacts, example)
-            looks = self._decoded(data, views)
+            with naming(example.file_name):
+                looks = self._decoded(data, views)
         except InvalidInput as error:
-            return type(error)(f"{example.file_name}: {error.message}", item=example.file_name)
+            return error
         # Looked up one by one: all of them at once may be more than memory holds.
         known = self.cache.find(example.sha256) if example.sha256 in offered else None
         return {

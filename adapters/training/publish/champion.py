@@ -9,7 +9,7 @@ from adapters import arrays, tasks
 from adapters.comparison import forgetting, gate, out_of_fold
 from adapters.comparison.asking import said
 from adapters.comparison.trunks import Trunks
-from adapters.errors import HeadDamaged
+from adapters.errors import BackboneDamaged, HeadDamaged
 from adapters.runtime.heads.head import Head
 from adapters.spans import traced
 from adapters.store import backbones, heads
@@ -111,7 +111,15 @@ def _ask(
         return []
     head = Head.from_bytes(heads.stored(artifacts, live))
     if "deep" in live.manifest:
-        return list(arrays.each(trunks.said(head, live, examples)))
+        return _ask_deep(head, live, examples, trunks)
     on = embedder(backbones.find_digest(engine, live.manifest["backbone"]["digest"]))
     on.embed(examples, lambda done, total: None)  # nothing to do unless the backbone differs
     return list(arrays.each(said(head, on.cache, [e.sha256 for e in examples])))
+
+
+def _ask_deep(head: Head, live: HeadVersion, examples: list[Example], trunks: Trunks) -> list[Arrays]:
+    """What it reads of its backbone is its own: where that is damaged, the version is."""
+    try:
+        return list(arrays.each(trunks.said(head, live, examples)))
+    except BackboneDamaged as error:
+        raise heads.damaged(live) from error

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters import modalities
 from adapters.backbones.cuts import TAP
 from adapters.errors import CorruptArtifact, InvalidInput, NotFound
 from adapters.modalities import NONE
 from adapters.store import checkpoints, heads, jobs, leases, reports
-from adapters.store.examples import stored
 from adapters.training.context import TrainingContext
 from adapters.training.deep import deep_round
 from adapters.training.deep.deep_round import Declined, DeepResult
@@ -47,7 +45,8 @@ def run(
     Raises InvalidInput where the backbone cannot be cut as the caller asked, TooMuchData where that has no room,
     OSError (ENOSPC) where there is none now, Cancelled, and GaveWay of a next stage, or where the worker is to stop.
     """
-    _clear_others(context, material.job.id)
+    clear_ended(context)
+    _make_way(context, material.job.id)
     try:
         with context.leaving.heeded():
             return _round(context, material, shallow, progress, always)
@@ -105,15 +104,22 @@ def _taps(context: TrainingContext, job_id: str, basis: str) -> Path:
 
 
 def clear(context: TrainingContext, job_id: str) -> None:
-    """Delete that of a job which is done."""
+    """Delete that of a job which is done: decoded examples, and what the backbone told of them."""
     shutil.rmtree(folder(context, job_id), ignore_errors=True)
 
 
-def _clear_others(context: TrainingContext, job_id: str) -> None:
-    """Those of jobs that another worker was at work on last, or that were cancelled; and where room is short."""
+def clear_ended(context: TrainingContext) -> None:
+    """Those of jobs that have ended elsewhere: this worker was at work on them, and another one was last."""
     for left in context.folder.glob("job_*"):
-        if jobs.is_settled(context.engine, left.name) or scratch.is_in_the_way(context, left, job_id):
-            shutil.rmtree(left, ignore_errors=True)
+        if jobs.is_settled(context.engine, left.name):
+            clear(context, left.name)
+
+
+def _make_way(context: TrainingContext, job_id: str) -> None:
+    """What else can be made again goes, where room is short."""
+    for left in context.folder.glob("job_*"):
+        if scratch.is_in_the_way(context, left, job_id):
+            clear(context, left.name)
 
 
 def as_race(deep: DeepResult, shallow: RaceResult) -> RaceResult:
@@ -194,12 +200,8 @@ def _examples(context: TrainingContext, material: Material) -> deep_round.Exampl
 
 
 def _pixels(context: TrainingContext, material: Material, position: int) -> NDArray[np.uint8]:
-    """An input as served, u8 [S, S, 3]."""
-    kind, backbone = material.modality, material.backbone
-    data = stored(context.artifacts, material.data.examples[position])
-    (pixels,) = kind.decode(
-        data, backbone.spec, most=modalities.most_of(backbone.modality, context.most)
-    ).values()  # fmt: skip
+    """An input as served, u8 [S, S, 3]. Raises what `Trunks.decoded` does."""
+    (pixels,) = context.trunks.decoded(material.backbone, material.data.examples[position]).values()
     return pixels
 
 

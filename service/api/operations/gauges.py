@@ -36,8 +36,10 @@ def _keep_looking(ctx: Context) -> None:
 
 def _count_jobs(ctx: Context) -> None:
     try:
-        telemetry.JOBS_UNFINISHED.set(jobs.count_unfinished(ctx.engine))
-    except SQLAlchemyError:  # it is asked again in a moment; the figure stays what it was
+        asked, following = jobs.unfinished_by_stage(ctx.engine)
+        telemetry.JOBS_UNFINISHED.set(asked)
+        telemetry.NEXT_STAGES_UNFINISHED.set(following)
+    except SQLAlchemyError:  # it is asked again in a moment; the figures stay what they were
         logging.getLogger("espalier.telemetry").debug("the database did not say how many jobs there are")
 
 

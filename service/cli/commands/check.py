@@ -60,7 +60,8 @@ def _of_store(settings: "Settings") -> "Iterator[Finding]":
     database.require_newest(engine)
     yield from rows.findings(engine)
     yield from audit.findings(engine)
-    yield from stored.findings(engine, artifacts, partial(setup.remake, settings, engine, artifacts))
+    remake, derive = partial(setup.remake, settings, engine, artifacts), partial(setup.derive, engine, artifacts)
+    yield from stored.findings(engine, artifacts, remake, derive)
     engine.dispose()
 
 

@@ -15,7 +15,7 @@ from adapters.runtime.batcher import Batcher
 from adapters.runtime.onnx import session
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Cut
+from adapters.types import Backbone, Cut
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
 CUTS = [TinyCut("float32"), TinyCut("uint8")]
@@ -24,6 +24,11 @@ pytestmark = pytest.mark.parametrize("cut", CUTS, ids=lambda cut: cut.dtype)
 
 def deep_of(cut: TinyCut) -> dict[str, object]:
     return {"cut": cut.told, "trunk": "a" * 64, "whole": "b" * 64}
+
+
+def whole_of(cut: TinyCut) -> Backbone:
+    """As a deep version at that cut reads it beside shallow ones."""
+    return cuts.of(TINY, cuts.part(TINY.digest, deep_of(cut), "whole"))
 
 
 def plain(graph: bytes, name: str, pixels: np.ndarray = PIXELS) -> np.ndarray:
@@ -39,16 +44,26 @@ def test_a_trunk_tells_the_tap_in_the_dtype_of_the_cut(cut):
 
 
 def test_a_whole_tells_pairs_of_embedding_and_tap(cut):
-    whole = cuts.whole_of(TINY, deep_of(cut))
+    whole = whole_of(cut)
     pairs = BackboneSession(whole, cut.whole()).embed([{"pixels": one} for one in PIXELS])
     np.testing.assert_array_equal(np.stack([pair[0] for pair in pairs]), plain(tiny(), "pooled"))
     np.testing.assert_array_equal(np.stack([pair[1] for pair in pairs]), plain(cut.trunk(), "tap"))
 
 
-@pytest.mark.parametrize("make", [cuts.trunk_of, cuts.whole_of])
-def test_buffers_as_a_gpu_has_them_give_the_same(cut, make):
-    graph = cut.trunk() if make is cuts.trunk_of else cut.whole()
-    served = BackboneSession(make(TINY, deep_of(cut)), graph)
+@pytest.mark.parametrize("kind", cuts.KINDS)
+def test_another_graph_under_the_same_names_is_another_part(cut, kind):
+    """As of a release that cuts elsewhere: neither is served in the place of the other."""
+    deep = deep_of(cut)
+    one, other = (cuts.part(TINY.digest, made, kind) for made in (deep, deep | {kind: "c" * 64}))
+    assert one.digest != other.digest and one == cuts.part(TINY.digest, deep, kind)
+    aside = {"trunk": "whole", "whole": "trunk"}[kind]
+    assert cuts.part(TINY.digest, deep | {aside: "c" * 64}, kind) == one
+
+
+@pytest.mark.parametrize("kind", cuts.KINDS)
+def test_buffers_as_a_gpu_has_them_give_the_same(cut, kind):
+    graph = cut.trunk() if kind == "trunk" else cut.whole()
+    served = BackboneSession(cuts.of(TINY, cuts.part(TINY.digest, deep_of(cut), kind)), graph)
     inputs = [{"pixels": one} for one in np.concatenate([PIXELS] * 25)]  # more than the largest pass holds
     for one, other in zip(served.bound.embed(inputs), served.embed(inputs), strict=True):
         for a, b in zip(one, other, strict=True) if isinstance(one, tuple) else [(one, other)]:
@@ -82,7 +97,7 @@ def test_parts_are_opened_from_the_artifact_store(cut, tmp_path: Path):
 
 
 def test_names_of_parts_are_those_of_the_contract(cut):
-    trunk, whole = cuts.trunk_of(TINY, deep_of(cut)), cuts.whole_of(TINY, deep_of(cut))
+    trunk, whole = cuts.trunk_of(TINY, deep_of(cut)), whole_of(cut)
     assert len({TINY.digest, trunk.digest, whole.digest}) == 3
     assert trunk.artifact == "a" * 64 and whole.artifact == "b" * 64
     assert (trunk.output, whole.output, TINY.output) == ("tap", "pooled", "pooled")
