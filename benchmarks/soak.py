@@ -4,9 +4,9 @@ Every head is taught three times and then deleted and begun anew; each job is fo
 predictions, as a user would. What was kept of ended jobs is swept as `keep_jobs` says, so files reach their bound.
 Slopes are the median of those between any two looks after a warm-up (Theil and Sen), in MiB (or in files) for each
 1,000 jobs: what malloc took for one job and gave back some looks later does not tilt such a line. A look takes the
-least of some readings while no job is asked for, because a worker goes on for a moment after its job has ended (the
-learning curve, up to 50 MiB) and gives back what it took only then. `anonymous` leaves out the pages of libraries and
-mapped files, which come and go with what else the machine does.
+least of readings while no job is asked for: a worker goes on for a moment after its job has ended (the learning curve,
+up to 50 MiB) and gives back what it took only then, and a server does every 30 s (up to 6 MiB). `anonymous` leaves out
+the pages of libraries and mapped files, which come and go with what else the machine does.
 
 Limits: resident memory of server and worker grows by at most 1 MiB for each 1,000 jobs; descriptors, threads and files
 stay flat.
@@ -24,13 +24,14 @@ from PIL import Image
 
 from benchmarks import record, server
 from service.client import ApiError, Client, LabeledImage
+from service.operations import memory
 
 T = TypeVar("T")
 MIB = 2**20
 CLASSES, EACH, SIDE = 3, 4, 32
 LESSONS = 3  # of a head before it is deleted
 TRIES = 10  # of what the service is too busy for
-READINGS, BETWEEN = 10, 0.2  # of a look; seconds
+BETWEEN = 0.5  # seconds from one reading to the next
 MAX_SLOPE = 1.0  # MiB for each 1,000 jobs
 FLAT = 5.0  # descriptors, threads or MiB of files for each 1,000 jobs
 
@@ -44,12 +45,13 @@ class Plan:
     warm_up: int  # jobs before slopes are taken
     every: int  # jobs between looks
     keep_jobs: int  # setting of the service
+    looking: float  # seconds of a look
 
 
-# Looked at in the same moment of the heads' lives: from one deletion to the next the server moves by 6 MiB. What is
-# kept of jobs and of answers is full by job 900; 2,000 jobs follow.
-FULL = Plan(2900, 30, 900, 30 * LESSONS, 200)
-QUICK = Plan(60, 5, 20, 5, 20)
+# Looked at in the same moment of the heads' lives: from one deletion to the next the server moves by 6 MiB. 2,000 jobs
+# after the warm-up.
+FULL = Plan(2600, 30, 600, 30 * LESSONS, 200, memory.EVERY + 1)
+QUICK = Plan(60, 5, 20, 5, 20, 2.0)
 
 
 def main(quick: bool = False) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def main(quick: bool = False) -> dict[str, Any]:
         for done in range(plan.jobs):
             failed += not _life(client, plan, done)
             if done >= plan.warm_up and done % plan.every == 0:
-                _note(seen, {"jobs": float(done)} | look(running.home))
+                _note(seen, {"jobs": float(done)} | look(running.home, plan.looking))
     found = _figures(seen) | {"failed_jobs": record.spread([float(failed)])}
     record.show(found)
     return found
@@ -122,13 +124,13 @@ def _images(number: int) -> Iterator[LabeledImage]:
         yield LabeledImage(f"{number}-{i}.png", file.getvalue, f"class-{i % CLASSES}")
 
 
-def look(home: Path) -> dict[str, float]:
+def look(home: Path, seconds: float) -> dict[str, float]:
     """MiB resident, descriptors and threads of the serving process and of the worker, and what lies in the home."""
     pids = server.marked(f"ESPALIER_HOME={home}")
     worker = [pid for pid in pids if "service.cli worker" in server.command(pid)]
     serving = max((pid for pid in pids if pid not in worker), key=server.resident)
     chosen = {"server": serving, "worker": max(worker, key=server.resident)}
-    readings = [_reading(chosen) for _ in range(READINGS)]
+    readings = [_reading(chosen) for _ in range(round(seconds / BETWEEN))]
     return {name: min(reading[name] for reading in readings) for name in readings[0]} | _files(home)
 
 
