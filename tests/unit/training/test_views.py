@@ -116,16 +116,6 @@ def test_calibration_is_on_what_serving_sees(helped):
     assert sorted(result.index.tolist()) == list(range(len(data.targets))) and count(result.outputs) == 24
 
 
-def test_one_example_a_class_takes_no_views_on_trust():
-    """Nothing can be compared, and views that mislead (a mirrored character) cost more than good ones bring."""
-    data, nothing = Pictures(3), np.zeros(0, np.int64)
-    alone = Split(np.arange(3), nothing, nothing, [], "cross-validation", "")
-    given = (data.embeddings, {"class": data.targets}, CLASSES, alone)
-    arguments = (*given, TASK, "auto", {}, 0, lambda facts: None, lambda: None)
-    for choices, taken in ((both(data.embeddings, data.others), "none"), ({"more": data.others}, "more")):
-        assert race(*arguments, None, choices).views == taken
-
-
 def test_the_learning_curve_is_of_a_fit_with_the_views():
     data = Pictures(60)
     fits, targets = {}, {"class": data.targets}
