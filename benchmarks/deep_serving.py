@@ -1,14 +1,15 @@
 """Deep heads on one server beside a thousand shallow ones: pace, memory of each, a cold one.
 
 Deep heads are tails of the default backbone with weights a little off, cut behind `blocks.5`, so nothing is taught. The
-bare loop does what a request asks for without a server: decode, trunk, tails, in a thread a core. Loop and service take
-turns in one run, because the machine's speed drifts.
+bare loop does what a request asks for without a server: decode, trunk, and tails of the same heads one after the other,
+in a thread a core. Loop and service take turns in one run, because the machine's speed drifts.
 
 Limits: with 16 connections at least 0.9 of the bare loop's throughput, one deep head a request and ten; shallow
 requests at least 0.96 as many beside loaded deep heads as without; at most 1.3 times its file resident a deep head;
 while cold ones are loaded the p99 of shallow requests at most twice.
 """
 
+import functools
 import itertools
 import shutil
 import statistics
@@ -28,7 +29,7 @@ from adapters.runtime.heads.head import Head
 from adapters.runtime.onnx import processor
 from benchmarks import load, photos, record, server, synthetic
 from benchmarks.deep_copies import CutBackbone
-from benchmarks.serving import bare_throughput, multipart
+from benchmarks.serving import bare_throughput
 
 CUT = "blocks.5"
 CLASSES = ("a", "b", "c", "d")
@@ -53,7 +54,7 @@ class Plan:
 FULL, QUICK = Plan(50, 1000, 7, 1.0, 3), Plan(4, 10, 1, 0.3, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """What all turns share."""
 
@@ -63,9 +64,10 @@ class Scene:
     pictures: list[bytes]
 
     def asked(self, port: int, *heads: list[str]) -> list[bytes]:
-        """Requests for one group of heads after the other, with one picture after the other."""
+        """Requests for one group of heads after the other, with one picture after the other, which is the body."""
         rows = zip(itertools.cycle(self.pictures), itertools.cycle(heads), range(256))
-        return [load.request("/predict", *multipart([data], group), port) for data, group, _ in rows]
+        paths = ((f"/predict?head={'&head='.join(group)}", data) for data, group, _ in rows)
+        return [load.request(path, data, "image/jpeg", port) for path, data in paths]
 
 
 def main(quick: bool = False) -> dict[str, Any]:
@@ -169,8 +171,7 @@ def _round(scene: Scene, both: int, shallow: int) -> dict[str, float]:
     seen: dict[str, list[float]] = {}
     for _ in range(scene.plan.turns):
         for count, requests in asked.items():
-            loop = bare_throughput(_bare(scene, len(groups[0]) if count > 1 else 1), scene.pictures,
-                                   processor.cores(), scene.plan.seconds)  # fmt: skip
+            loop = bare_throughput(_bare(scene, count), scene.pictures, processor.cores(), scene.plan.seconds)
             seen.setdefault(f"bare_{count}", []).append(loop)
             seen.setdefault(f"served_{count}", []).append(_pace(scene, requests, both))
         for name, port in (("beside", both), ("without", shallow)):
@@ -185,20 +186,25 @@ def _pace(scene: Scene, requests: list[bytes], port: int) -> float:
     return load.run(requests, port, CONNECTIONS, scene.plan.seconds).checked().throughput
 
 
-_LOADED: dict[int, tuple[BackboneSession, list[Head]]] = {}  # by how many heads: made once
+@functools.cache
+def _trunk(scene: Scene) -> BackboneSession:
+    deep = {"cut": {"name": CUT, "dtype": scene.parts.cut.dtype, "shape": scene.parts.cut.shape}, "trunk": ""}
+    return BackboneSession(cuts.trunk_of(scene.store.backbone, deep), scene.parts.trunk)
+
+
+@functools.cache
+def _tails(scene: Scene) -> list[Head]:
+    return [Head.from_bytes(scene.parts.head(n, CLASSES)) for n in range(scene.plan.deep)]
 
 
 def _bare(scene: Scene, count: int) -> Callable[[bytes], int]:
-    """Decode → trunk → so many tails, as short as it can be written."""
-    if count not in _LOADED:
-        deep = {"cut": {"name": CUT, "dtype": scene.parts.cut.dtype, "shape": scene.parts.cut.shape}, "trunk": ""}
-        trunk = BackboneSession(cuts.trunk_of(scene.store.backbone, deep), scene.parts.trunk)
-        _LOADED[count] = trunk, [Head.from_bytes(scene.parts.head(n, CLASSES)) for n in range(count)]
-    trunk, heads = _LOADED[count]
+    """Decode → trunk → so many tails, the next ones each time, as short as it can be written."""
+    trunk, tails = _trunk(scene), _tails(scene)
+    groups = itertools.cycle([tails[n : n + count] for n in range(0, len(tails), count)])
 
     def one(data: bytes) -> int:
         tap = trunk.embed([image.decode(data, scene.store.backbone.spec)])
-        return max(int(head.answer(tap).arrays["probabilities"].argmax()) for head in heads)
+        return max(int(head.answer(tap).arrays["probabilities"].argmax()) for head in next(groups))
 
     return one
 

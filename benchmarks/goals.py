@@ -81,7 +81,7 @@ class Met:
     def _share(self, value: float) -> float:
         if self.goal.sense == "≥":
             return value / self.limit
-        return self.limit / value if value else float(self.limit >= 0)
+        return self.limit / value if value > 0 else float(self.limit >= value)
 
 
 def met(results: dict[str, Json]) -> Iterator[Met]:
