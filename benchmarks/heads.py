@@ -3,7 +3,7 @@
 Heads are copies of a trained one with weights of their own, drawn as people use things: the n-th most popular one
 n times as seldom as the first (Zipf with exponent 1).
 
-Limits: 10,000 heads at least 0.92 of the throughput of one; 0.2 MiB resident a loaded head; what is resident stays
+Limits: 10,000 heads at least 0.95 of the throughput of one; 0.2 MiB resident a loaded head; what is resident stays
 flat (16 MiB) once heads are evicted; the first answer of a cold head at most 10 ms later than the next.
 """
 
@@ -27,7 +27,7 @@ COLD = 50  # heads kept aside, never asked before they are timed
 PAGE = 200  # heads a request while warming up; the service takes 256
 TOURS = 2  # of all heads under the bound, after the one that fills it
 DRAWS = 1024  # requests of a turn, sent round and round
-MIN_KEPT = 0.92
+MIN_KEPT = 0.95
 MAX_MIB = 0.2
 MAX_GROWTH = 16.0  # MiB
 MAX_COLD = 10.0  # ms

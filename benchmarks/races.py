@@ -40,7 +40,7 @@ def main(other: Path, rounds: options.Rounds) -> dict[str, Any]:
     with ExitStack() as stack:
         asked = [stack.enter_context(_racing(checkout)) for checkout in (record.ROOT, other.resolve())]
         pairs = [pair for task in _tasks(rounds) if (pair := _round(asked, task))]
-    found = _figures(pairs)
+    found = _figures(pairs) | {"notes": {"beside": f"commit {record.commit(other)}"}}
     record.show(found)
     return found
 

@@ -67,11 +67,11 @@ def machine() -> str:
     return f"{model or 'unknown processor'}, {len(os.sched_getaffinity(0))} cores"
 
 
-def commit() -> str:
-    """The one that is checked out; said where Python files differ from it."""
+def commit(folder: Path = ROOT) -> str:
+    """The one that is checked out there; said where Python files differ from it."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True).stdout.strip()
 
     return git("rev-parse", "--short", "HEAD") + (" with changes" if git("status", "--porcelain", "--", "*.py") else "")
 

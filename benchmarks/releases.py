@@ -34,6 +34,7 @@ def main(other: Path) -> dict[str, Any]:
         rounds = [_round(ours.port, theirs.port, pictures) for _ in range(REPETITIONS + 1)]
     results = {name: record.spread([r[name] for r in rounds[1:]]) for name in rounds[0]}  # the first warms up
     results["limits"] = {f"kept_{count}": MIN_KEPT for count in CONNECTIONS}
+    results["notes"] = {"beside": f"commit {record.commit(other)}"}
     record.show(results)
     return results
 

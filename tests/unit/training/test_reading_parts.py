@@ -1,5 +1,6 @@
 """What heads read of embeddings: the race decides between the first part and all, as far as budget and memory go."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from adapters.runtime.fake import FAKE
 from adapters.training import programs
 from adapters.training.data.split import split
 from adapters.training.embedding.views import Source
+from adapters.training.race import candidates
 from adapters.training.race.candidates import Candidate, Entry
 from adapters.training.race.race import RaceResult, race
 
@@ -71,6 +73,32 @@ def test_every_method_is_given_both_parts(method):
     assert result.reads == ALL
 
 
+@pytest.mark.parametrize(("task", "method"), [("multilabel", "mlp"), ("multilabel", "auto"), ("regression", "auto")])
+def test_every_task_is_given_both_parts(task, method):
+    """Things that only the taps tell: which of three labels an image has, or two numbers."""
+    x, _ = data(slice(FIRST, ALL), each=30)
+    chosen = tasks.get(task)
+    told = x[:, FIRST:].mean(axis=1, keepdims=True) + x[:, FIRST : FIRST + 3]
+    values = told > np.median(told, axis=0) if task == "multilabel" else told[:, :2]
+    sent = [row.tolist() for row in values]
+    labels = [chosen.parse_label(json.dumps(_named(task, row)), "x") for row in sent]
+    classes = chosen.classes(labels)
+    targets, nothing = chosen.targets(labels, classes), [None] * len(x)
+    parted = split(chosen.strata(targets), np.arange(len(x)), nothing, nothing, 0)
+    fixed = {"hidden": 32, "epochs": 60} if method == "mlp" else {}
+    given = (x, targets, classes, parted, chosen, method, fixed, 0, lambda _: None, lambda: None)
+    result = race(*given, lengths=LENGTHS)
+    assert {row["reads"] for row in result.table} == {"pooled", "taps"}
+    assert result.reads == ALL
+
+
+def _named(task: str, row: list[float]) -> list[str] | dict[str, float]:
+    """A label as it is sent."""
+    if task == "multilabel":
+        return [name for name, has in zip("abc", row, strict=True) if has]
+    return dict(zip(("left", "right"), row, strict=True))
+
+
 def test_programs_of_both_parts_run_beside_each_other():
     """`run_all` gives each the numbers that it reads."""
     x, y = data(slice(FIRST, ALL))
@@ -101,6 +129,15 @@ def entry(budget: float | None, method: str = "auto") -> tuple[Entry, list[Candi
     for candidate in first:
         candidate.row = {"loss": 1.0}
     return found, first
+
+
+def test_reading_more_is_estimated_to_cost_more():
+    """With so many examples that columns are what bounds the rank."""
+    many = {Source("none", name): Regime(5000, length, 3, 900, 1000, 1200) for name, length in LENGTHS.items()}
+    found = Entry("auto", {}, many, 5, 1000.0)
+    cost = {(g.method, g.inputs[1], g.source.reads): found._cost(g) for g in candidates._groups("auto", {}, many)}
+    for method, inputs, _ in cost:
+        assert cost[method, inputs, "taps"] > cost[method, inputs, "pooled"] > 0, (method, inputs)
 
 
 def test_closed_forms_go_first_on_everything_and_others_second():
