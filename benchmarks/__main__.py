@@ -31,6 +31,7 @@ from benchmarks import (
     layers,
     many_examples,
     matrix,
+    outages,
     overload,
     precision,
     propagation,
@@ -62,7 +63,8 @@ LONG: dict[str, Any] = {
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "small_requests": small_requests, "durability": durability, "damage_checks": damage_checks, "deep": deep,
     "deep_serving": deep_serving,
-    "access": access, "chaos": chaos, "crowd": crowd, "propagation": propagation, "scale_out": scale_out, "text": text,
+    "access": access, "chaos": chaos, "crowd": crowd, "outages": outages, "propagation": propagation,
+    "scale_out": scale_out, "text": text,
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "banking": banking, "calibration": calibration,
