@@ -1,11 +1,13 @@
-"""A database of each kind for whoever tests the store."""
+"""A database of each kind for whoever tests the store, and a bench for whoever teaches deep versions."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Engine
+from support import teachable
 from support.databases import empty
+from support.training import Bench
 
 from adapters.store import database
 
@@ -23,3 +25,10 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     if request.param == "postgres":
         empty(made)
     made.dispose()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A bench on the small backbone; heads are told apart by their names."""
+    with teachable.bench(tmp_path_factory.mktemp("deep")) as made:
+        yield made

@@ -2,13 +2,11 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support import teachable
 from support.services import eventually
 from support.teachable import DEEP, QUICK, graph_without_names, left, live, pictures, said
 from support.training import Bench
@@ -28,13 +26,6 @@ from adapters.training.stages.plan import Plan
 from adapters.types import Edit, HeadRef, HeadVersion, Job
 
 ENOUGH = 70  # pictures of each class, for a next stage
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A bench on the small backbone; heads are told apart by their names."""
-    with teachable.bench(tmp_path_factory.mktemp("deep")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import teachable
 from support.teachable import DEEP, pictures
 from support.training import Bench
 
@@ -22,12 +21,6 @@ from service.processes.worker import Worker
 from service.settings import Settings
 
 ENOUGH = 70  # pictures of each class, for a next stage
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with teachable.bench(tmp_path_factory.mktemp("deep")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Heads that are taught with keep_examples=false: what goes, what stays, and how more is added to them."""
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -28,13 +27,6 @@ from service.settings import Settings
 QUICK = {"epochs": 2, "unfreeze": "blocks.1"}
 GOES = {"backbone": "blocks", "method": "deep", "deep": "only", "hyperparameters": QUICK, "keep_examples": False}
 FIRST, LATER = ("across", "down"), tuple(CLASSES)
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A bench on the small backbone; heads are told apart by their names."""
-    with teachable.bench(tmp_path_factory.mktemp("gone")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,16 @@
 """What becomes of deep versions: unlearned, added to, deleted, rebuilt, corrected; and those of other tasks."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import teachable
 from support.teachable import DEEP, QUICK, graph_without_names, live, pictures
-from support.training import Bench
 
 from adapters.comparison import versions
 from adapters.runtime.heads.head import Head
 from adapters.store import examples, heads, jobs
 from adapters.types import Edit, HeadRef
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A bench on the small backbone; heads are told apart by their names."""
-    with teachable.bench(tmp_path_factory.mktemp("life")) as made:
-        yield made
 
 
 def test_what_is_unlearned_goes_with_every_version_that_knew_it(shop):
