@@ -129,7 +129,7 @@ async def receive(
     else:
         form = _from_upload(query, await _upload(request, settings, take, space, kind, names), known, names)
     try:
-        _check_count(form, settings.max_predict_images, names)
+        _check_count(form, settings.max_predict_inputs, names)
     except InvalidInput:
         form.close()
         raise
@@ -140,7 +140,7 @@ async def _upload(
     request: Request, settings: Settings, take: Callable[[int], None], space: Space | None, kind: str,
     names: Mapping[str, str | None],
 ) -> uploads.Upload:  # fmt: skip
-    parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
+    parts = min(settings.max_predict_inputs + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
     if json_forms.is_json(kind) and fields.INPUTS in names:
         most = min(settings.max_json_bytes, settings.max_predict_bytes)
         return await json_forms.receive(request, most, take, space, max_parts=parts)
