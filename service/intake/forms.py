@@ -180,13 +180,13 @@ def _check_count(form: InputForm, most: int, names: Mapping[str, str | None]) ->
         raise InvalidInput(f"{said} in one request; at most {most}, so split them", item=item)
 
 
-def head_refs(texts: Sequence[str], most: int) -> list[HeadRef]:
+def head_refs(references: Sequence[str], most: int) -> list[HeadRef]:
     """`name`, `name@3`, `name@canary` → references. Raises InvalidInput."""
-    if not texts:
+    if not references:
         raise InvalidInput("no head: say which one shall answer with `head`", item="head")
-    if len(texts) > most:
-        raise InvalidInput(f"{len(texts)} heads in one request; at most {most}, so split them", item="head")
-    return [head_ref(text) for text in texts]
+    if len(references) > most:
+        raise InvalidInput(f"{len(references)} heads in one request; at most {most}, so split them", item="head")
+    return [head_ref(reference) for reference in references]
 
 
 def head_ref(text: str) -> HeadRef:
