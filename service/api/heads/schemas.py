@@ -96,7 +96,7 @@ class ReportView(Wire):
     )
     curve: dict[str, Any] | None = Field(
         None,
-        description="{measure, points, gain, more_images, answer} or {skipped}; absent until it is measured. `of`: "
+        description="{measure, points, gain, more_inputs, answer} or {skipped}; absent until it is measured. `of`: "
         "shallow where a deep version shows that of the head on the frozen backbone.",
     )
     race: list[dict[str, Any]]

@@ -333,8 +333,8 @@ def examples(rows: Sequence[Json]) -> None:
     table = Table("sha256", "file", "label", "split", "group")
     for row in rows:
         label = escape(words(row["label"]))
-        texts = (escape(row["file_name"]), label, row["split"] or "left out", escape(row["group"] or ""))
-        table.add_row(row["sha256"], *texts)
+        cells = (escape(row["file_name"]), label, row["split"] or "left out", escape(row["group"] or ""))
+        table.add_row(row["sha256"], *cells)
     out.print(table)
 
 

@@ -46,6 +46,17 @@ def arranged(
     found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
 ) -> Received:
     """Files of an archive or a folder → items, by manifest if there is one, else by folder."""
+    received = _arranged(found, manifest, error, root, hints)
+    kind = modalities.get(received.modality)
+    are_texts = bool(kind.SUFFIXES & passed_over.TEXT_SUFFIXES)
+    text = passed_over.BESIDE_EXAMPLES if are_texts else passed_over.text(kinds.article(kind.NOUN))
+    told = {name: text if why == passed_over.TEXT else why for name, why in received.passed_over.items()}
+    return replace(received, passed_over=told)
+
+
+def _arranged(
+    found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
+) -> Received:
     root = names.normal(root.strip("/ "))
     prefix, hints = (f"{root}/", replace(hints, at_root=True)) if root else ("", hints)
     inside = [name for name in found.names if name.startswith(prefix)]

@@ -42,14 +42,14 @@ def parse_labels(sent: Sequence[str], noun: str = "input") -> list[str]:
         raise InvalidInput(f"in labels {error}", item=error.name) from None
     except ValueError as error:
         raise InvalidInput(f"labels starts like a JSON array but is none ({error})") from None
-    problems, texts = Problems(), []
+    problems, found = Problems(), []
     for index, label in enumerate(labels):
         try:
-            texts.append(manifests.label_text(label))
+            found.append(manifests.label_text(label))
         except InvalidInput as error:
             problems.add(type(error)(f"{noun} {index}: {error.message}", item=f"{noun} {index}"))
     problems.raise_any()
-    return texts
+    return found
 
 
 def from_labels(files: Sequence[Source], labels: Sequence[str], modality: str = ORIGINAL) -> Received:
