@@ -46,6 +46,8 @@ def arranged(
     found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
 ) -> Received:
     """Files of an archive or a folder → items, by manifest if there is one, else by folder."""
+    if len(root) > names.MOST_NAME:
+        raise error(f"'root' has {len(root):,} characters; at most {names.MOST_NAME:,}", item="root")
     root = names.normal(root.strip("/ "))
     prefix, hints = (f"{root}/", replace(hints, at_root=True)) if root else ("", hints)
     inside = [name for name in found.names if name.startswith(prefix)]
