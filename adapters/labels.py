@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from adapters.errors import InvalidLabel, NotEnoughData
+from adapters.nfc import nfc
 from adapters.problems import Problems
 from adapters.types import Example, SplitName
 
@@ -32,7 +33,7 @@ def clean(text: str, item: str) -> str:
     """
     if len(text) > 4 * MAX_LABEL:  # before normalising: a megabyte costs nothing
         raise InvalidLabel(f"{item}: the label has {len(text):,} characters; at most {MAX_LABEL}", item=item)
-    label = visible(unicodedata.normalize("NFC", text))
+    label = visible(nfc(text))
     if not label:
         raise InvalidLabel(f"{item}: the label is empty; give the name of its class", item=item)
     if len(label) > MAX_LABEL:

@@ -57,6 +57,8 @@ def arranged(
 def _arranged(
     found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
 ) -> Received:
+    if len(root) > names.MOST_NAME:
+        raise error(f"'root' has {len(root):,} characters; at most {names.MOST_NAME:,}", item="root")
     root = names.normal(root.strip("/ "))
     prefix, hints = (f"{root}/", replace(hints, at_root=True)) if root else ("", hints)
     inside = [name for name in found.names if name.startswith(prefix)]

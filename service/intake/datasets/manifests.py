@@ -19,6 +19,7 @@ from adapters.errors import InvalidLabel, InvalidManifest
 from adapters.labels import visible
 from adapters.types import SplitName
 from service.intake.datasets import tables
+from service.intake.datasets.names import MOST_NAME
 from service.intake.datasets.tables import invalid
 
 SPLITS: Mapping[str, SplitName] = {
@@ -28,7 +29,7 @@ SPLITS: Mapping[str, SplitName] = {
 }  # fmt: skip
 _SPLIT_ENDING = re.compile(r"[\s_.-]*(set|data|dataset|images|imgs|split|samples)$")
 MOST_SPLIT = 40  # characters of a word for a split
-MOST_NAME = 4096  # of a file's name, as file systems have it
+MOST_COLUMN = 200  # characters of a column's name; the longer ones are unknown, whatever they are
 WHAT, TEXT, LABEL, OPTIONAL = "file_name", "text", "label", ("split", "group", "part")
 LOOKED_AT = 1000  # objects of a JSON manifest in which a text is looked for
 ALIASES: Mapping[str, str] = {
@@ -82,10 +83,14 @@ def brings_texts(text: bytes | memoryview) -> bool:
 
 def columns(names: Sequence[str]) -> list[str]:
     """Names of columns as they are known here; what is unknown stays as it is."""
-    plain = [re.sub(r"[\s-]+", "_", visible(name).casefold()) for name in names]
+    plain = [_plain(name) if len(name) <= MOST_COLUMN else name for name in names]
     meant, there = [ALIASES.get(name, name) for name in plain], set(plain)
     # `file_name, image` are two columns, of which the second is unknown.
     return [own if own != m and m in there else m for own, m in zip(plain, meant, strict=True)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", visible(name).casefold())
 
 
 def split_name(text: str) -> SplitName | None:
@@ -162,8 +167,8 @@ def _row(line: int, cells: dict[str, Any]) -> Row | InvalidManifest:
         return invalid(line, "its text is no string; write it in quotation marks")
     if TEXT not in cells and (not isinstance(name, str) or not name.strip()):
         return invalid(line, "its file_name is empty; name a file")
-    if len(name) > MOST_NAME:
-        return invalid(line, f"its file_name has {len(name):,} characters; at most {MOST_NAME:,}")
+    if long := next((c for c in (WHAT, "part") if len(str(cells.get(c, ""))) > MOST_NAME), None):
+        return invalid(line, f"its {long} has {len(str(cells[long])):,} characters; at most {MOST_NAME:,}")
     if "\0" in f"{name}{cells.get('group')}":
         return invalid(line, "its file_name or group has a NUL in it, which no database stores; remove it")
     try:

@@ -28,6 +28,8 @@ def name_of(info: zipfile.ZipInfo, encoding: str | None) -> str:
         text = _unicode_path(info, raw) or names.decoded(raw, stated or encoding)
     except UnicodeDecodeError:
         raise _undecodable(raw, encoding) from None
+    if len(text) > names.MOST_NAME:
+        raise invalid(text, f"its name has {len(text):,} characters; at most {names.MOST_NAME:,}")
     if "\0" in text:
         raise invalid(text, "its name has a NUL in it; make the zip anew")
     # Not PurePosixPath's parts: these would have left out what leads to the root.

@@ -1,6 +1,5 @@
 """Items → those that can be learned from, and what is said of the others: bad labels, contradictions, damage."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from typing import Any
 from adapters import modalities, tasks
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.labels import contradictions, refuse_contradictions
+from adapters.nfc import nfc
 from adapters.problems import MOST, Problems
 from adapters.types import ORIGINAL, Example
 from service.intake.datasets import names
@@ -113,7 +113,7 @@ def _classes(items: Sequence[Item], task_name: str) -> Json:
 
 def _is_changed(sent: str, kept: Any) -> bool:
     """Whether a class is called otherwise than it was sent, the composition of accents aside."""
-    return isinstance(kept, str) and unicodedata.normalize("NFC", sent) != kept
+    return isinstance(kept, str) and nfc(sent) != kept
 
 
 def _notes(changed: Mapping[str, str], repeated: int) -> Json:
