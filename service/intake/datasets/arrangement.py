@@ -108,12 +108,14 @@ def _manifest(
     if own:
         return own[0]
     aside = (passed_over.TEXT, passed_over.BESIDE)
-    tables = [name for name, reason in junk.items() if reason in aside and other_tables.is_table(name)]
-    looked_at = [] if files else tables[: other_tables.MOST_TABLES]
+    tables = [name for name, reason in junk.items() if reason in aside and other_tables.may_be_table(name)]
+    looked_at = [] if files else [one for one in tables if other_tables.is_table(one)][: other_tables.MOST_TABLES]
     if len(texts := [name for name in looked_at if _brings_texts(found, name)]) == 1:
         return texts[0]
     said = _said(files, prefix, error, hints) if tables else None
-    table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), files, said)
+    table = other_tables.manifest_among(
+        tables, lambda name: found.text(name, other_tables.most_bytes(name)), files, said
+    )
     if table is not None and not _lies_above(table, files):
         raise InvalidManifest(
             f"{names.brief(table)} looks like a manifest, but does not lie above the files; move it to the top, or "

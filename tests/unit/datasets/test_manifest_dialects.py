@@ -167,7 +167,7 @@ def test_a_table_of_files_and_labels_is_the_manifest_whatever_it_is_called(name:
         ("train.csv", "id,label\n0,cat\n1,dog\n2,cat\n3,dog\n", "no column of it is called file_name", "train.csv"),
         ("data.csv", "img;species\n0.jpg;cat\n1.jpg;dog\n2.jpg;cat\n3.jpg;dog\n", "no column of it is called label",
          "data.csv"),
-        ("labels.json", '{"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat", "3.jpg": "dog"}', "called label",
+        ("labels.json", '{"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat", "3.jpg": "dog"}', "JSON in another form",
          "labels.json"),
         ("about/labels.csv", CSV, "does not lie above the files", "about/labels.csv"),
     ],
