@@ -38,6 +38,8 @@ class Files(Protocol):
     def folders(self) -> list[str]: ...
     @property
     def passed_over(self) -> dict[str, str]: ...
+    @property
+    def understood(self) -> dict[str, str]: ...
     def members(self, wanted: Sequence[str]) -> list[Member]: ...
     def text(self, name: str, most: int) -> bytes: ...
 
@@ -46,6 +48,13 @@ def arranged(
     found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
 ) -> Received:
     """Files of an archive or a folder → items, by manifest if there is one, else by folder."""
+    received = _arranged(found, manifest, error, root, hints)
+    return replace(received, understood=received.understood | found.understood)
+
+
+def _arranged(
+    found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
+) -> Received:
     root = names.normal(root.strip("/ "))
     prefix, hints = (f"{root}/", replace(hints, at_root=True)) if root else ("", hints)
     inside = [name for name in found.names if name.startswith(prefix)]
