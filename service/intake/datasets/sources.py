@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapters import modalities
-from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
+from adapters.errors import InvalidArchive, InvalidInput, InvalidLabel, InvalidManifest
+from adapters.labels import MISSING
 from adapters.problems import Problems
 from adapters.types import ORIGINAL
 from service.intake.datasets import arrangement, folders, kinds, manifests, names, other_tables
@@ -35,7 +36,7 @@ __all__ += ["from_path", "of_texts", "parse_labels"]
 def parse_labels(sent: Sequence[str], noun: str = "input") -> list[str]:
     """Labels sent as repeated fields, or all in one field as a JSON array. Raises InvalidInput."""
     if len(sent) != 1 or not sent[0].lstrip().startswith("["):
-        return list(sent)
+        return _as_sent(sent, noun)
     try:
         labels = json_text.loads(sent[0], MAX_VALUES)
     except json_text.Twice as error:
@@ -50,6 +51,17 @@ def parse_labels(sent: Sequence[str], noun: str = "input") -> list[str]:
             problems.add(type(error)(f"{noun} {index}: {error.message}", item=f"{noun} {index}"))
     problems.raise_any()
     return texts
+
+
+def _as_sent(sent: Sequence[str], noun: str) -> list[str]:
+    """Labels as fields of their own. Raises InvalidLabel that lists every one which stands for a missing value."""
+    problems = Problems()
+    for index, label in enumerate(sent):
+        if label.strip() in MISSING:
+            name = f"{noun} {index}"
+            problems.add(InvalidLabel(f"{name}: its label is {label.strip()!r}, {manifests.NO_VALUE}", item=name))
+    problems.raise_any()
+    return list(sent)
 
 
 def from_labels(files: Sequence[Source], labels: Sequence[str], modality: str = ORIGINAL) -> Received:

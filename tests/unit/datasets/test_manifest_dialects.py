@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.zips import zipped
 
-from adapters.errors import InvalidInput, InvalidManifest
+from adapters.errors import InvalidInput, InvalidLabel, InvalidManifest
 from service.intake.datasets import sources
 from service.intake.datasets.archives import Member
 
@@ -97,6 +97,19 @@ def test_quotes_hold_what_would_end_a_cell() -> None:
 def test_what_cannot_be_read_as_meant_is_refused_with_its_line(text: bytes | str, says: str) -> None:
     with pytest.raises(InvalidManifest, match=says):
         read(text)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", "#N/A"])
+def test_a_word_for_a_missing_value_is_no_label_unless_it_is_meant(word: str) -> None:
+    """Of pandas and the like in CSV and in fields of a form; as a JSON string it is what it says, as is `none`."""
+    with pytest.raises(InvalidManifest, match=r"line 2: its label is .* where a value is missing"):
+        read(CSV.replace("cat", f" {word} "))
+    with pytest.raises(InvalidLabel, match=r"image 1: its label is .* as JSON strings") as caught:
+        sources.parse_labels(["cat", word, "dog"], "image")
+    assert caught.value.item == "image 1"
+    assert set(read(JSONL.replace("cat", word)).values()) == {word, "dog"}
+    assert sources.parse_labels([json.dumps(["cat", word])]) == ["cat", word]
+    assert set(read(CSV.replace("cat", "none").replace("dog", "NA")).values()) == {"none", "NA"}
 
 
 def test_every_bad_line_is_listed() -> None:
