@@ -27,6 +27,7 @@ class Received:
     understood: dict[str, Any]
     passed_over: Mapping[str, str] = field(default_factory=dict)
     modality: str = ORIGINAL
+    told: Mapping[str, Any] = field(default_factory=dict)  # what a caller says that it passed over, ready for JSON
 
 
 class Files(Protocol):

@@ -12,6 +12,7 @@ the caller thinks. Labels stay text here: what a label means is the task's to sa
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adapters import modalities
@@ -124,26 +125,39 @@ def from_archive(
 
 
 def from_folder(
-    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+    path: Path,
+    *,
+    follow: bool = False,
+    encoding: str | None = None,
+    root: str = "",
+    hints: Hints = Hints(),  # noqa: B008 (frozen)
 ) -> Received:
     """A folder in one of the layouts above. Blocking. Raises InvalidInput, InvalidManifest."""
     found = folders.read_folder(path, follow=follow, encoding=encoding)
-    return arranged(found, None, InvalidInput, root, Hints(path.resolve().name, lenient=lenient))
+    return arranged(found, None, InvalidInput, root, replace(hints, container=path.resolve().name))
 
 
 def from_path(
-    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+    path: Path,
+    *,
+    follow: bool = False,
+    encoding: str | None = None,
+    root: str = "",
+    classes: frozenset[str] = frozenset(),
+    lenient: bool = False,
 ) -> Received:
     """A folder, a zip, a manifest beside its files, or a table of texts. Blocking. Raises InvalidInput and its kinds.
 
-    `lenient` passes over files that are no inputs instead of refusing them.
+    `classes` are those that the head has already; `lenient` passes over files that are no inputs instead of refusing
+    them.
     """
+    hints = Hints(path.stem, classes, lenient=lenient)
     if path.is_dir():
-        return from_folder(path, follow=follow, encoding=encoding, root=root, lenient=lenient)
+        return from_folder(path, follow=follow, encoding=encoding, root=root, hints=hints)
     if not path.is_file():
         raise InvalidInput(f"no such file or folder: {names.shown(str(path))}")
     if path.suffix.lower() not in other_tables.SUFFIXES:
-        return from_archive(path, encoding=encoding, root=root, hints=Hints(path.stem, lenient=lenient))
+        return from_archive(path, encoding=encoding, root=root, hints=hints)
     with folders.opened(path) as file:
         text = file.read(arrangement.MOST_MANIFEST_BYTES)
     if manifests.brings_texts(text):
