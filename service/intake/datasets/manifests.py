@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from adapters.errors import InvalidLabel, InvalidManifest
-from adapters.labels import visible
+from adapters.labels import MISSING, visible
 from adapters.types import SplitName
 from service.intake.datasets import tables
 from service.intake.datasets.names import MOST_NAME
@@ -38,6 +38,10 @@ ALIASES: Mapping[str, str] = {
     "texts": "text", "sentence": "text", "message": "text", "utterance": "text",
     "labels": "label", "class": "label", "class_name": "label", "category": "label",
 }  # fmt: skip
+NO_VALUE = (
+    "which programs write where a value is missing; leave it out, or, where a class is called so, send labels as JSON "
+    "strings"
+)
 _HOW = "the columns are file_name (or text), label and, if you like, split and group"
 
 
@@ -132,7 +136,9 @@ def _of_csv(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManifest]]
         if len(cells) < len(known) or any(cell.strip() for p, cell in enumerate(cells) if p not in named):
             yield line, invalid(line, f"it does not have {len(named)} cells as the header has")
         else:
-            yield line, {known[p]: cells[p] for p in named}
+            row = {known[p]: cells[p] for p in named}
+            missing = row[LABEL].strip() in MISSING
+            yield line, invalid(line, f"its label is {row[LABEL].strip()!r}, {NO_VALUE}") if missing else row
 
 
 def _of_objects(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManifest]]:

@@ -41,6 +41,12 @@ def name_of(info: zipfile.ZipInfo, encoding: str | None) -> str:
     return path
 
 
+def unmarked(info: zipfile.ZipInfo) -> str | None:
+    """A name beyond ASCII of which nothing in the archive says how it is written, as UTF-8, which it is; else None."""
+    raw = raw_name(info)
+    return None if raw.isascii() or info.flag_bits & UTF8_NAME or _unicode_path(info, raw) else raw.decode()
+
+
 def is_folder(info: zipfile.ZipInfo, path: str) -> bool:
     """By its slash; some tools say it in its attributes alone."""
     return not path or path.endswith("/") or stat.S_ISDIR(info.external_attr >> 16)

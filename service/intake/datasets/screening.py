@@ -83,16 +83,22 @@ def screened(
 
 def facts(received: Received, items: Sequence[Item], task_name: str, notes: Json, left_out: Problems) -> Json:
     """What a job says of what came: layout, classes, what was passed over, left out or changed, with the reasons."""
-    shown = {name: _bounded(value) for name, value in received.understood.items() if value}
-    said = shown | {"examples": len(items), "classes": _classes(items, task_name)} | notes
-    if received.passed_over:
-        said["passed_over"] = passed_over(received.passed_over)
-    return said | ({"left_out": left_out.facts()} if left_out.count else {})
+    counts = {"examples": len(items), "classes": _classes(items, task_name)}
+    return told(received) | counts | notes | ({"left_out": left_out.facts()} if left_out.count else {})
+
+
+def told(received: Received) -> Json:
+    """How what came was understood and what was passed over, as far as there is anything to say, ready for JSON."""
+    said: Json = {name: _bounded(value) for name, value in received.understood.items() if value}
+    passed = dict(received.told) or passed_over(received.passed_over)
+    return said | ({"passed_over": passed} if passed["count"] else {})
 
 
 def _bounded(value: Any) -> Any:
     """A name or a table of names, as far as a job keeps it."""
-    return dict(list(value.items())[:MOST]) if isinstance(value, dict) else value[: names.MOST_SHOWN]
+    if isinstance(value, dict):
+        return {_bounded(name): one for name, one in list(value.items())[:MOST]}
+    return names.shown(value[: names.MOST_SHOWN])
 
 
 def passed_over(found: Mapping[str, str]) -> Json:
