@@ -71,6 +71,7 @@ SAYS = {  # file or folder → (why, the identifiers and keys)
         "ESPALIER_MAX_PIXELS is the limit of this modality; and what two settings were called",
         {"max_pixels", "image", "ESPALIER_MAX_PREDICT_IMAGES", "ESPALIER_TENANT_IMAGES_PER_SECOND"},
     ),
+    "service/intake/datasets/table_forms.py": ("keys of COCO's files", {"images", "image_id"}),
     "service/api/docs.py": ("`img-src` of a page's policy", {"pictures"}),
     "service/api/heads/contents.py": (ROUTE, {"_require_image", "image"}),
     "service/api/heads/examples.py": (ROUTE, {"get_image", "image"}),
