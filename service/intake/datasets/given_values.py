@@ -39,12 +39,21 @@ _TYPED = re.compile(  # a link, a date or time, a checksum, a place in memory, a
     r"|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?.*|(?=.*[0-9])[0-9a-f]{8,128}|.*\.(?:jpe?g|png|gif|tiff?|bmp|webp|heic|txt)",
     re.IGNORECASE,
 )
+_FIELD = "|".join(sorted(LABELS - {"y"}))
+_LABELED = re.compile(  # JSON's `"category_id":`, XML's `<label>` and ` class="`
+    rf'"(?:\w{{1,20}}_)?(?:{_FIELD})(?:_\w{{1,20}})?"\s{{0,3}}:|<(?:{_FIELD})[ >/]| (?:{_FIELD})="', re.IGNORECASE
+)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+[0-9]*|[0-9]+")
 
 
 def words(header: str) -> set[str]:
     """The words of a column's name, lower case: `Image Label`, `image_label` and `imageLabel` alike."""
     return {word.lower() for word in _WORD.findall(header)} | {header.strip().lower()}
+
+
+def has_label_field(text: str) -> bool:
+    """Whether a field of JSON or XML is called as labels are."""
+    return _LABELED.search(text) is not None
 
 
 def is_of_cameras(header: Sequence[str]) -> bool:

@@ -3,14 +3,16 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 from service.intake.datasets import names
 
+SAMPLED = 100  # rows, at most, that tell which column names inputs
 MOST_NAME = 1000  # characters of a cell that may name a file
+MOST_STRINGS = 100_000  # of a text that is looked through
 _STRING = re.compile(r'"([^"\n]{1,300})"|>([^<>\n]{1,300})<')  # of JSON, of XML
-_KEY = re.compile(r'"([A-Za-z_]{1,40})"\s{0,3}:|([A-Za-z_]{1,40})="|<([A-Za-z_]{1,40})')
 
 
 class Index:
@@ -18,7 +20,7 @@ class Index:
 
     def __init__(self, inputs: Sequence[str]) -> None:
         self.count = len(inputs)
-        self.suffixes = {PurePosixPath(name).suffix.lower() for name in inputs} - {""}
+        self.suffixes = tuple({PurePosixPath(name).suffix.lower() for name in inputs} - {""})
         self._by_key: dict[str, set[str]] = defaultdict(set)
         for name in inputs:
             path = PurePosixPath(names.folded(name))
@@ -42,8 +44,8 @@ class Index:
 
     def column(self, rows: Sequence[Sequence[Any]], bare: bool = False) -> int | None:
         """The column that names inputs, the one with the most where there are several; None where none does."""
-        width = min(map(len, rows), default=0)
-        counts = {c: sum(self.find(row[c], bare) is not None for row in rows) for c in range(width)}
+        width, some = min(map(len, rows), default=0), rows[:: len(rows) // SAMPLED + 1]
+        counts = {c: sum(self.find(row[c], bare) is not None for row in some) for c in range(width)}
         best = max(counts, key=lambda c: counts[c], default=None)
         return best if best is not None and counts[best] else None
 
@@ -52,10 +54,9 @@ class Index:
         return 2 * named > min(self.count, of)
 
 
-def looked_through(text: str, index: Index) -> tuple[dict[str, set[str]], set[str]]:
-    """Of JSON too large to be read, or XML: the inputs that it names, if they are most, and the names of its fields."""
-    strings = [found[1] or found[2] for found in _STRING.finditer(text)]
-    named = {one for string in strings if (one := index.find(string))}
-    files = sum(PurePosixPath(one).suffix.lower() in index.suffixes for one in strings)
-    keys = {next(filter(None, found.groups())) for found in _KEY.finditer(text)}
-    return ({one: set() for one in named} if index.are_most(len(named), files) else {}), keys
+def looked_through(text: str, index: Index) -> dict[str, set[str]]:
+    """Of JSON too large to be read, or XML: the inputs that it names, if they are most; not what it says of them."""
+    strings = (found[1] or found[2] for found in islice(_STRING.finditer(text), MOST_STRINGS))
+    files = [one for one in strings if one.lower().endswith(index.suffixes)]
+    named = {one for string in files if (one := index.find(string))}
+    return {one: set() for one in named} if index.are_most(len(named), len(files)) else {}

@@ -7,6 +7,7 @@ elsewhere, unless it says what the folders say. One that is about files but give
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,7 +22,8 @@ SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json"})
 TREES = frozenset({".json", table_forms.XML})
 LOOKED_INTO = SUFFIXES | table_forms.YAML | TREES | {".md", ".rst", ".log"}  # that may hold labels, too
 MOST_TABLES = 50  # of an upload that are looked into
-MOST_BYTES, MOST_TREE = 1 << 20, 16 << 20  # of one: enough to see what it is; of JSON and XML, whose labels may be last
+MOST_FORMS = 300  # tables that one file may be: of JSON, each list and object in it
+MOST_BYTES, MOST_TREE = 1 << 20, 8 << 20  # of one: enough to see what it is; of JSON and XML, whose labels may be last
 _TRUE = {"1", "1.0", "true", "yes"}
 _FLAGS = {*_TRUE, "0", "0.0", "-1", "-1.0", "false", "no", ""}
 _HOW = (
@@ -116,11 +118,10 @@ def _of_file(raw: bytes, suffix: str, index: Index) -> list[_Claims]:
         text = tables.decoded(raw)
     except InvalidManifest:
         text = raw.decode("latin-1")
-    found = [table for table in table_forms.tables_of(text, suffix) if table.rows]
+    found = [table for table in islice(table_forms.tables_of(text, suffix), MOST_FORMS) if table.rows]
     if not found and suffix in TREES:
-        labels, keys = looked_through(text, index)
-        told = set[str]().union(*map(given_values.words, keys)) & given_values.LABELS
-        return [_Claims(labels, UNREAD)] if labels and told else []
+        labels = looked_through(text, index) if given_values.has_label_field(text) else {}
+        return [_Claims(labels, UNREAD)] if labels else []
     return [one for table in found for one in _claims(table, index)]
 
 
@@ -142,7 +143,7 @@ def _claims(table: Table, index: Index) -> Iterator[_Claims]:
 
 def _with_header(table: Table, index: Index) -> Table:
     """Of rows of which the first may be a header: what lies above the first row that names an input is one."""
-    named = (n for n, row in enumerate(table.rows) if any(map(index.find, row)))
+    named = (n for n, row in enumerate(table.rows[: table_forms.MOST_SKIPPED]) if any(map(index.find, row)))
     first = next(named, 1)
     width, above = len(table.rows[min(first, len(table.rows) - 1)]), table.rows[first - 1] if first else []
     rows = [row for row in table.rows[first:] if len(row) >= width]

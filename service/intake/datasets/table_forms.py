@@ -15,6 +15,7 @@ from service.limits import json_text
 
 MOST_ROWS = 2000
 MOST_COLUMNS = 200
+MOST_BRANCHES = 50  # of an object or a list that are looked into one by one
 MOST_DEEP = 8  # objects and lists inside one another
 MOST_VALUES = 250_000  # of JSON
 MOST_CHARACTERS = 1 << 20  # of a text that is read as what it is; more is only looked through
@@ -80,8 +81,9 @@ def _nested(node: Any, problem: str, depth: int = 0) -> Iterator[Table]:
         yield from _of_object(node, problem)
     else:
         yield from _of_list(node, problem)
-    for inside in islice(node.values() if isinstance(node, dict) else node, MOST_ROWS):
-        yield from _nested(inside, problem, depth + 1)
+    if len(node) <= MOST_BRANCHES:  # what has more is a table itself, or none
+        for inside in node.values() if isinstance(node, dict) else node:
+            yield from _nested(inside, problem, depth + 1)
 
 
 def _of_object(node: Mapping[str, Any], problem: str) -> Iterator[Table]:
