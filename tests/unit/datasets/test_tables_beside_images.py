@@ -7,7 +7,7 @@ import pytest
 from support.zips import zipped
 
 from adapters.errors import InvalidManifest
-from service.intake.datasets import plain_yaml, sources
+from service.intake.datasets import other_tables, plain_yaml, sources
 
 BATCHES = {f"batch{n // 4}/{n}.jpg": b"\xff\xd8" + bytes([n]) for n in range(8)}
 CLASSES = {f"{'cat' if n < 4 else 'dog'}/{n}.jpg": b"\xff\xd8" + bytes([n]) for n in range(8)}
@@ -198,3 +198,15 @@ def test_plain_yaml_is_read(text: str, tree: object) -> None:
 )
 def test_no_yaml_costs_more_than_its_length(text: str) -> None:
     plain_yaml.tree(text)
+
+
+def test_what_is_read_of_all_tables_together_is_bounded() -> None:
+    asked: list[str] = []
+
+    def read(name: str) -> bytes:
+        asked.append(name)
+        return b"[" + b" " * (7 << 20)
+
+    found = [f"{n:02}.json" for n in range(40)]
+    assert other_tables.manifest_among(found, read, [f"batch/{n}.jpg" for n in range(8)], None) is None
+    assert asked == found[:3]
