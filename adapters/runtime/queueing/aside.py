@@ -6,6 +6,7 @@ so a step must be short even here.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -19,8 +20,8 @@ STEP = 5_000  # numbers of a step: 5 ms at most, of which compiled code keeps Py
 _THREAD = Pool(1, "large-answers")
 
 
-async def run(work: Callable[[], T], numbers: int) -> T:
-    """What `work` gives: at once where it is for few numbers, else as one step.
+async def run(work: Callable[[], T], numbers: float = math.inf) -> T:
+    """What `work` gives: at once where it is for few numbers, else, and where nobody knows how many, as one step.
 
     Python itself stops for others in between; compiled code must be a short call.
     """
@@ -45,5 +46,5 @@ async def drop(items: list[Any], numbers: int) -> None:
     """Empty a list of answers of so many numbers: a million objects let go at once hold up the event loop for 0.1 s."""
     size = max(1, STEP // numbers)
     while len(items) > size:
-        await run(partial(items.__delitem__, slice(-size, None)), INLINE + 1)
+        await run(partial(items.__delitem__, slice(-size, None)))
     items.clear()

@@ -1,7 +1,9 @@
 """Large answers are made a part at a time, off the event loop, and say byte for byte what they would say at once."""
 
 import asyncio
+import math
 import threading
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +14,11 @@ from pydantic_core import to_json
 from adapters import decoding
 from adapters.predict import Predictions
 from adapters.runtime.queueing import aside
+from adapters.suggest import Suggestions
 from service.api import large_answers
-from service.api.inference import predict
-from service.api.inference.schemas import PredictResponse
+from service.api.inference import predict, suggest
+from service.api.inference.schemas import PredictResponse, SuggestResponse
+from service.wire import Wire
 
 HEAD = SimpleNamespace(version=SimpleNamespace(head="acme/cats", number=3, digest="d" * 64))
 ROWS = np.random.default_rng(0).normal(scale=1e-4, size=(400, 96)).astype(np.float32)
@@ -93,3 +97,37 @@ def test_steps_of_two_requests_take_turns():
 
     asyncio.run(both())
     assert order == list("ab" * 6)
+
+
+class Row(Wire):
+    """With what the options of a route leave out."""
+
+    name: str
+    at: datetime = datetime(2026, 1, 2, tzinfo=UTC)
+    found: Any = None
+
+
+class Page(Wire):
+    """As pages are."""
+
+    rows: list[Row]
+    plain: tuple[int, ...] = tuple(range(100))
+    more: dict[str, Any] | None = None
+    next: str | None = None
+
+
+@pytest.mark.parametrize("options", [{}, {"exclude_none": True}, {"exclude_unset": True}], ids=str)
+@pytest.mark.parametrize("count", [0, 1, large_answers.FEW, large_answers.FEW + 1, 300])
+def test_a_page_is_written_by_entry_as_it_would_be_in_one_call(count, options):
+    rows = [Row(name=f"größe {n}", found=[{"a": None, "b": 1e-7, "c": math.nan}, None][n % 2]) for n in range(count)]
+    for page in (Page(rows=rows), Page(rows=rows, more={"x": None}, next="9")):
+        assert large_answers.written(page, **options) == page.model_dump_json(**options).encode()
+
+
+def test_a_suggestion_is_written_as_fastapi_would():
+    head = SimpleNamespace(version=SimpleNamespace(head="acme/cats", number=3))
+    answers, doubts = [{"label": ["a", "ö"], "score": 1e-7}] * 30, [0.25] * 30
+    found = Suggestions(head, "typical", "why", list(range(30)), answers, doubts, 0.5, [])
+    for cut in ({}, {"cut": [{"index": 1, "tokens": 600, "cut": 88}]}):
+        whole = SuggestResponse.of(found, cut).model_dump_json(exclude_unset=True, by_alias=True)
+        assert suggest._written(found, cut) == whole.encode()
