@@ -19,7 +19,7 @@ from PIL import (  # the plugins, so that each is there when its format is asked
 )
 
 from adapters.errors import ImageTooLarge, InvalidImage, InvalidInput
-from adapters.modalities.image import bmp, formats, jpeg, keys, memory, png, tiff
+from adapters.modalities.image import bmp, formats, jpeg, keys, memory, png, tiff, xmp
 from adapters.modalities.image.facts import Facts
 from adapters.modalities.image.samples import Mask, flattened, with_alpha
 
@@ -122,7 +122,11 @@ def orientation(data: bytes | memoryview, kind: str) -> int | None:
 
 
 def _orientation(image: Image.Image, kind: str) -> int | None:
-    return _of_exif(image)
+    said = _of_exif(image)
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if said is not None or not packet or kind == "HEIC":  # whose boxes alone count
+        return said
+    return xmp.orientation(packet if isinstance(packet, bytes) else str(packet).encode())
 
 
 def _of_exif(image: Image.Image) -> int | None:
