@@ -66,19 +66,19 @@ class TextTooLong(InvalidInput):
 
 
 class InvalidArchive(InvalidInput):
-    """The zip archive is broken, unsafe or too large when unpacked."""
+    """The zip archive is broken, unsafe, too large when unpacked, or does not say how its names are written."""
 
     code = "invalid_archive"
 
 
 class InvalidManifest(InvalidInput):
-    """The manifest does not say which label each file has."""
+    """The manifest does not say which label each file has, or another table labels the files beside it."""
 
     code = "invalid_manifest"
 
 
 class InvalidLabel(InvalidInput):
-    """A label is empty, too long or not of the task's kind."""
+    """A label is empty, missing, too long or not of the task's kind."""
 
     code = "invalid_label"
 

@@ -1,5 +1,6 @@
 """Label text: one spelling of a class name, whichever task it belongs to."""
 
+import ast
 import json
 import re
 import unicodedata
@@ -7,16 +8,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from adapters.errors import InvalidLabel, NotEnoughData
+from adapters.nfc import nfc
 from adapters.problems import Problems
 from adapters.types import Example, SplitName
 
 MAX_LABEL = 200  # characters
 NAMED = 5  # how many offenders a message lists
 KEYCAP = "\u20e3"
-# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0): nothing is drawn for them.
+BLANK = "\u2800"  # of Braille: a space, but none by its category
+# What programs write for a value that is missing: pandas and NumPy, Python, JavaScript and SQL, spreadsheets. `none`
+# and `NA` are not among them: both are classes of real sets.
+MISSING = frozenset({"nan", "NaN", "NAN", "NaT", "<NA>", "None", "null", "NULL", "#N/A"})
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 16.0), and the marks of annotations (U+FFF9 to
+# U+FFFB): nothing is drawn for them.
 _IGNORABLE = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 # Of these, what changes the characters around it: joiners, variation selectors, the letters of flags' tags.
 _JOINER = re.compile("[\u200c\u200d\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0020-\U000e007f\U000e0100-\U000e01ef]")
@@ -32,7 +39,7 @@ def clean(text: str, item: str) -> str:
     """
     if len(text) > 4 * MAX_LABEL:  # before normalising: a megabyte costs nothing
         raise InvalidLabel(f"{item}: the label has {len(text):,} characters; at most {MAX_LABEL}", item=item)
-    label = visible(unicodedata.normalize("NFC", text))
+    label = visible(nfc(text))
     if not label:
         raise InvalidLabel(f"{item}: the label is empty; give the name of its class", item=item)
     if len(label) > MAX_LABEL:
@@ -59,7 +66,7 @@ def visible(text: str) -> str:
             )
             if not works:
                 continue
-        kept.append(" " if unicodedata.category(c) == "Zs" else c)
+        kept.append(" " if c == BLANK or unicodedata.category(c) == "Zs" else c)
     return "".join(kept).strip().rstrip(_LOOSE).strip()
 
 
@@ -80,12 +87,23 @@ def distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_composite(text: str) -> bool:
-    """Whether a label is a JSON list or object."""
-    if text.lstrip()[:1] not in ("[", "{") or len(text) > 64 * MAX_LABEL:
+    """Whether a label is a list or an object, as JSON has it or as Python writes it (`['cat', 'dog']`)."""
+    if text.lstrip()[:1] not in ("[", "{", "(") or len(text) > 64 * MAX_LABEL:
         return False
     try:
         return isinstance(json.loads(text), list | dict)
     except (ValueError, RecursionError):
+        return _is_of_python(text.strip())
+
+
+def _is_of_python(text: str) -> bool:
+    """Whether a text is how Python writes a list, a dictionary, a set or a tuple."""
+    if len(text) > 4 * MAX_LABEL:  # none is a label, and no shorter one is deep enough to hurt the parser
+        return False
+    plain = text.replace("\\'", "").replace('\\"', "").replace("\\", "/")  # of escapes the parser warns
+    try:
+        return isinstance(ast.literal_eval(plain), list | dict | set | tuple)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
 
 

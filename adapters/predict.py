@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from itertools import chain
+from typing import Literal
 
-from adapters import modalities, tasks
+from adapters import modalities
 from adapters.answering import answers
 from adapters.backbones.cuts import Part
+from adapters.decoding import Decoder, Prediction
 from adapters.errors import EspalierError, WrongModality
 from adapters.monitoring import arms
 from adapters.monitoring.monitor import Monitor
@@ -24,19 +26,18 @@ from adapters.runtime.backbone import Backbones
 from adapters.runtime.batcher import Batcher, Waiter
 from adapters.runtime.embedding_memory import EmbeddingMemory
 from adapters.runtime.failures import Failed, HeadError, or_reason, told, working
-from adapters.runtime.heads.head import NOVELTY, HeadAnswers
+from adapters.runtime.heads.head import HeadAnswers
 from adapters.runtime.heads.live import LiveHeads
 from adapters.runtime.heads.loaded import LiveHead
 from adapters.runtime.passes import EmbeddedInputs, Found, ItemError, Pass
+from adapters.runtime.queueing import aside
 from adapters.runtime.queueing.inflight import Item
 from adapters.runtime.queueing.lanes import clock
 from adapters.runtime.queueing.traffic import Traffic
 from adapters.spans import traced
 from adapters.tenancy import qualified, shown
 from adapters.trust import Terms
-from adapters.types import ORIGINAL, Embeddings, HeadRef, Rows, Schema
-
-NOTHING = Terms()
+from adapters.types import ORIGINAL, Embeddings, HeadRef, Rows
 
 OnError = Literal["fail", "skip"]
 
@@ -75,15 +76,6 @@ class Predictor:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What one head says of one input."""
-
-    index: int
-    head: LiveHead
-    answer: dict[str, Any]  # the task's: {"label", "score", "top"}; and novelty
-
-
-@dataclass(frozen=True, slots=True)
 class Predictions:
     """Predictions by input, then by head in the order asked for."""
 
@@ -91,6 +83,8 @@ class Predictions:
     errors: list[ItemError]
     generation: int
     head_errors: list[HeadError] = field(default_factory=list)
+    indices: Sequence[int] = ()  # of the inputs that could be read
+    numbers: int = 0  # that all heads together say of one input, about
 
 
 async def predict(
@@ -135,11 +129,13 @@ async def predict(
             known |= await embed_for(predictor, inputs, passes.of(heads, known), on_error, flow)
             embedded = passes.aligned(known, heads)
             outputs = await answers(predictor.traffic, heads, embedded, flow)
-        answered = _decode(heads, terms, embedded, outputs, top_k, generation, failed)
+        answered = await _decode(predictor, heads, terms, embedded, outputs, top_k, generation, failed)
         if predictor.monitor is not None:
             predictor.monitor.saw(heads, outputs, answered.predictions, partial(_rows, embedded))
         if predictor.sampler is not None and predictor.sampler.heads:
-            predictor.sampler.saw(heads, outputs, answered.predictions, partial(_pooled, embedded), inputs)
+            seen = answered.predictions, partial(_pooled, embedded), inputs
+            saw = partial(predictor.sampler.saw, heads, outputs, *seen)
+            await aside.run(saw, len(inputs) * answered.numbers)
         return answered
 
 
@@ -277,36 +273,22 @@ async def _admit(
     return generation, [head for head in found if head is not None]
 
 
-def _decode(
+async def _decode(
+    predictor: Predictor,
     heads: Sequence[LiveHead],
     terms: Sequence[Terms],
     embedded: Found,
-    outputs: list[HeadAnswers | EspalierError],
+    outputs: Sequence[HeadAnswers | EspalierError],
     top_k: int,
     generation: int,
-    failed: Failed | None = None,
+    failed: Failed,
 ) -> Predictions:
     """`embedded` is aligned. Raises the reason where no head is left that could answer."""
-    failed = (failed or []) + [
-        (h.version.head, o) for h, o in zip(heads, outputs, strict=True) if isinstance(o, EspalierError)
-    ]
+    failed = failed + [(h.version.head, o) for h, o in zip(heads, outputs, strict=True) if isinstance(o, EspalierError)]
     first = next((e for head in heads if isinstance(e := embedded[head.source], EmbeddedInputs)), None)
     if first is None:
         raise failed[0][1]
-    found = [
-        Prediction(index, head, _said(head, wanted, answers, row, top_k))
-        for row, index in enumerate(first.indices)
-        for head, wanted, answers in zip(heads, terms, outputs, strict=True)
-        if isinstance(answers, HeadAnswers)
-    ]
-    return Predictions(found, first.errors, generation, told(failed))
-
-
-def _said(head: LiveHead, terms: Terms, answers: HeadAnswers, row: int, top_k: int) -> dict[str, Any]:
-    task, answer = tasks.get(head.task), answers.row(row)
-    schema = Schema(head.classes, head.version.manifest.get("decision", {}))
-    novelty = float(answer[NOVELTY]) if NOVELTY in answer else None
-    said = task.decode(answer, schema, top_k) | {"novelty": novelty}
-    if terms == NOTHING:
-        return said
-    return said | task.promised(answer, schema, novelty or 0.0, terms)
+    decoder = Decoder.of(heads, terms, outputs, top_k, predictor.monitor)
+    parts = await aside.in_steps(decoder, list(enumerate(first.indices)), decoder.numbers)
+    found = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+    return Predictions(found, first.errors, generation, told(failed), first.indices, decoder.numbers)

@@ -1,7 +1,7 @@
 """How long a request of a megabyte or two holds up the others: one client asks /livez over and over meanwhile.
 
-What is told is the slowest answer that this client got, in milliseconds, for each request of `costly_requests`.
-Limit: 50 ms.
+What is told is the slowest answer that this client got, in milliseconds, for each request of `costly_requests` and
+`costly_texts`. Limit: 50 ms.
 """
 
 import re
@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from benchmarks import costly_requests, record, server
+from benchmarks import costly_requests, costly_texts, record, server
 
 REPETITIONS = 3
 MAX_HELD_MS = 50.0
@@ -52,7 +52,7 @@ class Pinger:
 
 def main(quick: bool = False) -> dict[str, Any]:
     """Measure and print; returns the results."""
-    made = {name: make() for name, make in costly_requests.REQUESTS.items()}
+    made = {name: make() for name, make in (costly_requests.REQUESTS | costly_texts.requests()).items()}
     with server.running() as running:
         for request in made.values():  # what is imported or made at the first time
             _send(running.port, request)

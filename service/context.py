@@ -173,8 +173,8 @@ def _attempts(settings: Settings, process: ServingProcess) -> Attempts:
 
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
-    images, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
-    return Traffic(process.part(decoding), images, size, settings.max_waiting_seconds, telemetry.METERS)
+    inputs, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
+    return Traffic(process.part(decoding), inputs, size, settings.max_waiting_seconds, telemetry.METERS)
 
 
 def _artifacts(settings: Settings) -> Artifacts:

@@ -21,6 +21,10 @@ OTHERS = (
     "ESPALIER_SERVER", "ESPALIER_KEY", "ESPALIER_TO_DATABASE_URL", "ESPALIER_TO_ARTIFACTS_URL", "ESPALIER_COUNTS",
     "ESPALIER_SIGNS_OF_LIFE",
 )  # fmt: skip
+RENAMED = {  # what releases before 1.0 called them
+    "ESPALIER_MAX_PREDICT_IMAGES": "ESPALIER_MAX_PREDICT_INPUTS",
+    "ESPALIER_TENANT_IMAGES_PER_SECOND": "ESPALIER_TENANT_INPUTS_PER_SECOND",
+}
 ASIDE = ("ESPALIER_TEST_", "ESPALIER_BENCH", "ESPALIER_CLEANLAB_")  # of tests and benchmarks
 
 
@@ -126,7 +130,7 @@ class Settings(BaseSettings):
         2.0, gt=0, description="Longest that a bucket may say nothing to a request before it is 503; jobs wait longer."
     )
     max_predict_bytes: int = Field(128 * MIB, ge=1, description="Largest body of /predict and /embed, bytes.")
-    max_predict_images: int = Field(1024, ge=1, description="Most inputs in one /predict, /embed or /suggest.")
+    max_predict_inputs: int = Field(1024, ge=1, description="Most inputs in one /predict, /embed or /suggest.")
     max_predict_heads: int = Field(256, ge=1, description="Most heads in one /predict.")
     max_finetune_bytes: int = Field(2048 * MIB, ge=1, description="Largest body of /finetune, bytes.")
     max_unpacked_bytes: int = Field(
@@ -233,7 +237,7 @@ class Settings(BaseSettings):
     tenant_requests_per_second: float = Field(
         0, ge=0, description="Most requests of a tenant a second, over all serving processes; 0: any number."
     )
-    tenant_images_per_second: float = Field(
+    tenant_inputs_per_second: float = Field(
         0, ge=0, description="Most inputs of a tenant a second in /predict, /embed and alike; 0: any number."
     )
     trusted_proxies: str = Field(
@@ -347,6 +351,8 @@ def unknown(environment: Mapping[str, str]) -> list[str]:
 
 
 def _stranger(name: str, known: Sequence[str]) -> str:
+    if now := RENAMED.get(name.upper()):
+        return f"the environment variable {name} is no setting any more and has no effect; it is called {now} now"
     near = get_close_matches(name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], 1)
     hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/reference/settings.md lists all"
     return f"the environment variable {name} is no setting and has no effect; {hint}"

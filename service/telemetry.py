@@ -16,7 +16,7 @@ _LAG_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 1
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STEP_SECONDS = (0.0001, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 4)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
-RATES, QUOTAS, OUTCOMES = ("requests", "images"), ("heads", "examples", "bytes", "jobs"), ("done", "refused", "failed")
+RATES, QUOTAS, OUTCOMES = ("requests", "inputs"), ("heads", "examples", "bytes", "jobs"), ("done", "refused", "failed")
 
 
 def _counter(name: str, about: str, label: str = "", values: tuple[str, ...] = ()) -> Counter:
@@ -36,12 +36,12 @@ def _histogram(name: str, about: str, buckets: tuple[float, ...] = _STEP_SECONDS
 
 
 REQUESTS = _counter("predict_requests", "Answered /predict requests.")
-IMAGES = _counter("predict_images", "Inputs in answered /predict requests.")
+INPUTS = _counter("predict_inputs", "Inputs in answered /predict requests.")
 ANSWERS = _counter("predictions", "Predictions given (inputs × heads).")
 SECONDS = _histogram("predict_seconds", "From the first byte of a /predict body to its answer.", _SECONDS)
 
 WAITING = _gauge(
-    "images_waiting", "Inputs that were admitted and are not answered: they wait for a lane or are in one."
+    "inputs_waiting", "Inputs that were admitted and are not answered: they wait for a lane or are in one."
 )
 WAITING_SECONDS = _gauge(
     "waiting_seconds", "How long the inputs that wait will take, estimated: what a new one waits at most.", "max"
@@ -49,13 +49,13 @@ WAITING_SECONDS = _gauge(
 WAITING_BYTES = _gauge("waiting_bytes", "Bytes of the bodies that bring inputs and are not answered.")
 REJECTED = _counter("requests_rejected", "Requests with inputs refused with 429 because too much waits.")
 EXPIRED = _counter("requests_expired", "Requests with inputs that ended with 504 because their time was up.")
-DROPPED = _counter("images_dropped", "Inputs not embedded because whoever sent them had left, or its time was up.")
-SHARED = _counter("images_shared", "Inputs whose embedding was under way already for another request.")
+DROPPED = _counter("inputs_dropped", "Inputs not embedded because whoever sent them had left, or its time was up.")
+SHARED = _counter("inputs_shared", "Inputs whose embedding was under way already for another request.")
 
 QUEUE_SECONDS = _histogram("queue_seconds", "From the admission of an input until a lane takes it.")
 DECODE_SECONDS = _histogram("decode_seconds", "Decoding one input.")
 BACKBONE_SECONDS = _histogram("backbone_seconds", "One pass through a backbone.")
-BATCH_IMAGES = _histogram("batch_images", "Inputs in a pass through a backbone.", _BATCHES)
+BATCH_INPUTS = _histogram("batch_inputs", "Inputs in a pass through a backbone.", _BATCHES)
 HEAD_SECONDS = _histogram("head_seconds", "Running all shallow heads of a request on its embeddings.")
 TAIL_SECONDS = _histogram("tail_seconds", "One run of a deep head: its part of the backbone, and its answers.")
 CACHE_HITS = _counter("embedding_cache_hits", "Inputs whose embedding serving remembered.")
@@ -135,9 +135,7 @@ SAMPLES = _counter(
     "outcome",
     SAMPLED,
 )
-RATE_LIMITED = _counter(
-    "rate_limited", "Requests refused with 429 for their rate: requests, images (inputs of any kind).", "limit", RATES
-)
+RATE_LIMITED = _counter("rate_limited", "Requests refused with 429 for their rate: requests, inputs.", "limit", RATES)
 AUTHENTICATION_FAILURES = _counter(
     "authentication_failures",
     "Keys and tokens that were not valid: refused with 401; limited with 429, as too many came from one address.",
@@ -158,7 +156,7 @@ def _drifting(counts: Mapping[tuple[str, str], int]) -> None:
 _drifting({})
 METERS = Meters(
     queue_seconds=QUEUE_SECONDS.observe, decode_seconds=DECODE_SECONDS.observe,
-    backbone_seconds=BACKBONE_SECONDS.observe, batch_inputs=BATCH_IMAGES.observe, head_seconds=HEAD_SECONDS.observe,
+    backbone_seconds=BACKBONE_SECONDS.observe, batch_inputs=BATCH_INPUTS.observe, head_seconds=HEAD_SECONDS.observe,
     tail_seconds=TAIL_SECONDS.observe,
     rejected=REJECTED.inc, expired=EXPIRED.inc, dropped=DROPPED.inc, shared=SHARED.inc,
     cache_hit=CACHE_HITS.inc, cache_miss=CACHE_MISSES.inc,
@@ -175,6 +173,6 @@ METERS = Meters(
 def predicted(inputs: int, heads: int, seconds: float) -> None:
     """Count one answered request."""
     REQUESTS.inc()
-    IMAGES.inc(inputs)
+    INPUTS.inc(inputs)
     ANSWERS.inc(inputs * heads)
     SECONDS.observe(seconds)

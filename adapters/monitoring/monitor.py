@@ -27,7 +27,10 @@ WINDOWS = 10  # looks between those at which windows are written: there may be o
 
 
 class Monitor:
-    """Counts for roll-outs and of drift. `saw` is called on the event loop for each request, and only counts."""
+    """Counts for roll-outs and of drift. `saw` is called on the event loop for each request, and only counts.
+
+    So does `count`, of the answers of a request: of many a part at a time, in a thread.
+    """
 
     def __init__(self, engine: Engine, meters: Meters = UNSEEN, every: float = EVERY) -> None:
         self._engine, self._meters, self._every = engine, meters, every
@@ -50,6 +53,10 @@ class Monitor:
         self._report()
         self._report_windows()
 
+    def count(self, said: Sequence[Said]) -> None:
+        """Some of the answers of a request, a few hundred at most: in any thread, with a lock."""
+        self._tally.answered(said)
+
     def saw(
         self,
         heads: Sequence[LiveHead],
@@ -58,10 +65,10 @@ class Monitor:
         embedded: Callable[[], dict[str, Rows]],
     ) -> None:
         """An answered request: its heads with their outputs, all that they said, and what they read, by source."""
-        self._tally.answered(said)
         for head, output in zip(heads, outputs, strict=True):
             if head.trial is not None:
-                first = next((one for one in said if one.head is head), None)
+                of_first_input = said[: len(heads)]
+                first = next((one for one in of_first_input if one.head is head), None)
                 self._count(head, head.trial, output, first, embedded)
 
     def _count(

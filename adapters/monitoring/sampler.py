@@ -82,7 +82,7 @@ class _Queue:
 
 
 class Sampler:
-    """Keeps hard inputs of the heads that are `heads`. `saw` is called on the event loop."""
+    """Keeps hard inputs of the heads that are `heads`. `saw` is called for each request."""
 
     def __init__(
         self, engine: Engine, artifacts: Artifacts, limits: Limits | None = None, meters: Meters = UNSEEN,
@@ -117,10 +117,14 @@ class Sampler:
         embedded: Found,
         inputs: Sequence[bytes | memoryview],
     ) -> None:
-        """An answered request: its heads with their outputs, all that they said, embeddings f32 [M, E] by backbone."""
-        for head, output in zip(heads, outputs, strict=True):
-            if head.version.head in self.heads and isinstance(output, HeadAnswers):
-                self._look(head, output, [one for one in said if one.head is head], embedded, inputs)
+        """An answered request: its heads with their outputs, all that they said, embeddings f32 [M, E] by backbone.
+
+        `said` is by input, then by head that answered. In any thread.
+        """
+        asked = [(h, output) for h, output in zip(heads, outputs, strict=True) if isinstance(output, HeadAnswers)]
+        for position, (head, output) in enumerate(asked):
+            if head.version.head in self.heads:
+                self._look(head, output, said[position :: len(asked)], embedded, inputs)
 
     def _look(
         self, head: LiveHead, output: HeadAnswers, said: Sequence[Said], embedded: Found,

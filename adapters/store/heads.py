@@ -168,6 +168,13 @@ def find_task(engine: Engine, name: str) -> str | None:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A part of a manifest as the JSON that the database keeps."""
+
+    text: str
+
+
 SHOWN = ("method", "classes", "metrics")  # of a manifest, where heads are listed; and names of backbone and cut
 
 
@@ -175,7 +182,8 @@ def page(engine: Engine, *, limit: int, after: str = "", whose: Whose = ANYBODYS
     """Heads in alphabetical order, a page at a time; of the manifests of their versions only what lists show.
 
     One query, however many heads and versions: the database picks those parts out of the manifests, as text, since
-    Python takes longer to read a thousand manifests than for all the rest.
+    Python takes longer to read a thousand manifests than for all the rest. The long parts, classes and metrics, stay
+    text (`Written`): nobody reads them but who asked for the list.
     """
     mine = whose.of(heads.c.name)
     names = sa.select(heads).where(heads.c.name > after, *mine).order_by(heads.c.name).limit(limit).subquery()
@@ -201,13 +209,18 @@ def _list(found: dict[str, HeadSummary], name: str, task: str, made: Any, alias:
         head = found[name] = HeadSummary(name, task, aware(made), {}, [])
     number, digest, status, moment, *parts = version
     if number is not None and (not head.versions or head.versions[-1].number != number):
-        method, classes, metrics, backbone, cut = (None if part is None else from_json(part) for part in parts)
-        shown = {"method": method, "classes": classes, "metrics": metrics, "backbone": {"name": backbone}}
+        method, classes, metrics, backbone, cut = parts
+        shown = {"method": _read(method), "classes": Written(classes or "[]"), "metrics": Written(metrics or "{}")}
+        shown["backbone"] = {"name": _read(backbone)}
         if cut is not None:
-            shown["deep"] = {"cut": {"name": cut}}
+            shown["deep"] = {"cut": {"name": _read(cut)}}
         head.versions.append(HeadVersion(name, number, digest, status, shown, aware(moment)))
     if alias is not None:
         head.aliases[alias] = number
+
+
+def _read(part: str | None) -> Any:
+    return None if part is None else from_json(part)
 
 
 def set_alias(engine: Engine, name: str, alias: str, number: int, expected: int | None = None) -> int:

@@ -14,6 +14,8 @@ from adapters.store.schema import versions
 from adapters.tenancy import shown
 from adapters.types import HeadRef, HeadVersion
 
+ASKED_BEFORE = "more_images"  # what `more_inputs` of a learning curve is called in reports of earlier releases
+
 
 def load(engine: Engine, artifacts: Artifacts, version: HeadVersion) -> dict[str, Any]:
     """The report of a version. Raises ReportNotFound for one that was made before there were reports.
@@ -41,6 +43,9 @@ def _digest(version: HeadVersion) -> str:
 
 def _read(artifacts: Artifacts, digest: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(artifacts.get(digest))
+    curve = found.get("curve") or {}
+    if ASKED_BEFORE in curve:
+        curve["more_inputs"] = curve.pop(ASKED_BEFORE)
     return found
 
 

@@ -26,9 +26,9 @@ MAX_CONFUSION = 200  # classes; the matrix of more is too large for a response a
 
 
 def parse_label(text: str, item: str) -> str:
-    """The name of a class. Raises InvalidLabel, also for a JSON list or object: those are other tasks' labels."""
+    """The name of a class. Raises InvalidLabel, also for a list or an object: those are other tasks' labels."""
     if is_composite(text):
-        kind = "a list" if text.lstrip().startswith("[") else "an object"
+        kind = "an object" if text.lstrip().startswith("{") else "a list"
         hint = "task=multilabel takes lists, task=regression numbers by name"
         raise InvalidLabel(f"{item}: the label {text[:50]} is {kind}, not the name of a class; {hint}", item=item)
     return clean(text, item)

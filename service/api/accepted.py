@@ -1,12 +1,14 @@
 """How every route answers that accepts a job: 202 with the job and where it is, or 200 once it has ended."""
 
 import time
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Header, Query
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from adapters.runtime.queueing import aside
 from adapters.types import Job
 from service.api.dependencies import PROBLEMS
 from service.api.job_schemas import JobView
@@ -39,11 +41,14 @@ async def answer(ctx: Context, job: Job, wait: float | Literal["all"]) -> JSONRe
     """The job as it is now, or at its end if that comes in time; with `all`, once it is served everywhere."""
     began, seconds = time.monotonic(), LONGEST if wait == "all" else wait
     job, done = await ctx.following.wait(job, seconds)
-    view = JobView.of(job)
+    view = await aside.run(partial(JobView.of, job))
     if done and wait == "all" and (generation := (job.report or {}).get("generation")):
         left = seconds - (time.monotonic() - began)
         found = await served(ctx.engine, ctx.following, job.request.head, generation, left)
         view.replicas, done = ReplicasView.of(found), found is not None and found.all
-    return JSONResponse(
-        view.model_dump(mode="json"), 200 if done and wait else 202, headers={"Location": f"/jobs/{job.id}"}
-    )
+    return await aside.run(partial(_response, view, 200 if done and wait else 202))
+
+
+def _response(view: JobView, status: int) -> JSONResponse:
+    """A change of classes may name a hundred thousand, and the job tells them."""
+    return JSONResponse(view.model_dump(mode="json"), status, headers={"Location": f"/jobs/{view.id}"})

@@ -21,6 +21,7 @@ from service.access.principal import Call, calling
 from service.access.response_headers import protecting
 from service.access.same_site import SameSite
 from service.audit.trail import Trail, acting
+from service.limits.body_parts import in_parts
 from service.operations import requests
 from service.operations.access_log import Line
 from service.operations.requests import Origin
@@ -97,7 +98,7 @@ class FastPath:
         line.write()
 
     async def _request(self, scope: Scope, receive: Any, send: Any) -> None:
-        send = protecting(send)
+        send = protecting(in_parts(send))
         refusal = self._same_site.refusal(scope)
         if refusal is not None:
             self._trail.refuse(scope, 403)

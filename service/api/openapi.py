@@ -223,6 +223,12 @@ _FILES = {
         "description": "Of names in the archive that do not say theirs, such as cp932, gbk, cp850 or cp1252.",
     },
     "root": {"type": "string", "description": "The folder of the archive in which classes or splits begin."},
+    "received": {
+        "type": "string",
+        "description": "Beside a manifest, of who has read a folder: JSON with layout and, if you like, root, "
+        "manifest, names, splits and passed_over (count and list, of item and reason). The job says "
+        "so, read_by client.",
+    },
     "manifest": _file(
         "CSV or JSONL with file_name, or text for the texts themselves, and label, optional split, group."
     ),

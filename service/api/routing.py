@@ -16,11 +16,13 @@ from fastapi.params import Query
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic_core import to_json
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from adapters.store import jobs
 from service.access.principal import may_see, mine
 from service.access.same_site import READS
+from service.api import large_answers
 from service.database_threads import READING, WRITING, Threads
 from service.intake import json_bodies, strict
 
@@ -103,15 +105,19 @@ def all_but(kind: str, *words: str) -> None:
 
 
 def _threaded(endpoint: Callable[..., Any], threads: Threads, options: dict[str, Any]) -> Callable[..., Any]:
-    """The same as a coroutine function. Models of one status become JSON in the thread, not on the event loop."""
+    """The same as a coroutine function. Models and dictionaries of one status become JSON in the thread, not on the
+    event loop."""
     without_none = options.get("response_model_exclude_none") is True
 
     def work(*arguments: Any, **values: Any) -> Any:
         answer = endpoint(*arguments, **values)
-        if not isinstance(answer, BaseModel):
+        if not isinstance(answer, BaseModel | dict):
             return answer
         headers = values["response"].headers if "response" in values else {}
-        body = answer.model_dump_json(exclude_none=without_none)
+        if isinstance(answer, BaseModel):
+            body = large_answers.written(answer, exclude_none=without_none)
+        else:
+            body = to_json(answer, inf_nan_mode="null")
         return Response(body, media_type="application/json", headers=_sent(headers))
 
     @functools.wraps(endpoint)

@@ -123,9 +123,9 @@ def show(answer: Any, raw: bool, draw: Callable[[Any], Any]) -> None:
         draw(answer)
 
 
-def assignments(texts: tuple[str, ...]) -> dict[str, str]:
-    """`old=new` texts as a dictionary; a label may hold further signs of equality."""
-    for text in texts:
+def assignments(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`old=new` pairs as a dictionary; a label may hold further signs of equality."""
+    for text in pairs:
         if not all(text.partition("=")):
             raise click.ClickException(f"{text!r} is not of the form OLD=NEW")
-    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+    return {text.partition("=")[0]: text.partition("=")[2] for text in pairs}

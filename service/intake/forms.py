@@ -129,7 +129,7 @@ async def receive(
     else:
         form = _from_upload(query, await _upload(request, settings, take, space, kind, names), known, names)
     try:
-        _check_count(form, settings.max_predict_images, names)
+        _check_count(form, settings.max_predict_inputs, names)
     except InvalidInput:
         form.close()
         raise
@@ -140,7 +140,7 @@ async def _upload(
     request: Request, settings: Settings, take: Callable[[int], None], space: Space | None, kind: str,
     names: Mapping[str, str | None],
 ) -> uploads.Upload:  # fmt: skip
-    parts = min(settings.max_predict_images + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
+    parts = min(settings.max_predict_inputs + settings.max_predict_heads + OPTIONS, settings.max_form_parts)
     if json_forms.is_json(kind) and fields.INPUTS in names:
         most = min(settings.max_json_bytes, settings.max_predict_bytes)
         return await json_forms.receive(request, most, take, space, max_parts=parts)
@@ -180,13 +180,13 @@ def _check_count(form: InputForm, most: int, names: Mapping[str, str | None]) ->
         raise InvalidInput(f"{said} in one request; at most {most}, so split them", item=item)
 
 
-def head_refs(texts: Sequence[str], most: int) -> list[HeadRef]:
+def head_refs(references: Sequence[str], most: int) -> list[HeadRef]:
     """`name`, `name@3`, `name@canary` → references. Raises InvalidInput."""
-    if not texts:
+    if not references:
         raise InvalidInput("no head: say which one shall answer with `head`", item="head")
-    if len(texts) > most:
-        raise InvalidInput(f"{len(texts)} heads in one request; at most {most}, so split them", item="head")
-    return [head_ref(text) for text in texts]
+    if len(references) > most:
+        raise InvalidInput(f"{len(references)} heads in one request; at most {most}, so split them", item="head")
+    return [head_ref(reference) for reference in references]
 
 
 def head_ref(text: str) -> HeadRef:

@@ -23,7 +23,7 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.tenancy import embedded_by, shown
 from adapters.types import ORIGINAL, Example, Floats, Job, JobRequest
 from service.access.principal import LOCAL, current, mine
-from service.intake import fields, going_on, labeled_uploads, options, strict
+from service.intake import fields, going_on, labeled_uploads, options, strict, told
 from service.intake.datasets import names, probing, screening
 from service.intake.datasets.items import Item
 from service.intake.datasets.items import fingerprint as fingerprint_of
@@ -40,7 +40,7 @@ from service.wire import check_head_name
 FIELDS = frozenset({
     "head", "labels", "archive", "manifest", "task", "method", "hyperparameters", "backbone", "mode", "seed",
     "deploy", "budget", "views", "reads", "on_error", "archive_encoding", "root", "deep", "keep_examples",
-    *fields.known(),
+    told.FIELD, *fields.known(),
 })  # fmt: skip
 # Of any modality; which of them the head's has is looked at once that is known.
 VIEWS = tuple(dict.fromkeys(c for name in modalities.names() for c in modalities.choices(modalities.get(name))))
@@ -219,6 +219,7 @@ class Submissions:
     def _received(self, upload: Upload, request: JobRequest) -> Received:
         """The labeled items of any of the layouts."""
         received = labeled_uploads.received(upload, self._limits(), lambda archive: self._hints(archive, request))
+        received = told.added(received, upload)
         if len(received.items) > self.settings.max_examples:
             count, most = len(received.items), self.settings.max_examples
             raise InvalidInput(f"{count:,} examples in one request; at most {most:,}")

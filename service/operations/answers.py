@@ -19,22 +19,23 @@ from adapters.store.objects.artifacts import Artifacts
 from adapters.types import Example, HeadRef
 from service.loading import load_backbone
 
-HEADS, IMAGES = 20, 2  # that are asked, of each head
+HEADS, INPUTS = 20, 2  # that are asked, of each head
 LISTED = 100_000  # heads that are chosen from
 MEMORY = 256 << 20  # bytes of loaded heads
 SECONDS = 120.0  # for one answer, the first of which loads a backbone
+KEY = "image"  # of the SHA-256 of an input of any kind: backups that are there have it under this name
 NOISE = 1e-3  # difference of two scores by two kinds of processor
 
 
 def of(engine: Engine, artifacts: Artifacts, most: int = HEADS) -> list[dict[str, Any]]:
-    """{"head", "version", "image", "answer"} of `most` live heads, spread over all, and of their first examples.
+    """{"head", "version", KEY, "answer"} of `most` live heads, spread over all, and of their first examples.
 
     What is damaged or missing has {"error": its code} in place of an answer.
     """
     live = LiveHeads(engine, artifacts, max_bytes=MEMORY)
     backbones = Backbones(lambda digest: load_backbone(engine, artifacts, digest), "cpu")
     threads = processor.cores()
-    predictor = Predictor(live, backbones, Traffic(threads, IMAGES, 1 << 40, SECONDS))
+    predictor = Predictor(live, backbones, Traffic(threads, INPUTS, 1 << 40, SECONDS))
     try:
         return asyncio.run(_ask(predictor, engine, artifacts, _chosen(engine, most)))
     finally:
@@ -45,7 +46,7 @@ def differences(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]
     """Sentences on answers that are not what they were, but for noise of float32."""
     found = {_key(row): row for row in after}
     other = [row for row in before if not _alike(row, found.get(_key(row)))]
-    return [f"{row['head']}@{row['version']} answers otherwise to the image {row['image']}" for row in other]
+    return [f"{row['head']}@{row['version']} answers otherwise to the input {row[KEY]}" for row in other]
 
 
 def _chosen(engine: Engine, most: int) -> list[str]:
@@ -58,9 +59,9 @@ async def _ask(predictor: Predictor, engine: Engine, artifacts: Artifacts, names
     answers = []
     for name in names:
         version = heads.resolve(engine, HeadRef(name)).number
-        for example, _ in examples.page(engine, name, limit=IMAGES):
+        for example, _ in examples.page(engine, name, limit=INPUTS):
             said = await _answer(predictor, artifacts, name, example)
-            answers.append({"head": name, "version": version, "image": example.sha256} | said)
+            answers.append({"head": name, "version": version, KEY: example.sha256} | said)
     return answers
 
 
@@ -74,7 +75,7 @@ async def _answer(predictor: Predictor, artifacts: Artifacts, name: str, example
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["head"], row["version"], row["image"]
+    return row["head"], row["version"], row[KEY]
 
 
 def _alike(before: Any, after: Any) -> bool:

@@ -69,7 +69,7 @@ class Traces:
 
     def shard(self, shard: Shard) -> AbstractContextManager[None]:
         """Around a part of another worker's job, likewise."""
-        return self._work("shard", shard, {"espalier.shard": shard.position, "espalier.images": len(shard.inputs)})
+        return self._work("shard", shard, {"espalier.shard": shard.position, "espalier.inputs": len(shard.inputs)})
 
     @contextmanager
     def _work(self, name: str, job: logs.Job, attributes: dict[str, Any]) -> Iterator[None]:

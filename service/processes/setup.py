@@ -98,8 +98,8 @@ def remake(settings: Settings, engine: Engine, artifacts: Artifacts, backbone: B
             from adapters.training.backbone import variant
 
             source = backbones.find_digest(engine, backbone.details["variant_of"]["digest"])
-            images = modalities.calibration(source.modality).crops(source.spec)
-            variant.build(source, backbone.precision, images, engine, artifacts, name=backbone.name)
+            held = modalities.calibration(source.modality).crops(source.spec)
+            variant.build(source, backbone.precision, held, engine, artifacts, name=backbone.name)
     except (EspalierError, ImportError) as error:
         log.warning("could not make the backbone %s again: %s", backbone.name, error)
     return artifacts.is_sound(backbone.artifact)

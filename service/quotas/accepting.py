@@ -26,7 +26,7 @@ def default(settings: Settings) -> Limits:
         heads=settings.tenant_heads or None, examples=settings.tenant_examples or None,
         bytes=settings.tenant_bytes or None, jobs=settings.tenant_jobs or None,
         requests_per_second=settings.tenant_requests_per_second or None,
-        images_per_second=settings.tenant_images_per_second or None,
+        inputs_per_second=settings.tenant_inputs_per_second or None,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """A token bucket: so much a second on average, and what a second gives at once (Turner 1986: the leaky bucket).
 
-What costs more than the bucket holds passes once there is a token, and is owed: 64 images at 10 a second pass, and the
+What costs more than the bucket holds passes once there is a token, and is owed: 64 inputs at 10 a second pass, and the
 next wait for 6 seconds. So large requests are not starved by small ones, and the average holds.
 """
 

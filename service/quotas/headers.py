@@ -1,7 +1,7 @@
 """RateLimit headers, as draft-ietf-httpapi-ratelimit-headers-10 has them, on every answer to whom rates bound.
 
-    RateLimit-Policy: "requests";q=10;w=1, "images";q=50;w=1;qu="images"
-    RateLimit: "requests";r=9;t=1, "images";r=0;t=3
+    RateLimit-Policy: "requests";q=10;w=1, "inputs";q=50;w=1;qu="inputs"
+    RateLimit: "requests";r=9;t=1, "inputs";r=0;t=3
 
 `q` is what may come at once and over `w` seconds, `r` what is left of it here and now, `t` seconds until all of it is.
 """
@@ -35,5 +35,5 @@ def _headers(limiter: Limiter, tenant: str, key: str) -> list[tuple[bytes, bytes
 def _policy(name: str, bucket: Bucket) -> str:
     """A rate below one a second as one in so many seconds: `q` and `w` are whole numbers."""
     window = WINDOW if bucket.whole >= 1 or not bucket.whole else 1 / bucket.whole
-    unit = ';qu="images"' if name.startswith("images") else ""
+    unit = ';qu="inputs"' if name.startswith("inputs") else ""
     return f'"{name}";q={int(bucket.whole * window + 1e-9)};w={math.ceil(window)}{unit}'

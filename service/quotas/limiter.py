@@ -17,9 +17,9 @@ from service import telemetry
 from service.quotas.buckets import Bucket
 
 MOST_CALLERS = 10_000  # remembered with their buckets; subjects of tokens may be many
-REQUESTS, IMAGES = RATES
+REQUESTS, INPUTS = RATES
 OF_KEY = "-of-key"  # at the end of a policy's name
-UNITS = {REQUESTS: "requests", IMAGES: "images"}
+UNITS = {REQUESTS: "requests", INPUTS: "inputs"}
 Policy = tuple[str, Bucket]  # its name as headers have it: `requests`, `requests-of-key`
 
 
@@ -28,12 +28,12 @@ class Caller:
     """A tenant and one key of it, with what bounds them; nothing where they have no rates."""
 
     requests: tuple[Policy, ...] = ()
-    images: tuple[Policy, ...] = ()
+    inputs: tuple[Policy, ...] = ()
 
     @property
     def policies(self) -> tuple[Policy, ...]:
         """All of them."""
-        return self.requests + self.images
+        return self.requests + self.inputs
 
 
 class Limiter:
@@ -62,8 +62,8 @@ class Limiter:
         if inputs is None:
             if caller.requests:
                 self._take(caller.requests, 1, REQUESTS)
-        elif caller.images:
-            self._take(caller.images, inputs, IMAGES)
+        elif caller.inputs:
+            self._take(caller.inputs, inputs, INPUTS)
 
     def left(self, policy: Policy) -> tuple[int, float]:
         """What may come now, whole numbers; and seconds until all may."""

@@ -22,7 +22,7 @@ class Wanted(Wire):
     bytes: Bound | None = None
     jobs: Bound | None = None
     requests_per_second: Pace | None = None
-    images_per_second: Pace | None = None
+    inputs_per_second: Pace | None = None
 
 
 class QuotaRequest(Wire):
@@ -43,7 +43,7 @@ class LimitsView(Wire):
     bytes: float | None
     jobs: float | None
     requests_per_second: float | None
-    images_per_second: float | None
+    inputs_per_second: float | None
 
     @classmethod
     def of(cls, limits: Limits) -> "LimitsView":

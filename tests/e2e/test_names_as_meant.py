@@ -177,3 +177,68 @@ def test_an_encoding_and_a_root_may_be_named(server: Service, tmp_path: Path, op
     assert refused.returncode == 1 and option.strip("-").replace("-", "_") in refused.stderr.replace("-", "_")
     run(server, "finetune", head, str(path), option, value, "--method", "prototype", "--views", "none")
     assert server.client.head(head)["labels"] == labels
+
+
+def test_the_classes_that_a_head_has_tell_folders_apart_on_both_ways(server: Service, tmp_path: Path) -> None:
+    """`cat/indoor` in cat.zip: of the class `cat` of that head, or below a folder around the head's own classes."""
+    (path := tmp_path / "cat.zip").write_bytes(zipped(*pictures("cat/indoor", "cat/outdoor")))
+    (around := tmp_path / "upload.zip").write_bytes(zipped(*pictures("pets/indoor", "pets/outdoor")))
+    head, other = f"c-{uuid.uuid4().hex[:8]}", f"c-{uuid.uuid4().hex[:8]}"
+    learned(server, post(server, zipped(*pictures("cat", "dog")), head=head))
+    learned(server, post(server, zipped(*pictures("indoor", "outdoor")), head=other))
+    refused = post(server, path.read_bytes(), "cat.zip", head=head, mode="append")
+    failed = run(server, "finetune", head, str(path), check=False)
+    assert refused.status_code == 422 and failed.returncode == 1
+    assert refused.json()["detail"] in failed.stderr and "root=cat" in failed.stderr
+    assert learned(server, post(server, around.read_bytes(), "upload.zip", head=other, mode="append"))
+    run(server, "finetune", other, str(around), "--method", "prototype", "--views", "none")
+    assert run(server, "finetune", head, str(around), check=False).returncode == 1  # whose classes are others
+    for arguments in ((head, str(path), "--mode", "replace"), (f"c-{uuid.uuid4().hex[:8]}", str(path))):
+        run(server, "finetune", *arguments, "--method", "prototype", "--views", "none")
+        assert server.client.head(arguments[0])["labels"] == ["indoor", "outdoor"]
+
+
+def test_a_job_of_the_command_line_says_what_was_understood_and_passed_over(server: Service, tmp_path: Path) -> None:
+    files = [
+        (f"pets/{split}/{name}", data) for split in ("Training", "Testing") for name, data in pictures("cat", "dog")
+    ]
+    root = folder(tmp_path / "pets", [*files, ("pets/notes.txt", b"x"), (".DS_Store", b"x")])
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        path.write_bytes(shape(KINDS["dog" in str(path)], number))
+    (root / "pets" / "Training" / "bird").mkdir()
+    head = f"c-{uuid.uuid4().hex[:8]}"
+    shown = run(server, "finetune", head, str(root), "--method", "prototype", "--views", "none", "--json")
+    received = json.loads(shown.stdout)["received"]
+    assert received["layout"].startswith("split folders") and received["root"] == "pets/"
+    assert received["splits"] == {"Testing": "test", "Training": "train"} and received["read_by"] == "client"
+    said = {row["item"]: row["reason"] for row in received["passed_over"]["list"]}
+    assert set(said) == {"pets/notes.txt", ".DS_Store", "pets/Training/bird/"} and received["passed_over"]["count"] == 3
+    assert server.client.report(head)["findings"]["received"]["passed_over"] == received["passed_over"]
+
+
+def test_a_table_that_labels_the_images_is_refused_on_both_ways(server: Service, tmp_path: Path) -> None:
+    rows = "id,breed\n" + "".join(f"{n},{'cat' if n % 2 else 'dog'}\n" for n in range(8))
+    files = [(f"batch{n // 4}/{n}.png", shape(KINDS[n % 2], n)) for n in range(8)] + [("labels.csv", rows.encode())]
+    refused = post(server, zipped(*files))
+    failed = run(server, "finetune", "never", str(folder(tmp_path / "pets", files)), check=False)
+    assert refused.status_code == 422 and refused.json()["code"] == "invalid_manifest"
+    assert failed.returncode == 1 and refused.json()["detail"] in failed.stderr and "'labels.csv'" in failed.stderr
+
+
+def test_a_short_name_of_two_encodings_and_a_missing_value_are_refused_on_both_ways(
+    server: Service, tmp_path: Path
+) -> None:
+    (path := tmp_path / "a.zip").write_bytes(raw_zip([(n.encode("gbk"), d) for n, d in pictures("\u732b", "dog")]))
+    refused = post(server, path.read_bytes())
+    failed = run(server, "finetune", "never", str(path), check=False)
+    assert refused.status_code == 422 and "archive_encoding" in refused.json()["detail"] and failed.returncode == 1
+    assert "archive_encoding" in failed.stderr
+    root = folder(tmp_path / "pets", pictures("cat", "dog"))
+    rows = "file_name,label\n" + "".join(f"cat/{n}.png,nan\ndog/{n}.png,dog\n" for n in range(3))
+    (root / "list.csv").write_text(rows)
+    failed = run(server, "finetune", "never", str(root / "list.csv"), check=False)
+    assert failed.returncode == 1 and "line 2: its label is 'nan'" in failed.stderr
+    answer = post(server, zipped(*pictures("None", "dog")))
+    assert learned(server, answer) == ["None", "dog"]
+    assert answer.json()["report"]["data_report"]["missing_names"] == ["None"]
+    assert "as programs write a missing value" in server.client.report_page(answer.json()["head"])

@@ -58,6 +58,12 @@ def test_it_answers_as_it_did(old):
     np.testing.assert_allclose([row[::40] for row in told["embeddings"]], WANTED["values"], atol=1e-3)
 
 
+def test_its_reports_are_told_in_the_words_of_today(old):
+    """They are stored with `more_images`."""
+    curve = old.client.report("counts")["curve"]
+    assert curve["more_inputs"] == "unclear" and "more_images" not in curve and curve["answer"].startswith("Cannot")
+
+
 def test_its_heads_learn_on_what_they_have(old):
     """A new batch trains on the old backbone, reads its last layer, and finds what was embedded before."""
     job = old.client.wait(old.client.finetune("shapes", shapes(each=4, start=100))["id"])

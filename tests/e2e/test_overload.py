@@ -45,7 +45,7 @@ class Flood:
     def __enter__(self) -> "Flood":
         self.pool = ThreadPoolExecutor(1)
         self.answer = self.pool.submit(httpx.post, f"{self.service.url}/predict", timeout=120, **self.form)
-        eventually(lambda: metric(self.service, "images_waiting") >= self.count)
+        eventually(lambda: metric(self.service, "inputs_waiting") >= self.count)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,36 +68,36 @@ def test_one_flood_overload_deadlines_leaving_and_twins(own_server):
         assert raw.status_code == 429
         quiet = service.http.post("/predict", **forms("quiet", [shape("square", 2)]))
         assert quiet.status_code == 200 and not flood.answer.done(), "it did not wait for the flood"
-        assert metric(service, "images_waiting") > 0 and metric(service, "waiting_bytes") > 10**6
+        assert metric(service, "inputs_waiting") > 0 and metric(service, "waiting_bytes") > 10**6
     assert flood.answer.result().status_code == 200
     assert len(flood.answer.result().json()["predictions"]) == 100
     assert metric(service, "requests_rejected_total") == 2
-    eventually(lambda: metric(service, "images_waiting") == 0 == metric(service, "waiting_bytes"))
+    eventually(lambda: metric(service, "inputs_waiting") == 0 == metric(service, "waiting_bytes"))
 
     # What cannot be there in time ends as 504, and its images are dropped.
-    dropped = metric(service, "images_dropped_total")
+    dropped = metric(service, "inputs_dropped_total")
     late = service.http.post("/predict", **forms("busy", pictures(60, 2000), timeout="0.05"))
     assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded"), late.text
     assert late.headers["content-type"] == "application/problem+json" and "0.05 seconds" in late.json()["detail"]
-    eventually(lambda: metric(service, "images_dropped_total") > dropped)
+    eventually(lambda: metric(service, "inputs_dropped_total") > dropped)
     assert metric(service, "requests_expired_total") == 1
 
     # A client that leaves takes its work along.
-    dropped = metric(service, "images_dropped_total")
+    dropped = metric(service, "inputs_dropped_total")
     leave(service, forms("busy", pictures(80, 3000)))
-    eventually(lambda: metric(service, "images_dropped_total") > dropped)
-    eventually(lambda: metric(service, "images_waiting") == 0 == metric(service, "waiting_bytes"))
+    eventually(lambda: metric(service, "inputs_dropped_total") > dropped)
+    eventually(lambda: metric(service, "inputs_waiting") == 0 == metric(service, "waiting_bytes"))
 
     # One image asked for by many at once is embedded once.
-    passes, shared = metric(service, "backbone_seconds_count"), metric(service, "images_shared_total")
+    passes, shared = metric(service, "backbone_seconds_count"), metric(service, "inputs_shared_total")
     twin = shape("square", 7, "BMP", side=1024)
     answer = service.http.post("/predict", **forms("quiet", [twin] * 20)).json()
     assert {(p["label"], p["score"]) for p in answer["predictions"]} == {
         (answer["predictions"][0]["label"], answer["predictions"][0]["score"])
     }
-    assert metric(service, "images_shared_total") - shared == 19
+    assert metric(service, "inputs_shared_total") - shared == 19
     assert metric(service, "backbone_seconds_count") - passes == 1
-    for name in ("queue_seconds", "decode_seconds", "backbone_seconds", "batch_images", "head_seconds"):
+    for name in ("queue_seconds", "decode_seconds", "backbone_seconds", "batch_inputs", "head_seconds"):
         assert metric(service, f"{name}_count") > 0
     assert metric(service, "head_loads_total") == 2 and metric(service, "head_evictions_total") == 0
     assert "Traceback" not in service.log.read_text()
@@ -110,7 +110,7 @@ def leave(service: Service, form: dict) -> None:
     lines = ["POST /predict HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items()), "", ""]
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         connection.sendall("\r\n".join(lines).encode() + request.content)
-        eventually(lambda: metric(service, "images_waiting") >= 1)
+        eventually(lambda: metric(service, "inputs_waiting") >= 1)
 
 
 def test_bodies_over_the_bound_are_refused_as_they_come(own_server):
@@ -180,7 +180,7 @@ def test_a_service_that_stops_leaves_no_thread_behind(own_server):
     teach(service)
     asking = threading.Thread(target=_ask_and_ignore, args=(service.url,))
     asking.start()
-    eventually(lambda: metric(service, "images_waiting") >= 1)
+    eventually(lambda: metric(service, "inputs_waiting") >= 1)
     assert service.process is not None
     service.process.terminate()
     assert service.process.wait(60) in (0, -15, 143)

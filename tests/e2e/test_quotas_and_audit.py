@@ -253,7 +253,7 @@ def test_the_command_line_sets_what_the_service_follows(service):
     assert "heads 50" in espalier("quotas", "list", home=service.home, tenant_heads=50).stdout
     said = espalier("quotas", "set", "acme", "heads=3", "bytes=5e9", home=service.home).stdout
     assert said == "tenant acme: heads 3, bytes 5,000,000,000\n"
-    espalier("quotas", "set", "acme", "--key", "key_1", "jobs=unlimited", "images_per_second=7", home=service.home)
+    espalier("quotas", "set", "acme", "--key", "key_1", "jobs=unlimited", "inputs_per_second=7", home=service.home)
     found = service.http.get("/quotas").json()["quotas"]
     assert {(row["tenant"], row["key"]) for row in found} >= {("acme", ""), ("acme", "key_1")}
     assert json.loads(espalier("quotas", "--json", home=service.home).stdout)["quotas"] == found
@@ -283,16 +283,16 @@ def test_too_many_requests_are_told_when_to_come_back(service, limits):
     eventually(lambda: "ratelimit" not in service.http.get("/heads").headers or None)
 
 
-def test_images_are_counted_one_by_one(service, limits):
-    limits(images_per_second=2)
+def test_inputs_are_counted_one_by_one(service, limits):
+    limits(inputs_per_second=2)
     eventually(lambda: "ratelimit-policy" in service.http.get("/heads").headers or None)
 
     def embed(count: int) -> object:
         return service.http.post("/embed", files=[("images", (f"{n}.png", shape("bar", n))) for n in range(count)])
 
     first = eventually(lambda: (answer := embed(20)).status_code == 200 and answer)
-    assert first.headers["ratelimit-policy"] == '"images";q=2;w=1;qu="images"'
-    assert first.headers["ratelimit"].startswith('"images";r=0;t=')
+    assert first.headers["ratelimit-policy"] == '"inputs";q=2;w=1;qu="inputs"'
+    assert first.headers["ratelimit"].startswith('"inputs";r=0;t=')
     refused = embed(1)
-    assert refused.status_code == 429 and problem(refused)["item"] == "images"
+    assert refused.status_code == 429 and problem(refused)["item"] == "inputs"
     assert service.http.get("/heads").status_code == 200

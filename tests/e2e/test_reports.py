@@ -68,7 +68,7 @@ def test_a_wrong_label_and_a_copy_are_in_the_report_and_shown(server, inputs):
     assert (first["file_name"], first["label"], first["suggested"]) == (sent[0].file_name, other, one)
     copies = [{row["file_name"] for row in group} for group in found["findings"]["duplicates"]["list"]]
     assert {f"{third}-4005{inputs.suffix}", sent[-1].file_name} in copies
-    assert {"measure", "points", "gain", "more_images", "answer"} == set(found["curve"])
+    assert {"measure", "points", "gain", "more_inputs", "answer"} == set(found["curve"])
     page = server.client.report_page(head)
     assert first["file_name"] in page and inputs.shown(page, [each.data() for each in sent]) >= 3
 

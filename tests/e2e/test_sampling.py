@@ -81,7 +81,7 @@ def test_the_command_line_switches_lists_labels_and_deletes(server, tmp_path):
         return server.client.sampling("by-hand")["samples"] >= 2
 
     eventually(asked, pause=0.5)
-    espalier("samples", "list", "by-hand", "--images", str(tmp_path / "hard"), *at, home=server.home)
+    espalier("samples", "list", "by-hand", "--inputs", str(tmp_path / "hard"), *at, home=server.home)
     names = sorted(path.name for path in (tmp_path / "hard").iterdir())
     assert 2 <= len(names) <= 5 and all(digest((tmp_path / "hard" / name).read_bytes()) == name for name in names)
     server.client.set_sampling("by-hand", True, keep=5, days=1)

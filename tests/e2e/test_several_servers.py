@@ -66,9 +66,9 @@ def ask_until_both_have_answered(service: Service, already: dict[str, float]) ->
 def test_both_processes_serve_count_together_and_are_replaced_when_they_die(service):
     asked = ask_until_both_have_answered(service, {})
     assert metric(service, "predict_requests_total") == metric(service, "predict_seconds_count") == asked
-    assert metric(service, "backbone_seconds_count") + metric(service, "images_shared_total") == asked
+    assert metric(service, "backbone_seconds_count") + metric(service, "inputs_shared_total") == asked
     eventually(lambda: metric(service, "heads_loaded") == 2)
-    eventually(lambda: metric(service, "images_waiting") == 0)  # each process says so once a second
+    eventually(lambda: metric(service, "inputs_waiting") == 0)  # each process says so once a second
     assert metric(service, "jobs_unfinished") == 0
 
     # One dies: the other goes on, and its successor counts on where it stopped.

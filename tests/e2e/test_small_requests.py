@@ -3,8 +3,9 @@
 import pytest
 from support import raw
 
-from benchmarks.costly_requests import REQUESTS
+from benchmarks import costly_requests, costly_texts
 
+REQUESTS = costly_requests.REQUESTS | costly_texts.requests()
 SLOW = "1.0"  # seconds, a bound of the histogram: what these tests are for took 2 to 60
 
 

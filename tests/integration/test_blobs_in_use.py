@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from sqlalchemy.engine import Engine
 from support.services import ROOT
-from support.stores import NAMES, Store, opened
+from support.stores import NAMES, Store, opened, sha
 
 from adapters.errors import Cancelled, JobNotFound, StorageError
 from adapters.store import database, heads, jobs, leases
@@ -170,6 +170,19 @@ def test_what_a_store_does_not_let_go_of_now_goes_later(store, monkeypatch):
         patch.setattr(Folder, "delete", _refuse)
         store.sweep()
     assert store.there() and store.count(tombstones)
+    store.sweep()
+    assert store.there() == set() and store.count(tombstones) == 0
+
+
+def test_who_meets_a_store_that_is_away_does_not_wait_for_it_once_more(store, monkeypatch):
+    """What was stored before that is deleted by whoever sweeps next."""
+    asked: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "delete", lambda folder, paths: asked.append(list(paths)))
+        with pytest.raises(StorageError), blobs.holding(store.engine, store.artifacts, map(sha, NAMES)):
+            store.put(NAMES)
+            raise StorageError("the bucket says nothing")
+    assert asked == [] and store.there() and store.count(tombstones) == len(NAMES)
     store.sweep()
     assert store.there() == set() and store.count(tombstones) == 0
 

@@ -64,4 +64,4 @@ def test_the_curve_says_what_more_examples_would_bring(known):
     accuracies = [p["score"] for p in found["points"]]
     assert accuracies[-1] >= accuracies[0] and accuracies[-1] >= 0.93
     low, high = found["gain"]["interval"]
-    assert found["more_images"] == ("yes" if low > 0 else "no" if high < 0.01 else "unclear")
+    assert found["more_inputs"] == ("yes" if low > 0 else "no" if high < 0.01 else "unclear")

@@ -216,12 +216,29 @@ def test_who_has_set_a_quota_is_in_the_audit_log_and_others_notice_the_change(en
 @pytest.mark.parametrize(
     ("name", "value"),
     [("heads", -1), ("heads", "many"), ("heads", float("nan")), ("heads", float("inf")), ("cats", 1), ("heads", None),
-     ("jobs", True), ("images_per_second", 1e-9), ("heads", [1]), ("heads", "9" * 400)],
+     ("jobs", True), ("inputs_per_second", 1e-9), ("heads", [1]), ("heads", "9" * 400)],
 )  # fmt: skip
 def test_what_is_no_quota_is_refused(engine, name, value):
     with pytest.raises(InvalidInput):
         limits.put(engine, "acme", ALL, {name: value})
     assert limits.load(engine, Limits()) == Book()
+
+
+def test_a_rate_that_was_set_under_its_earlier_name_holds_and_can_be_changed(engine):
+    """Rows keep the name `images_per_second`, so a release that knows no other goes by what is set here, too."""
+    was = {"tenant": "acme", "key": ALL, "name": "images_per_second", "value": 7.0}
+    rows = metadata.tables["quotas"]
+    with engine.begin() as connection:
+        connection.execute(rows.insert().values(**was))
+    assert limits.load(engine, Limits()).of_tenant("acme") == Limits(inputs_per_second=7)
+    limits.put(engine, "acme", ALL, {"inputs_per_second": 8})
+    assert limits.load(engine, Limits()).of_tenant("acme") == Limits(inputs_per_second=8)
+    with engine.connect() as connection:
+        assert [row._asdict() for row in connection.execute(sa.select(rows))] == [was | {"value": 8.0}]
+    limits.put(engine, "acme", ALL, {"inputs_per_second": "default"})
+    assert limits.load(engine, Limits()) == Book()
+    with pytest.raises(InvalidInput, match=r"no quota 'images_per_second'; there are: .*inputs_per_second"):
+        limits.put(engine, "acme", ALL, {"images_per_second": 1})
 
 
 def test_a_quota_of_a_newer_release_is_left_alone(engine):

@@ -71,6 +71,19 @@ def test_a_process_that_ends_or_needs_no_share_gives_it_back(engine):
         assert connection.execute(sa.select(rate_shares)).all() == []
 
 
+def test_a_process_of_the_release_before_shares_the_rate_of_inputs(engine):
+    """It calls it `images_per_second`, and rows go on doing so."""
+    rate = Rate("acme", ALL, "inputs_per_second")
+    assert rates.exchange(engine, "one", {rate: (100.0, 10.0)}) == {rate: 100.0}
+    with engine.begin() as connection:
+        assert list(connection.execute(sa.select(rate_shares.c.name)).scalars()) == ["images_per_second"]
+        connection.execute(rate_shares.update().values(process="before", share=60.0))
+    assert rates.exchange(engine, "two", {rate: (100.0, 90.0)}) == {rate: pytest.approx(40)}
+    rates.exchange(engine, "two", {}, [rate])
+    with engine.connect() as connection:
+        assert list(connection.execute(sa.select(rate_shares.c.process)).scalars()) == ["before"]
+
+
 def test_rates_do_not_mix(engine):
     other = Rate("acme", "key_1", "requests_per_second")
     ask(engine, "one", 10)

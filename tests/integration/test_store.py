@@ -1,6 +1,7 @@
 """The store on real databases: its tables, and how versions are published. One suite for SQLite and Postgres."""
 
 import concurrent.futures
+import json
 import threading
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from adapters.store import backbones, capabilities, database, heads, jobs, publi
 from adapters.store.heads import AliasMoved
 from adapters.store.schema import metadata
 from adapters.types import HeadRef
-from service.api.heads.schemas import HeadView
+from service.api.heads import listing
+from service.api.heads.schemas import HeadPage, HeadView
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(engine):
@@ -148,7 +150,12 @@ def test_aliases_are_moved_named_and_removed(engine):
 
 def test_a_page_of_heads_is_one_query_and_says_what_each_head_does(engine):
     """However many heads and versions there are, and aliases of one version."""
-    shown = {"method": "ridge", "classes": ["a", "ä"], "metrics": {"accuracy": 0.5}, "backbone": {"name": "lite"}}
+    shown = {
+        "method": "ridge",
+        "classes": ["a", "ä"],
+        "metrics": {"accuracy": 0.5, "none": {}},
+        "backbone": {"name": "lite"},
+    }
     for head in ("cats", "dogs", "owls"):
         for number in (1, 2):
             made = publication(engine, accept(engine, head), expected=number - 1 or None)
@@ -159,7 +166,10 @@ def test_a_page_of_heads_is_one_query_and_says_what_each_head_does(engine):
     page = heads.page(engine, limit=2)
     assert sum(query.lstrip().startswith("SELECT") for query in queries) == 1
     assert [head.name for head in page] == ["cats", "dogs"] and page[0].aliases == {"live": 2, "canary": 2}
-    assert [HeadView.of(head) for head in page] == [HeadView.of(heads.summary(engine, h.name)) for h in page]
+    whole = HeadPage(heads=[HeadView.of(heads.summary(engine, head.name)) for head in page], next="dogs")
+    assert HeadPage.model_validate_json(listing.written(page, "dogs")) == whole
+    written, wanted = json.loads(listing.written(page, "dogs")), json.loads(whole.model_dump_json())
+    assert json.dumps(written) == json.dumps(wanted), "in the same order, too"
     assert [head.name for head in heads.page(engine, limit=5, after="dogs")] == ["owls"]
 
 

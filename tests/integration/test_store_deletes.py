@@ -143,6 +143,15 @@ def test_a_report_is_completed_once_and_goes_with_its_version(engine, tmp_path):
         reports.replace(engine, job_id, second)
 
 
+def test_a_report_of_an_earlier_release_is_read_under_the_names_of_today(engine, tmp_path):
+    store, job_id = Artifacts(str(tmp_path)), accept(engine)
+    was = JobArtifacts(engine, store, job_id).put(b'{"curve": {"more_images": "yes", "answer": "Most likely yes."}}')
+    facts = publication(engine, job_id).manifest
+    publishing.publish(engine, publication(engine, job_id, manifest=facts | {"data": facts["data"] | {"report": was}}))
+    found = reports.load(engine, store, heads.resolve(engine, HeadRef("cats")))
+    assert found == {"curve": {"more_inputs": "yes", "answer": "Most likely yes."}}
+
+
 def test_a_version_from_before_there_were_reports_says_so(engine, tmp_path):
     publish(engine)
     with pytest.raises(ReportNotFound, match="teach the head again"):

@@ -1,6 +1,7 @@
 """Odd files, made here: every legal kind of PNG, TIFF, BMP and JPEG, with the picture that was written."""
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -58,13 +59,51 @@ def pngs() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
     yield "png-palette-faint", png(light, 8, PALETTE, faint), over_white(table[light], light)
     yield "png-sbit-high", png(light.astype(np.uint16) * 257, 16, GREY, {b"sBIT": b"\x08"}), grey_of(light, 8)
     yield "png-sbit-low", png(light.astype(np.uint16) * 4, 16, GREY, {b"sBIT": b"\x0a"}), grey_of(light, 8)
-    yield "png-sbit-12", png(light.astype(np.uint16) * 16, 16, GREY, {b"sBIT": b"\x0c"}), grey_of(light, 8)
+    twelve = light.astype(np.uint16) << 4 | light >> 4
+    yield "png-sbit-12", png(twelve, 16, GREY, {b"sBIT": b"\x0c"}), grey_of(light, 8)
+    dark = {"shifted": twelve // 20 << 4, "scaled": (twelve // 20 * 65_535.0 / 4_095).round().astype(np.uint16)}
+    for name, samples in dark.items():  # as the standard has it
+        yield f"png-sbit-12-dark-{name}", png(samples, 16, GREY, {b"sBIT": b"\x0c"}), None
+    yield "png-palette-missing", png(light, 8, PALETTE), None
+    yield from keyed_pngs()
     for bits in (8, 10, 12, 14):
         data = light.astype(np.uint16) << (bits - 8)
         yield f"png-{bits}-in-16", png(data, 16, GREY), None
         yield f"png-rgb-{bits}-in-16", png(picture().astype(np.uint16) << (bits - 8), 16, RGB), None
     yield "png-interlaced", vips_png(colour, interlace=True), colour
     yield "png-text", encoded_with_text(colour), colour
+
+
+def keyed_pngs() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
+    """One colour is transparent, by tRNS, in every depth; so is none that is close to it."""
+    light, colour = grey(), picture()
+    for depth in (1, 2, 4):
+        few = light >> (8 - depth)
+        for clear in (0, 1):
+            shown = np.where((few == clear)[..., None], 255, grey_of(few, depth)).astype(np.uint8)
+            more = clear | 1 << 12  # bits above the depth count for nothing
+            yield f"png-grey-clear-{depth}-{clear}", png(few, depth, GREY, {b"tRNS": struct.pack(">H", more)}), shown
+    few, dark = light >> 4, light.astype(np.uint16) << 2
+    yield (
+        "png-grey-clear-4-5",
+        png(few, 4, GREY, {b"tRNS": b"\0\5"}),
+        np.where((few == 5)[..., None], 255, grey_of(few, 4)).astype(np.uint8),
+    )
+    yield "png-clear-and-10-in-16", png(np.where(light < 120, 60_000, dark), 16, GREY, {b"tRNS": b"\xea\x60"}), None
+    block, shown = colour.copy(), colour.copy()
+    block[10:30, 10:40], shown[10:30, 10:40] = (200, 10, 60), 255
+    yield "png-rgb-clear-8", png(block, 8, RGB, {b"tRNS": struct.pack(">3H", 200, 10, 60)}), shown
+    deep, key = block.astype(np.uint16) * 257, (51_234, 2_600, 15_400)
+    for name, lower, is_clear in (("16", 0, True), ("16-near", 3, False)):  # the upper bytes are the same
+        deep[10:30, 10:40] = np.array(key) + lower
+        seen = shown if is_clear else block
+        yield f"png-rgb-clear-{name}", png(deep, 16, RGB, {b"tRNS": struct.pack(">3H", *key)}), seen
+        if is_clear:
+            other = vips_png_of_16(deep, interlace=True)
+            at = other.index(b"IDAT") - 4
+            body = b"tRNS" + struct.pack(">3H", *key)
+            chunk = struct.pack(">I", 6) + body + struct.pack(">I", zlib.crc32(body))
+            yield "png-rgb-clear-16-interlaced", other[:at] + chunk + other[at:], shown
 
 
 def tiffs() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
@@ -100,6 +139,11 @@ def tiffs() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
     yield "tiff-dng", tiff(light, 8, tags={50706: [0x01040000]}), None
     pages = [Image.fromarray(colour), Image.fromarray(255 - colour)]
     yield "tiff-two-pages", encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]), None
+    steps = [*range(256)] * 3
+    yield "tiff-palette", tiff(light, 8, photometric=3, tags={320: [n * 257 for n in steps]}), grey_of(light, 8)
+    yield "tiff-palette-of-8-bits", tiff(light, 8, photometric=3, tags={320: steps}), grey_of(light, 8)
+    sixteen = [n * 17 for n in range(16)] * 3
+    yield "tiff-palette-of-8-bits-4", tiff(light >> 4, 4, photometric=3, tags={320: sixteen}), grey_of(light >> 4, 4)
     small = pages[0].resize((15, 10))
     yield "tiff-with-a-small-page", encoded(pages[0], "TIFF", save_all=True, append_images=[small]), colour
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "zstd", "tiff_deflate"):
@@ -139,14 +183,19 @@ def bmps() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
         unused = np.dstack([colour, np.zeros_like(ALPHA)])
         yield f"bmp-alpha-unused-{header}", bmp(by_masks(unused, argb), 32, masks=argb, header=header), colour
     odd = (0xF000, 0xF00, 0xF0, 0xF)
-    yield "bmp-alpha-4444", bmp(by_masks(np.dstack([colour, ALPHA]), odd), 16, masks=odd, header=56), None
+    yield (
+        "bmp-alpha-4444",
+        bmp(by_masks(np.dstack([colour, ALPHA]), odd), 16, masks=odd, header=56),
+        over_white(colour, ALPHA),
+    )
     for bits in (1, 2, 4, 8):
         palette = np.random.default_rng(bits).integers(0, 255, (1 << bits, 3), dtype=np.uint8)
         yield f"bmp-palette-{bits}", bmp(light >> (8 - bits), bits, palette=palette), palette[light >> (8 - bits)]
     table = picture(16, 16).reshape(256, 3)
     yield "bmp-rle8", bmp(light, 8, palette=table, data=run_lengths(light), compression=1), table[light]
     for mode in ("1", "L", "P", "RGB"):
-        yield f"bmp-pillow-{mode}", encoded(Image.fromarray(colour).convert(mode), "BMP"), None
+        stored = Image.fromarray(colour).convert(mode)
+        yield f"bmp-pillow-{mode}", encoded(stored, "BMP"), np.asarray(stored.convert("RGB"))
 
 
 def jpegs() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
@@ -161,7 +210,7 @@ def jpegs() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
     yield "jpeg-grey", encoded(photo.convert("L"), "JPEG", quality=92), None
     yield "jpeg-cmyk", encoded(photo.convert("CMYK"), "JPEG", quality=92), np.asarray(photo)
     plain = encoded(photo, "JPEG", quality=92)
-    yield "jpeg-no-end", plain[:-2], None
+    yield "jpeg-no-end", plain[:-2], np.asarray(photo)
     yield "jpeg-trailer", plain + b"\xff\xd8\xff" + bytes(999), None
     yield "jpeg-half", plain[: len(plain) // 2] + b"\xff\xd9", None
     for turn in range(1, 9):
@@ -190,7 +239,7 @@ def others() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
     yield "png-animated", encoded(photo, "PNG", **more), None
     yield "avif", encoded(photo, "AVIF", quality=95), None
     yield "avif-alpha", encoded(clear, "AVIF", quality=100, subsampling="4:4:4"), None
-    yield "avif-animated", encoded(photo, "AVIF", quality=95, **more), None
+    yield "avif-animated", encoded(photo, "AVIF", quality=95, **more), np.asarray(photo)
 
 
 def files() -> Iterator[tuple[str, bytes, np.ndarray | None]]:
@@ -213,6 +262,12 @@ def lab(rgb: np.ndarray) -> Image.Image:
 
 def vips_png(pixels: np.ndarray, **options: object) -> bytes:
     data: bytes = pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).write_to_buffer(".png", **options)
+    return data
+
+
+def vips_png_of_16(pixels: np.ndarray, **options: object) -> bytes:
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).copy(interpretation="rgb16")
+    data: bytes = image.write_to_buffer(".png", **options)
     return data
 
 

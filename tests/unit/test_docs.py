@@ -1,5 +1,6 @@
 """The documents say what is: reference pages are written from the code, and every name in them exists."""
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -55,6 +56,23 @@ def test_the_glossary_has_every_task_and_method():
 def _tests_in(file):
     """Names of the test functions of a file."""
     return set(re.findall(r"^def (test_\w+)", (ROOT / file).read_text(), re.MULTILINE))
+
+
+def _compares_no_history(file):
+    """Names of the tests of a file of tests/faults that neither take a fixture which does it nor do it themselves."""
+    functions = [node for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)]
+    return {
+        node.name for node in functions if node.name.startswith("test_")
+        and not {"checked", "whole"} & {arg.arg for arg in node.args.args}
+        and not re.search(r"Recorder\(service\)\.check\(\)|violations_of_history", ast.unparse(node))
+    }  # fmt: skip
+
+
+def test_the_page_of_faults_lists_the_tests_after_which_no_history_is_compared():
+    page = (ROOT / "docs/reference/faults.md").read_text()
+    (listed,) = re.findall(r"These do not:\n(.*)\nTwo compare", page, re.DOTALL)
+    files = (ROOT / "tests" / "faults").glob("test_*.py")
+    assert set(re.findall(r"`(test_\w+)`", listed)) == set().union(*map(_compares_no_history, files))
 
 
 def test_each_fault_is_shown_by_a_test_and_each_test_of_faults_is_in_the_table():

@@ -4,6 +4,7 @@ import pytest
 
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.labels import clean, refuse_contradictions, refuse_held_out_only
+from adapters.tasks import classification
 from adapters.training.data.similar_names import similar_names
 from adapters.types import Example, SplitName
 
@@ -37,6 +38,28 @@ def test_marks_that_shape_what_is_seen_stay(text: str) -> None:
     assert clean(f" {text} ", "x") == text
 
 
+@pytest.mark.parametrize("text", ["cat\u2800", "\u2800cat", "\ufff9cat", "cat\ufffa\ufffb"])
+def test_blanks_of_braille_and_marks_of_annotations_vanish(text: str) -> None:
+    assert clean(text, "x") == "cat" and clean("\u2803\u2800\u2801", "x") == "\u2803 \u2801"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["['cat', 'dog']", "{'a': 1}", '["cat"]', '{"a": 1}', "('a', 'b')", "{'a', 'b'}", "[]", "[None]", "['it\\'s \\d']"],
+)
+def test_a_list_or_an_object_is_no_class_however_it_is_written(text: str) -> None:
+    """list-labels-become-classes, and how pandas writes a column of lists."""
+    with pytest.raises(InvalidLabel, match="not the name of a class"):
+        classification.parse_label(f" {text} ", "image 1")
+
+
+@pytest.mark.parametrize(
+    "text", ["[cat]", "(cat)", "{cat}", "[", "['cat'", "cat", "('a')", "[x for x in y]", "[" * 199]
+)
+def test_brackets_alone_make_no_list(text: str) -> None:
+    assert classification.parse_label(text, "image 1") == text
+
+
 @pytest.mark.parametrize("text", ["", "\u200b", " \ufeff ", "a\u2028b", "a\u2029b", "a\tb", "a\x85b"])
 def test_nothing_and_ends_of_lines_are_no_label_and_shown(text: str) -> None:
     with pytest.raises(InvalidLabel) as caught:
@@ -48,7 +71,8 @@ def test_nothing_and_ends_of_lines_are_no_label_and_shown(text: str) -> None:
     "group",
     [("Cat", "cat"), ("CAT", "cat", "Cat"), ("cat", "ｃａｔ"), ("cat", "с\u0430t"),
      ("New York", "new_york", "new-york"),
-     ("0K", "OK"), ("l1", "ll"), ("straße", "strasse"), ("cat", "cat."), ("ΑΒ", "AB")],
+     ("0K", "OK"), ("l1", "ll"), ("straße", "strasse"), ("cat", "cat."), ("ΑΒ", "AB"),
+     ("1", "1.0", "1.00", "01"), ("İzmir", "izmir"), ("ı", "i"), ("cat", "cat\u2800"), ("cat", "cat\ufff9")],
 )  # fmt: skip
 def test_classes_with_nearly_one_name_are_a_group(group: tuple[str, ...]) -> None:
     """class-names-differ-by-case, and width, letters of another script, separators."""

@@ -4,8 +4,9 @@ JPEG goes through libjpeg-turbo (simplejpeg), which also scales while it decodes
 Chosen by measurement: `benchmarks/decode.py`, figures in docs/benchmarks.md. Resizing stays with Pillow because its
 filters anti-alias as timm's training transforms do; OpenCV's bicubic does not, and that would be skew.
 
-`formats` says what bytes are; `jpeg` what damage is; `png`, `tiff` and `bmp` what a file declares; `samples` makes RGB
-of it; `raster` drives Pillow; `memory` bounds what decodes take; `views` cuts out.
+`formats` says what bytes are; `jpeg` what damage is; `png`, `tiff`, `bmp` and `xmp` what a file declares; `samples`
+makes RGB of it, `keys` finds what one colour makes transparent; `raster` drives Pillow; `memory` bounds what decodes
+take; `views` cuts out.
 """
 
 import io

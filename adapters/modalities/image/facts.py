@@ -9,7 +9,7 @@ class Facts:
 
     bits: int = 8  # of a sample, as stored
     significant: int = 16  # bits of a sample where it came from, if the file says so
-    clear: int | None = None  # the one grey value that is transparent
+    clear: tuple[int, ...] = ()  # the one colour that is transparent, in samples as stored: grey; or red, green, blue
     white_is_zero: bool = False
     declares_alpha: bool = True
     stored: int = 4  # bytes of a pixel in the file, unpacked

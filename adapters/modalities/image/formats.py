@@ -88,9 +88,15 @@ _STRANGERS = {
     b"version https://git-lfs": "a pointer of git-lfs, not the image itself; fetch the images with: git lfs pull",
 }
 _PNM = re.compile(rb"P[1-6][ \t\r\n]+[\d#]|P7\nWIDTH|P[fF]\n\d")
+# It has no magic: kind of palette, kind of pixels, where a cursor has its count no palette, then place, size and depth.
+_TGA = re.compile(
+    rb".(?:\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x09]\0\0..[\x0f\x10\x18\x20]).{8}[\x08\x0f\x10\x18\x20]", re.DOTALL
+)
 _PAGE = "an HTML page, perhaps the error page of a server; look at it with a text editor"
 _MARKUP = {b"<svg": "an SVG drawing; render it to PNG", b"<html": _PAGE, b"<!doctype html": _PAGE, b"<body": _PAGE}
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_\r\n-]{24,}={0,2}\s*")
+_JSON = re.compile(rb"\{|\[\s*(?:[\]\[{\"\d-]|true\b|false\b|null\b)")  # and not a section of settings: [network]
+_HEX = re.compile(rb"(?=[^a-f]{0,99}[a-f])(?:0x|\\x)?[0-9a-f]{2}(?:[\s,:]*(?:0x|\\x)?[0-9a-f]{2}){11,}")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LOOKED_AT = 4096  # bytes of a text
 
@@ -174,6 +180,8 @@ def _stranger(head: bytes) -> str | None:
         return _CONVERT.format("DICOM")
     if not head.strip(b"\x00"):
         return "nothing but zero bytes, as after a failed transfer or on a damaged disk"
+    if _TGA.match(head):
+        return _CONVERT.format("a TGA image")
     return next((name for magic, name in _STRANGERS.items() if head.startswith(magic)), None)
 
 
@@ -188,8 +196,12 @@ def _text(head: bytes) -> str | None:
         return "the text of a web address; send the image itself"
     if low.startswith(b"<"):
         return _markup(low)
-    if low.startswith((b"{", b"[")):
+    if low.startswith(b"[internetshortcut]"):
+        return "the text of a link (.url); send the image itself"
+    if _JSON.match(low):
         return "JSON text, perhaps the error answer of a server"
+    if _HEX.fullmatch(low.strip()):
+        return "the text of hexadecimal digits; send the bytes themselves"
     if _is_base64(text.strip()):
         return "the text of base64; send the bytes themselves"
     return "text"

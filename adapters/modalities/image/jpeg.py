@@ -14,7 +14,7 @@ import simplejpeg
 from PIL import Image
 
 from adapters.errors import InvalidImage
-from adapters.modalities.image import mapped
+from adapters.modalities.image import mapped, xmp
 
 MAGIC = b"\xff\xd8\xff"
 MAX_SCANS = 100  # encoders make 3 to 20
@@ -91,7 +91,7 @@ def _may_turn(data: bytes | memoryview, start: int, end: int) -> bool:
     """EXIF may hold an orientation, and so may XMP, which some programs write alone."""
     if data[start : start + 6] == b"Exif\x00\x00":
         return True
-    return data[start : start + len(_XMP)] == _XMP and b"Orientation" in bytes(data[start:end])
+    return data[start : start + len(_XMP)] == _XMP and xmp.mentioned(bytes(data[start:end]))
 
 
 def size(data: bytes | memoryview) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 A decode may take BYTES_PER_PIXEL for each of `max_pixels`, whatever the format: a format that takes more for a pixel is
 read up to fewer pixels. Large decodes wait for each other, so that it is also what all lanes take together; small ones
-(below SMALL) go ahead. Measured by tests/unit/modalities/test_memory.py.
+(below SMALL) go ahead. Measured by tests/unit/modalities/test_decoding_memory.py.
 """
 
 import threading

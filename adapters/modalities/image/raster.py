@@ -12,7 +12,6 @@ from PIL import (  # the plugins, so that each is there when its format is asked
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -20,12 +19,17 @@ from PIL import (  # the plugins, so that each is there when its format is asked
 )
 
 from adapters.errors import ImageTooLarge, InvalidImage, InvalidInput
-from adapters.modalities.image import bmp, formats, jpeg, memory, png, tiff
+from adapters.modalities.image import bmp, formats, jpeg, keys, memory, png, tiff, xmp
 from adapters.modalities.image.facts import Facts
-from adapters.modalities.image.samples import flattened, with_alpha
+from adapters.modalities.image.samples import Mask, flattened, with_alpha
 
 MIN_SIDE = 4  # pixels; a 1×1 image has nothing to learn from and breaks the crop
 _ORIENTATION = 0x0112  # EXIF
+_WAYS = Image.Transpose
+_TURNS = {
+    2: _WAYS.FLIP_LEFT_RIGHT, 3: _WAYS.ROTATE_180, 4: _WAYS.FLIP_TOP_BOTTOM, 5: _WAYS.TRANSPOSE, 6: _WAYS.ROTATE_270,
+    7: _WAYS.TRANSVERSE, 8: _WAYS.ROTATE_90,
+}  # fmt: skip
 _PLUGINS: dict[str, Callable[[io.BytesIO, str], Image.Image]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -35,14 +39,14 @@ _PLUGINS: dict[str, Callable[[io.BytesIO, str], Image.Image]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-Flattening = Callable[[Image.Image, Facts], Image.Image]
+Flattening = Callable[[Image.Image, Facts, Mask], Image.Image]
 _FACTS: dict[str, Callable[[bytes | memoryview], Facts]] = {"PNG": png.facts, "TIFF": tiff.facts, "BMP": bmp.facts}
 # Bytes for a pixel at the peak: Pillow's picture (4) and the RGB made from it, or that turned (4); what decoders hold
 # beside the picture is measured, see memory.py.
 _PICTURE = 4
 _TWO_PICTURES = 8
 _DECODER = {"WebP": 14, "AVIF": 10, "HEIC": 6}
-_BIT_FIELDS = 16  # of a BMP that we read
+_MASKS = 2  # of the pixels that a colour of a PNG makes transparent, and of those that it does not
 # Pillow's own bomb guard counts pixels process-wide; ours is per call, before decoding, with a message for the caller.
 Image.MAX_IMAGE_PIXELS = None
 # Odd metadata is not the caller's problem. Once for all: `catch_warnings` is not safe among threads.
@@ -74,14 +78,14 @@ def decoded(
 
     With `alpha` RGBA. Raises InvalidImage, also for one without alpha then; ImageTooLarge.
     """
-    flat = with_alpha if alpha else _rgb
+    flat = with_alpha if alpha else flattened
     with _refused(kind, "damaged"):
         facts = _FACTS.get(kind, lambda _: Facts())(data)
     if kind == "BMP" and (found := bmp.size(data)):
         check_size(*found, max_pixels)
-        with memory.held(found[0] * found[1] * _BIT_FIELDS, max_pixels, found, kind):
+        with memory.held(found[0] * found[1] * _TWO_PICTURES, max_pixels, found, kind):
             with _refused(kind, "damaged"):
-                picture = flat(bmp.read(data), facts)
+                picture = flat(bmp.read(data), facts, None)
             yield from then_freed(picture)
         return
     with _opened(data, kind) as image:
@@ -89,7 +93,7 @@ def decoded(
         if need is not None:
             image.draft(None, (need, need))
         with memory.held(_cost(image, kind, facts, data), max_pixels, image.size, kind):
-            yield from then_freed(_upright(image, kind, facts, flat))
+            yield from then_freed(_upright(image, data, kind, facts, flat))
 
 
 def then_freed(picture: Image.Image) -> Iterator[Image.Image]:
@@ -108,19 +112,24 @@ def turned(image: Image.Image, orientation: int | None) -> Image.Image:
     """As EXIF's orientation says; anything that is none leaves it as it is."""
     if orientation is None or orientation not in range(2, 9):  # of hostile bytes it may be a fraction, or a pair
         return image
-    exif = Image.Exif()
-    exif[_ORIENTATION] = int(orientation)
-    image.info["exif"] = exif.tobytes()
-    return ImageOps.exif_transpose(image)
+    return image.transpose(_TURNS[int(orientation)])
 
 
 def orientation(data: bytes | memoryview, kind: str) -> int | None:
     """Of EXIF or, where that has none, of XMP."""
     with _opened(data, kind) as image:
-        return _orientation(image)
+        return _orientation(image, kind)
 
 
-def _orientation(image: Image.Image) -> int | None:
+def _orientation(image: Image.Image, kind: str) -> int | None:
+    said = _of_exif(image)
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if said is not None or not packet or kind == "HEIC":  # whose boxes alone count
+        return said
+    return xmp.orientation(packet if isinstance(packet, bytes) else str(packet).encode())
+
+
+def _of_exif(image: Image.Image) -> int | None:
     try:
         return image.getexif().get(_ORIENTATION)
     except Exception:  # a broken EXIF block is not a broken photo
@@ -131,26 +140,42 @@ def _cost(image: Image.Image, kind: str, facts: Facts, data: bytes | memoryview)
     decoder = facts.stored if kind == "TIFF" else _DECODER.get(kind, 0)  # libtiff: a strip, which may be all of it
     coefficients = jpeg.header(data).coefficients if kind == "JPEG" else 0
     pixels = image.width * image.height
-    return max(pixels * _TWO_PICTURES, pixels * (_PICTURE + decoder) + coefficients)
+    masks = _MASKS if facts.clear else 0
+    return max(pixels * (_TWO_PICTURES + masks), pixels * (_PICTURE + decoder) + coefficients)
 
 
-def _rgb(image: Image.Image, facts: Facts) -> Image.Image:
-    flat = flattened(image, facts)
-    return flat if flat.mode == "RGB" else flat.convert("RGB")
-
-
-def _upright(image: Image.Image, kind: str, facts: Facts, flattening: Flattening) -> Image.Image:
-    flat = _loaded(image, kind, facts, flattening)
-    orientation = _orientation(image)  # only now: Pillow turns a TIFF upright while loading it, and says so then
+def _upright(
+    image: Image.Image, data: bytes | memoryview, kind: str, facts: Facts, flattening: Flattening
+) -> Image.Image:
+    turned_by_pillow = kind == "TIFF" and _of_exif(image) is not None  # while it loads it
+    with _refused(kind, "cut off or damaged"):
+        hidden = _loaded(image, data, kind, facts)
+        orientation = None if turned_by_pillow else _orientation(image, kind)  # of a PNG it may come behind the pixels
+        flat = flattening(image, facts, hidden)
     if flat is not image:
         image.close()  # its pixels, before the next step makes others
-    return turned(flat, orientation)
+    return turned(flat.convert("RGB") if flat.mode == "L" else flat, orientation)
 
 
-def _loaded(image: Image.Image, kind: str, facts: Facts, flattening: Flattening) -> Image.Image:
-    with _refused(kind, "cut off or damaged"):
+def _loaded(image: Image.Image, data: bytes | memoryview, kind: str, facts: Facts) -> Mask:
+    """Load it. Returns where a PNG is transparent by a colour."""
+    low = _low_bytes(data, facts) if keys.is_deep(facts) else None  # first: of two pictures, one is held at a time
+    image.load()
+    if kind != "PNG":
+        return None
+    png.refuse_short(data, image)
+    if image.mode != "P":
+        image.info.pop("transparency", None)  # of rounded samples: keys.py has it of whole ones
+    return keys.hidden(image, facts, low) if facts.clear else None
+
+
+def _low_bytes(data: bytes | memoryview, facts: Facts) -> Image.Image:
+    with _opened(data, "PNG") as image:
+        keys.low_bytes(image)
         image.load()
-        return flattening(image, facts)
+        found = keys.hidden_by_low_bytes(image, facts)
+        image.close()
+        return found
 
 
 def _opened(data: bytes | memoryview, kind: str) -> Image.Image:
@@ -159,7 +184,8 @@ def _opened(data: bytes | memoryview, kind: str) -> Image.Image:
         data = png.lean(data)
     plugin = _plugin(kind)
     with _refused(kind, "damaged, or of a kind that is not supported"):
-        return plugin(io.BytesIO(data), "")
+        image = plugin(io.BytesIO(data), "")
+        return tiff.with_its_colours(image) if kind == "TIFF" else image
 
 
 @contextmanager

@@ -10,73 +10,106 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageChops
 
 from adapters.errors import InvalidImage
 from adapters.modalities.image.facts import Facts
+from adapters.modalities.image.strips import Box, boxes
 
-_STRIP = 1 << 18  # pixels worked on at a time: large pictures take little beside themselves
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_ANY = [0, *[255] * 255]  # a table: 255 for all but zero
 _DARK = 4  # a picture whose brightest sample is below one part in so many of the range
 Integers = npt.NDArray[np.unsignedinteger]
+Mask = (
+    Image.Image | None
+)  # mode L: 255 where the one transparent colour of the file is, see keys.py; None: there is none
 
 
-def flattened(image: Image.Image, facts: Facts) -> Image.Image:
-    """A loaded image → RGB, or L for grey, of its size. Raises InvalidImage for samples without an agreed range."""
+def flattened(image: Image.Image, facts: Facts, hidden: Mask = None) -> Image.Image:
+    """A loaded image → RGB, or L for grey, of its size; `image` itself may be what is painted on.
+
+    Raises InvalidImage for samples without an agreed range.
+    """
     if image.mode == "F":
         raise InvalidImage("float pixels have no agreed range; convert the image to 8 or 16 bits")
-    if image.mode.startswith("I"):
-        return _of_deep_grey(image, facts)
-    if facts.bits > 8 and image.mode != "CMYK":  # blank paper takes no ink at all
-        _refuse_unused(_brightest(image) << 8, 16)
-    if image.mode in _ALPHA or "transparency" in image.info:
-        return _unveiled(image) if _is_unused_alpha(image, facts) else _over_white(image)
-    return image if image.mode in ("RGB", "L") else image.convert("RGB")
+    shown = _of_eight_bits(image, facts, hidden)
+    if hidden is not None:
+        shown.paste("white", mask=hidden)
+    elif _has_alpha(shown):
+        return _over_white(shown) if _is_meant(shown, facts) else shown.convert("RGB")
+    return shown if shown.mode in ("RGB", "L") else shown.convert("RGB")
 
 
-def with_alpha(image: Image.Image, facts: Facts) -> Image.Image:
+def with_alpha(image: Image.Image, facts: Facts, hidden: Mask = None) -> Image.Image:
     """A loaded image → RGBA of its size. Raises InvalidImage for one without an alpha channel."""
-    transparent = image.mode in _ALPHA or "transparency" in image.info
-    if not transparent or image.mode.startswith("I") or _is_unused_alpha(image, facts):
+    if hidden is None and not (_has_alpha(image) and _is_meant(image, facts)):
         raise InvalidImage(
             "it has no alpha channel, and the backbone reads four channels: red, green, blue and alpha; send a PNG,"
             " WebP or TIFF that has one, or name a backbone of three channels"
         )
-    if facts.bits > 8:
-        _refuse_unused(_brightest(image) << 8, 16)
-    return image if image.mode == "RGBA" else image.convert("RGBA")
-
-
-def _of_deep_grey(image: Image.Image, facts: Facts) -> Image.Image:
-    """Pillow's convert("RGB") clips at 255, which turns every 16-bit photo white."""
-    most = max(int(samples.max()) for _, samples in _strips(image))
-    bits = facts.bits if facts.bits > 8 else 16
-    if facts.significant < bits and most < 1 << facts.significant:
-        bits = facts.significant  # kept at the low end, as programs do that copy a camera's numbers
-    if not any((samples == facts.clear).any() for _, samples in _strips(image)):
-        _refuse_unused(most, bits)
-    grey = Image.new("L", image.size)
-    for top, samples in _strips(image):
-        grey.paste(Image.fromarray(_shown(samples, bits, facts)), (0, top))
-    return grey
-
-
-def _shown(samples: Integers, bits: int, facts: Facts) -> npt.NDArray[np.uint8]:
-    """The upper 8 of so many bits; white where a sample is the transparent one."""
-    shown = (samples >> (bits - 8) if bits >= 8 else samples << (8 - bits)).astype(np.uint8)
-    if facts.white_is_zero:
-        np.invert(shown, out=shown)
-    if facts.clear is not None:
-        shown[samples == facts.clear] = 255
+    shown = _of_eight_bits(image, facts, hidden)
+    shown = shown if shown.mode == "RGBA" else shown.convert("RGBA")
+    if hidden is not None:
+        shown.putalpha(ImageChops.invert(hidden))
     return shown
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[int, Integers]]:
-    """(top row, samples [rows, W]): uint16, or uint32 which Pillow holds as int32."""
-    rows = max(1, _STRIP // image.width)
-    for top in range(0, image.height, rows):
-        samples = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
-        yield top, samples.view(np.uint32) if samples.dtype == np.int32 else samples
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in _ALPHA or "transparency" in image.info
+
+
+def _of_eight_bits(image: Image.Image, facts: Facts, hidden: Mask) -> Image.Image:
+    """Deep grey as mode L; all else Pillow has in 8 bits already, of which the range is judged."""
+    if image.mode.startswith("I"):
+        return _of_deep_grey(image, facts, hidden)
+    if facts.bits > 8 and image.mode != "CMYK":  # blank paper takes no ink at all
+        _refuse_unused(_brightest(image, facts, hidden) << 8, 16)
+    return image
+
+
+def _of_deep_grey(image: Image.Image, facts: Facts, hidden: Mask) -> Image.Image:
+    """Pillow's convert("RGB") clips at 255, which turns every 16-bit photo white."""
+    bits = _range(image, facts, hidden)
+    grey = Image.new("L", image.size)
+    for box in boxes(image):
+        samples = _samples(image, box)
+        shown = (samples >> (bits - 8) if bits >= 8 else samples << (8 - bits)).astype(np.uint8)
+        grey.paste(Image.fromarray(~shown if facts.white_is_zero else shown), box[:2])
+    return grey
+
+
+def _range(image: Image.Image, facts: Facts, hidden: Mask) -> int:
+    """How many bits samples reach over. Raises InvalidImage for one that nobody declared. What is hidden has no say."""
+    bits = facts.bits if facts.bits > 8 else 16
+    most = max(int(samples.max(initial=0)) for samples in _seen(image, hidden))
+    few = facts.significant
+    if few < bits and most < 1 << few and not all(_is_scaled(samples, few, bits) for samples in _seen(image, hidden)):
+        bits = few  # kept at the low end, as programs do that copy a camera's numbers
+    _refuse_unused(most, bits)
+    return bits
+
+
+def _is_scaled(samples: Integers, few: int, bits: int) -> bool:
+    """Whether samples of few bits are spread over more as the PNG standard has it ("Sample depth scaling").
+
+    The lower bits then are zero, or what scaling makes of the upper ones: a dark picture, not one at the low end.
+    """
+    upper, most = samples.astype(np.uint64) >> np.uint64(bits - few), np.uint64((1 << few) - 1)
+    scaled = (upper * np.uint64((1 << bits) - 1) + most // np.uint64(2)) // most
+    return bool(((samples == upper << np.uint64(bits - few)) | (samples == scaled)).all())
+
+
+def _seen(image: Image.Image, hidden: Mask) -> Iterator[Integers]:
+    """The samples that are not hidden: of each strip [rows, W], or [N]."""
+    for box in boxes(image):
+        samples = _samples(image, box)
+        yield samples if hidden is None else samples[np.asarray(hidden.crop(box)) == 0]
+
+
+def _samples(image: Image.Image, box: Box) -> Integers:
+    """[rows, W] of uint16, or of uint32 which Pillow holds as int32."""
+    samples = np.asarray(image.crop(box))
+    return samples.view(np.uint32) if samples.dtype == np.int32 else samples
 
 
 def _refuse_unused(most: int, bits: int) -> None:
@@ -88,32 +121,38 @@ def _refuse_unused(most: int, bits: int) -> None:
         )
 
 
-def _brightest(image: Image.Image) -> int:
-    """The highest value of any colour channel, alpha aside, 0 to 255. Black counts as dark: low bits are gone."""
-    bands = [extreme for band, extreme in zip(image.getbands(), _extremes(image), strict=True) if band not in "Aa"]
-    return max(1, *(high for _, high in bands))
+def _brightest(image: Image.Image, facts: Facts, hidden: Mask) -> int:
+    """The highest value of any colour that is seen, 1 to 255; 0 where nothing is.
+
+    Black counts as dark: low bits are gone.
+    """
+    veiled = image.mode in _ALPHA and _is_meant(image, facts)
+    most = 0
+    for box in boxes(image):
+        *colours, last = image.crop(box).split()
+        colours = colours if image.mode in _ALPHA else [*colours, last]
+        seen = last.point(_ANY) if veiled else None if hidden is None else ImageChops.invert(hidden.crop(box))
+        if seen is None or seen.getbbox():
+            most = max(1, most, *(_highest(band, seen) for band in colours))
+    return most
 
 
-def _extremes(image: Image.Image) -> list[tuple[int, int]]:
-    found = image.getextrema()
-    return [found] if isinstance(found[0], int | float) else list(found)  # type: ignore[list-item]
+def _highest(band: Image.Image, seen: Image.Image | None) -> int:
+    return int((band if seen is None else ImageChops.darker(band, seen)).getextrema()[1])  # type: ignore[arg-type]
 
 
-def _is_unused_alpha(image: Image.Image, facts: Facts) -> bool:
-    """Nothing to see at all, by an alpha channel that is only there because pixels have four bytes."""
-    return not facts.declares_alpha and image.mode == "RGBA" and _extremes(image)[3] == (0, 0)
-
-
-def _unveiled(image: Image.Image) -> Image.Image:
-    return Image.merge("RGB", image.split()[:3])
+def _is_meant(image: Image.Image, facts: Facts) -> bool:
+    """False for an alpha channel that is only there because pixels have four bytes: undeclared, and zero everywhere."""
+    if facts.declares_alpha or image.mode != "RGBA":
+        return True
+    return any(np.asarray(image.crop(box))[..., 3].any() for box in boxes(image))
 
 
 def _over_white(image: Image.Image) -> Image.Image:
     """Transparent pixels hold any colour at all; white is what a person sees on a page."""
     rgb = Image.new("RGB", image.size)
-    rows = max(1, _STRIP // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+    for box in boxes(image):
+        strip = image.crop(box).convert("RGBA")
         background = Image.new("RGBA", strip.size, (255, 255, 255, 255))
-        rgb.paste(Image.alpha_composite(background, strip).convert("RGB"), (0, top))
+        rgb.paste(Image.alpha_composite(background, strip).convert("RGB"), box[:2])
     return rgb

@@ -7,13 +7,15 @@ signs, polarity. This reads the tags alone, a few hundred bytes.
 import struct
 from collections.abc import Iterator, Mapping
 
+from PIL import Image, ImagePalette
+
 from adapters.errors import InvalidImage
 from adapters.modalities.image.facts import Facts
 
 Tags = Mapping[int, tuple[int, ...]]
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 254, 256, 257, 258, 262
-_SUB_IFDS, _EXTRA, _FORMAT, _DNG_VERSION = 330, 338, 339, 50706
+_COLOUR_MAP, _SUB_IFDS, _EXTRA, _FORMAT, _DNG_VERSION = 320, 330, 338, 339, 50706
 _WHITE_IS_ZERO, _CFA, _LINEAR_RAW = 0, 32803, 34892
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SIGNED, _FLOAT = 2, 3
@@ -36,7 +38,18 @@ def facts(data: bytes | memoryview) -> Facts:
     _refuse_samples(first)
     bits = first.get(_BITS) or (1,)
     polarity, declared = _one(first, _PHOTOMETRIC) == _WHITE_IS_ZERO, _EXTRA in first or len(bits) < 4
-    return Facts(max(bits), 32, None, polarity, declared, max(1, sum(bits) // 8))
+    return Facts(max(bits), 32, (), polarity, declared, max(1, sum(bits) // 8))
+
+
+def with_its_colours(image: Image.Image) -> Image.Image:
+    """Colours of a palette have 16 bits, and some programs write 8, of which Pillow keeps the upper ones: black.
+
+    As libtiff's own readers have it (checkcmap in tif_getimage.c): where none is above 255, all are of 8 bits.
+    """
+    colours = image.tag_v2.get(_COLOUR_MAP, ()) if image.mode in ("P", "PA") else ()  # type: ignore[attr-defined]
+    if max(colours, default=256) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(colours))
+    return image
 
 
 def _refuse_raw(data: bytes | memoryview, first: Tags) -> None:

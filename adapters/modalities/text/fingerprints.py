@@ -9,6 +9,8 @@ import unicodedata
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.nfc import nfc
+
 LENGTH = 128  # bytes; the likeness is then right to about 0.04
 RUN = 3  # letters
 READ = 2000  # characters that count: about what a backbone reads of a long text
@@ -27,7 +29,7 @@ def fingerprint(text: str) -> NDArray[np.uint8]:
 
 def _plain(text: str) -> str:
     """Without case, punctuation and doubled spaces; of a text that is nothing else, as it is. Emoji are kept."""
-    folded = unicodedata.normalize("NFC", text.casefold())
+    folded = nfc(text.casefold())
     words = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded).split()
     return f" {' '.join(words) or folded} "
 

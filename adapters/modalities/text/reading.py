@@ -6,9 +6,9 @@ pieces either way, and NFC makes counts, fingerprints and previews equal, too. N
 """
 
 import re
-import unicodedata
 
 from adapters.errors import InvalidText, TextTooLong
+from adapters.nfc import nfc
 
 BOM = b"\xef\xbb\xbf"  # which some editors put before UTF-8
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -34,7 +34,7 @@ def text(data: bytes | memoryview, most: int) -> str:
     if len(said) > most:
         raise TextTooLong(f"the text has {len(said):,} characters and {_most(most)}")
     _refuse_control(said, start)
-    return unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", said))
+    return nfc(_LINE_ENDS.sub("\n", said))
 
 
 def is_text(data: bytes | memoryview, look: int = 1024) -> bool:

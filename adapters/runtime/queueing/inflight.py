@@ -19,13 +19,17 @@ from adapters.types import Told
 Bytes: TypeAlias = bytes | memoryview
 Answer: TypeAlias = Told | Exception  # f32 [E] or what else was told of an input, or what went wrong
 Key: TypeAlias = tuple[str, int, str]  # backbone, length, tenant: nobody may learn by the clock what others ask
+FEW = 4  # inputs of one length that are compared byte by byte: a thousand with each other would take seconds
 Future: TypeAlias = "asyncio.Future[Any]"  # Told or InvalidInput
 
 
 class Item:
     """One input for one backbone, and all who wait for its embedding."""
 
-    __slots__ = ("_embed", "_flights", "_in_backbone", "_loop", "_since", "_trace", "_waiters", "data", "key", "load")
+    __slots__ = (
+        "_embed", "_flights", "_in_backbone", "_left", "_loop", "_mark", "_since", "_trace", "_waiters", "data", "key",
+        "load",
+    )  # fmt: skip
 
     def __init__(
         self, flights: "InFlight", key: Key, data: Bytes, embed: Callable[["Item"], None], load: float
@@ -34,6 +38,8 @@ class Item:
         self._flights, self._embed = flights, embed
         self._loop = asyncio.get_running_loop()
         self._waiters: list[Future] = []
+        self._left = 0  # of them; counted, as a request may send one input a thousand times
+        self._mark: int | None = None
         self._since = clock()
         self._trace = spans.here()  # of the first who asks
         self._in_backbone = False
@@ -57,7 +63,8 @@ class Item:
     def leave(self, future: Future) -> None:
         """One less; the bytes go with the last, not only when a lane comes across the rest."""
         future.cancel()
-        if self.abandoned:
+        self._left += 1
+        if self._left == len(self._waiters):
             self.data = b""
             self._flights.remove(self)
 
@@ -69,6 +76,13 @@ class Item:
     def joinable(self, data: Bytes) -> bool:
         """Whether somebody who waits on this event loop for the same bytes may join."""
         return not self.abandoned and self._loop is asyncio.get_running_loop() and same(self.data, data)
+
+    @property
+    def mark(self) -> int:
+        """What tells its bytes from most others of that length."""
+        if self._mark is None:
+            self._mark = marked(self.data)
+        return self._mark
 
     def run(self) -> None:
         """In a lane: embed, unless nobody waits."""
@@ -127,8 +141,9 @@ class InFlight:
         """The item of these bytes, joined where one is under way, else on its way from now on; see `Item.load`."""
         key = (backbone, len(data), tenant_of(flow))
         items = self._items.setdefault(key, [])
+        mark = marked(data) if len(items) > FEW else None
         for item in items:
-            if item.joinable(data):
+            if (mark is None or item.mark == mark) and item.joinable(data):
                 self.meters.shared()
                 return item, item.join()
         item = Item(self, key, data, embed, load)
@@ -147,6 +162,11 @@ class InFlight:
 
     def __len__(self) -> int:
         return sum(map(len, self._items.values()))
+
+
+def marked(data: Bytes) -> int:
+    """Python's own hash, which is another in each process: nobody can make many inputs that have the same."""
+    return hash(bytes(data))
 
 
 def same(a: Bytes, b: Bytes) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from adapters.errors import InvalidInput
 from adapters.store.audit.recording import record
 from adapters.store.database import reading
-from adapters.store.quotas.tables import ALL, quotas
+from adapters.store.quotas.tables import ALL, from_rows, in_rows, quotas
 from adapters.store.schema import counters
 
 VERSION = "quotas"  # of counters: raised by each change, so that a process that looks reads one row
@@ -29,7 +29,7 @@ class Limits:
     bytes: float | None = None  # of inputs that heads, unfinished jobs and samples hold, the same one counted once
     jobs: float | None = None  # that wait or run
     requests_per_second: float | None = None
-    images_per_second: float | None = None
+    inputs_per_second: float | None = None
 
     def with_(self, found: Mapping[str, float | None]) -> "Limits":
         """These, but for what was found set."""
@@ -37,7 +37,7 @@ class Limits:
 
 
 NAMES = tuple(f.name for f in fields(Limits))
-RATES = ("requests_per_second", "images_per_second")
+RATES = ("requests_per_second", "inputs_per_second")
 SLOWEST = 0.001  # a second, of a rate that lets anything in
 Overrides = dict[tuple[str, str], dict[str, float | None]]  # (tenant, key or ALL) → name → value; None: unlimited
 
@@ -65,8 +65,8 @@ def read(connection: sa.Connection, tenant: str | None = None) -> Overrides:
         query = query.where(quotas.c.tenant == tenant)
     found: Overrides = {}
     for row in connection.execute(query):
-        if row.name in NAMES:  # else it is of a newer release
-            found.setdefault((row.tenant, row.key), {})[row.name] = row.value
+        if (name := from_rows(row.name)) in NAMES:  # else it is of a newer release
+            found.setdefault((row.tenant, row.key), {})[name] = row.value
     return found
 
 
@@ -89,10 +89,10 @@ def put(engine: Engine, tenant: str, key: str, values: Mapping[str, Any]) -> Non
     checked = {name: check(name, value) for name, value in values.items()}
     with engine.begin() as connection:
         _raise_version(connection)  # first: two that set the same limit take turns
-        mine = (quotas.c.tenant == tenant, quotas.c.key == key, quotas.c.name.in_(checked))
+        mine = (quotas.c.tenant == tenant, quotas.c.key == key, quotas.c.name.in_(map(in_rows, checked)))
         connection.execute(quotas.delete().where(*mine))
         rows = [
-            {"tenant": tenant, "key": key, "name": name, "value": value if isinstance(value, float) else None}
+            {"tenant": tenant, "key": key, "name": in_rows(name), "value": value if isinstance(value, float) else None}
             for name, value in checked.items()
             if value != DEFAULT
         ]
@@ -107,7 +107,7 @@ def inherit(connection: sa.Connection, tenant: str, old: str, new: str) -> None:
     there = read(connection, tenant).get((tenant, old))
     if there:
         _raise_version(connection)
-        rows = [{"tenant": tenant, "key": new, "name": name, "value": value} for name, value in there.items()]
+        rows = [{"tenant": tenant, "key": new, "name": in_rows(name), "value": value} for name, value in there.items()]
         connection.execute(quotas.insert(), rows)
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from adapters.store.database import clock
-from adapters.store.quotas.tables import rate_shares
+from adapters.store.quotas.tables import from_rows, in_rows, rate_shares
 
 LIFE = 5.0  # seconds
 LOCK = 4918276  # number of a lock in Postgres
@@ -43,7 +43,7 @@ def exchange(
         shares = {rate: _share(whole, demand, others.get(rate, [])) for rate, (whole, demand) in asked.items()}
         _drop(connection, process, moment, [*asked, *left])
         rows = [
-            {**rate._asdict(), "process": process, "demand": asked[rate][1], "share": share, "until": moment + LIFE}
+            {**_row(rate), "process": process, "demand": asked[rate][1], "share": share, "until": moment + LIFE}
             for rate, share in shares.items()
         ]
         if rows:
@@ -64,7 +64,7 @@ def _others(connection: sa.Connection, process: str, moment: float) -> dict[Rate
     live = rate_shares.c.until.between(moment, moment + 2 * LIFE)  # later ones are from before a jump of the clock
     found: dict[Rate, list[tuple[float, float]]] = {}
     for row in connection.execute(sa.select(rate_shares).where(rate_shares.c.process != process, live)):
-        found.setdefault(Rate(row.tenant, row.key, row.name), []).append((row.demand, row.share))
+        found.setdefault(Rate(row.tenant, row.key, from_rows(row.name)), []).append((row.demand, row.share))
     return found
 
 
@@ -74,8 +74,12 @@ def _drop(connection: sa.Connection, process: str, moment: float, mine: list[Rat
     connection.execute(rate_shares.delete().where(over))
     columns = sa.tuple_(rate_shares.c.tenant, rate_shares.c.key, rate_shares.c.name)
     for start in range(0, len(mine), _CHUNK):
-        these = columns.in_([tuple(rate) for rate in mine[start : start + _CHUNK]])
+        these = columns.in_([tuple(_row(rate).values()) for rate in mine[start : start + _CHUNK]])
         connection.execute(rate_shares.delete().where(rate_shares.c.process == process, these))
+
+
+def _row(rate: Rate) -> dict[str, str]:
+    return {"tenant": rate.tenant, "key": rate.key, "name": in_rows(rate.name)}
 
 
 def leave(engine: Engine, process: str) -> None:

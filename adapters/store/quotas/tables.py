@@ -5,6 +5,21 @@ from sqlalchemy import BigInteger, Column, Double, String, Table
 from adapters.store.schema import PASSING, metadata
 
 ALL = ""  # in place of a key's id: all of a tenant's
+# Rows keep the name that a rate had before there were texts: a limit that was set then still holds, and serving
+# processes of both releases, side by side during an upgrade, go by the same limit and share one rate.
+_IN_ROWS = {"inputs_per_second": "images_per_second"}
+_FROM_ROWS = {kept: name for name, kept in _IN_ROWS.items()}
+
+
+def in_rows(name: str) -> str:
+    """What rows call the quota of that name."""
+    return _IN_ROWS.get(name, name)
+
+
+def from_rows(kept: str) -> str:
+    """The name of the quota that rows call so."""
+    return _FROM_ROWS.get(kept, kept)
+
 
 # What an operator has set; what has no row here is as the settings say.
 quotas = Table(

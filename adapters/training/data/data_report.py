@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from adapters.arrays import joined, row, take
+from adapters.labels import MISSING
 from adapters.tasks import Chosen, Task
 from adapters.training.data.dataset import Dataset
 from adapters.training.data.outliers import outliers
@@ -64,6 +65,8 @@ def data_report(
         report["findings"]["received"] = received
     if similar := similar_names(classes):
         report["findings"]["similar_names"] = similar[:MOST]
+    if missing := sorted(MISSING.intersection(classes)):
+        report["findings"]["missing_names"] = missing
     if "per_class" in measured.figures:
         report["findings"]["imbalance"] = _imbalance(data.examples, task, classes)
     chosen = task.chosen(measured.outputs, take(targets, measured.index))
@@ -88,6 +91,8 @@ def summary(report: Json) -> Json:
         short["look_alikes"] = [row["classes"] for row in found["look_alikes"][:3]]
     if "similar_names" in found:
         short["similar_names"] = found["similar_names"][:3]
+    if "missing_names" in found:
+        short["missing_names"] = found["missing_names"]
     if "imbalance" in found:
         short["imbalance_ratio"] = found["imbalance"]["ratio"]
     return short

@@ -52,7 +52,7 @@ def learning_curve(
     seed: int,
     noun: str = "input",
 ) -> Json:
-    """{"measure", "points", "gain", "more_images", "answer"}, or {"skipped": why}.
+    """{"measure", "points", "gain", "more_inputs", "answer"}, or {"skipped": why}.
 
     The task's strata and near-duplicate groups i64 [N]; `names` of strata, as far as they have any; `answers`
     are the head's for the held-out examples of all trials, in their order; `learn` fits to some of the examples
@@ -201,10 +201,10 @@ def _verdict(gain: Json, points: list[Json], measure: str, noun: str) -> Json:
         f"(95 % interval {_points(low)} to {_points(high)})."
     )
     if low > 0:
-        return {"more_images": "yes", "answer": f"Most likely yes. {seen} {_outlook(points)}"}
+        return {"more_inputs": "yes", "answer": f"Most likely yes. {seen} {_outlook(points)}"}
     if high < WORTH:
-        return {"more_images": "no", "answer": f"Hardly. {seen} Better labels or another backbone would do more."}
-    return {"more_images": "unclear", "answer": f"Cannot be told yet. {seen} Chance could have done that."}
+        return {"more_inputs": "no", "answer": f"Hardly. {seen} Better labels or another backbone would do more."}
+    return {"more_inputs": "unclear", "answer": f"Cannot be told yet. {seen} Chance could have done that."}
 
 
 def _outlook(points: list[Json]) -> str:

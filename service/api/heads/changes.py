@@ -10,6 +10,7 @@ from adapters.comparison import versions
 from adapters.errors import InvalidInput
 from adapters.store import heads
 from adapters.types import HeadRef, HeadVersion
+from service.api import large_answers
 from service.api.accepted import RESPONSES, Key, Wait, answer
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.heads.edit_schemas import Comparison, LabelsRequest, RebuildRequest
@@ -53,8 +54,9 @@ def _resolved(ctx: Context, head: str, named: tuple[str, str]) -> list[HeadVersi
     return [heads.resolve(ctx.engine, _ref(head, text)) for text in named]
 
 
-def _compared(ctx: Context, a: HeadVersion, b: HeadVersion, limit: int) -> str:
-    return Comparison.model_validate(versions.compare(a, b, ctx.engine, ctx.trunks, limit)).model_dump_json()
+def _compared(ctx: Context, a: HeadVersion, b: HeadVersion, limit: int) -> bytes:
+    found = Comparison.model_validate(versions.compare(a, b, ctx.engine, ctx.trunks, limit))
+    return large_answers.written(found)
 
 
 def _ref(head: str, text: str) -> HeadRef:

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Header, Path, Query
 from fastapi.responses import HTMLResponse, Response
-from pydantic_core import to_json
 
 from adapters import tenancy
 from adapters.backbones.cuts import blobs_of
@@ -18,6 +17,7 @@ from adapters.tenancy import shown
 from adapters.types import HeadRef, HeadVersion
 from service.access.principal import current
 from service.api.dependencies import PROBLEMS, Ctx
+from service.api.heads import listing
 from service.api.heads.schemas import AliasRequest, AliasView, HeadPage, HeadView, ReportView
 from service.api.routing import router as new_router
 from service.database_threads import WRITING
@@ -44,8 +44,7 @@ def list_heads(ctx: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 100, afte
     whose = Whose(who.tenant, who.patterns("read"))
     page = store.page(ctx.engine, limit=limit, after=tenancy.qualified(who.tenant, after), whose=whose)
     last = shown(page[-1].name) if len(page) == limit else None
-    body = to_json({"heads": [HeadView.plain(head) for head in page], "next": last})
-    return Response(body, media_type="application/json")
+    return Response(listing.written(page, last), media_type="application/json")
 
 
 @router.get("/{head}", responses=PROBLEMS)

@@ -91,12 +91,12 @@ class ReportView(Wire):
     reliability: list[dict[str, Any]] | None = Field(None, description="Bins of held-out answers by confidence.")
     worst: list[dict[str, Any]] | None = Field(None, description="Held-out mistakes, the surest first; at most 100.")
     findings: dict[str, Any] = Field(
-        description="duplicates, imbalance, suspected_labels, outliers, look_alikes, similar_names, received; lists "
-        "are capped, counts are not."
+        description="duplicates, imbalance, suspected_labels, outliers, look_alikes, similar_names, "
+        "missing_names, received; lists are capped, counts are not."
     )
     curve: dict[str, Any] | None = Field(
         None,
-        description="{measure, points, gain, more_images, answer} or {skipped}; absent until it is measured. `of`: "
+        description="{measure, points, gain, more_inputs, answer} or {skipped}; absent until it is measured. `of`: "
         "shallow where a deep version shows that of the head on the frozen backbone.",
     )
     race: list[dict[str, Any]]

@@ -1,10 +1,12 @@
 """The wire contract of /predict, /embed and suggestions."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from adapters import decoding
 from adapters.predict import Predictions
 from adapters.suggest import Suggestions
 from adapters.tenancy import shown
@@ -81,10 +83,15 @@ class PredictResponse(Wire):
     )
     cut: Cut = None
 
-    @staticmethod
-    def plain(result: Predictions) -> dict[str, Any]:
+    @classmethod
+    def plain(cls, result: Predictions) -> dict[str, Any]:
         """The same as a dictionary: on this hot path our own words are not validated."""
-        predictions = [
+        return {"predictions": cls.listed(result.predictions)} | cls.rest(result)
+
+    @staticmethod
+    def listed(predictions: Iterable[decoding.Prediction]) -> list[dict[str, Any]]:
+        """Some predictions."""
+        return [
             {
                 "index": p.index,
                 "head": shown(p.head.version.head),
@@ -92,13 +99,15 @@ class PredictResponse(Wire):
                 "digest": p.head.version.digest,
             }
             | p.answer
-            for p in result.predictions
+            for p in predictions
         ]
-        return {
-            "predictions": predictions,
-            "errors": [asdict(e) for e in result.errors],
-            "generation": result.generation,
-        } | ({"head_errors": [asdict(e) for e in result.head_errors]} if result.head_errors else {})
+
+    @staticmethod
+    def rest(result: Predictions) -> dict[str, Any]:
+        """What follows them."""
+        return {"errors": [asdict(e) for e in result.errors], "generation": result.generation} | (
+            {"head_errors": [asdict(e) for e in result.head_errors]} if result.head_errors else {}
+        )
 
 
 class Suggestion(Wire):

@@ -25,7 +25,7 @@ async def told(
 def _cut(
     predictor: Predictor, inputs: Sequence[bytes | memoryview], indices: Sequence[int], modality: str
 ) -> list[dict[str, Any]]:
-    """In a lane: counting the tokens of the longest text takes 40 ms."""
+    """In a lane: counting the tokens of the longest text takes 0.1 s, and 0.5 s of one made to be costly."""
     kind, most = modalities.get(modality), modalities.most_of(modality, predictor.most)
     facts = {index: kind.probe(inputs[index], most=most).facts for index in indices}
     return [{"index": i, "tokens": f["tokens"], "cut": f["cut"]} for i, f in facts.items() if f["cut"]]

@@ -1,8 +1,15 @@
 """POST /heads/{head}/suggest."""
 
+from functools import partial
+from typing import Any
+
 from fastapi import Request
+from fastapi.responses import Response
 
 from adapters import suggest as pipeline
+from adapters.runtime.queueing import aside
+from adapters.suggest import Suggestions
+from service.api import large_answers
 from service.api.dependencies import PROBLEMS, Ctx
 from service.api.inference import shortened
 from service.api.inference.schemas import SuggestResponse
@@ -15,8 +22,10 @@ router = new_router(tags=["heads"])
 FIELDS = strict.of_form(SUGGEST_FORM)
 
 
-@router.post("/heads/{head}/suggest", responses=PROBLEMS, openapi_extra=SUGGEST_FORM, response_model_exclude_unset=True)
-async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
+@router.post(
+    "/heads/{head}/suggest", response_model=SuggestResponse, responses=PROBLEMS, openapi_extra=SUGGEST_FORM
+)  # fmt: skip
+async def suggest(request: Request, ctx: Ctx, head: str) -> Response:
     """Which of many unlabeled inputs to label next, the most instructive first.
 
     Send multipart `inputs` (repeated; or `images`, `texts`), or texts as JSON. Options: `count` (10), `on_error`
@@ -30,4 +39,9 @@ async def suggest(request: Request, ctx: Ctx, head: str) -> SuggestResponse:
         )  # fmt: skip
         read = sorted(set(range(len(form.inputs))) - {error.index for error in found.errors})
         cut = await shortened.told(ctx.predictor, form.inputs, read, found.head.modality)
-    return SuggestResponse.of(found, cut)
+    numbers = len(found.answers) * found.head.numbers + len(found.errors)
+    return Response(await aside.run(partial(_written, found, cut), numbers), media_type=large_answers.JSON)
+
+
+def _written(found: Suggestions, cut: dict[str, Any]) -> bytes:
+    return large_answers.written(SuggestResponse.of(found, cut), exclude_unset=True)

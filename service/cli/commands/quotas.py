@@ -36,7 +36,7 @@ def quotas_list(raw: bool) -> None:
 @as_json
 @readable
 def quotas_set(tenant: str, values: tuple[str, ...], key: str, raw: bool) -> None:
-    """Set QUOTA (heads, examples, bytes, jobs, requests_per_second, images_per_second) of TENANT to a number, to
+    """Set QUOTA (heads, examples, bytes, jobs, requests_per_second, inputs_per_second) of TENANT to a number, to
     `unlimited`, or to `default`. The default tenant is ''."""
     from adapters.store.quotas import limits
     from service.cli.machine import parts

@@ -55,19 +55,23 @@ def status(head: str, server: str, raw: bool) -> None:
 @samples.command("list")
 @click.argument("head")
 @click.option(
-    "--images", type=click.Path(file_okay=False, path_type=Path), help="Write the inputs to this folder, too."
+    "--inputs",
+    "--images",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the inputs to this folder, too.",
 )
 @remote
-def listed(head: str, images: Path | None, server: str, raw: bool) -> None:
+def listed(head: str, folder: Path | None, server: str, raw: bool) -> None:
     """What is kept of HEAD, the hardest first."""
     from service.cli.display import sampling
 
     with connect(server) as client:
         found = list(client.samples(head))
-        if images is not None:
-            images.mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
             for one in found:
-                (images / one["sha256"]).write_bytes(client.sample(head, one["sha256"]))
+                (folder / one["sha256"]).write_bytes(client.sample(head, one["sha256"]))
     show(found, raw, sampling.samples)
 
 

@@ -2,13 +2,22 @@
 
 import os
 import re
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from service.cli.options import connect, finish, remote, show
 
+if TYPE_CHECKING:
+    from service.client import Client
+    from service.intake.datasets.sources import Received
+
+_UNSEEN = (
+    "everything lies in the folder {0}, and the key may not see whether the head has a class of that name: if the "
+    "classes begin below it, give --root {0}"
+)
 SHOWN = 80  # characters of a text in a table
 
 
@@ -58,19 +67,44 @@ def finetune(
     from adapters.modalities import get
     from service.cli import display
     from service.client import LabeledInput
-    from service.intake.datasets import names, screening, sources
+    from service.intake.datasets import names, screening
 
     encoding = None if archive_encoding is None else names.encoding(archive_encoding)
-    received = sources.from_path(path, follow=follow_links, encoding=encoding, root=root, lenient=skip_errors)
-    display.received(received.understood, screening.passed_over(received.passed_over))
-    examples = [(item.example, item.data) for item in received.items]
-    inputs = [LabeledInput(e.file_name, data, e.label, e.split, e.group) for e, data in examples]
-    options["on_error"] = "skip" if skip_errors else None
-    kind = get(received.modality)
     with connect(server) as client:
+        classes = frozenset[str]() if root else _classes(client, head, options["mode"])
+        received = _read(classes, path, follow=follow_links, encoding=encoding, root=root, lenient=skip_errors)
+        display.received(received.understood, screening.passed_over(received.passed_over))
+        examples = [(item.example, item.data) for item in received.items]
+        inputs = [LabeledInput(e.file_name, data, e.label, e.split, e.group) for e, data in examples]
+        options |= {"on_error": "skip" if skip_errors else None, "received": screening.told(received)}
+        kind = get(received.modality)
         with display.status(f"sending {len(inputs):,} {kind.NOUN}s", quiet=raw):
             job = client.finetune(head, inputs=inputs, field=kind.FIELD, **options)
         finish(client, job, raw, no_wait)
+
+
+def _read(classes: frozenset[str] | None, path: Path, **how: Any) -> "Received":
+    """What lies at a path, by the rules that the server has for archives. Raises InvalidInput and its kinds."""
+    from service.intake.datasets import sources
+
+    received = sources.from_path(path, classes=classes or frozenset(), **how)
+    if classes is None and (around := received.understood.get("root")):
+        raise click.ClickException(_UNSEEN.format(around.rstrip("/")))
+    return received
+
+
+def _classes(client: "Client", head: str, mode: str | None) -> frozenset[str] | None:
+    """Those that the head has, which tell a class from a folder around classes; None where the key may not see them."""
+    from service.client import ApiError
+
+    if mode == "replace":
+        return frozenset()
+    try:
+        return frozenset(client.head(head)["labels"])
+    except ApiError as error:
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+            raise
+        return frozenset() if error.status == HTTPStatus.NOT_FOUND else None
 
 
 class Inputs(click.ParamType):

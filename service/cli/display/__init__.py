@@ -68,6 +68,7 @@ def received(understood: Json, passed_over: Json) -> None:
         said += f" {understood['manifest']}"
     if understood.get("splits"):
         said += " (" + ", ".join(f"{folder}: {split}" for folder, split in understood["splits"].items()) + ")"
+    said += f"; names: {understood['names']}" if understood.get("names") else ""
     err.print(f"[dim]understood as: {escape(said)}[/]")
     _some(err, "passed over", passed_over, [f"{row['item']}: {row['reason']}" for row in passed_over["list"]])
 
@@ -173,6 +174,7 @@ def _data(found: Json) -> None:
             f"unlike their class, {copies} groups of near-duplicates; see: espalier heads report"
         )
     _similar(found.get("similar_names", []))
+    _missing(found.get("missing_names", []))
 
 
 def _similar(groups: Sequence[Sequence[str]]) -> None:
@@ -180,6 +182,12 @@ def _similar(groups: Sequence[Sequence[str]]) -> None:
     for group in groups:
         names = " and ".join(escape(repr(name)) for name in group)
         out.print(f"[yellow]classes with nearly one name: {names}; merge them with espalier heads merge[/]")
+
+
+def _missing(names: Sequence[str]) -> None:
+    """Classes that are called as programs write a missing value."""
+    for name in names:
+        out.print(f"[yellow]a class is called {name!r}, as programs write a missing value[/]")
 
 
 def _race(rows: Sequence[Json]) -> None:
@@ -270,6 +278,7 @@ def report(facts: Json) -> None:
         pair = " and ".join(map(escape, row["classes"]))
         out.print(f"look alike: {pair}, {row['confused']} of {row['of']} taken for the other")
     _similar(found.get("similar_names", []))
+    _missing(found.get("missing_names", []))
     if "outliers" in found:
         out.print(f"unlike their class: {found['outliers']['flagged']} of {found['outliers']['judged']}")
     if "suspected_labels" in found:
@@ -333,8 +342,8 @@ def examples(rows: Sequence[Json]) -> None:
     table = Table("sha256", "file", "label", "split", "group")
     for row in rows:
         label = escape(words(row["label"]))
-        texts = (escape(row["file_name"]), label, row["split"] or "left out", escape(row["group"] or ""))
-        table.add_row(row["sha256"], *texts)
+        cells = (escape(row["file_name"]), label, row["split"] or "left out", escape(row["group"] or ""))
+        table.add_row(row["sha256"], *cells)
     out.print(table)
 
 

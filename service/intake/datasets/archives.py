@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from adapters.errors import InvalidArchive
 from adapters.problems import Problems
-from service.intake.datasets import member_names, names
+from service.intake.datasets import member_names, names, unmarked_names
 from service.intake.datasets.member_names import invalid
 
 ARCHIVE_SUFFIXES = frozenset(
@@ -83,6 +83,9 @@ class Archive:
         self.names = sorted(self._infos)
         self.folders = sorted(name for _, name, is_folder in named if is_folder)
         self.passed_over: dict[str, str] = {}
+        unmarked = [] if encoding else [n for info, _, _ in named if (n := member_names.unmarked(info))]
+        unmarked_names.check(unmarked)
+        self.understood = {"names": unmarked_names.SAID} if unmarked else {}
 
     def members(self, wanted: Sequence[str]) -> list[Member]:
         """Files, checked, unpacked once and hashed. Blocking. Raises InvalidArchive that lists every bad one."""

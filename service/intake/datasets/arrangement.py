@@ -27,6 +27,7 @@ class Received:
     understood: dict[str, Any]
     passed_over: Mapping[str, str] = field(default_factory=dict)
     modality: str = ORIGINAL
+    told: Mapping[str, Any] = field(default_factory=dict)  # what a caller says that it passed over, ready for JSON
 
 
 class Files(Protocol):
@@ -38,6 +39,8 @@ class Files(Protocol):
     def folders(self) -> list[str]: ...
     @property
     def passed_over(self) -> dict[str, str]: ...
+    @property
+    def understood(self) -> dict[str, str]: ...
     def members(self, wanted: Sequence[str]) -> list[Member]: ...
     def text(self, name: str, most: int) -> bytes: ...
 
@@ -46,6 +49,19 @@ def arranged(
     found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
 ) -> Received:
     """Files of an archive or a folder → items, by manifest if there is one, else by folder."""
+    received = _arranged(found, manifest, error, root, hints)
+    kind = modalities.get(received.modality)
+    are_texts = bool(kind.SUFFIXES & passed_over.TEXT_SUFFIXES)
+    text = passed_over.BESIDE_EXAMPLES if are_texts else passed_over.text(kinds.article(kind.NOUN))
+    told = {name: text if why == passed_over.TEXT else why for name, why in received.passed_over.items()}
+    return replace(received, passed_over=told, understood=received.understood | found.understood)
+
+
+def _arranged(
+    found: Files, manifest: bytes | memoryview | None, error: type[InvalidInput], root: str, hints: Hints
+) -> Received:
+    if len(root) > names.MOST_NAME:
+        raise error(f"'root' has {len(root):,} characters; at most {names.MOST_NAME:,}", item="root")
     root = names.normal(root.strip("/ "))
     prefix, hints = (f"{root}/", replace(hints, at_root=True)) if root else ("", hints)
     inside = [name for name in found.names if name.startswith(prefix)]
@@ -108,12 +124,14 @@ def _manifest(
     if own:
         return own[0]
     aside = (passed_over.TEXT, passed_over.BESIDE)
-    tables = [name for name, reason in junk.items() if reason in aside and other_tables.is_table(name)]
-    looked_at = [] if files else tables[: other_tables.MOST_TABLES]
+    tables = [name for name, reason in junk.items() if reason in aside and other_tables.may_be_table(name)]
+    looked_at = [] if files else [one for one in tables if other_tables.is_table(one)][: other_tables.MOST_TABLES]
     if len(texts := [name for name in looked_at if _brings_texts(found, name)]) == 1:
         return texts[0]
     said = _said(files, prefix, error, hints) if tables else None
-    table = other_tables.manifest_among(tables, lambda name: found.text(name, other_tables.MOST_BYTES), files, said)
+    table = other_tables.manifest_among(
+        tables, lambda name: found.text(name, other_tables.most_bytes(name)), files, said
+    )
     if table is not None and not _lies_above(table, files):
         raise InvalidManifest(
             f"{names.brief(table)} looks like a manifest, but does not lie above the files; move it to the top, or "

@@ -29,6 +29,11 @@ class Folder:
     passed_over: dict[str, str] = field(default_factory=dict)
 
     @property
+    def understood(self) -> dict[str, str]:
+        """Nothing: a disk says how its names are written."""
+        return {}
+
+    @property
     def names(self) -> list[str]:
         """Of its files, sorted."""
         return sorted(self.files)

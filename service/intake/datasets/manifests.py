@@ -16,9 +16,10 @@ from itertools import islice
 from typing import Any
 
 from adapters.errors import InvalidLabel, InvalidManifest
-from adapters.labels import visible
+from adapters.labels import MISSING, visible
 from adapters.types import SplitName
 from service.intake.datasets import tables
+from service.intake.datasets.names import MOST_NAME
 from service.intake.datasets.tables import invalid
 
 SPLITS: Mapping[str, SplitName] = {
@@ -28,7 +29,7 @@ SPLITS: Mapping[str, SplitName] = {
 }  # fmt: skip
 _SPLIT_ENDING = re.compile(r"[\s_.-]*(set|data|dataset|images|imgs|split|samples)$")
 MOST_SPLIT = 40  # characters of a word for a split
-MOST_NAME = 4096  # of a file's name, as file systems have it
+MOST_COLUMN = 200  # characters of a column's name; the longer ones are unknown, whatever they are
 WHAT, TEXT, LABEL, OPTIONAL = "file_name", "text", "label", ("split", "group", "part")
 LOOKED_AT = 1000  # objects of a JSON manifest in which a text is looked for
 ALIASES: Mapping[str, str] = {
@@ -37,6 +38,10 @@ ALIASES: Mapping[str, str] = {
     "texts": "text", "sentence": "text", "message": "text", "utterance": "text",
     "labels": "label", "class": "label", "class_name": "label", "category": "label",
 }  # fmt: skip
+NO_VALUE = (
+    "which programs write where a value is missing; leave it out, or, where a class is called so, send labels as JSON "
+    "strings"
+)
 _HOW = "the columns are file_name (or text), label and, if you like, split and group"
 
 
@@ -82,10 +87,14 @@ def brings_texts(text: bytes | memoryview) -> bool:
 
 def columns(names: Sequence[str]) -> list[str]:
     """Names of columns as they are known here; what is unknown stays as it is."""
-    plain = [re.sub(r"[\s-]+", "_", visible(name).casefold()) for name in names]
+    plain = [_plain(name) if len(name) <= MOST_COLUMN else name for name in names]
     meant, there = [ALIASES.get(name, name) for name in plain], set(plain)
     # `file_name, image` are two columns, of which the second is unknown.
     return [own if own != m and m in there else m for own, m in zip(plain, meant, strict=True)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", visible(name).casefold())
 
 
 def split_name(text: str) -> SplitName | None:
@@ -127,7 +136,9 @@ def _of_csv(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManifest]]
         if len(cells) < len(known) or any(cell.strip() for p, cell in enumerate(cells) if p not in named):
             yield line, invalid(line, f"it does not have {len(named)} cells as the header has")
         else:
-            yield line, {known[p]: cells[p] for p in named}
+            row = {known[p]: cells[p] for p in named}
+            missing = row[LABEL].strip() in MISSING
+            yield line, invalid(line, f"its label is {row[LABEL].strip()!r}, {NO_VALUE}") if missing else row
 
 
 def _of_objects(text: str) -> Iterator[tuple[int, dict[str, Any] | InvalidManifest]]:
@@ -162,8 +173,8 @@ def _row(line: int, cells: dict[str, Any]) -> Row | InvalidManifest:
         return invalid(line, "its text is no string; write it in quotation marks")
     if TEXT not in cells and (not isinstance(name, str) or not name.strip()):
         return invalid(line, "its file_name is empty; name a file")
-    if len(name) > MOST_NAME:
-        return invalid(line, f"its file_name has {len(name):,} characters; at most {MOST_NAME:,}")
+    if long := next((c for c in (WHAT, "part") if len(str(cells.get(c, ""))) > MOST_NAME), None):
+        return invalid(line, f"its {long} has {len(str(cells[long])):,} characters; at most {MOST_NAME:,}")
     if "\0" in f"{name}{cells.get('group')}":
         return invalid(line, "its file_name or group has a NUL in it, which no database stores; remove it")
     try:

@@ -28,6 +28,8 @@ def name_of(info: zipfile.ZipInfo, encoding: str | None) -> str:
         text = _unicode_path(info, raw) or names.decoded(raw, stated or encoding)
     except UnicodeDecodeError:
         raise _undecodable(raw, encoding) from None
+    if len(text) > names.MOST_NAME:
+        raise invalid(text, f"its name has {len(text):,} characters; at most {names.MOST_NAME:,}")
     if "\0" in text:
         raise invalid(text, "its name has a NUL in it; make the zip anew")
     # Not PurePosixPath's parts: these would have left out what leads to the root.
@@ -37,6 +39,12 @@ def name_of(info: zipfile.ZipInfo, encoding: str | None) -> str:
     if path.count("/") > names.MOST_FOLDERS:
         raise invalid(text, f"it lies in more than {names.MOST_FOLDERS} folders; make the zip from inside the folder")
     return path
+
+
+def unmarked(info: zipfile.ZipInfo) -> str | None:
+    """A name beyond ASCII of which nothing in the archive says how it is written, as UTF-8, which it is; else None."""
+    raw = raw_name(info)
+    return None if raw.isascii() or info.flag_bits & UTF8_NAME or _unicode_path(info, raw) else raw.decode()
 
 
 def is_folder(info: zipfile.ZipInfo, path: str) -> bool:

@@ -5,10 +5,10 @@ UTF-8, or the one that the caller gives; nothing is guessed.
 """
 
 import codecs
-import unicodedata
 from pathlib import PurePosixPath
 
 from adapters.errors import InvalidInput
+from adapters.nfc import nfc
 
 # Code pages that file systems and zip tools have written names in. A codec is looked up by a name that the caller
 # chose: Python also has `unicode_escape`, `idna` or `rot13`, which are none.
@@ -20,6 +20,7 @@ ENCODINGS = (
     " koi8-u tis-620 mac-roman mac-cyrillic mac-greek mac-latin2 mac-turkish mac-iceland"
 ).split()
 MOST_SHOWN = 200  # characters of a name in a message
+MOST_NAME = 4096  # characters, as file systems have it; zip has room for 65,535 bytes
 MOST_FOLDERS = 50  # that a file may lie in: what is looked up by folders costs no more than this, times the files
 _KNOWN = {codecs.lookup(name).name for name in ENCODINGS}
 _FORM_ESCAPES = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))  # WHATWG HTML, "multipart/form-data encoding algorithm"
@@ -39,7 +40,7 @@ def encoding(text: str) -> str:
 
 def normal(name: str) -> str:
     """One spelling of a path: composed accents (macOS decomposes them), forward slashes, no `./` and no `//`."""
-    return str(PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/")))) if name else ""
+    return str(PurePosixPath(nfc(name.replace("\\", "/")))) if name else ""
 
 
 def decoded(raw: bytes, encoding: str | None) -> str:
@@ -56,7 +57,7 @@ def of_form(name: str) -> str:
 
 def folded(name: str) -> str:
     """What two names share that Windows and macOS take for one: case, and how accents are composed."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return nfc(nfc(name).casefold())
 
 
 def brief(name: str) -> str:

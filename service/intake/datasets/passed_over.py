@@ -30,9 +30,15 @@ TEXT_NAMES = frozenset({
 
 IN_SYSTEM_FOLDER, SYSTEM_FILE = "in a folder that a system or a tool made", "a file that a system made"
 HIDDEN, NO_FILE = "a hidden file", "not an ordinary file (a pipe, a socket or a device)"
-TEXT = "text, not an image"
+TEXT = "text"  # of a file, until it is known what the inputs are
 BESIDE = "text beside the folders of classes"
+BESIDE_EXAMPLES = "text beside the examples"
 OUTSIDE = "outside of the root that was asked for"
+
+
+def text(one: str) -> str:
+    """Of a text where inputs are no texts; `one` is what one of them is called, with its article."""
+    return f"text, not {one}"
 
 
 def foreign(noun: str) -> str:

@@ -1,6 +1,5 @@
 """Items → those that can be learned from, and what is said of the others: bad labels, contradictions, damage."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from typing import Any
 from adapters import modalities, tasks
 from adapters.errors import InvalidLabel, NotEnoughData
 from adapters.labels import contradictions, refuse_contradictions
+from adapters.nfc import nfc
 from adapters.problems import MOST, Problems
 from adapters.types import ORIGINAL, Example
 from service.intake.datasets import names
@@ -83,16 +83,22 @@ def screened(
 
 def facts(received: Received, items: Sequence[Item], task_name: str, notes: Json, left_out: Problems) -> Json:
     """What a job says of what came: layout, classes, what was passed over, left out or changed, with the reasons."""
-    shown = {name: _bounded(value) for name, value in received.understood.items() if value}
-    said = shown | {"examples": len(items), "classes": _classes(items, task_name)} | notes
-    if received.passed_over:
-        said["passed_over"] = passed_over(received.passed_over)
-    return said | ({"left_out": left_out.facts()} if left_out.count else {})
+    counts = {"examples": len(items), "classes": _classes(items, task_name)}
+    return told(received) | counts | notes | ({"left_out": left_out.facts()} if left_out.count else {})
+
+
+def told(received: Received) -> Json:
+    """How what came was understood and what was passed over, as far as there is anything to say, ready for JSON."""
+    said: Json = {name: _bounded(value) for name, value in received.understood.items() if value}
+    passed = dict(received.told) or passed_over(received.passed_over)
+    return said | ({"passed_over": passed} if passed["count"] else {})
 
 
 def _bounded(value: Any) -> Any:
     """A name or a table of names, as far as a job keeps it."""
-    return dict(list(value.items())[:MOST]) if isinstance(value, dict) else value[: names.MOST_SHOWN]
+    if isinstance(value, dict):
+        return {_bounded(name): one for name, one in list(value.items())[:MOST]}
+    return names.shown(value[: names.MOST_SHOWN])
 
 
 def passed_over(found: Mapping[str, str]) -> Json:
@@ -113,7 +119,7 @@ def _classes(items: Sequence[Item], task_name: str) -> Json:
 
 def _is_changed(sent: str, kept: Any) -> bool:
     """Whether a class is called otherwise than it was sent, the composition of accents aside."""
-    return isinstance(kept, str) and unicodedata.normalize("NFC", sent) != kept
+    return isinstance(kept, str) and nfc(sent) != kept
 
 
 def _notes(changed: Mapping[str, str], repeated: int) -> Json:

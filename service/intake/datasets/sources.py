@@ -12,10 +12,12 @@ the caller thinks. Labels stay text here: what a label means is the task's to sa
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adapters import modalities
-from adapters.errors import InvalidArchive, InvalidInput, InvalidManifest
+from adapters.errors import InvalidArchive, InvalidInput, InvalidLabel, InvalidManifest
+from adapters.labels import MISSING
 from adapters.problems import Problems
 from adapters.types import ORIGINAL
 from service.intake.datasets import arrangement, folders, kinds, manifests, names, other_tables
@@ -35,21 +37,32 @@ __all__ += ["from_path", "of_texts", "parse_labels"]
 def parse_labels(sent: Sequence[str], noun: str = "input") -> list[str]:
     """Labels sent as repeated fields, or all in one field as a JSON array. Raises InvalidInput."""
     if len(sent) != 1 or not sent[0].lstrip().startswith("["):
-        return list(sent)
+        return _as_sent(sent, noun)
     try:
         labels = json_text.loads(sent[0], MAX_VALUES)
     except json_text.Twice as error:
         raise InvalidInput(f"in labels {error}", item=error.name) from None
     except ValueError as error:
         raise InvalidInput(f"labels starts like a JSON array but is none ({error})") from None
-    problems, texts = Problems(), []
+    problems, found = Problems(), []
     for index, label in enumerate(labels):
         try:
-            texts.append(manifests.label_text(label))
+            found.append(manifests.label_text(label))
         except InvalidInput as error:
             problems.add(type(error)(f"{noun} {index}: {error.message}", item=f"{noun} {index}"))
     problems.raise_any()
-    return texts
+    return found
+
+
+def _as_sent(sent: Sequence[str], noun: str) -> list[str]:
+    """Labels as fields of their own. Raises InvalidLabel that lists every one which stands for a missing value."""
+    problems = Problems()
+    for index, label in enumerate(sent):
+        if label.strip() in MISSING:
+            name = f"{noun} {index}"
+            problems.add(InvalidLabel(f"{name}: its label is {label.strip()!r}, {manifests.NO_VALUE}", item=name))
+    problems.raise_any()
+    return list(sent)
 
 
 def from_labels(files: Sequence[Source], labels: Sequence[str], modality: str = ORIGINAL) -> Received:
@@ -112,26 +125,39 @@ def from_archive(
 
 
 def from_folder(
-    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+    path: Path,
+    *,
+    follow: bool = False,
+    encoding: str | None = None,
+    root: str = "",
+    hints: Hints = Hints(),  # noqa: B008 (frozen)
 ) -> Received:
     """A folder in one of the layouts above. Blocking. Raises InvalidInput, InvalidManifest."""
     found = folders.read_folder(path, follow=follow, encoding=encoding)
-    return arranged(found, None, InvalidInput, root, Hints(path.resolve().name, lenient=lenient))
+    return arranged(found, None, InvalidInput, root, replace(hints, container=path.resolve().name))
 
 
 def from_path(
-    path: Path, *, follow: bool = False, encoding: str | None = None, root: str = "", lenient: bool = False
+    path: Path,
+    *,
+    follow: bool = False,
+    encoding: str | None = None,
+    root: str = "",
+    classes: frozenset[str] = frozenset(),
+    lenient: bool = False,
 ) -> Received:
     """A folder, a zip, a manifest beside its files, or a table of texts. Blocking. Raises InvalidInput and its kinds.
 
-    `lenient` passes over files that are no inputs instead of refusing them.
+    `classes` are those that the head has already; `lenient` passes over files that are no inputs instead of refusing
+    them.
     """
+    hints = Hints(path.stem, classes, lenient=lenient)
     if path.is_dir():
-        return from_folder(path, follow=follow, encoding=encoding, root=root, lenient=lenient)
+        return from_folder(path, follow=follow, encoding=encoding, root=root, hints=hints)
     if not path.is_file():
         raise InvalidInput(f"no such file or folder: {names.shown(str(path))}")
     if path.suffix.lower() not in other_tables.SUFFIXES:
-        return from_archive(path, encoding=encoding, root=root, hints=Hints(path.stem, lenient=lenient))
+        return from_archive(path, encoding=encoding, root=root, hints=hints)
     with folders.opened(path) as file:
         text = file.read(arrangement.MOST_MANIFEST_BYTES)
     if manifests.brings_texts(text):

@@ -1,5 +1,6 @@
 """Reading names costs no more than their length allows: nothing is quadratic, nothing is echoed at length."""
 
+import json
 import time
 
 import pytest
@@ -55,17 +56,37 @@ def test_a_hostile_table_beside_images_is_looked_at_in_time(text: bytes) -> None
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        (b"a/" * 30_000 + b"1.jpg", "more than 50 folders"),
+        (b"a/" * 2_000 + b"1.jpg", "more than 50 folders"),
         (b"data/" * 40 + b"1.jpg", "lies too deep"),
-        (b"x" * 60_000 + b"/more/1.jpg", "may be the classes"),
-        (b"train/" + b"x" * 60_000 + b"/more/1.jpg", "lies too deep"),
-        (b"x" * 60_000, "lies in no class folder"),
+        (b"x" * 4_000 + b"/more/1.jpg", "may be the classes"),
+        (b"train/" + b"x" * 4_000 + b"/more/1.jpg", "lies too deep"),
+        (b"x" * 4_000, "lies in no class folder"),
+        (b"cat/" + b"x" * 60_000, "its name has 60,004 characters; at most 4,096"),
+        (("cat/" + "\u0300\u0316" * 16_000).encode(), "its name has 32,004 characters; at most 4,096"),
     ],
 )
 def test_a_long_name_in_an_archive_is_refused_briefly(name: bytes, says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as caught:
         sources.from_archive(raw_zip([(name, b"\xff\xd8")]))
     assert len(caught.value.message) < 1500 and len(str(caught.value.item)) < 400
+
+
+def test_a_long_root_is_refused_before_it_is_normalised() -> None:
+    with pytest.raises(InvalidInput, match="'root' has 200,000 characters; at most 4,096"):
+        sources.from_archive(zipped(("cat/0.jpg", b"\xff\xd8")), root="\u0300\u0316" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ({"file_name": "a" * 5000, "label": "x"}, "its file_name has 5,000 characters; at most 4,096"),
+        ({"file_name": "a", "label": "x", "part": "\u0300\u0316" * 5000}, "its part has 10,000 characters"),
+        ({"file_name": "a", "label": "x", "\u0300\u0316- " * 5000: "x"}, "is not a column that is known"),
+    ],
+)
+def test_what_a_line_names_at_length_is_refused_before_it_is_normalised(line: dict[str, str], says: str) -> None:
+    (found,) = manifests.read(json.dumps(line).encode())
+    assert says in str(found)
 
 
 def test_a_word_for_a_split_is_short() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.zips import zipped
 
-from adapters.errors import InvalidInput, InvalidManifest
+from adapters.errors import InvalidInput, InvalidLabel, InvalidManifest
 from service.intake.datasets import sources
 from service.intake.datasets.archives import Member
 
@@ -99,6 +99,19 @@ def test_what_cannot_be_read_as_meant_is_refused_with_its_line(text: bytes | str
         read(text)
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", "#N/A"])
+def test_a_word_for_a_missing_value_is_no_label_unless_it_is_meant(word: str) -> None:
+    """Of pandas and the like in CSV and in fields of a form; as a JSON string it is what it says, as is `none`."""
+    with pytest.raises(InvalidManifest, match=r"line 2: its label is .* where a value is missing"):
+        read(CSV.replace("cat", f" {word} "))
+    with pytest.raises(InvalidLabel, match=r"image 1: its label is .* as JSON strings") as caught:
+        sources.parse_labels(["cat", word, "dog"], "image")
+    assert caught.value.item == "image 1"
+    assert set(read(JSONL.replace("cat", word)).values()) == {word, "dog"}
+    assert sources.parse_labels([json.dumps(["cat", word])]) == ["cat", word]
+    assert set(read(CSV.replace("cat", "none").replace("dog", "NA")).values()) == {"none", "NA"}
+
+
 def test_every_bad_line_is_listed() -> None:
     lines = CSV.splitlines()
     text = "\n".join([*lines[:3], lines[1], "gone.jpg,cat", ",cat", f"{lines[3]}"])
@@ -167,7 +180,7 @@ def test_a_table_of_files_and_labels_is_the_manifest_whatever_it_is_called(name:
         ("train.csv", "id,label\n0,cat\n1,dog\n2,cat\n3,dog\n", "no column of it is called file_name", "train.csv"),
         ("data.csv", "img;species\n0.jpg;cat\n1.jpg;dog\n2.jpg;cat\n3.jpg;dog\n", "no column of it is called label",
          "data.csv"),
-        ("labels.json", '{"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat", "3.jpg": "dog"}', "called label",
+        ("labels.json", '{"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat", "3.jpg": "dog"}', "JSON in another form",
          "labels.json"),
         ("about/labels.csv", CSV, "does not lie above the files", "about/labels.csv"),
     ],

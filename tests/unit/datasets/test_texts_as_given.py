@@ -138,6 +138,7 @@ def test_a_table_alone_is_a_data_set_on_disk_and_in_a_zip(tmp_path: Path) -> Non
         sources.from_archive(zipped(("export/manifest.jsonl", f'{{"text": "{CARD}", "label": "card"}}'.encode()))),
     ):
         assert received.modality == "text" and received.items[0].example.file_name in ("line 1", "line 2")
+        assert set(received.passed_over.values()) <= {"text beside the examples"}
         assert received.items[0].data() == CARD.encode()
 
 

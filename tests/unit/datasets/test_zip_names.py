@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,37 @@ def test_utf8_is_read_with_and_without_its_flag_and_refused_where_the_flag_lies(
     assert labels(raw_zip(found)) == labels(raw_zip(found, flags=UTF8_FLAG)) == {"größe", "🐈"}
     with pytest.raises(InvalidArchive, match="marked as UTF-8 and is not"):
         sources.from_archive(raw_zip([(b"caf\xe9/1.jpg", b"x")], flags=UTF8_FLAG))
+
+
+@pytest.mark.parametrize(
+    "names_of", [("猫",), ("猫", "茅"), ("毛茅",), ("B猫",), ("猫_1", "2 猫"), ("è", "é"), ("да",), ("été",)]
+)
+def test_a_name_that_may_be_of_another_encoding_is_asked_about(names_of: tuple[str, ...]) -> None:
+    """猫 in GBK is C3 A8, which is è in UTF-8: a guess never becomes a label, in either direction."""
+    encoding = "utf-8" if names_of[0] in ("è", "да", "été") else "gbk"
+    data = raw_zip([*members(names_of, encoding), *members(("dog",), encoding)])
+    with pytest.raises(
+        InvalidArchive, match=r"does not say its encoding and may be .* in UTF-8 .*archive_encoding"
+    ) as caught:
+        sources.from_archive(data)
+    assert caught.value.error_count == 2 * len(names_of)
+    assert labels(data, encoding=encoding) == {*names_of, "dog"}
+    if encoding == "utf-8":
+        assert labels(raw_zip(members(names_of, encoding), flags=UTF8_FLAG)) == {*names_of}
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["Käse", "œuf", "pão", "thé", "café", "naïve", "Crème brûlée", "кот", "пёс", "σκύλος", "猫", "犬と猫", "고양이",
+     "חתול", "قطة", "🐈", "e\u0301te\u0301", "e\u0301", "ñandú", "tiếng Việt", "ไทย"],
+)  # fmt: skip
+def test_utf8_without_its_mark_is_read_where_a_word_speaks_for_it_and_told(word: str) -> None:
+    """As macOS and old Linux tools write it; short names beside such a word are UTF-8, too."""
+    found = sources.from_archive(raw_zip(members((word, "ô", "dog"), "utf-8")))
+    assert {item.example.label for item in found.items} == {unicodedata.normalize("NFC", word), "ô", "dog"}
+    assert found.understood["names"] == "not marked, read as UTF-8"
+    assert "names" not in sources.from_archive(raw_zip(members((word, "dog"), "utf-8"), flags=UTF8_FLAG)).understood
+    assert "names" not in sources.from_archive(raw_zip(members(("cat", "dog"), "utf-8"))).understood
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,32 @@
 """A picture is the one its maker meant: declared depth, previews, pages and turns; what nobody declared is refused."""
 
 import io
+import struct
+import time
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.odd_files import GREY, GREY_ALPHA, RGB, RGBA, bmp, by_masks, directory, encoded, grey, picture, png, tiff
+from support.odd_files import (
+    GREY,
+    GREY_ALPHA,
+    PALETTE,
+    RGB,
+    RGBA,
+    bmp,
+    by_masks,
+    directory,
+    encoded,
+    grey,
+    picture,
+    png,
+    tiff,
+)
 
 from adapters.errors import InvalidImage
 from adapters.modalities import image as modality
-from adapters.modalities.image import Preprocessing
+from adapters.modalities.image import Preprocessing, xmp
 
 PREPROCESSING = Preprocessing(32, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 DARK = "the picture would be nearly black, or it has a range that the file does not declare"
@@ -84,6 +101,40 @@ def test_declared_depth_is_honoured() -> None:
 
 def test_a_wholly_declared_but_dark_depth_is_refused_too() -> None:
     refuse(tiff(np.full((8, 8), 256, np.uint16), 12), "256 of 4,095")
+
+
+def test_what_the_standard_spreads_over_more_bits_is_not_taken_for_the_low_end() -> None:
+    """Of a dark picture of 12 bits; of 15, where one bit is left to tell by."""
+    for few in (8, 10, 12, 14, 15):
+        dark = np.linspace(0, (1 << few) // 20, 64 * 64).astype(np.uint32).reshape(64, 64)
+        repeated = dark << (16 - few) | dark >> max(0, 2 * few - 16)
+        for spread in (dark << (16 - few), repeated, (dark * 65_535.0 / ((1 << few) - 1)).round()):
+            refuse(png(spread.astype(np.uint16), 16, GREY, {b"sBIT": bytes([few])}), DARK)
+        full = np.linspace(0, (1 << few) - 1, 64 * 64).astype(np.uint16).reshape(64, 64)
+        assert decoded(png(full, 16, GREY, {b"sBIT": bytes([few])})).max() > 230
+
+
+def test_what_nobody_sees_has_no_say_in_the_range() -> None:
+    """White below full transparency, by alpha or by a key, beside what is nearly black."""
+    low = picture().astype(np.uint16) << 2
+    low[:20] = 65_535
+    seen = np.full((43, 61, 1), 65_535, np.uint16)
+    seen[:20] = 0
+    key = {b"tRNS": b"\xff" * 6}
+    refuse(png(np.dstack([low, seen]), 16, RGBA), DARK)
+    refuse(png(np.dstack([low[..., 0], seen]), 16, GREY_ALPHA), DARK)
+    refuse(png(low, 16, RGB, key), DARK)
+    refuse(png(low[..., 0], 16, GREY, {b"tRNS": b"\xff\xff"}), DARK)
+    for nothing in (
+        png(np.dstack([low, seen * 0]), 16, RGBA),
+        png(np.full_like(low, 1000), 16, RGB, {b"tRNS": bytes([3, 232] * 3)}),
+    ):
+        assert (decoded(nothing) == 255).all()
+
+
+def test_a_png_of_a_palette_that_is_missing_is_refused() -> None:
+    refuse(png(grey(), 8, PALETTE), "a palette that is missing")
+    refuse(png(grey(), 8, PALETTE, {b"PLTE": b""}), "a palette that is missing")
 
 
 @pytest.mark.parametrize("bits", [8, 16, 32])
@@ -205,6 +256,76 @@ def test_an_orientation_in_xmp_alone_turns_for_the_model_and_for_the_report(form
     assert np.abs(decoded(data).astype(int) - decoded(encoded(picture(), "PNG"))).mean() < 3
     with Image.open(io.BytesIO(modality.preview(data, 50).data)) as small:
         assert small.width > small.height
+
+
+DESCRIBED = "<x:xmpmeta><rdf:Description {}/></x:xmpmeta>"
+OTHER_SPACE = "xmlns:tiff='http://example.com/' xmlns:t='http://ns.adobe.com/tiff/1.0/' t:Orientation='6'"
+PACKETS = {
+    "single quotes": DESCRIBED.format("tiff:Orientation='6'"),
+    "spaces": DESCRIBED.format('tiff:Orientation\n = "6"'),
+    "element": "<x:xmpmeta><tiff:Orientation>\n 6 </tiff:Orientation></x:xmpmeta>",
+    "element with attributes": '<x:xmpmeta><tiff:Orientation rdf:datatype="int">6</tiff:Orientation></x:xmpmeta>',
+    "another prefix": DESCRIBED.format(OTHER_SPACE),
+    "a comment": "<x:xmpmeta><!-- tiff:Orientation='3' -->" + DESCRIBED.format("tiff:Orientation='6'"),
+    "utf-16": DESCRIBED.format('note="\u4e00\u732b" tiff:Orientation="6"').encode("utf-16"),
+    "utf-16-be": DESCRIBED.format("tiff:Orientation='6'").encode("utf-16-be"),
+    "utf-32": DESCRIBED.format("tiff:Orientation='6'").encode("utf-32"),
+}
+
+
+def with_xmp(image: Image.Image, format: str, packet: str | bytes, **options: object) -> bytes:
+    body = packet if isinstance(packet, bytes) else packet.encode()
+    if format == "PNG":
+        data = encoded(image, "PNG", **options)
+        chunk = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + body
+        return data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    if format == "TIFF":  # EXIF's orientation is a tag of its own
+        return encoded(image, format, tiffinfo={700: body, **dict(options.get("exif", {}))})  # type: ignore[call-overload]
+    return encoded(image, format, **{"quality": 95, "xmp": body} | options)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("way", PACKETS)
+def test_xmp_turns_however_it_is_written(way: str, format: str) -> None:
+    stored = Image.fromarray(picture()).transpose(Image.Transpose.ROTATE_90)
+    data, upright = with_xmp(stored, format, PACKETS[way]), decoded(encoded(picture(), "PNG")).astype(int)
+    assert np.abs(decoded(data) - upright).mean() < 3
+    (flipped,) = modality.decode_views(data, PREPROCESSING, ["flip"])  # as it is trained on
+    assert np.abs(flipped["pixels"][:, ::-1] - upright).mean() < 3
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_orientation_of_exif_wins_and_is_applied_once(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(picture()).transpose(Image.Transpose.ROTATE_90)
+    for packet in (PACKETS["single quotes"], PACKETS["single quotes"].replace("6", "3")):
+        data = with_xmp(stored, format, packet, exif=exif)
+        assert np.abs(decoded(data).astype(int) - decoded(encoded(picture(), "PNG"))).mean() < 3
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        DESCRIBED.format("exif:Orientation='6'"),
+        DESCRIBED.format("tiff:Orientation='16'"),
+        "<tiff:Orientation/>6<",
+        "</tiff:Orientation>6</x>",
+        "<!DOCTYPE x [<!ENTITY six '6'>]><tiff:Orientation>&six;</tiff:Orientation>",
+    ],
+)
+def test_what_is_no_orientation_turns_nothing(packet: str) -> None:
+    assert xmp.orientation(packet.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "part", [b"tiff:Orientation ", b"<!--", b"http://ns.adobe.com/tiff/1.0/", b"\0:Orientation>\0"]
+)
+def test_a_hostile_packet_of_xmp_takes_no_time(part: bytes) -> None:
+    packet = part * ((8 << 20) // len(part))
+    before = time.process_time()
+    assert xmp.orientation(packet) is None
+    assert time.process_time() - before < 2  # seconds; a tenth here
 
 
 def test_xmp_without_an_orientation_leaves_a_jpeg_on_the_fast_path() -> None:

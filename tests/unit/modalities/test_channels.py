@@ -1,10 +1,12 @@
 """Pixels of as many channels as a backbone reads: grey, colours, or colours and alpha."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.odd_files import png
 from support.pictures import encoded, shape
 
 from adapters.errors import InvalidImage, InvalidInput
@@ -91,6 +93,23 @@ def test_a_picture_without_alpha_is_refused_where_it_is_read_with_what_to_do(dat
     with pytest.raises(InvalidImage, match=r"no alpha channel.*send a PNG"):
         image.decode(data, ALPHA)
     assert pixels(data, RGB).shape == (SIDE, SIDE, 3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "depth", "colour", "key"),
+    [
+        (np.full((64, 64), 5, np.uint8), 4, 0, (5,)),
+        (np.full((64, 64), 200, np.uint8), 8, 0, (200,)),
+        (np.full((64, 64), 51_234, np.uint16), 16, 0, (51_234,)),
+        (np.full((64, 64, 3), 77, np.uint8), 8, 2, (77, 77, 77)),
+        (np.full((64, 64, 3), 51_234, np.uint16), 16, 2, (51_234,) * 3),
+    ],
+)
+def test_the_transparent_colour_of_a_png_is_read_as_alpha(samples, depth, colour, key):
+    """In every depth, on whole samples: one beside it is opaque."""
+    samples[:, :32] -= 1
+    found = pixels(png(samples, depth, colour, {b"tRNS": struct.pack(f">{len(key)}H", *key)}), ALPHA)
+    assert (found[:, : SIDE // 2 - 2, 3] == 255).all() and (found[:, SIDE // 2 + 2 :, 3] == 0).all()
 
 
 def test_pictures_that_differ_in_alpha_alone_are_no_duplicates():

@@ -1,6 +1,8 @@
 """Damage is noticed: data that ends early, holes, lost scans. Flaws that say nothing of the picture are none."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -206,6 +208,43 @@ def test_a_flipped_byte_in_a_png_is_found_without_decoding_it() -> None:
     for check in (modality.probe, modality.verify, decoded):
         with pytest.raises(InvalidImage, match="checksum of its chunk IDAT is wrong"):
             check(bytes(data))
+
+
+def ended_early(data: bytes, share: float) -> bytes:
+    """A PNG whose pixels are fewer, and compressed well: every checksum is right."""
+    at, packed, kept = 8, b"", data[:8]
+    while at < len(data):
+        size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        packed += data[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
+        kept += data[at : at + 12 + size] if kind in (b"IHDR", b"PLTE") else b""
+        at += 12 + size
+    rows = zlib.decompress(packed)
+    body = b"IDAT" + zlib.compress(rows[: int(len(rows) * share)])
+    return kept + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[-12:]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75, 1 - 1 / 120, 0.9999])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "interlaced", "interlaced, odd"])
+def test_a_png_whose_pixels_end_early_is_refused_though_its_checksums_are_right(mode: str, share: float) -> None:
+    image = photo(160, 121 if mode == "interlaced, odd" else 120)
+    if mode.startswith("interlaced"):
+        pyvips = pytest.importorskip("pyvips")
+        data = pyvips.Image.new_from_array(np.asarray(image)).write_to_buffer(".png", interlace=True, filter="none")
+    elif mode == "I;16":
+        data = encoded(Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257), "PNG")
+    else:
+        data = encoded(image.quantize(64) if mode == "P" else image.convert(mode), "PNG")
+    assert (decoded(ended_early(data, 1)) == decoded(data)).all()
+    refuse(ended_early(data, share), "not a readable PNG")
+
+
+def test_a_png_that_ends_in_black_is_read() -> None:
+    for mode in ("1", "L", "LA", "RGB", "RGBA", "P"):
+        black = photo(160, 120)
+        black.paste("black", (0, 60, 160, 120))
+        stored = black.quantize(8) if mode == "P" else black.convert(mode)
+        assert decoded(encoded(stored, "PNG")).std() > 5
+        assert (decoded(encoded(Image.new(mode, (40, 40)), "PNG")).std()) == 0
 
 
 def test_a_png_without_its_end_mark_is_read() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from adapters.runtime.meters import Meters
+from adapters.runtime.queueing import inflight
 from adapters.runtime.queueing.inflight import Item, same
 from adapters.runtime.queueing.traffic import Traffic
 
@@ -106,3 +107,34 @@ def test_two_images_of_one_length_are_the_same_byte_by_byte(a, b, wanted):
     """Whichever comes first, and whatever holds the bytes."""
     for one, other in ((a, b), (b, a), (memoryview(a), b), (a, memoryview(b))):
         assert same(one, other) == wanted
+
+
+def test_one_input_sent_a_thousand_times_is_let_go_with_the_last_who_waits(station):
+    """Each of them looked at all the others: half a million looks on the event loop."""
+    looked = Counter[str]()
+
+    class Looked(Item):
+        @property
+        def abandoned(self) -> bool:
+            looked["at all"] += 1
+            return super().abandoned
+
+    async def all_leave() -> Item:
+        item = Looked(station.traffic.in_flight, ("b", 1, ""), b"x", station.work, 1.0)
+        waiting = [item.join() for _ in range(1000)]
+        for future in waiting[:-1]:
+            item.leave(future)
+        assert item.data == b"x"
+        item.leave(waiting[-1])
+        return item
+
+    assert asyncio.run(all_leave()).data == b"" and looked["at all"] == 0
+
+
+def test_many_inputs_of_one_length_are_not_compared_with_each_other(station, monkeypatch):
+    compared = list[int]()
+    monkeypatch.setattr(inflight, "same", lambda a, b: bool(compared.append(1)) or same(a, b))
+    images = [number.to_bytes(2, "big") for number in range(300)]
+    found = asyncio.run(station.ask_all((*images, *images)))
+    assert found == [[*images, *images]]
+    assert len(station.embedded) == 300 and len(compared) < 400

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapters.decoding import Decoder
 from adapters.errors import CorruptArtifact, HeadNotFound, NotEnoughHeldOut, StaleReplica, VersionNotFound
-from adapters.predict import EmbeddedInputs, _decode
 from adapters.runtime.heads.live import LiveHeads
 from adapters.store import database, heads, jobs, publishing
 from adapters.store.objects.artifacts import Artifacts
@@ -77,8 +77,8 @@ def test_a_version_from_before_novelty_serves_and_promises_nothing(shelf):
     assert found.head.answer(X).novelty is None and found.terms(None, None) == Terms()
     with pytest.raises(NotEnoughHeldOut, match="head 'cats', version 1"):
         found.terms(0.9, None)
-    predictions = _decode([found], [Terms()], {"b": EmbeddedInputs(X, [0], [])}, [found.head.answer(X)], 5, 1)
-    assert predictions.predictions[0].answer["novelty"] is None
+    said = Decoder.of([found], [Terms()], [found.head.answer(X)], 5)([(0, 0)])
+    assert said[0].answer["novelty"] is None
 
 
 def test_a_swap_is_seen_at_the_next_look_and_not_before(shelf):

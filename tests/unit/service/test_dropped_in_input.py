@@ -53,7 +53,7 @@ def test_what_it_is_asked_instead_is_said_in_its_words() -> None:
 
 def test_an_archive_of_it_is_told_by_suffix_and_by_bytes() -> None:
     received = sources.from_archive(zipped(*((name, data) for name, _, data in STRANDS), ("notes.txt", b"warm, cold")))
-    assert received.modality == "dna" and received.passed_over == {"notes.txt": "text, not an image"}
+    assert received.modality == "dna" and received.passed_over == {"notes.txt": "text, not a strand"}
     assert {(i.example.file_name, i.example.label) for i in received.items} == {
         (name, kind) for name, kind, _ in STRANDS
     }

@@ -32,7 +32,7 @@ def asked(settings: Settings, space: Space, **body: Any) -> forms.InputForm:
 
 
 def test_a_body_of_as_many_inputs_and_heads_as_are_taken_is_read():
-    space, settings = Space(), Settings(max_predict_images=20, max_predict_heads=3)
+    space, settings = Space(), Settings(max_predict_inputs=20, max_predict_heads=3)
     form = asked(settings, space, head=["a", "b", "c"], inputs=[""] * 20, top_k=2)
     assert len(form.inputs) == 20 and form.many("head") == ["a", "b", "c"] and form.one("top_k", "") == "2"
     form.close()
@@ -43,7 +43,7 @@ def test_more_parts_than_a_form_may_have_are_too_large_and_hold_no_room(body):
     """Each is an object of a kilobyte, which what follows looks at on the event loop."""
     space = Space()
     with pytest.raises(TooLarge, match="more than 123 inputs and options"):
-        asked(Settings(max_predict_images=20, max_predict_heads=3), space, **body)
+        asked(Settings(max_predict_inputs=20, max_predict_heads=3), space, **body)
     assert (space.memory, space.temporary) == (0, 0)
 
 

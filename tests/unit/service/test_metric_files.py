@@ -42,7 +42,7 @@ def page(folder: Path | None, *arguments: int) -> dict[str, float]:
 def test_a_scrape_of_one_process_tells_of_all(tmp_path):
     page(tmp_path, 1, 5, 2, 7)
     shown = page(tmp_path, 2, 4, 1, 6)
-    assert shown["predict_requests_total"] == 9 and shown["predict_images_total"] == 27
+    assert shown["predict_requests_total"] == 9 and shown["predict_inputs_total"] == 27
     assert shown["predict_seconds_count"] == 9 and shown["predictions_total"] == 54
     assert (shown["heads_loaded"], shown["generation"], shown["jobs_unfinished"]) == (3, 6, 4)
 

@@ -50,7 +50,7 @@ VIEW: dict[str, Any] = {
             {"share": s, "examples": int(90 * s), "score": a, "interval": [a - 0.1, a + 0.05], "held_out": 10}
             for s, a in ((0.25, 0.7), (0.5, 0.8), (1.0, 0.9))
         ],
-        "measure": "accuracy", "more_images": "yes", "answer": "Most likely yes.",
+        "measure": "accuracy", "more_inputs": "yes", "answer": "Most likely yes.",
     },
     "race": [
         {"method": "logistic", "hyperparameters": {"regularization": 0.25}, "loss": 0.3, "standard_error": 0.02,

@@ -14,12 +14,12 @@ def limiter(clock, overrides=None, **default):
     return Limiter(Book(Limits(**default), overrides or {}), clock)
 
 
-def passed(limiter, count, tenant="", key="", images=None):
+def passed(limiter, count, tenant="", key="", inputs=None):
     """How many of so many come through."""
     done = 0
     for _ in range(count):
         try:
-            limiter.take(tenant, key, images)
+            limiter.take(tenant, key, inputs)
             done += 1
         except RateLimited:
             pass
@@ -28,7 +28,7 @@ def passed(limiter, count, tenant="", key="", images=None):
 
 def test_who_has_no_limits_is_not_even_counted(clock):
     free = limiter(clock)
-    assert passed(free, 1000) == 1000 and passed(free, 10, images=10_000) == 10
+    assert passed(free, 1000) == 1000 and passed(free, 10, inputs=10_000) == 10
     assert free.asked() == {} and free.caller("", "").policies == ()
 
 
@@ -74,15 +74,15 @@ def test_a_rate_of_nothing_lets_nothing_in(clock):
     assert passed(closed, 10) == 0
 
 
-def test_images_of_a_large_request_are_owed(clock):
-    ten = limiter(clock, images_per_second=10)
+def test_inputs_of_a_large_request_are_owed(clock):
+    ten = limiter(clock, inputs_per_second=10)
     ten.take("", "", 64)
     clock.now += 5.4
-    assert passed(ten, 1, images=1) == 0
-    assert passed(ten, 1, images=0) == 0, "known before the images come"
+    assert passed(ten, 1, inputs=1) == 0
+    assert passed(ten, 1, inputs=0) == 0, "known before the inputs come"
     clock.now += 0.2
-    assert passed(ten, 9, images=0) == 9
-    assert passed(ten, 1, images=1) == 1
+    assert passed(ten, 9, inputs=0) == 9
+    assert passed(ten, 1, inputs=1) == 1
     assert passed(ten, 100) == 100, "requests are another matter"
 
 
@@ -142,13 +142,13 @@ def test_what_was_asked_is_told_once_and_idle_rates_are_forgotten(clock):
 
 
 def test_a_request_that_outlives_its_bucket_is_counted_all_the_same(clock):
-    """Its images come after a long upload, when nobody has asked for a while."""
-    slow = limiter(clock, images_per_second=10)
+    """Its inputs come after a long upload, when nobody has asked for a while."""
+    slow = limiter(clock, inputs_per_second=10)
     slow.caller("", "")
     clock.now += IDLE + 1
     slow.asked()
     slow.take("", "", 100)
-    assert passed(slow, 1, images=1) == 0
+    assert passed(slow, 1, inputs=1) == 0
 
 
 def test_callers_are_remembered_within_bounds(clock):
@@ -179,14 +179,14 @@ async def _headers(limiter, tenant="", key=""):
 def test_answers_tell_what_is_left(clock):
     import asyncio
 
-    told = limiter(clock, {("", "k"): {"requests_per_second": 0.25}}, requests_per_second=10, images_per_second=50)
+    told = limiter(clock, {("", "k"): {"requests_per_second": 0.25}}, requests_per_second=10, inputs_per_second=50)
     passed(told, 1, "", "k")
-    passed(told, 1, "", "k", images=80)
+    passed(told, 1, "", "k", inputs=80)
     headers = asyncio.run(_headers(told, "", "k"))
     assert headers[b"a"] == b"b"
     assert headers[b"ratelimit-policy"] == (
-        b'"requests";q=10;w=1, "requests-of-key";q=1;w=4, "images";q=50;w=1;qu="images"'
+        b'"requests";q=10;w=1, "requests-of-key";q=1;w=4, "inputs";q=50;w=1;qu="inputs"'
     )
-    assert headers[b"ratelimit"] == b'"requests";r=9;t=1, "requests-of-key";r=0;t=4, "images";r=0;t=2'
+    assert headers[b"ratelimit"] == b'"requests";r=9;t=1, "requests-of-key";r=0;t=4, "inputs";r=0;t=2'
     told.change(Book())
     assert asyncio.run(_headers(told)) == {b"a": b"b"}

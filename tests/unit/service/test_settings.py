@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from adapters.store import database
 from service.operations import logs
-from service.settings import Settings, unknown
+from service.settings import RENAMED, Settings, unknown
 
 
 @pytest.fixture(autouse=True)
@@ -73,12 +73,19 @@ def test_settings_do_not_change_and_each_says_what_it_is():
         ("ESPALIER_DEVICES", "did you mean ESPALIER_DEVICE?"),
         ("ESPALIER_MAX_EXAMPELS", "did you mean ESPALIER_MAX_EXAMPLES?"),
         ("espalier_databse_url", "did you mean ESPALIER_DATABASE_URL?"),
+        ("ESPALIER_MAX_PREDICT_IMAGES", "it is called ESPALIER_MAX_PREDICT_INPUTS now"),
+        ("espalier_tenant_images_per_second", "it is called ESPALIER_TENANT_INPUTS_PER_SECOND now"),
         ("ESPALIER_QQQQQQ", "docs/reference/settings.md lists all"),
     ],
 )
 def test_a_variable_that_is_no_setting_is_told_with_the_nearest_one(name, meant):
     (sentence,) = unknown({name: "secret", "ESPALIER_HOME": "/data", "PATH": "/bin"})
     assert f"{name} is no setting" in sentence and meant in sentence and "secret" not in sentence
+
+
+def test_what_a_setting_was_called_leads_to_one_that_is_there():
+    names = {f"ESPALIER_{name.upper()}" for name in Settings.model_fields}
+    assert set(RENAMED.values()) <= names and not set(RENAMED) & names
 
 
 def test_what_is_known_is_not_told():

@@ -38,7 +38,7 @@ def test_an_attempt_at_a_job_and_a_part_of_it_elsewhere_are_in_one_trace(traces,
     assert {f"{found[name].parent.span_id:016x}" for name in ("finetune", "shard")} == {SPAN}
     assert found["embed"].parent.span_id == found["finetune"].context.span_id
     assert dict(found["finetune"].attributes) == WHOSE | {"espalier.attempt": 2}
-    assert dict(found["shard"].attributes) == WHOSE | {"espalier.shard": 3, "espalier.images": 1}
+    assert dict(found["shard"].attributes) == WHOSE | {"espalier.shard": 3, "espalier.inputs": 1}
 
 
 def test_a_job_of_before_there_were_traces_has_one_of_its_own(traces, kept) -> None:

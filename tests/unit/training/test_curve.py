@@ -51,7 +51,7 @@ def curve(count: int, skill) -> dict:
 
 def test_a_head_that_still_learns_is_told_that_more_would_help():
     found = curve(600, lambda size: 0.5 + size / 1000)
-    assert found["more_images"] == "yes" and found["answer"].startswith("Most likely yes.")
+    assert found["more_inputs"] == "yes" and found["answer"].startswith("Most likely yes.")
     assert [p["examples"] for p in found["points"]] == sorted(p["examples"] for p in found["points"])
     assert found["gain"]["interval"][0] > 0
     json.dumps(found, allow_nan=False)
@@ -59,12 +59,12 @@ def test_a_head_that_still_learns_is_told_that_more_would_help():
 
 def test_a_head_that_learns_no_more_is_told_so():
     found = curve(2400, lambda size: 0.95)
-    assert found["more_images"] == "no" and found["gain"]["score"] == 0
+    assert found["more_inputs"] == "no" and found["gain"]["score"] == 0
 
 
 def test_few_held_out_examples_leave_the_answer_open():
     found = curve(60, lambda size: 0.9)
-    assert found["more_images"] == "unclear"
+    assert found["more_inputs"] == "unclear"
     low, high = found["gain"]["interval"]
     assert low < 0 < high
 
