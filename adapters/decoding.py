@@ -25,7 +25,7 @@ class Prediction:
     answer: dict[str, Any]  # the task's: {"label", "score", "top"}; and novelty
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decoder:
     """The heads of a request with what is asked of each and what it said; not those that failed."""
 

@@ -289,6 +289,9 @@ async def _decode(
     if first is None:
         raise failed[0][1]
     decoder = Decoder.of(heads, terms, outputs, top_k, predictor.monitor)
-    parts = await aside.in_steps(decoder, list(enumerate(first.indices)), decoder.numbers)
-    found = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
-    return Predictions(found, first.errors, generation, told(failed), first.indices, decoder.numbers)
+    rows, numbers = list(enumerate(first.indices)), decoder.numbers
+    if len(rows) * numbers <= aside.INLINE:
+        found = decoder(rows)
+    else:
+        found = list(chain.from_iterable(await aside.in_steps(decoder, rows, numbers)))
+    return Predictions(found, first.errors, generation, told(failed), first.indices, numbers)

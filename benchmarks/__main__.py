@@ -28,6 +28,7 @@ from benchmarks import (
     footprint,
     grouping,
     heads,
+    heads_page,
     layers,
     many_examples,
     matrix,
@@ -62,7 +63,7 @@ LONG: dict[str, Any] = {
     "matrix": matrix, "heads": heads, "peers": peers, "swaps": swaps, "beside": beside, "overload": overload,
     "grouping": grouping, "layers": layers, "gpu": gpu, "soak": soak, "many_examples": many_examples,
     "small_requests": small_requests, "durability": durability, "damage_checks": damage_checks, "deep": deep,
-    "deep_serving": deep_serving,
+    "deep_serving": deep_serving, "heads_page": heads_page,
     "access": access, "chaos": chaos, "crowd": crowd, "outages": outages, "propagation": propagation,
     "scale_out": scale_out, "text": text,
 }  # fmt: skip

@@ -168,7 +168,7 @@ def find_task(engine: Engine, name: str) -> str | None:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written:
     """A part of a manifest as the JSON that the database keeps."""
 

@@ -14,6 +14,7 @@ from benchmarks import (
     damage_checks,
     deep_serving,
     heads,
+    heads_page,
     many_examples,
     matrix,
     overload,
@@ -38,7 +39,7 @@ def figures(results: dict[str, Any], prefix: str = "") -> Iterator[str]:
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # … and of what it traces
 @pytest.mark.parametrize(
     "module",
-    [heads, matrix, beside, overload, small_requests, damage_checks, deep, deep_serving],
+    [heads, heads_page, matrix, beside, overload, small_requests, damage_checks, deep, deep_serving],
     ids=lambda m: m.__name__,
 )
 def test_a_benchmark_runs(module):

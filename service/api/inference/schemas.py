@@ -86,7 +86,9 @@ class PredictResponse(Wire):
     @classmethod
     def plain(cls, result: Predictions) -> dict[str, Any]:
         """The same as a dictionary: on this hot path our own words are not validated."""
-        return {"predictions": cls.listed(result.predictions)} | cls.rest(result)
+        found: dict[str, Any] = {"predictions": cls.listed(result.predictions)}
+        found.update(cls.rest(result))
+        return found
 
     @staticmethod
     def listed(predictions: Iterable[decoding.Prediction]) -> list[dict[str, Any]]:
@@ -105,9 +107,10 @@ class PredictResponse(Wire):
     @staticmethod
     def rest(result: Predictions) -> dict[str, Any]:
         """What follows them."""
-        return {"errors": [asdict(e) for e in result.errors], "generation": result.generation} | (
-            {"head_errors": [asdict(e) for e in result.head_errors]} if result.head_errors else {}
-        )
+        found: dict[str, Any] = {"errors": [asdict(e) for e in result.errors], "generation": result.generation}
+        if result.head_errors:
+            found["head_errors"] = [asdict(e) for e in result.head_errors]
+        return found
 
 
 class Suggestion(Wire):

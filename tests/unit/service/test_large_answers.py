@@ -79,10 +79,10 @@ def test_numbers_that_json_has_not_are_refused_in_parts_as_well():
 
 @pytest.mark.parametrize("count", [1, 100, 5000])
 def test_predictions_are_the_same_however_many(count):
-    after = {"errors": [], "generation": 7}
     result = Predictions(predictions(count), [], 7, [], range(count), 20)
-    whole = to_json(PredictResponse.plain(result))
-    assert bytes(asyncio.run(predict._answer(result, after)).body) == whole
+    cut = {"cut": [{"index": 0, "tokens": 600, "cut": 88}]}
+    whole = to_json(PredictResponse.plain(result) | cut)
+    assert bytes(asyncio.run(predict._in_parts(result, cut)).body) == whole
     assert result.predictions == [], "they are let go a few at a time, not all at once on the event loop"
 
 
