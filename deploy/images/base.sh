@@ -1,7 +1,7 @@
 #!/bin/bash
 # base.sh [ENGINE]: makes localhost/debian:bookworm-slim out of Debian's archive, where no registry can be reached.
 # Needs mmdebstrap; root, or user namespaces. Then: BASE=localhost/debian:bookworm-slim make images
-# ARCH=arm64 makes localhost/debian:bookworm-slim-arm64; needs an arm64 machine, or QEMU behind binfmt_misc (qemu-user-static).
+# ARCH=arm64 makes localhost/debian:bookworm-slim-arm64; needs an arm64 machine, or QEMU behind binfmt_misc and arch-test.
 set -euo pipefail
 engine=${1:-podman}
 suite=bookworm mirror=http://deb.debian.org

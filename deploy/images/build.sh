@@ -4,8 +4,8 @@
 #   ENGINE      docker, podman or buildah; else the first of them that answers
 #   NAME        of the images: NAME:serve, NAME:train (espalier)
 #   BASE, EXTRA build arguments of the Dockerfile
-#   ARCH        arm64 or amd64, where it is not this machine's: needs QEMU behind binfmt_misc (qemu-user-static), or BACKBONES
-#               and docker's buildx with a builder of that kind; the tag ends with it (espalier:serve-arm64)
+#   ARCH        arm64 or amd64, where it is not this machine's: needs BACKBONES, and QEMU 10 behind binfmt_misc or docker's
+#               buildx with a builder of that kind; the tag ends with it (espalier:serve-arm64)
 #   BACKBONES   a folder made by `espalier backbones export`, in place of building them (which takes torch)
 #   PIP_CONF    pip's configuration during the build, where your packages come from a mirror; not in the image
 #   CA_BUNDLE   the certificates of that mirror (PIP_CONF names it as /run/secrets/ca.crt); not in the image
