@@ -49,11 +49,12 @@ NUMBERS = [
 ]
 
 
+@pytest.mark.parametrize("sent", ["1_0", "1%0D%0A", "%201", "%D9%A1"])
 @pytest.mark.parametrize(("path", "name", "place"), NUMBERS)
-def test_a_number_that_only_python_reads_is_refused(client, path, name, place):
-    """`1_0` would be 10."""
-    asked = path.replace(f"{{{name}}}", "1_0").replace("{version}", "1").replace("{", "").replace("}", "")
-    answer = client.get(asked if place == "path" else f"{asked}?{name}=1_0")
+def test_a_number_that_only_python_reads_is_refused(client, path, name, place, sent):
+    """`1_0` would be 10, a 1 with spaces around it and an Arabic one 1: another version than the one that was named."""
+    asked = path.replace(f"{{{name}}}", sent).replace("{version}", "1").replace("{", "").replace("}", "")
+    answer = client.get(asked if place == "path" else f"{asked}?{name}={sent}")
     assert (answer.status_code, answer.json()["item"]) == (422, name), answer.json()
 
 
