@@ -25,13 +25,17 @@ WIDE = "wide"  # the head of many
 FILE = '--xx\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
 
 
-def fill(home: Path, heads: int = ROWS) -> None:
-    """A home that was prepared gets heads, each with metrics as training leaves them, and examples and jobs of one."""
+def fill(home: Path, heads: int = ROWS, older: tuple[int, ...] = (2, 3)) -> None:
+    """A home that was prepared gets heads, each with metrics as training leaves them, and examples and jobs of one.
+
+    `older`: numbers of further versions of each.
+    """
     store = synthetic.Store.of(home)
     synthetic.publish(store, (_head(store, _name(number), CLASSES) for number in range(heads)))
     synthetic.publish(store, [_head(store, WIDE, MANY)])
     with store.engine.begin() as connection:
-        connection.execute(versions.insert(), [_older(store, n, v) for n in range(heads) for v in (2, 3)])
+        if rows := [_older(store, n, v) for n in range(heads) for v in older]:
+            connection.execute(versions.insert(), rows)
         connection.execute(examples.insert(), [_example(number) for number in range(ROWS)])
         connection.execute(jobs.insert(), [_job(number) for number in range(ROWS)])
     store.engine.dispose()
