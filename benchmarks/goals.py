@@ -40,6 +40,8 @@ GOALS = (
     Goal("access", "key_us", "Microseconds until it is known who asks: one of 10,000 keys", "≤"),
     Goal("access", "token_us", "The same of a token that was proven before", "≤"),
     Goal("chaos", "availability", "Share of predictions answered while parts are killed for 20 minutes", "≥"),
+    Goal("outages", "slowest_s_without_database", "Seconds until any answer while Postgres is away", "≤"),
+    Goal("heads_page", "page_ms", "Milliseconds for a page of 1,000 of 2,000 heads", "≤"),
     Goal("crowd", "p99_ratio", "p99 while 200 jobs run on 1,000 heads of 3 tenants, of p99 without", "≤"),
     Goal("propagation", "slowest_s", "Seconds until another replica serves a change", "≤"),
     Goal("scale_out", "a_core_each_times_as_fast", "20,000 images on two workers of a core, of one", "≥"),
