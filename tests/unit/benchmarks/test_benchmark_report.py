@@ -65,4 +65,4 @@ def test_the_first_page_is_what_results_say():
     page = report.PAGE.read_text()
     assert all(report._goal(one) in page for one in goals.met({name: one["results"] for name, one in stored.items()}))
     assert {path.stem for path in report.ROWS.glob("*.md")} == set(stored)
-    assert len(page.splitlines()) < 100
+    assert len(page.splitlines()) < 110
