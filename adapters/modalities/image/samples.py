@@ -85,8 +85,20 @@ def _range(image: Image.Image, facts: Facts, hidden: Mask) -> int:
     few = facts.significant
     if few < bits and most < 1 << few and not all(_is_scaled(samples, few, bits) for samples in _seen(image, hidden)):
         bits = few  # kept at the low end, as programs do that copy a camera's numbers
-    _refuse_unused(most, bits)
+    if not _is_drawn_on_clear(image, hidden, bits):
+        _refuse_unused(most, bits)
     return bits
+
+
+def _is_drawn_on_clear(image: Image.Image, hidden: Mask, bits: int) -> bool:
+    """Whether a clear grey lies among dark ones: white below it makes two tones, as Pillow's own `i_trns.png` has.
+
+    One at the upper end of the range marks what is missing, and tells nothing of the rest.
+    """
+    if hidden is None or not hidden.getbbox():
+        return False
+    clear = (_samples(image, box)[np.asarray(hidden.crop(box)) != 0] for box in boxes(image))
+    return max(int(samples.max(initial=0)) for samples in clear) < (1 << bits) // _DARK
 
 
 def _is_scaled(samples: Integers, few: int, bits: int) -> bool:

@@ -132,6 +132,15 @@ def test_what_nobody_sees_has_no_say_in_the_range() -> None:
         assert (decoded(nothing) == 255).all()
 
 
+def test_a_dark_drawing_on_what_is_clear_is_read() -> None:
+    """As Pillow's own i_trns.png has it: samples of 0 to 254 of 16 bits, and 255 is clear."""
+    drawn = np.full((20, 20), 255, np.uint16)
+    drawn[5:15, 5:15] = np.arange(100).reshape(10, 10)
+    shown = decoded(png(drawn, 16, GREY, {b"tRNS": b"\x00\xff"}))
+    middle = len(shown) // 2
+    assert (shown[0] == 255).all() and (shown[middle, middle] == 0).all()
+
+
 def test_a_png_of_a_palette_that_is_missing_is_refused() -> None:
     refuse(png(grey(), 8, PALETTE), "a palette that is missing")
     refuse(png(grey(), 8, PALETTE, {b"PLTE": b""}), "a palette that is missing")
