@@ -57,6 +57,7 @@ def held(cost: int, max_pixels: int, size: tuple[int, int], name: str) -> Abstra
 
 @contextmanager
 def _held(cost: int, most: int) -> Iterator[None]:
+    malloc.map_large()
     with _BUDGET.hold(cost, most):
         try:
             yield

@@ -204,10 +204,12 @@ def test_what_a_failed_decode_held_is_given_back() -> None:
         pass
 
 
-def test_a_small_file_that_unpacks_to_a_large_picture_keeps_to_the_budget(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_small_file_that_unpacks_to_a_large_picture_keeps_to_the_budget(tmp_path: Path, bits: int) -> None:
     """An RGBA PNG of some KB: once 20 bytes a pixel, for each of the lanes that decode one."""
     for name, side in (("small", 64), ("large", 2400)):
-        Image.new("RGBA", (side, side), (9, 9, 9, 99)).save(tmp_path / name, "PNG")
+        pixels = np.full((side, side, 4), 0x9999 >> (16 - bits), np.uint16 if bits == 16 else np.uint8)
+        (tmp_path / name).write_bytes(png(pixels, bits, RGBA))
     lanes = MEASURE.replace(
         "        image.pixels(data, SHAPE)\n        print",
         "        from concurrent.futures import ThreadPoolExecutor\n"
