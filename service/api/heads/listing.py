@@ -22,11 +22,11 @@ def written(page: Sequence[HeadSummary], last: str | None) -> bytes:
 
 
 def _head(head: HeadSummary) -> bytes:
-    content, texts = HeadView.plain(head), list[bytes]()
+    content, stored = HeadView.plain(head), list[bytes]()
     for part in (content, *content["versions"]):  # in the order in which they are written
         for name in ("labels", "metrics"):
             if isinstance(part[name], Written):
-                texts.append(part[name].text.encode())
+                stored.append(part[name].text.encode())
                 part[name] = PLACE
     between = to_json(content).split(MARK)
-    return b"".join(chain.from_iterable(zip_longest(between, texts, fillvalue=b"")))
+    return b"".join(chain.from_iterable(zip_longest(between, stored, fillvalue=b"")))
