@@ -38,8 +38,17 @@ def attempt(lease: Lease, training: TrainingContext, workflows: Workflows) -> st
     except StepFailed as error:
         return error.failure
     except Exception as error:
+        if _is_over(training, lease):
+            return "lost"
         log.exception("an attempt at the job %s failed", lease.job_id)
         return failures.of(error)
+
+
+def _is_over(training: TrainingContext, lease: Lease) -> bool:
+    """Whether nothing is left to be done for a job: what the engine kept of its steps may be swept under an attempt."""
+    with contextlib.suppress(Exception):  # the database is away, which is what the attempt failed of
+        return jobs.is_settled(training.engine, lease.job_id)
+    return False
 
 
 def settle(lease: Lease, found: str | Failure, training: TrainingContext, retries: int) -> None:

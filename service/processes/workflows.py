@@ -40,7 +40,7 @@ class Workflows:
     def __init__(self, database: str) -> None:
         self._database = database
         self._work: Callable[[], str] = str
-        self._raised: Exception | None = None
+        self._ended: str | Exception | None = None
 
     def launch(self) -> None:
         """Connect, and bring DBOS's tables up to date. Raises what the database driver does."""
@@ -68,20 +68,28 @@ class Workflows:
         identity = workflow_id(lease.job_id, lease.attempt)
         if DBOS.get_workflow_status(identity) is not None:  # one of the two databases was restored from a copy
             identity = f"{identity}-{lease.token[:8]}"
-        with SetWorkflowID(identity):
-            ended = self._workflow(lease.job_id)
-        if self._raised is not None:
-            raise self._raised
-        return str(ended)
+        return self._end_of(identity, lease.job_id)
+
+    def _end_of(self, identity: str, job_id: str) -> str:
+        """How the work ended, also where DBOS can't record it: the row of a job that is over may have been swept."""
+        self._ended = None
+        try:
+            with SetWorkflowID(identity):
+                self._workflow(job_id)
+        except Exception:
+            if self._ended is None:
+                raise
+        if isinstance(self._ended, Exception):
+            raise self._ended
+        return str(self._ended)
 
     def _body(self) -> str:
         """What DBOS sees: an attempt always ends well, for DBOS must not have to keep our exceptions either."""
-        self._raised = None
         try:
-            return self._work()
+            self._ended = self._work()
         except Exception as error:
-            self._raised = error
-            return type(error).__name__
+            self._ended = error
+        return type(self._ended).__name__
 
     def _answers(self, lease: Lease) -> dict[str, Any]:
         """What the steps of the last attempt that got anywhere answered, by name."""

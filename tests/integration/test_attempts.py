@@ -12,6 +12,7 @@ from adapters.errors import InvalidImage, StorageError
 from adapters.store import events, heads, jobs, leases
 from adapters.store.schema import jobs as table
 from service.processes import attempts, failures
+from service.processes.sweeper import forget_workflows
 from service.processes.worker import Worker
 from service.processes.workflows import workflow_id
 from service.settings import Settings
@@ -173,3 +174,40 @@ def test_the_job_engine_keeps_nothing_of_jobs_that_are_over(worker, shop, faults
     assert DBOS.get_workflow_status(workflow_id(job_id, 1)) is not None
     work(worker, job_id)
     assert DBOS.list_workflows() == []
+
+
+@pytest.mark.parametrize("step", ["in", "after"])
+def test_a_job_that_is_over_may_be_swept_before_its_attempt_has_ended(
+    worker, shop, faults, monkeypatch, caplog, step
+) -> None:
+    """Its head is deleted, or `keep_jobs` is 0, and another worker sweeps between the job's end and the attempt's."""
+    finish, finetune = pipeline.finish, pipeline.finetune
+    swept = []
+
+    def sweep() -> None:  # in a thread of its own, as the worker's does: inside a workflow it would be a step
+        def run() -> None:
+            swept.append(len(DBOS.list_workflows()))
+            forget_workflows(worker.engine)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+
+    def finishing(shop, job_id, *arguments):
+        ended = finish(shop, job_id, *arguments)
+        if step == "in":
+            sweep()
+        return ended
+
+    def finetuning(*arguments):
+        ended = finetune(*arguments)
+        if step == "after":
+            sweep()
+        return ended
+
+    monkeypatch.setattr(pipeline, "finish", finishing)
+    monkeypatch.setattr(pipeline, "finetune", finetuning)
+    ended = work(worker, taught(shop, f"swept-{step}"))
+    assert swept == [1] and DBOS.list_workflows() == []
+    assert (ended.status, ended.retry, ended.error) == ("succeeded", None, None)
+    assert not [record for record in caplog.records if record.exc_info]
