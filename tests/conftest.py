@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import sqlalchemy as sa
+from support.recorder import check_history
 from support.services import MIB, ROOT, Service, espalier
 
 from adapters.store.audit import tables as _audit_tables  # noqa: F401 (dropped with the others)
@@ -36,11 +37,15 @@ def home(prepared: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One running service for every test that does not break it. Heads are told apart by their names."""
+    """One running service for every test that does not break it. Heads are told apart by their names.
+
+    Whatever those tests sent, its history must be without a fault at the end.
+    """
     home = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("server") / "home"))
     service = Service(home, {"max_finetune_bytes": 32 * MIB, "max_unpacked_bytes": 64 * MIB})
     try:
         yield service.start()
+        check_history(service)
     finally:
         service.stop()
 

@@ -4,11 +4,13 @@ import concurrent.futures
 import hashlib
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from support.pictures import labeled, shape, shapes
+from support.recorder import check_history
 from support.services import Service, command_line, eventually, kill
 
 from service.client import ApiError, LabeledImage
@@ -39,6 +41,14 @@ def hooked(prepared: Path, tmp_path_factory: pytest.TempPathFactory, plan: Path)
         yield service.start()
     finally:
         service.stop()
+
+
+@pytest.fixture(autouse=True)
+def whole(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test the history of its service is without a fault."""
+    yield
+    if "hooked" in request.fixturenames:
+        check_history(request.getfixturevalue("hooked"))
 
 
 @pytest.fixture
@@ -92,6 +102,7 @@ def test_a_job_that_kills_its_worker_at_every_try_fails_as_worker_lost(own_serve
     assert not service.rows("job_examples") and not service.rows("versions")
     after = service.client.wait(service.client.finetune("well", shapes(), method="prototype")["id"])
     assert after["status"] == "succeeded"
+    check_history(service)
 
 
 def test_jobs_of_one_head_run_one_after_the_other(hooked):

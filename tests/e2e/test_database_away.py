@@ -14,6 +14,7 @@ from support.databases import locked
 from support.fault_proxy import FaultProxy
 from support.own_postgres import running
 from support.pictures import shape, shapes
+from support.recorder import check_history
 from support.services import Service, espalier, eventually
 
 LONGEST = 15.0  # seconds; with ESPALIER_DATABASE_SECONDS=1 an answer takes about one
@@ -64,6 +65,7 @@ def test_reads_do_not_wait_for_a_writer_and_writers_are_told_to_come_back(own_se
         assert is_away(ask(service, "POST", "/finetune", files=form["files"], data=form["data"] | {"head": "more"}))
     assert ask(service, "PUT", "/heads/pets/aliases/x", json=PUT).status_code == 200
     assert "espalier_database_unavailable_total 0.0" not in ask(service, "GET", "/metrics").text
+    check_history(service)
 
 
 @pytest.mark.postgres
@@ -91,6 +93,7 @@ def test_a_database_that_swallows_packets_holds_up_nobody(tmp_path: Path):
             assert predict(service).status_code == 200 and is_away(ask(service, "GET", "/heads"))
             proxy.set("ok")
             assert eventually(lambda: ask(service, "GET", "/heads").status_code == 200)
+            check_history(service)
         finally:
             proxy.set("ok")
             service.stop()

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.pictures import shape, shapes
+from support.recorder import check_history
 from support.services import Service, environment, eventually, kill
 
 
@@ -34,6 +35,7 @@ def service(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def plan(service: Service) -> Iterator[Path]:
     assert service.plan is not None
     yield service.plan
+    check_history(service)
     (service.plan / "go").unlink(missing_ok=True)
 
 

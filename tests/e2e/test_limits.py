@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support import raw
 from support.pictures import shape
+from support.recorder import check_history
 from support.services import MIB, Service, eventually
 
 CONNECTIONS = 12
@@ -27,6 +28,7 @@ def narrow(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     service = Service(home, bounds)
     try:
         yield service.start()
+        check_history(service)
     finally:
         service.stop()
 

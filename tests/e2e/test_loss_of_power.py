@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.pictures import shapes
+from support.recorder import check_history
 from support.services import Service
 
 CALLS = "fsync,fdatasync,rename,renameat,renameat2,link,linkat"
@@ -84,6 +85,7 @@ def test_bytes_and_names_are_on_the_disk_before_the_row_that_refers_to_them(own_
     sent = service.client.finetune("shapes", shapes(), method="prototype")
     assert service.client.wait(sent["id"])["status"] == "succeeded"
     service.settle()
+    check_history(service)
     service.stop()
     disk = replay(tmp_path / "calls")
     assert disk.blobs >= len(shapes()) + 5 and disk.commits > 5  # images, draft, program, answers, findings, graph …

@@ -110,6 +110,11 @@ class Recorder:
             engine.dispose()
 
 
+def check_history(service: Any) -> None:
+    """That all jobs of a service have ended, and nothing of what it keeps is lost, doubled or left over."""
+    Recorder(service).check()
+
+
 @contextmanager
 def recorded(prepared: Path, folder: Path, plan: Path | None = None, **settings: object) -> Iterator[Recorder]:
     """A service of one's own on a copy of the prepared home, until the end of the block."""
