@@ -31,7 +31,6 @@ from adapters.training.data.late_findings import with_curve, with_late_findings
 from adapters.training.data.split import split
 from adapters.training.deep.deep_round import Declined
 from adapters.training.embedding import sharded, views
-from adapters.training.progress import Progress
 from adapters.training.publish import champion, deep_proof, drafts, export, manifest, renaming, verify
 from adapters.training.race.race import race
 from adapters.training.stages import deep, drafting, material, plan
@@ -70,7 +69,7 @@ def validate(context: TrainingContext, job_id: str) -> dict[str, Any]:
 
     Raises InvalidInput of several kinds, TooMuchData among them.
     """
-    progress = Progress(context.engine, job_id)
+    progress = context.progress(job_id)
     progress.enter("validating")
     job = jobs.get(context.engine, job_id)
     data = dataset.assemble(context.engine, job)
@@ -94,7 +93,7 @@ def require_memory(context: TrainingContext, job: Job, examples: Sequence[Exampl
 
 def rename(context: TrainingContext, job_id: str) -> str:
     """Other names for the classes of the live version: nothing to train, so there is nothing to measure or gate."""
-    Progress(context.engine, job_id).enter("publishing")
+    context.progress(job_id).enter("publishing")
     renaming.publish(jobs.get(context.engine, job_id), context.engine, context.scratch(job_id))
     context.let_go(job_id)
     return "succeeded"
@@ -102,7 +101,7 @@ def rename(context: TrainingContext, job_id: str) -> str:
 
 def embed(context: TrainingContext, job_id: str) -> dict[str, Any]:
     """Every example has an embedding afterwards, few of them views besides; those that had one are left alone."""
-    progress = Progress(context.engine, job_id)
+    progress = context.progress(job_id)
     progress.enter("embedding")
     job = jobs.get(context.engine, job_id)
     began = time.perf_counter()
@@ -125,7 +124,7 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
 
     Returns the digest of the draft; nothing where a next stage proved no better, and the job has ended.
     """
-    progress = Progress(context.engine, job_id)
+    progress = context.progress(job_id)
     progress.enter("training")
     began = time.perf_counter()
     job = jobs.get(context.engine, job_id)
@@ -144,7 +143,7 @@ def train(context: TrainingContext, job_id: str, embedded: dict[str, Any]) -> st
 
 def prove(context: TrainingContext, job_id: str, draft_digest: str) -> dict[str, Any]:
     """Export the head and show that the graph answers as the trained program does. Raises ParityError."""
-    progress = Progress(context.engine, job_id)
+    progress = context.progress(job_id)
     progress.enter("exporting")
     job = jobs.get(context.engine, job_id)
     draft = drafts.load(context.artifacts, draft_digest)
@@ -168,7 +167,7 @@ def publish(context: TrainingContext, job_id: str, draft_digest: str, proven: di
     job = jobs.get(context.engine, job_id)
     if job.status in TERMINAL:  # an earlier attempt published it, and its worker died before it could say so
         return job.status
-    Progress(context.engine, job_id).enter("publishing")
+    context.progress(job_id).enter("publishing")
     draft = drafts.load(context.artifacts, draft_digest)
     while True:
         live = heads.find_live(context.engine, job.request.head)

@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         description="Times that a job is tried again while the database or the store does not answer or is full, with "
         "pauses of up to 15 seconds: about 25 minutes.",
     )
+    stall_seconds: float = Field(
+        1800.0,
+        ge=0,
+        description="Seconds without a sign of work at a job after which its worker ends, so that another takes the "
+        "job up: a library hangs, and nothing else can end it; 0: it never does.",
+    )
     head_cache_bytes: int = Field(
         512 * MIB, ge=1, description="Memory for loaded heads, bytes; the least recently used go first."
     )

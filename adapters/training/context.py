@@ -20,6 +20,8 @@ from adapters.tenancy import embedded_by
 from adapters.training.embedding import sharded
 from adapters.training.embedding.embed import Embedder
 from adapters.training.leaving import Leaving
+from adapters.training.progress import Progress
+from adapters.training.signs import Signs
 from adapters.types import Backbone, HeadVersion, Job
 
 
@@ -39,12 +41,17 @@ class TrainingContext:
     memory: Callable[[], int] = resident.available  # bytes that training may take
     shard: int = sharded.SIZE  # inputs of a job that are embedded together, by this worker or another
     leaving: Leaving = field(default_factory=Leaving)  # told when the worker is to stop
+    signs: Signs = field(default_factory=Signs)  # that the job at work goes on
     folder: Path = field(default_factory=_somewhere)  # on a local disk, for what a job computes again where it is gone
     scratch_bytes: int | None = None  # that may be in it; None: what the disk has free
 
     def backbone(self, job: Job) -> Backbone:
         """The backbone that a job trains on. Raises BackboneNotFound."""
         return backbones.find(self.engine, str(job.request.backbone))
+
+    def progress(self, job_id: str) -> Progress:
+        """What a job's owner is told of, and hears from, while its steps run."""
+        return Progress(self.engine, job_id, self.signs)
 
     def scratch(self, job_id: str) -> JobArtifacts:
         """Where a job writes: what no version holds at its end is deleted."""

@@ -16,6 +16,7 @@ from adapters.errors import (
     EspalierError,
     InvalidInput,
     NotFound,
+    NotReady,
     ParityError,
     StorageError,
     StorageFull,
@@ -25,6 +26,7 @@ from adapters.problems import listed
 FINAL = (InvalidInput, NotFound, Conflict, ParityError)  # the same job would meet them again
 UNEXPECTED = 5  # tries after an error that nobody foresaw: it may go by, but most will not
 FIRST, LONGEST = 1.0, 15.0  # seconds before the first further try, twice as many before each next, and at most
+AWAY = (sa.exc.SQLAlchemyError, NotReady, StorageError, StorageFull)  # what goes by
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -73,3 +75,8 @@ def of(error: Exception) -> Failure:
 def pause(failures: int) -> float:
     """Seconds before the next try after so many failures."""
     return float(min(FIRST * 2 ** min(failures, 30), LONGEST))
+
+
+def brief(error: Exception) -> str:
+    """One line of what an error says, for the log."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"

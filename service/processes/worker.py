@@ -16,10 +16,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from adapters import finetune as pipeline
-from adapters.errors import NotFound, NotReady, StorageError, StorageFull
+from adapters.errors import NotFound
 from adapters.runtime import resident
 from adapters.runtime.backbone import Backbones
 from adapters.store import database, jobs, leases
@@ -31,7 +29,8 @@ from adapters.training.stages import deep
 from service.loading import backbone_loader, lanes
 from service.operations import logs
 from service.processes import attempts, liveness, setup, worker_memory
-from service.processes.failures import Failure
+from service.processes.failures import AWAY, Failure, brief
+from service.processes.lease_holder import LeaseHolder
 from service.processes.sweeper import Sweeper
 from service.processes.worker_lock import WorkerLock
 from service.processes.workflows import Workflows
@@ -43,11 +42,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("espalier.worker")
 POLL = {"sqlite": 0.02, "postgresql": 0.1}  # seconds between looks for a change: one is nearly free, see Changes
 LOOK = 1.0  # seconds between looks at the jobs where nothing has changed but the time
-RENEW = leases.LEASE / 5  # seconds
 PATIENCE = 2.0  # seconds before something is tried again that the database did not answer
 KEEP = 4.0  # seconds of LEAVE for a deep fit to keep what it has reached: a step, and a few MB into the store
 LEAVE = 8.0  # seconds to give back the job at work when told to stop; the supervisor and Kubernetes give more
-AWAY = (SQLAlchemyError, NotReady, StorageError, StorageFull)  # what goes by
 
 
 class Worker:
@@ -64,8 +61,7 @@ class Worker:
             folder=settings.home.absolute() / "deep", scratch_bytes=settings.deep_bytes or None,
         )  # fmt: skip
         self.workflows = Workflows(settings.jobs_database)
-        self._lease: Lease | None = None  # of the job at work
-        self._shard: shards.Shard | None = None  # of another's job
+        self._holder = LeaseHolder(self.engine, self.training.signs, settings.stall_seconds)
 
     @property
     def name(self) -> str:
@@ -80,8 +76,8 @@ class Worker:
             return
         log.info("worker %r is ready", self.name)
         Sweeper(self.settings, self.engine, self.artifacts, self._look_around).start()
-        for task in (self._work, self._renew):
-            threading.Thread(target=task, args=(stop,), name=task.__name__.strip("_"), daemon=True).start()
+        for name, task in {"work": self._work, "renew": self._holder.keep}.items():
+            threading.Thread(target=task, args=(stop,), name=name, daemon=True).start()
         stop.wait()
         self._leave()
 
@@ -137,12 +133,10 @@ class Worker:
             lease = lease or leases.claim(self.engine, self.name)
             if lease is None:
                 return
-            self._lease = lease
             try:
-                with logs.about(**logs.of_job(lease)):
+                with self._holder.at(lease):
                     self._work_at(lease, stop)
             finally:
-                self._lease = None
                 resident.give_back()
 
     def _work_at(self, lease: Lease, stop: threading.Event) -> None:
@@ -168,14 +162,13 @@ class Worker:
 
     def _help_out(self) -> bool:
         """Work at a part of another worker's job, if there is one. What fails is tried again there, or here."""
-        shard = self._shard = shards.claim(self.engine)
+        shard = shards.claim(self.engine)
         if shard is None:
             return False
         try:
-            with logs.about(**logs.of_job(shard)):
+            with self._holder.at(shard):
                 self._help_with(shard)
         finally:
-            self._shard = None
             resident.give_back()
         return True
 
@@ -187,22 +180,8 @@ class Worker:
         except Exception as error:
             with contextlib.suppress(shards.ShardLost):  # its job has ended, and the inputs went with it
                 shards.give_back(self.engine, shard)
-                log.warning("gave back part %d of the job %s: %s", shard.position, shard.job_id, _brief(error))
+                log.warning("gave back part %d of the job %s: %s", shard.position, shard.job_id, brief(error))
                 raise
-
-    def _renew(self, stop: threading.Event) -> None:
-        while not stop.wait(RENEW):
-            if (lease := self._lease) is not None:
-                with logs.about(**logs.of_job(lease)):
-                    self._hold(lease)
-
-    def _hold(self, lease: Lease) -> None:
-        try:
-            leases.renew(self.engine, lease)
-        except LeaseLost:
-            return  # the work at it meets that by itself
-        except AWAY as error:
-            log.warning("could not renew the lease of %s: %s", lease.job_id, _brief(error))
 
     def _leave(self) -> None:
         """In a thread of its own: a database that does not answer must not keep the process from ending."""
@@ -211,7 +190,7 @@ class Worker:
         leaving.join(LEAVE)
 
     def _give_back(self) -> None:
-        lease, shard = self._lease, self._shard
+        lease, shard = self._holder.lease, self._holder.shard
         self.training.leaving.ask(KEEP)
         if shard is not None:
             with contextlib.suppress(shards.ShardLost, *AWAY):
@@ -227,7 +206,7 @@ class Worker:
         except LeaseLost:
             return  # it ended just now
         except AWAY as error:
-            log.warning("could not give back the job %s: %s", lease.job_id, _brief(error))
+            log.warning("could not give back the job %s: %s", lease.job_id, brief(error))
 
 
 def _persist(stop: threading.Event, task: Callable[[], None]) -> bool:
@@ -237,13 +216,9 @@ def _persist(stop: threading.Event, task: Callable[[], None]) -> bool:
             task()
             return True
         except AWAY as error:
-            log.warning("the database or the store does not answer; trying again: %s", _brief(error))
+            log.warning("the database or the store does not answer; trying again: %s", brief(error))
             stop.wait(PATIENCE)
     return False
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
 
 
 def step_aside(niceness: int) -> None:
