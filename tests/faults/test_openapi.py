@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.pictures import shapes
-from support.recorder import Recorder
+from support.recorder import check_history
 from support.services import Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -84,7 +84,7 @@ def test_the_service_does_what_its_document_says(service, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout[-20_000:]
     assert not [line for line in service.log.read_text().splitlines() if "Traceback" in line]
-    Recorder(service).check()
+    check_history(service)
 
 
 @pytest.mark.parametrize(
