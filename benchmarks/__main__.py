@@ -1,9 +1,9 @@
 """`make bench`: every benchmark that needs no GPU and little time, then the tables of docs/benchmarks.md.
 
 The others are run by name, `make bench ARGS=peers`: they take longer, need data that is not in this repository
-(`adaptation`, `banking`, `deep`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `text`, `views`), need a GPU
-(`gpu`), or answer a question of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out: tiny
-settings, nothing recorded.
+(`adaptation`, `banking`, `deep`, `ece`, `trust`, `cells`, `precision`, `suggesting`, `taps`, `text`, `views`), need a
+GPU (`gpu`), or answer a question of design (`threads`, `allocators`, `grouping`, `layers`). `--quick` tries one out:
+tiny settings, nothing recorded.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from benchmarks import (
     decode,
     deep_serving,
     durability,
+    ece,
     finetuning,
     footprint,
     grouping,
@@ -69,7 +70,7 @@ LONG: dict[str, Any] = {
 }  # fmt: skip
 BY_NAME = ALL | LONG | {
     "adaptation": adaptation, "allocators": allocators, "banking": banking, "calibration": calibration,
-    "cells": cells, "precision": precision, "suggesting": suggesting, "taps": taps,
+    "cells": cells, "ece": ece, "precision": precision, "suggesting": suggesting, "taps": taps,
     "taps_cost": taps_cost, "threads": threads, "trust": trust, "views": views,
 }  # fmt: skip
 

@@ -57,7 +57,7 @@ def _teach(client: Client, pictures: list[tuple[bytes, str]]) -> list[str]:
 def _start(home: Path, names: list[str], picture: bytes) -> tuple[float, float]:
     """Start only the server in the same home, ask every head once, and look at its largest process."""
     began = time.perf_counter()
-    with _serving(home) as (mark, url), Client(url) as client:
+    with serving(home) as (mark, url), Client(url) as client:
         while not client.is_ready():
             time.sleep(0.02)
         ready = time.perf_counter() - began
@@ -70,7 +70,7 @@ def _together(home: Path, names: list[str], servers: int) -> float:
     """MiB of so many processes that have loaded every head, and of what starts them; what they share counts once."""
     # Threads are for all: with two for each, each has a second session, for an image that is alone.
     settings = {"ESPALIER_SERVERS": str(servers), "ESPALIER_THREADS": str(2 * servers)}
-    with _serving(home, **settings, ESPALIER_PINNED_HEADS=",".join(names)) as (mark, url):
+    with serving(home, **settings, ESPALIER_PINNED_HEADS=",".join(names)) as (mark, url):
         with Client(url) as client:
             client.wait_ready()
         while _heads_loaded(url) < servers * len(names):
@@ -85,8 +85,8 @@ def _heads_loaded(url: str) -> float:
 
 
 @contextlib.contextmanager
-def _serving(home: Path, **settings: str) -> Iterator[tuple[str, str]]:
-    """The server alone, not waited for: the mark of its processes and its URL."""
+def serving(home: Path, checkout: Path = record.ROOT, **settings: str) -> Iterator[tuple[str, str]]:
+    """The server of a checkout alone, not waited for: the mark of its processes and its URL."""
     port = server.free_port()
     command = [
         sys.executable,
@@ -102,7 +102,8 @@ def _serving(home: Path, **settings: str) -> Iterator[tuple[str, str]]:
     # A second start has Python's compiled files, where nobody forbids them.
     allowed = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     ours = {"ESPALIER_HOME": str(home), "ESPALIER_LOG_LEVEL": "warning", "ESPALIER_BENCH": str(port)}
-    process = subprocess.Popen(command, env=allowed | ours | settings, **server.SILENT)
+    ours["PYTHONPATH"] = str(checkout)
+    process = subprocess.Popen(command, env=allowed | ours | settings, cwd=checkout, **server.SILENT)
     try:
         yield f"ESPALIER_BENCH={port}", f"http://127.0.0.1:{port}"
     finally:

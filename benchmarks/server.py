@@ -94,9 +94,9 @@ def running(checkout: Path = ROOT, **environment: str) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def serving_and_training(home: Path, **environment: str) -> Iterator[Running]:
+def serving_and_training(home: Path, checkout: Path = ROOT, **environment: str) -> Iterator[Running]:
     """The same in a home that stays."""
-    with _started(home, "-m", "service.cli", "serve", **environment) as started:
+    with _started(home, "-m", "service.cli", "serve", checkout=checkout, **environment) as started:
         yield started
 
 

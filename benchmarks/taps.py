@@ -176,11 +176,14 @@ def _notes(rows: Sequence[Row]) -> dict[str, str]:
     many = [r for r in rows if r["data"] in CLASSES and (r["shots"] == "50" or _each(r) >= MANY)]
     ratio = {way: _ratio(many, way) for way in ("taps", "auto")}
     same = [r for r in rows if r["seed"] < GENEROUS_SEEDS]
+    classes = [r for r in same if r["data"] in CLASSES]
     default, generous = (np.mean([r["loss"] for r in same if r["way"] == way]) for way in ("auto", "generous"))
     return {
         f"classification, {MANY} a class or more: loss of auto": f"{ratio['auto']:.3f} of pooled's, geometric mean",
         f"classification, {MANY} a class or more: loss of taps alone": f"{ratio['taps']:.3f} of pooled's",
         "mean loss with the default budget": f"{default / generous:.4f} of that with {GENEROUS:.0f} s, all data",
+        "loss with the default budget": f"{_ratio(classes, 'auto', 'generous'):.4f} of that with {GENEROUS:.0f} s, "
+        "classification, geometric mean, each data set and number of shots alike",
         "worse than pooled beyond noise": ", ".join(_worse(rows)) or "nowhere",
     }
 
@@ -190,12 +193,12 @@ def _each(row: Row) -> float:
     return float(row["examples"]) / (int(_data(row["data"])[2].max()) + 1)
 
 
-def _ratio(rows: Sequence[Row], way: str) -> float:
-    """The geometric mean over data sets and shots of mean losses against those of `pooled`."""
+def _ratio(rows: Sequence[Row], way: str, against: str = "pooled") -> float:
+    """The geometric mean over data sets and shots of mean losses against those of another way."""
     logs = []
     for key in dict.fromkeys((r["data"], r["shots"]) for r in rows):
         here = [r for r in rows if (r["data"], r["shots"]) == key]
-        mine, theirs = (np.mean([r["loss"] for r in here if r["way"] == w]) for w in (way, "pooled"))
+        mine, theirs = (np.mean([r["loss"] for r in here if r["way"] == w]) for w in (way, against))
         logs.append(math.log(mine / theirs))
     return math.exp(float(np.mean(logs)))
 
