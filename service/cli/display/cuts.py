@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from service.cli import display
-from service.cli.display import Json, out
+from service.cli.display.console import Json, out
 
 
 def backbone(row: Json) -> None:

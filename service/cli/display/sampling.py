@@ -5,7 +5,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from service.cli.display import out
+from service.cli.display.console import out
 
 Json = dict[str, Any]
 
