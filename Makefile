@@ -26,12 +26,12 @@ serve: $(STAMP) ## Run the service and a training worker on http://127.0.0.1:300
 	@$(BIN)/espalier serve $(ARGS)
 
 test: $(STAMP) ## Run the tests (not those marked slow: make test ARGS='-m slow')
-	@$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # All tests that docs/reference/faults.md names; CI runs those of tests/faults here and the others among all.
 FAULTS ?= $(shell grep -o 'tests/[a-z0-9_/]*\.py' docs/reference/faults.md | sort -u)
 faults: $(STAMP) ## Break what the service needs, and see what holds (all of it as root, with PostgreSQL, strace, faketime)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile -m 'slow or not slow' $(ARGS) $(FAULTS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder -m 'slow or not slow' $(ARGS) $(FAULTS)
 
 check: $(STAMP) ## Lint, formatting, types, and which layer may import which
 	@$(BIN)/ruff check

@@ -21,6 +21,13 @@ from adapters.store.schema import metadata
 OwnServer = Callable[..., Service]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: some take minutes, and whichever is begun last decides when a run is over."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder after `espalier init`; copy it, never write to it."""

@@ -89,6 +89,7 @@ def test_the_life_of_a_key(keyed, home):
         assert shown not in written
 
 
+@pytest.mark.slow
 def test_the_client_and_the_command_line_take_a_key(keyed, home, monkeypatch):
     key = make(keyed, "read", tenant="acme")["key"]
     with Client(keyed.url, key=key) as client:
@@ -106,6 +107,7 @@ def test_the_client_and_the_command_line_take_a_key(keyed, home, monkeypatch):
     assert failed.returncode == 1 and "unauthorized" in failed.stderr and "Traceback" not in failed.stderr
 
 
+@pytest.mark.slow
 def test_the_first_key_ends_the_time_without_and_the_last_does_not_bring_it_back(own_server, home):
     service = own_server()
     assert service.http.get("/heads").status_code == 200
@@ -115,6 +117,7 @@ def test_the_first_key_ends_the_time_without_and_the_last_does_not_bring_it_back
     assert service.http.get("/heads").status_code == ask(service, made["key"]).status_code == 401
 
 
+@pytest.mark.slow
 def test_it_listens_for_strangers_only_with_keys_or_a_word(home):
     refused = espalier("serve", "--host", "0.0.0.0", "--port", str(free_port()), home=home, check=False)
     assert refused.returncode == 1 and "--insecure" in refused.stderr and "Traceback" not in refused.stderr
@@ -131,6 +134,7 @@ scopes = ["predict", "read"]
 """
 
 
+@pytest.mark.slow
 def test_a_token_of_the_issuer_is_as_good_as_a_key(own_server, home, tmp_path):
     """By discovery of a real issuer: its tenant and scopes, until it ends, is another's or gives nothing."""
     issuer, rules = OidcServer().start(), tmp_path / "rules.toml"
@@ -156,6 +160,7 @@ def test_a_token_of_the_issuer_is_as_good_as_a_key(own_server, home, tmp_path):
         issuer.stop()
 
 
+@pytest.mark.slow
 def test_an_issuer_that_is_half_set_is_refused_at_the_start(home):
     refused = espalier("serve", "--port", str(free_port()), home=home, check=False, oidc_issuer="http://example.com")
     assert refused.returncode == 1 and "OIDC" in refused.stderr and "Traceback" not in refused.stderr

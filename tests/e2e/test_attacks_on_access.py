@@ -76,6 +76,7 @@ TARGETS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_spelling_of_a_path_gets_around_the_key(service, owner, little, target):
     for method in ("GET", "POST", "DELETE"):
@@ -150,6 +151,7 @@ def test_the_key_of_one_request_is_not_that_of_the_next_on_its_connection(servic
     assert told == [b"200", b"401", b"200", b"403", b"401"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers",
     ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4",

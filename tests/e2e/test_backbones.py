@@ -50,6 +50,7 @@ def refusal(home: Path, *arguments: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_second_real_backbone_is_built_taught_and_asked_together_with_the_first(home, own_server, weights):
     """Two heads on two backbones answer one /predict, each with its own backbone's embedding."""
@@ -86,6 +87,7 @@ def test_weights_of_another_model_are_refused_in_one_sentence(home, weights):
     assert [b["name"] for b in _listed(home)] == ["tf_efficientnet_lite0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dimension", "cut"), [("resnet18", 512, "layer3"), ("vit_tiny_patch16_224", 192, "blocks.10")]
 )

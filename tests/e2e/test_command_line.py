@@ -29,6 +29,7 @@ def run(server, *arguments: str, check: bool = True):
     return espalier(*arguments, "--server", server.url, home=server.home, check=check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["shapes", "shapes.zip", "list.jsonl"])
 def test_a_folder_a_zip_and_a_manifest_teach_a_head(server, folder, source):
     """And the report is shown."""
@@ -72,6 +73,7 @@ def test_the_first_day(server, folder, tmp_path):
     assert gone.returncode == 1 and "head_not_found" in gone.stderr
 
 
+@pytest.mark.slow
 def test_the_life_of_a_head(server, folder, tmp_path):
     """Look at examples, correct and take back some, rename, merge and drop classes, compare versions, rebuild."""
     head = f"life-{uuid.uuid4().hex[:8]}"

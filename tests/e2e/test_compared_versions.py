@@ -30,6 +30,7 @@ def test_two_versions_are_compared_on_what_neither_learned(server, inputs):
     assert back["difference"] == -found["difference"] and len(back["changed"]) == 16
 
 
+@pytest.mark.slow
 @of_every_version
 def test_cross_validated_versions_are_compared_by_their_out_of_fold_answers(server, inputs):
     """The first one has no answer about a class that came later: only classes that both know count."""
@@ -57,6 +58,7 @@ def of_two_backbones(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -
         service.stop()
 
 
+@pytest.mark.slow
 def test_a_head_is_rebuilt_on_another_backbone_from_its_stored_examples(of_two_backbones, inputs: Inputs):
     """A job as any other: every input is embedded anew, the gate looks, and the versions can be compared."""
     server, others = of_two_backbones

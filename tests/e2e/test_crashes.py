@@ -73,6 +73,7 @@ def test_a_worker_killed_in_any_phase_is_followed_by_one_that_finishes_the_job(h
     _check_leftovers(hooked, head, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", moments("training", "publishing", "published", always="training"))
 def test_a_worker_killed_while_it_unlearns_is_followed_by_one_that_leaves_no_trace(hooked, plan, phase):
     """One new version, the old one retired once, and the image and its embedding gone."""
@@ -89,6 +90,7 @@ def test_a_worker_killed_while_it_unlearns_is_followed_by_one_that_leaves_no_tra
         assert not hooked.rows(table, "sha256=?", gone)
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_worker_at_every_try_fails_as_worker_lost(own_server, tmp_path):
     """After its attempts it is given up, and the next job runs."""
     plan = tmp_path / "plan"
@@ -105,6 +107,7 @@ def test_a_job_that_kills_its_worker_at_every_try_fails_as_worker_lost(own_serve
     check_history(service)
 
 
+@pytest.mark.slow
 def test_jobs_of_one_head_run_one_after_the_other(hooked):
     """The second sees the first's data, so both together are one head of all classes."""
     first = hooked.client.finetune("sequel", shapes(), method="prototype")
@@ -163,6 +166,7 @@ def test_a_running_job_ends_when_it_is_cancelled(hooked, plan, phase):
     eventually(lambda: hooked.blobs() <= before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", moments("both", "bentoml serve", "_bentoml_impl", always="both"))
 def test_a_killed_server_comes_back_by_itself_and_no_head_is_lost(hooked, victim):
     """kill -9 during 100 concurrent predictions, of the parent, of the process that serves, and of both."""

@@ -38,6 +38,7 @@ def ask(service: Service) -> raw.Answer:
     return raw.exchange(service.port, raw.post("/embed", shape("circle", 1), "image/png"))
 
 
+@pytest.mark.slow
 def test_a_server_told_to_stop_answers_on_and_sends_its_clients_away(leaving):
     with raw.connection(leaving.port) as kept:
         kept.sendall(raw.get("/livez"))

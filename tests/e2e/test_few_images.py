@@ -48,6 +48,7 @@ def scores(server: Service, head: str, version: int) -> np.ndarray:
     return downloaded.asked(server.client.graph(head, version), downloaded.embedded(server, asked))
 
 
+@pytest.mark.slow
 def test_candidates_with_views_race_and_their_embeddings_go_with_their_image(server):
     """In the job's report and in the manifest; deleting an example leaves no view of it."""
     head, images = unique("views"), shapes(each=5, start=8100)
@@ -88,6 +89,7 @@ def test_views_that_there_are_not_are_refused(server):
     assert "auto or none" in json.dumps(refused.value.problem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["prototype", "logistic"])
 def test_batches_and_deletions_end_where_joint_training_ends_with_views_too(server, method):
     """The same head to 1e-6, whether images came one class after another, with one too many, or at once."""

@@ -51,6 +51,7 @@ def test_the_image_of_an_example_is_what_was_sent(server, split_head):
     assert server.http.get(f"/heads/{split_head}/examples/nonsense/image").status_code == 422
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["prototype", "logistic"])
 def test_five_class_batches_one_after_another_end_where_joint_training_ends(server, method):
     """No forgetting: each batch brings a class, and the last version is that of all sent at once, to 1e-6."""

@@ -50,6 +50,7 @@ def head(server: Service) -> str:
     return "headers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), ASKED)
 def test_every_route_says_it_of_what_is_not_there(server, method, path):
     answer = server.http.request(method, filled(path), headers={"Accept": "text/html"})

@@ -333,6 +333,7 @@ def test_the_content_of_a_text_is_shown_as_text(server: Service, intents: str) -
     assert "12 texts</p>" in page and "held-out texts" in page
 
 
+@pytest.mark.slow
 def test_the_command_line_asks_texts_and_files(server: Service, intents: str, colours: str, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(RED)
     (tmp_path / "asked.txt").write_text(ASKED)

@@ -49,6 +49,7 @@ def is_well(service: Service) -> bool:
 # Heads
 
 
+@pytest.mark.slow
 def test_headers_that_do_not_come_to_an_end_are_cut(narrow):
     """Byte by byte, so that the server's own idle timer never fires."""
     before = refused(narrow, "head_time")
@@ -114,6 +115,7 @@ def test_nothing_is_upgraded(narrow):
 # Bodies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path, kind", [("/embed", "image/png"), ("/finetune", FORM), ("/heads/x/rebuild", "application/json")]
 )

@@ -117,6 +117,7 @@ def folder(root: Path, files: list[tuple[str, bytes]]) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_names_that_no_form_carries_reach_the_server(server: Service, tmp_path: Path) -> None:
     """cli-quote-in-name, cli-tsv-manifest, cli-windows-manifest"""
     names = ['my "best" photo.png', "100%22.png", "\u732b.png"]
@@ -179,6 +180,7 @@ def test_an_encoding_and_a_root_may_be_named(server: Service, tmp_path: Path, op
     assert server.client.head(head)["labels"] == labels
 
 
+@pytest.mark.slow
 def test_the_classes_that_a_head_has_tell_folders_apart_on_both_ways(server: Service, tmp_path: Path) -> None:
     """`cat/indoor` in cat.zip: of the class `cat` of that head, or below a folder around the head's own classes."""
     (path := tmp_path / "cat.zip").write_bytes(zipped(*pictures("cat/indoor", "cat/outdoor")))

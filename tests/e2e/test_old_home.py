@@ -58,12 +58,14 @@ def test_it_answers_as_it_did(old):
     np.testing.assert_allclose([row[::40] for row in told["embeddings"]], WANTED["values"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_its_reports_are_told_in_the_words_of_today(old):
     """They are stored with `more_images`."""
     curve = old.client.report("counts")["curve"]
     assert curve["more_inputs"] == "unclear" and "more_images" not in curve and curve["answer"].startswith("Cannot")
 
 
+@pytest.mark.slow
 def test_its_heads_learn_on_what_they_have(old):
     """A new batch trains on the old backbone, reads its last layer, and finds what was embedded before."""
     job = old.client.wait(old.client.finetune("shapes", shapes(each=4, start=100))["id"])
@@ -75,6 +77,7 @@ def test_its_heads_learn_on_what_they_have(old):
         old.client.finetune("shapes", shapes(each=2), reads="taps")
 
 
+@pytest.mark.slow
 def test_it_moves_by_an_upgrade_and_a_rebuild(home, old):
     """The upgraded backbone stands beside the old one with the same `pooled`; a rebuilt head passes the gate on it."""
     espalier("backbones", "upgrade", OLD, home=home, precision="int8")
@@ -91,6 +94,7 @@ def test_it_moves_by_an_upgrade_and_a_rebuild(home, old):
     answers_as_before(old, ["shapes@1"], still)
 
 
+@pytest.mark.slow
 def test_a_head_that_is_to_read_taps_does_not_move_to_where_there_are_none(home, old):
     """Refused when it is asked for, before there is a job."""
     espalier("backbones", "upgrade", OLD, home=home, precision="int8")
@@ -100,12 +104,14 @@ def test_a_head_that_is_to_read_taps_does_not_move_to_where_there_are_none(home,
         old.client.rebuild("reader", OLD)
 
 
+@pytest.mark.slow
 def test_nothing_is_upgraded_twice(home):
     espalier("backbones", "upgrade", OLD, "--name", "again", home=home)
     refused = espalier("backbones", "upgrade", "again", home=home, check=False)
     assert refused.returncode == 1 and "has taps already" in refused.stderr
 
 
+@pytest.mark.slow
 def test_where_its_backbone_can_be_cut_is_read_in_its_graph(home, old):
     """Nothing was recorded when it was built; what is upgraded records it."""
     assert "cuts" not in old.client.backbones()[0]["details"]

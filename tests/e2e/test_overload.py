@@ -52,6 +52,7 @@ class Flood:
         self.pool.shutdown(wait=True)
 
 
+@pytest.mark.slow
 def test_one_flood_overload_deadlines_leaving_and_twins(own_server):
     """One lane, room for 100 images, and more than that asked of it."""
     service = own_server(threads=1, max_waiting=100, pinned_heads="busy, quiet@live")
@@ -113,6 +114,7 @@ def leave(service: Service, form: dict) -> None:
         eventually(lambda: metric(service, "inputs_waiting") >= 1)
 
 
+@pytest.mark.slow
 def test_bodies_over_the_bound_are_refused_as_they_come(own_server):
     """With and without a Content-Length; the first of any size is taken."""
     service = own_server(threads=1, max_waiting_bytes=200_000)
@@ -128,6 +130,7 @@ def test_bodies_over_the_bound_are_refused_as_they_come(own_server):
     assert service.http.post("/predict", **forms("busy", [shape("bar", 1)])).status_code == 200
 
 
+@pytest.mark.slow
 def test_images_that_would_wait_too_long_behind_their_own_head_are_refused(own_server):
     service = own_server(threads=1, max_waiting_seconds=0.01)
     teach(service)
@@ -139,6 +142,7 @@ def test_images_that_would_wait_too_long_behind_their_own_head_are_refused(own_s
     assert service.http.post("/predict", **forms("busy", [shape("bar", 1)])).status_code == 200
 
 
+@pytest.mark.slow
 def test_remembered_embeddings_skip_the_backbone_and_answer_the_same(own_server):
     service = own_server(embedding_cache_bytes=10**6)
     teach(service)
@@ -153,6 +157,7 @@ def test_remembered_embeddings_skip_the_backbone_and_answer_the_same(own_server)
     assert metric(service, "embedding_cache_bytes") > 4000
 
 
+@pytest.mark.slow
 def test_serving_and_teaching_share_their_embeddings(own_server):
     """What was predicted is taught without the backbone, and what was taught is predicted without it."""
     service = own_server(embedding_cache_bytes=10**6)
@@ -174,6 +179,7 @@ def test_a_timeout_that_means_nothing_is_named(server, value):
     assert (answer.status_code, answer.json()["item"]) == (422, "timeout")
 
 
+@pytest.mark.slow
 def test_a_service_that_stops_leaves_no_thread_behind(own_server):
     """It ends by itself when asked to, in the middle of work."""
     service = own_server(threads=1)

@@ -48,6 +48,7 @@ def refusal(home: Path, *arguments: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_heads_on_an_int8_variant_are_taught_and_asked_beside_those_on_fp32(home, own_server, photos):
     """Each head is embedded by the backbone it was trained on; a variant in use is not removed."""
     facts = ask(home, "quantize", FULL, "--calibrate", str(photos), "--name", "quick")
@@ -69,6 +70,7 @@ def test_heads_on_an_int8_variant_are_taught_and_asked_beside_those_on_fp32(home
     assert refused.exit_code == 1 and "small" in refused.stderr
 
 
+@pytest.mark.slow
 def test_building_a_variant_again_gives_the_same_digest(home, photos):
     """On one machine: calibration draws nothing by chance."""
     first = ask(home, "quantize", FULL, "--calibrate", str(photos))

@@ -90,6 +90,7 @@ def alike(action: str) -> str:
     return re.sub(r"\{[^}]+\}", "{}", action)
 
 
+@pytest.mark.slow
 def test_every_writing_route_leaves_a_row(service):
     """Also of a request that is refused, and of a route that nobody thought of here."""
     before, asked = newest(service), []
@@ -129,6 +130,7 @@ def test_a_job_that_is_cancelled_while_it_waits_is_in_the_log(service, busy):
     assert ("job.cancel", {"head": "cancelled", "job": waiting["id"]}) in found
 
 
+@pytest.mark.slow
 def test_what_is_changed_is_in_the_log_with_all_that_it_was(service):
     before = newest(service)
     job = taught(service, "audited")
@@ -180,6 +182,7 @@ def test_refused_changes_are_bounded(service):
     assert "espalier_audit_omitted_total 0.0" not in service.http.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_the_log_is_exported_and_verified_beside_the_service(service):
 
     said = espalier("audit", "export", home=service.home).stdout.splitlines()
@@ -249,6 +252,7 @@ def test_what_is_no_quota_is_422(service, body):
     assert problem(service.http.put("/quotas", json=body))["status"] == 422
 
 
+@pytest.mark.slow
 def test_the_command_line_sets_what_the_service_follows(service):
     assert "heads 50" in espalier("quotas", "list", home=service.home, tenant_heads=50).stdout
     said = espalier("quotas", "set", "acme", "heads=3", "bytes=5e9", home=service.home).stdout

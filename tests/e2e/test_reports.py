@@ -1,5 +1,6 @@
 """What a job and a version tell of themselves, over HTTP: figures, findings, and pages for people."""
 
+import pytest
 from support.inputs import of_every_version, relabeled
 from support.pictures import labeled, shape, shapes
 from support.services import eventually
@@ -73,6 +74,7 @@ def test_a_wrong_label_and_a_copy_are_in_the_report_and_shown(server, inputs):
     assert first["file_name"] in page and inputs.shown(page, [each.data() for each in sent]) >= 3
 
 
+@pytest.mark.slow
 def test_a_rejected_version_has_a_report_too(server):
     """With its curve, although its images are not kept; the page leaves their places empty."""
     images = [*shapes(each=12), *held_out(each=12)]

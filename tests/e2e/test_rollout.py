@@ -48,6 +48,7 @@ def metric(service: Service, line: str) -> float:
     return next(float(row.rpartition(" ")[2]) for row in page.splitlines() if row.startswith(line))
 
 
+@pytest.mark.slow
 def test_a_canary_answers_its_share_and_sticks_to_its_keys(server):
     """Within five standard deviations; counts come to the database by themselves."""
     head = "canaried"
@@ -91,6 +92,7 @@ def test_a_bad_version_is_rolled_back_by_itself(server, inputs):
     eventually(lambda: metric(server, line) == before + 1)
 
 
+@pytest.mark.slow
 def test_a_good_version_is_promoted_by_itself(server):
     head = "promoted"
     taught(server, head)
@@ -115,6 +117,7 @@ def test_a_shadow_is_compared_and_answers_nobody(server):
     server.client.stop_rollout(head)
 
 
+@pytest.mark.slow
 def test_counts_outlive_the_processes(own_server):
     """A second's counts are written on the way out, and keys stay with their version."""
     service: Service = own_server()
@@ -135,6 +138,7 @@ def test_counts_outlive_the_processes(own_server):
         again.stop()
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_shows_and_stops(server):
     head = "rolled-by-hand"
     taught(server, head)
@@ -156,6 +160,7 @@ def test_the_command_line_starts_shows_and_stops(server):
     assert "not of the form" in run("start", head, "2", "--promote-when", "soon", check=False)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_guides_run(server, tmp_path):
     """Each block marked `tour`, one after another, on a head with a second version."""
     taught(server, "weather")

@@ -16,6 +16,7 @@ def late(server: object) -> int:
     return int(series["espalier_loop_lag_seconds_count"] - series[f'espalier_loop_lag_seconds_bucket{{le="{SLOW}"}}'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_small_request_holds_up_nobody(server, name):
     before = late(server)

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from support.head_life import WAIT, ended, generation, in_blobs, learn, refused, same, scores, sha, taught, unique
 from support.inputs import of_every_version, relabeled
 from support.pictures import SHAPES, labeled, shape, shapes
@@ -26,6 +27,7 @@ def test_a_deleted_example_is_unlearned_exactly(server, inputs):
     same(scores(server, head, 3, inputs=inputs), scores(server, never, 1, inputs=inputs))
 
 
+@pytest.mark.slow
 def test_nothing_of_a_deleted_example_stays(server, inputs):
     """Not its bytes, embedding, rows, nor any version whose weights or list knew it; aliases follow to the new one."""
     one, other, third = inputs.kinds[0], inputs.kinds[1], inputs.kinds[3]
@@ -55,6 +57,7 @@ def test_nothing_of_a_deleted_example_stays(server, inputs):
     assert server.client.predict([f"{head}@canary"], **asked)["predictions"][0]["version"] == 4
 
 
+@pytest.mark.slow
 def test_what_only_a_version_still_knows_is_unlearned_too(server, inputs):
     """An input of a rejected job, and one that was replaced: no longer examples of the head, but in weights of it."""
     kinds, field = inputs.kinds, inputs.field
@@ -74,6 +77,7 @@ def test_what_only_a_version_still_knows_is_unlearned_too(server, inputs):
     assert job["report"]["retired"]["versions"] == [1, 3]
 
 
+@pytest.mark.slow
 def test_a_copy_that_a_deleted_one_kept_out_of_training_is_trained_on_again(server, inputs):
     """As if the held-out original had never been sent, nobody had noticed the copy."""
     test, good = inputs.held_out(3, 3380), inputs.several(each=4, start=3390)
@@ -88,6 +92,7 @@ def test_a_copy_that_a_deleted_one_kept_out_of_training_is_trained_on_again(serv
     same(scores(server, head, 3, inputs=inputs), scores(server, never, 1, inputs=inputs))
 
 
+@pytest.mark.slow
 def test_what_another_head_holds_stays_with_it(server, inputs):
     """Deleting it from one head takes nothing from the other."""
     common, options = inputs.several(each=4, start=3300), {"field": inputs.field}
@@ -97,6 +102,7 @@ def test_what_another_head_holds_stays_with_it(server, inputs):
     assert len(list(server.client.examples(mine))) == 11 and len(list(server.client.examples(yours))) == 12
 
 
+@pytest.mark.slow
 def test_a_deletion_is_not_refused_for_being_worse(server):
     """What the gate would have said is in the report, and that it did not matter."""
     held_out = [labeled(f"t-{k}-{n}.png", shape(k, 3400 + n), k, "test") for k in SHAPES[:3] for n in range(8)]

@@ -27,6 +27,12 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     made.dispose()
 
 
+@pytest.fixture
+def in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test starts has its backbone in fp32: the other precision takes half a minute of each home."""
+    monkeypatch.setenv("ESPALIER_PRECISION", "fp32")
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A bench on the small backbone; heads are told apart by their names."""

@@ -96,6 +96,7 @@ def test_a_job_that_failed_for_now_goes_on_after_its_last_finished_step(worker, 
     assert not [text for text in told if any(word in text for word in INTERNALS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error, code, attempts",
     [(StorageError(DRIVER), "storage_error", 7), (ValueError(DRIVER), "internal_error", 6)],
@@ -150,6 +151,7 @@ def test_a_job_whose_workers_died_too_often_ends(worker, shop, faults):
     assert ended.error["code"] == "worker_lost" and done == []
 
 
+@pytest.mark.slow
 def test_what_is_left_after_the_version_is_done_by_the_next_attempt(worker, shop, faults):
     """The learning curve, also where the store was away for it; the job had ended already, and ends no second time."""
     job_id = taught(shop, "late")
@@ -173,6 +175,7 @@ def test_what_is_left_after_the_version_is_done_by_the_next_attempt(worker, shop
     assert [event["type"] for event in events.of_job(worker.engine, job_id)].count("final") == 1
 
 
+@pytest.mark.slow
 def test_the_job_engine_keeps_nothing_of_jobs_that_are_over(worker, shop, faults):
     planned, _ = faults
     planned["train"] = [StorageError(DRIVER)]

@@ -89,6 +89,7 @@ def test_rows_of_many_writers_form_one_chain(engine):
     assert {row["what"]["number"] for row in rows(engine)} == set(range(60))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -123,6 +124,7 @@ def test_postgres_refuses_to_truncate(engine):
         connection.exec_driver_sql("TRUNCATE audit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "said"),
     [

@@ -120,6 +120,7 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'espalier.sqlite'}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["backup", "backup.tar"])
 def test_what_is_restored_into_a_new_home_is_the_same_to_the_last_row_and_answer(command, home, tmp_path, name):
     made = json.loads(command("backup", tmp_path / name, "--json").stdout)
@@ -341,6 +342,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_store.Ob
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_home_moves_to_postgres_and_s3_and_back_and_checks_out_in_each(
     command, home, tmp_path, empty_postgres, bucket, monkeypatch

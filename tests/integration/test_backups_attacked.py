@@ -80,6 +80,7 @@ def _link_folder(backup: Path) -> None:
     (backup / "blobs").symlink_to(backup.parent / "elsewhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["folder", "tar"])
 @pytest.mark.parametrize("harm", ODD.values(), ids=ODD)
 def test_what_is_neither_file_nor_folder_is_refused_by_name(store, tmp_path, harm, form) -> None:

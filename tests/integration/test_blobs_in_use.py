@@ -46,6 +46,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 # Two requests in every order
 
 
+@pytest.mark.slow
 def test_a_head_is_deleted_in_every_way_beside_an_upload_of_its_images(store):
     """Two steps of one and three of the other: in none of the orders is a blob lost, and nothing is left over."""
     for number, places in enumerate(itertools.combinations(range(5), 2)):
@@ -102,6 +103,7 @@ def test_an_upload_that_is_killed_leaves_nothing_for_longer_than_its_patience(st
     assert store.count(job_examples) == 0
 
 
+@pytest.mark.slow
 def test_many_at_once_lose_nothing_and_wait_for_nobody_for_ever(store):
     """Uploads, workers with leases, cancelling, deleting and sweeping, each in a thread of its own."""
     errors: list[Exception] = []
@@ -360,7 +362,7 @@ def _die_after(files: int, folder: Folder, paths: Iterator[str]) -> None:
     raise OSError(5, "killed here")
 
 
-TestLife = Life.TestCase
+TestLife = pytest.mark.slow(Life.TestCase)
 TestLife.settings = settings(
     max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

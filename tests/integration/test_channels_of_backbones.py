@@ -65,6 +65,7 @@ def pictures(channels: int) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_it_is_built_proven_and_asked_with_images_of_its_channels(built):
     """Its spec says how many, through the store and back; taps and cuts are found as in any other."""
     backbone, graph = built
@@ -76,6 +77,7 @@ def test_it_is_built_proven_and_asked_with_images_of_its_channels(built):
     assert told.shape[0] == COUNT and np.isfinite(told).all() and told.std(axis=0).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changed"),
     [("layer2", {}), ("all", {}), ("all", {"augment": "crop"}), ("all", {"augment": "randaugment"})],

@@ -59,6 +59,7 @@ def answer(graph: bytes, **inputs: np.ndarray) -> np.ndarray:
     return session.create(graph).run(None, inputs)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_networks_are_cut_behind_their_blocks_and_answer_as_before(name):
     """By the names that timm gives the blocks. The tail that is trained has the same bits, too."""
@@ -73,6 +74,7 @@ def test_networks_are_cut_behind_their_blocks_and_answer_as_before(name):
         np.testing.assert_allclose(answer(cuts.floated(tail), tap=tap), wanted, atol=1e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROUNDED)
 def test_so_do_networks_in_8_bits(name):
     graph = int8.convert(exported(name), noise(2, SIDE))

@@ -64,6 +64,7 @@ def test_what_is_damaged_is_named_as_what_it_is(shop):
         worker.shop.backbones.get(part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", cuts.KINDS)
 def test_a_check_derives_a_part_again_from_the_backbone(shop, kind):
     deep_part = live(shop, "head").manifest["deep"][kind]
@@ -88,6 +89,7 @@ def found(shop: Bench) -> list[stored.Finding]:
     return [one for one in stored.findings(engine, artifacts, lambda backbone: False, derive) if one.kind != "orphan"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["embedded", "read by a deep version", "trained on"])
 def test_a_stored_example_that_cannot_be_decoded_is_named(shop, way):
     """As after the bound of pixels was lowered."""

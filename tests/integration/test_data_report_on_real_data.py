@@ -28,6 +28,7 @@ def known(
     return embedding.embedded(files), embedding.embedded(files + more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.2])
 def test_flipped_labels_are_ranked_above_sound_ones(known, share):
     """AUROC of at least 0.9, and no worse than self-confidence, cleanlab's ranking, on the same answers."""
@@ -58,6 +59,7 @@ def test_copies_that_were_put_in_are_found_and_none_straddles_the_split(known):
     assert copies["straddling"] == 0 and copies["groups"] >= 95
 
 
+@pytest.mark.slow
 def test_the_curve_says_what_more_examples_would_bring(known):
     """Accuracy grows from a quarter of the examples to all of them, and the answer follows from the figures."""
     found = trust.trained(known[0]).curve()

@@ -148,6 +148,7 @@ def test_its_learning_curve_is_that_of_the_races_winner_and_says_so(shop, taught
     assert deep["of"] == "shallow" and len(deep["points"]) == 3 and deep == alone | {"of": "shallow"}
 
 
+@pytest.mark.slow
 def test_it_says_how_many_examples_its_figures_are_from(gathered, raced):
     said = drafting._explained(gathered.divided, replace(raced, index=raced.index[:50])).explanation
     assert said == f"{gathered.divided.explanation} The deep version was measured on 50 of them."
@@ -180,6 +181,7 @@ def test_the_next_stage_replaces_the_shallow_version_through_the_gate(shop, stag
     assert compared["examples"] == 210 and compared["skipped"] == 0 and compared["forgetting"] is None
 
 
+@pytest.mark.slow
 def test_a_next_stage_that_proves_no_better_makes_no_version_and_says_why(shop, worse):
     job = following(shop, "declined")
     assert pipeline.finetune(job.id, shop.shop) == "rejected"
@@ -239,6 +241,7 @@ def test_what_does_not_ask_for_it_says_nothing_of_it(shop):
 # Giving way, going on, stopping
 
 
+@pytest.mark.slow
 def test_a_next_stage_gives_way_and_goes_on_to_the_very_version_that_it_would_have_made(
     shop, staged, better, monkeypatch
 ):
@@ -262,6 +265,7 @@ def test_a_next_stage_gives_way_and_goes_on_to_the_very_version_that_it_would_ha
     assert graph_without_names(shop, live(shop, "parts")) == graph_without_names(shop, whole)
 
 
+@pytest.mark.slow
 def test_it_gives_way_to_a_job_that_still_waits_at_the_second_look(shop, better, monkeypatch):
     job = following(shop, "polite")
     monkeypatch.setattr(deep, "LOOK", 0.0)
@@ -272,6 +276,7 @@ def test_it_gives_way_to_a_job_that_still_waits_at_the_second_look(shop, better,
     assert pipeline.finetune(job.id, shop.shop) == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_keeps_what_it_has_reached_and_the_next_one_makes_the_very_same_version(
     shop, monkeypatch
 ):
@@ -315,6 +320,7 @@ def test_a_job_that_asked_for_it_gives_way_to_nobody(shop, monkeypatch):
     shop.teach("stubborn", pictures(10), **DEEP)
 
 
+@pytest.mark.slow
 def test_cancelling_stops_it_at_its_next_step_and_leaves_nothing(shop, monkeypatch):
     job = shop.job("cancelled", pictures(20), **DEEP)
     keep = deep._Watch._keep

@@ -70,6 +70,7 @@ def test_a_job_that_is_cancelled_leaves_none(shop, worker, monkeypatch):
     assert jobs.get(worker.engine, job.id).status == "cancelled" and not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_leaves_none_and_one_that_is_tried_again_keeps_them(shop, worker, monkeypatch):
     job = shop.job("failed", pictures(10), **DEEP)
     folder = worked(worker, monkeypatch, lambda: fails(StorageError("away")))
@@ -86,6 +87,7 @@ def test_a_job_that_is_given_up_leaves_none(shop, worker, monkeypatch):
     assert jobs.get(worker.engine, job.id).status == "failed" and not folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["taken back", "deleted", "moved"])
 def test_a_next_stage_that_is_overtaken_leaves_none(shop, worker, monkeypatch, change):
     """As when an example is taken back: its pixels go with all else that is known of it."""
@@ -107,6 +109,7 @@ def test_a_next_stage_that_is_overtaken_leaves_none(shop, worker, monkeypatch, c
     assert folder.name != first.id and not folder.exists()
 
 
+@pytest.mark.slow
 def test_what_a_job_left_that_ended_elsewhere_goes_with_the_next_look(shop, worker, monkeypatch):
     """Another worker took it over, and this one has nothing more to do; what still goes on stays."""
     job = shop.job("over", pictures(10), **DEEP)

@@ -41,6 +41,7 @@ def close(one: np.ndarray, other: np.ndarray) -> bool:
     return float(np.abs(one - other).max()) <= TOLERANCE * float(np.abs(other).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_a_network_is_cut_trained_two_steps_exported_and_proven(name, tmp_path):
     """At a cut half-way, a late one, and all of it; of VGG, whose layers are large, at the late one."""

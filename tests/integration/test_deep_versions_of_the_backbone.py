@@ -112,6 +112,7 @@ def picture(seed: int) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deep_head_says_what_its_tail_says_of_the_trunk(served, name, precision):

@@ -148,6 +148,7 @@ def test_it_learns_serves_and_reports(bench):
     assert all(p.head.modality == "dna" for p in answered.predictions)
 
 
+@pytest.mark.slow
 def test_what_was_embedded_is_not_embedded_again(bench):
     bench.teach(TAUGHT)
     again = bench.teach([(strand("warm", 77), "warm"), (strand("cold", 78), "cold")])
@@ -161,6 +162,7 @@ def test_what_to_label_next_is_told_in_its_words(bench):
     assert len(found.indices) == 2 and "strands" in found.explanation and "image" not in found.explanation
 
 
+@pytest.mark.slow
 def test_a_bad_one_is_named_in_its_words(bench):
     bench.teach(TAUGHT)
     with pytest.raises(InvalidInput, match=r"strand 1: a strand is .* \(1 of 2 strands cannot be used; on_error=skip"):
@@ -183,6 +185,7 @@ def test_a_picture_for_its_head_is_refused_with_the_field_to_use(bench):
         bench.ask(lambda p: suggest(p, bench.engine, [shape("circle", 1)], REFS[0], 1, modality="image"))
 
 
+@pytest.mark.slow
 def test_heads_of_two_modalities_are_not_asked_together(bench):
     bench.teach(TAUGHT)
     bench.publish_of_images("colours")

@@ -54,6 +54,7 @@ def left(shop: Bench, head: str) -> dict[str, int]:
             "of jobs": waiting}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_bytes_and_embeddings_go_and_hashes_and_held_out_answers_stay(shop, first):
     assert left(shop, "gone") == {"held": 0, "stored": 0, "cached": 0, "of jobs": 0}
     assert live(shop, "gone").number == first.number and first.manifest["data"]["kept"] is False
@@ -137,6 +138,7 @@ def test_what_an_earlier_version_learned_is_never_held_out_again(shop, first, gr
     assert "1 that version 1 had learned from" in report["explanation"]
 
 
+@pytest.mark.slow
 def test_the_same_data_and_seed_make_the_same_version_again(shop):
     """As after a worker that died: nothing of where it begins is drawn."""
     made = []
@@ -153,6 +155,7 @@ def _stored(shop: Bench, sent: list) -> list:
     return [p.example for p in sent]
 
 
+@pytest.mark.slow
 def test_a_job_that_is_left_does_not_go_on_at_another_version_with_fits_that_began_at_the_first(shop, monkeypatch):
     """Somebody rolled back in between: the very version is made that begins where the head is now."""
     sent, added = pictures(20, first=700, classes=FIRST), pictures(8, first=900)

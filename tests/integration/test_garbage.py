@@ -65,6 +65,7 @@ def _do(store: Store, step: str, names: str, number: int) -> None:
             store.put(names)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(STEP, st.text(NAMES, min_size=1, max_size=3)), max_size=8), keep=st.integers(0, 3))
 def test_what_a_dry_run_tells_is_what_a_sweep_removes(tmp_path_factory, steps, keep) -> None:

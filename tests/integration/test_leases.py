@@ -154,6 +154,7 @@ def test_a_lease_that_is_over_goes_on_where_nobody_came(engine):
     assert leases.claim(engine, "two") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("back", [3600.0, 40.0])
 def test_a_clock_that_jumps_back_holds_no_job_for_longer(engine, back):
     accept(engine)
@@ -214,6 +215,7 @@ def test_a_reader_needs_no_lease(engine):
     assert jobs.get(shop, job_id).status == "cancelled" and jobs.is_cancelled(shop, job_id)
 
 
+@pytest.mark.slow
 def test_an_ordinary_stop_is_no_death(engine):
     """Fifty restarts in order, each in the middle of the job."""
     job_id = accept(engine)
@@ -267,6 +269,7 @@ def test_what_is_left_of_a_published_job_is_taken_up_too(engine):
     assert jobs.get(engine, job_id).status == "succeeded"
 
 
+@pytest.mark.slow
 def test_workers_that_die_stop_and_fail_at_random_lose_nothing(engine):
     """Three workers, thirty jobs on three heads: each ends once, those of a head in the order they came."""
     made = [accept(engine, f"head-{n % 3}") for n in range(30)]

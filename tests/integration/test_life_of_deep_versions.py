@@ -13,6 +13,7 @@ from adapters.store import examples, heads, jobs
 from adapters.types import Edit, HeadRef
 
 
+@pytest.mark.slow
 def test_what_is_unlearned_goes_with_every_version_that_knew_it(shop):
     sent = pictures(20, first=500)
     first, picture = shop.teach("unlearned", sent, **DEEP), sent[7]
@@ -24,6 +25,7 @@ def test_what_is_unlearned_goes_with_every_version_that_knew_it(shop):
     assert graph_without_names(shop, second) == graph_without_names(shop, never)
 
 
+@pytest.mark.slow
 def test_a_class_that_is_added_says_what_became_of_those_before(shop):
     some = [p for p in pictures(20) if p.example.label != "slanted"]
     shop.teach("grows", some, **DEEP)
@@ -45,6 +47,7 @@ def test_deleting_a_head_lets_go_of_what_its_deep_versions_read(shop):
     assert not shop.shop.artifacts.has(trunk)
 
 
+@pytest.mark.slow
 def test_a_rebuild_is_trained_deep_again_and_gated_as_any_version(shop):
     """From the same examples on the same backbone: the very graph, which is no worse than itself."""
     first = shop.teach("rebuilt", pictures(10, first=800), **DEEP)
@@ -53,6 +56,7 @@ def test_a_rebuild_is_trained_deep_again_and_gated_as_any_version(shop):
     assert graph_without_names(shop, first) == graph_without_names(shop, second)
 
 
+@pytest.mark.slow
 def test_a_corrected_label_is_trained_deep_again_whatever_the_gate_says(shop):
     sent = pictures(10, first=900)
     shop.teach("corrected", sent, **DEEP)
@@ -63,6 +67,7 @@ def test_a_corrected_label_is_trained_deep_again_whatever_the_gate_says(shop):
     assert live(shop, "corrected").number == second.number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "labels"), [("multilabel", ["{0}", "{0}|striped"]), ("regression", ["0.1", "0.9"])])
 def test_other_tasks_are_trained_deep_as_well(shop, task, labels):
     """Labels that are each yes or no, and numbers: the same round, through their own objectives."""

@@ -139,6 +139,7 @@ def shape(engine: Engine) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_rows_of_every_released_schema_come_up_and_down_again(bare, revision):
     """Up to this release and back: the same rows in the same tables."""
@@ -153,6 +154,7 @@ def test_rows_of_every_released_schema_come_up_and_down_again(bare, revision):
     assert (columns(bare), shape(bare), read(bare)) == (before, made, then)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_rows_of_this_release_come_down_to_every_schema_and_up_again(bare, revision):
     """What the earlier one has a place for is there, in it and afterwards."""

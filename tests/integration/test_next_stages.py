@@ -29,6 +29,7 @@ def test_the_transaction_that_puts_a_version_live_queues_its_next_stage(engine):
     assert (its.stage, its.of, its.next) == ("deep", first.id, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"rejected": True}, {"next": None}, {"instead": True}])
 def test_what_loses_wants_none_or_replaces_none_has_no_next_stage(engine, change):
     first = accept(engine)
@@ -71,6 +72,7 @@ def test_a_next_stage_gives_way_to_a_part_of_a_job_that_somebody_asked_for(engin
     assert not leases.others_wait(engine) and shards.claim(engine) is not None
 
 
+@pytest.mark.slow
 def test_an_idle_worker_helps_before_it_takes_up_a_next_stage(engine, tmp_path, monkeypatch):
     following, did = done(engine, accept(engine))["next"], []
     shared(engine)

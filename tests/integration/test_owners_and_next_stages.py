@@ -60,6 +60,7 @@ def is_live(engine: Engine) -> int | None:
     return found and found.number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", DECISIONS)
 @pytest.mark.parametrize("at_work", [False, True])
 def test_the_next_stage_of_a_version_ends_with_what_its_owner_decides(engine, why, at_work):
@@ -78,6 +79,7 @@ def test_the_next_stage_of_a_version_ends_with_what_its_owner_decides(engine, wh
     assert (running is not None) == ("roll-out" in why)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", [*DECISIONS, "promoted"])
 def test_a_next_stage_that_nobody_ended_publishes_nothing_either(engine, why, monkeypatch):
     """As where a process of the release before made the decision, which knew nothing of that."""
@@ -147,6 +149,7 @@ def publishes(engine: Engine) -> None:
     publishing.publish(engine, publication(job, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.parametrize("change", [publishes, *DECISIONS.values()])
 def test_whoever_ends_a_next_stage_waits_for_it_before_it_holds_anything_else(side_by_side, change):

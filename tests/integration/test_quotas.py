@@ -77,6 +77,7 @@ def test_what_a_job_brings_counts_from_its_acceptance_on_and_once(engine):
     assert have(engine, Owner("")) == {"heads": 2, "examples": 4, "bytes": 3 * SIZE, "jobs": 2}
 
 
+@pytest.mark.slow
 def test_tenants_and_keys_have_their_own(engine):
     publish(engine, accept(engine, "acme/cats", "ab", Owner("acme", "key_1")), "acme/cats", "ab")
     accept(engine, "acme/dogs", "a", Owner("acme", "key_2"))
@@ -110,6 +111,7 @@ def test_a_key_that_was_rotated_keeps_its_limits_and_what_it_has(engine):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("most", "used", "allowed"),
     [
@@ -213,6 +215,7 @@ def test_who_has_set_a_quota_is_in_the_audit_log_and_others_notice_the_change(en
     assert (row["action"], row["principal"], row["what"]) == ("quotas.set", "operator", {"key": "key_1", "jobs": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [("heads", -1), ("heads", "many"), ("heads", float("nan")), ("heads", float("inf")), ("cats", 1), ("heads", None),

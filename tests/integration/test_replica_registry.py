@@ -96,6 +96,7 @@ def test_a_heartbeat_tells_at_once_what_has_changed_and_leaves(engine):
     assert names(engine) == []
 
 
+@pytest.mark.slow
 def test_a_notice_ends_a_wait_once_the_change_is_committed(engine):
     """And not before: another would look, find nothing, and sleep."""
     told, woken, stop = notices.of(engine), threading.Event(), threading.Event()
@@ -148,6 +149,7 @@ def test_a_connection_that_listens_and_is_cut_is_done_without_and_made_again(pos
     engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_server_that_takes_connections_and_says_nothing_holds_up_no_wait():
     """As a pooler does whose server is gone: who follows the database looks by itself all the while."""

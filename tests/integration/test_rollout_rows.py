@@ -49,6 +49,7 @@ def types(engine: Engine) -> list[str]:
     return [event["type"] for event in rows.events(engine, "cats")]
 
 
+@pytest.mark.slow
 def test_a_rollout_begins_counts_and_is_followed(pair):
     before = heads.current_generation(pair)
     started, generation = control.begin(pair, wanted(2))
@@ -163,6 +164,7 @@ def test_unlearning_ends_it_where_the_candidate_knew_the_example(pair):
     assert rows.last(pair, "cats").status == "stopped" and live(pair) == last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "options", "why"),
     [
@@ -202,6 +204,7 @@ def test_rejected_versions_may_be_asked_in_the_shadow(pair):
     assert started.mode == "shadow"
 
 
+@pytest.mark.slow
 def test_events_of_a_head_are_bounded(pair):
     for n in range(rows.KEPT):
         control.begin(pair, wanted(2, weight=0.1 + n / 1000))

@@ -113,6 +113,7 @@ def url(engine):
     return engine.url.render_as_string(hide_password=False)
 
 
+@pytest.mark.slow
 def test_two_processes_give_together_what_one_may(engine, url):
     """Within the bound of docs/guides/limits.md: R·t, a second of it at once, and a second of it for the process that
     came later until its first exchange."""

@@ -32,6 +32,7 @@ def test_graphs_that_two_versions_share_are_freed_with_the_last(engine):
     assert shared in heads.delete(engine, "dogs")
 
 
+@pytest.mark.slow
 def test_images_that_two_heads_hold_are_freed_with_the_last(engine):
     """With their embeddings; those that a waiting job brought again stay too."""
     cache = EmbeddingCache(engine, "b")

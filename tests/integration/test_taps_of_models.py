@@ -43,6 +43,7 @@ def exported(name: str) -> bytes:
     return exporter.export(model, Preprocessing(SIDE, 0.9, "bicubic", (0.5,) * 3, (0.5,) * 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FOUND, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_ends_of_blocks_are_found(name):
     made, taps = build.tapped(exported(name), SIDE)
@@ -52,6 +53,7 @@ def test_ends_of_blocks_are_found(name):
     assert embedding.shape == (3, taps[-1]["offset"] + taps[-1]["length"]) and np.isfinite(embedding).all()
 
 
+@pytest.mark.slow
 def test_a_transformers_class_token_is_its_first_and_the_mean_is_of_patches():
     """One token stands before the 196 of patches."""
     graph = exported("vit_tiny_patch16_224")

@@ -71,6 +71,7 @@ def test_lists_go_by_pages_within_a_tenant(engine):
     assert [head.name for head in first + rest] == ["acme/a", "acme/b", "acme/c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patterns", "found"),
     [(("door-*",), ["door-1"]), (("door_1",), ["door_1"]), (("*1",), ["door-1", "door_1"]), ((), []), (("doo",), [])],

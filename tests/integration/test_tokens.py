@@ -119,6 +119,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
 @pytest.mark.parametrize("what", BAD)
 def test_a_token_that_is_not_proven_is_nobodys(issuer, tokens, what):

@@ -64,6 +64,7 @@ def within(parts: dict, *names: SplitName) -> set[str]:
     return {sha for sha, (_, assignment) in parts.items() if assignment.split in names}
 
 
+@pytest.mark.slow
 def test_what_was_held_out_stays_held_out(grown):
     """And what was trained on is not tested on, whatever the seed of the new version."""
     before, after = grown
@@ -156,6 +157,7 @@ def swapped(shop: Bench, head: str, first: tuple[SplitName, ...], second: tuple[
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "fair"),
     [

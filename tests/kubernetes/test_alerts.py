@@ -107,6 +107,7 @@ def test_each_alert_is_played_through():
     assert fired == silent == {alert["alert"] for alert in ALERTS}
 
 
+@pytest.mark.slow
 def test_prometheus_fires_them_when_it_should(tmp_path):
     promtool = rendering.tool("promtool")
     (tmp_path / "alerts.rules.yaml").write_text(yaml.safe_dump(RULES))

@@ -40,6 +40,7 @@ def size(quantity: str) -> int:
     return int(number) * UNITS.get(unit, 1)
 
 
+@pytest.mark.slow
 def test_every_object_is_valid_in_every_version_that_is_supported(objects):
     for found in objects:
         if found["kind"] not in CUSTOM:

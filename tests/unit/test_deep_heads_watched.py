@@ -74,6 +74,7 @@ def disagreed(served: Served, images: list[bytes]) -> int:
 PAIRS = [("shallow", "deep"), ("deep", "shallow"), ("deep", "bytes"), ("bytes", "deep")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("live", "candidate"), PAIRS)
 @pytest.mark.parametrize("mode", ["canary", "shadow"])
 def test_versions_that_read_different_things_are_compared_on_the_same_inputs(

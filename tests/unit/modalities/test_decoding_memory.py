@@ -146,6 +146,7 @@ def measured(program: str, pairs: list[str]) -> list[tuple[str, int]]:
     return [(name, most) for name, most in map(json.loads, done.stdout.splitlines())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_decode_takes_no_more_than_is_charged(
     name: str, taken: dict[str, int], folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -39,6 +39,7 @@ def whole(text: str, most: int) -> list[int]:
     return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", TEXTS)
 def test_a_hostile_text_is_read_or_refused_and_never_held_long(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """By the check before storing and by the decoder, with one answer."""
@@ -63,6 +64,7 @@ def test_long_and_short_texts_meet_the_bound(monkeypatch: pytest.MonkeyPatch) ->
     assert wordpieces.count("a " * HELD, DEFAULT) == HELD + 2 and len(recorder.held) == 1
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.text(alphabet=CHARACTERS, min_size=1, max_size=6), st.integers(1, 3000)), max_size=5),
     st.sampled_from([16, 64, 256]),

@@ -27,6 +27,7 @@ def test_evidence_is_the_logarithm_of_a_martingale_of_mean_one():
             assert sum(c * v for c, v in zip(chances, values, strict=True)) == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.002, 0.05, 0.5])
 def test_an_interval_that_is_looked_at_after_each_request_is_hardly_ever_wrong(p):
     """Of 400 roll-outs of 3,000 requests at most 10 %, and what chance adds, ever exclude the truth."""

@@ -75,6 +75,7 @@ def look(watch: Watch, clock: Clock, seconds: float, leaders: tuple[int, ...] = 
     return hung
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_signs_come_from_whoever_is_not_stopped_and_only_from_him(tmp_path, clock, start, case):
     pid = start(CASES[case])

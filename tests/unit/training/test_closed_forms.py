@@ -106,6 +106,7 @@ def test_hubers_loss_is_asked_for_and_of_numbers_only():
         assert setting.get("loss") == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["softmax", "squared"])
 @pytest.mark.parametrize("each", [1, 2], ids=["examples", "examples and views"])
 def test_what_ridge_says_of_examples_left_out_is_what_fits_without_them_say(examples, objective, each):

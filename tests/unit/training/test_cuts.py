@@ -79,6 +79,7 @@ def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 # The embedded backbone
+@pytest.mark.slow
 def test_the_embedded_backbone_is_cut_behind_every_block(graph):
     found = cuts.find(graph, PIXELS)
     assert [cut.name for cut in found] == NAMES
@@ -109,6 +110,7 @@ def test_maps_in_8_bits_are_cut_where_they_have_8_bits(full, small):
     assert {cut.dtype for cut in cuts.find(small, PIXELS)} == {"uint8"}
 
 
+@pytest.mark.slow
 def test_trunk_and_tail_are_the_backbone_bit_for_bit(graph):
     """Where deep versions are likely to be cut; a slow test does so behind every stage."""
     found = cuts.find(graph, PIXELS)
@@ -122,6 +124,7 @@ def test_trunk_and_tail_are_the_backbone_at_every_cut(graph):
         cuts.prove(graph, cut, PIXELS)
 
 
+@pytest.mark.slow
 def test_the_halves_answer_as_the_stored_graph_does(graph, photos):
     """Which tells taps as well: the same bits on photos, too."""
     backbone = session.create(graph)
@@ -158,6 +161,7 @@ def test_what_else_a_graph_tells_is_in_neither_half(graph):
         assert all(tensor.name in read for tensor in model.graph.initializer), "a constant that nothing reads"
 
 
+@pytest.mark.slow
 def test_halves_have_the_same_bytes_every_time(graph):
     (again,) = [cut for cut in cuts.find(graph, PIXELS) if cut.name == "blocks.5"]
     for make in (cuts.trunk, cuts.tail, cuts.whole, lambda g, c: cuts.floated(cuts.tail(g, c))):
@@ -188,6 +192,7 @@ def test_a_tail_in_float32_answers_as_it_did_when_it_is_made_ready_for_training(
     np.testing.assert_array_equal(run(cuts.floated(tail), tap=tap), run(tail, tap=tap))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all", "blocks.4", "blocks.5"])
 def test_a_tail_in_8_bits_is_trained_in_float32_from_nearly_the_same_answers(small, full, photos, name):
     """Nothing but the tap is rounded, and what rounding was for (a ReLU6 in its range) is still there."""

@@ -79,6 +79,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_what_is_stored_says_what_it_is(built):
     """Modality, spec, width and proof; it comes back from the database as it was."""
     assert (built.backbone.modality, built.backbone.dimension, built.backbone.precision) == ("text", 384, "fp32")
@@ -95,6 +96,7 @@ def test_the_release_before_can_read_the_row(built):
     assert facts.keys() == known and image.Preprocessing(**facts["preprocessing"]).size == 1
 
 
+@pytest.mark.slow
 def test_building_again_gives_the_same_digest(built):
     """So that replicas and repairs agree."""
     assert build(CARD, built.context.engine, built.context.artifacts).digest == built.backbone.digest

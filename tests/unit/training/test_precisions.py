@@ -59,6 +59,7 @@ def test_the_precisions_are_the_files():
         precisions.get("bf16")
 
 
+@pytest.mark.slow
 def test_int8_keeps_inputs_and_what_is_read(small):
     """uint8 pixels in, float outputs of the same names and widths: normalisation stays inside. No whole map is told."""
     graph = onnx.load_from_string(small).graph
@@ -125,6 +126,7 @@ def test_the_processors_kernels_answer_as_the_graph_says(shop, small):
     assert variant._cosines(wanted, got).min() > 0.99
 
 
+@pytest.mark.slow
 def test_weights_that_fit_their_inputs_leave_embeddings_nearer_to_fp32(shop, small, monkeypatch):
     """Than weights that are rounded each to what is nearest."""
     original = shop.artifacts.get(shop.full.artifact)
@@ -135,6 +137,7 @@ def test_weights_that_fit_their_inputs_leave_embeddings_nearer_to_fp32(shop, sma
     assert 1 - fitted < 0.5 * (1 - nearest)
 
 
+@pytest.mark.slow
 def test_each_variant_is_a_backbone_of_its_own(shop):
     """int8 and fp16: own names, digests and parity reports; both load on a CPU; fp32 stays as it was."""
     made = {p: shop.build(p) for p in ("int8", "fp16")}
@@ -153,6 +156,7 @@ def test_each_variant_is_a_backbone_of_its_own(shop):
     assert backbones.find(shop.engine, shop.full.name) == shop.full
 
 
+@pytest.mark.slow
 def test_a_variant_too_far_from_fp32_is_refused_with_its_figures_unless_forced(shop):
     """Calibrated on black pictures, it cannot tell photos apart."""
     black = replace(shop.images, calibrated=np.zeros_like(shop.images.calibrated[:2]))

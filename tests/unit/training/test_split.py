@@ -166,6 +166,7 @@ def test_earlier_assignments_are_found_by_content():
     assert earlier(["b", "a", "c"], assignments) == ["test", "test", None]
 
 
+@pytest.mark.slow
 def test_a_large_set_is_split_in_a_moment():
     parts = run(np.arange(100_000) % 50)
     assert len(parts.test) == 20_000

@@ -98,6 +98,7 @@ def test_the_same_seed_gives_the_same_head(helped):
     assert programs.to_bytes(again.program) == programs.to_bytes(result.program)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [60, SHARED])
 @pytest.mark.parametrize(("method", "fixed"), [("auto", {}), ("mlp", {"epochs": 60, "hidden": 32})])
 def test_views_never_straddle_a_fold(count, method, fixed):

@@ -135,6 +135,7 @@ def test_lower_blocks_move_less(tmp_path):
     assert deep.fitting(tmp_path).network.decay == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [{"dropout": 0.5}, {"ema": 0.9}, {"decay": "cosine"}, {"decay": "constant"}, {"augment": "flip"},

@@ -39,6 +39,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
         yield device
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [{}, {"objective": "sigmoid", "truth": TWO}, {"objective": "squared", "truth": TWO}, {"ema": 0.9, "dropout": 0.2},
