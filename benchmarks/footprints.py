@@ -4,10 +4,10 @@
     python -m benchmarks.footprints ../before
 
 Each checkout teaches the same photos to 100 heads in a home of its own; then the server alone is started again and
-again, one checkout after the other, asked each of its heads once, and looked at. A third side is this checkout in a copy
-of the other's home: what differs from ours is what the home brings (a backbone with taps and heads that read them), what
-differs from theirs is the code. `kept_…` is the other's figure over ours, so that 1 is the same and more is better;
-`kib_a_head` is what 99 more heads add. Limit: at least 0.98. The packages are this environment's.
+again, one checkout after the other, asked each of its heads once, and looked at. A third side is this checkout in a
+copy of the other's home: what differs from ours is what the home brings (a backbone with taps and heads that read
+them), what differs from theirs is the code. `kept_…` is the other's figure over ours, so that 1 is the same and more is
+better; `kib_a_head` is what 99 more heads add. Limit: at least 0.98. The packages are this environment's.
 """
 
 import argparse
