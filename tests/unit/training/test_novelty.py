@@ -186,6 +186,7 @@ def small_head(seed: int) -> tuple[HeadProgram, np.ndarray]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seeds", [range(60), pytest.param(range(60, 1000), marks=pytest.mark.slow)], ids=str)
 def test_no_small_head_fails_its_parity(seeds):
     """In a soak one of 2,000 did: sums of ONNX Runtime's ReduceL2 were off to one side."""
