@@ -108,14 +108,15 @@ def revoke(engine: Engine, key_id: str, tenant: str | None = None) -> Key:
 
 
 def replace(engine: Engine, old: Key, new: Key, overlap: timedelta) -> Key:
-    """Keep a key in the place of another, which ends after an overlap. Raises Conflict where that has ended already,
-    QuotaExceeded where the two stand side by side and one of them is too many.
+    """Keep a key in the place of another, which ends after an overlap. Raises Conflict where that has ended already or
+    another stands in its place, QuotaExceeded where the two stand side by side and one of them is too many.
     """
     end = now() + overlap
     with engine.begin() as connection:
         mine = sa.select(api_keys.c.id).where(api_keys.c.id == old.id, _good())
         if connection.execute(mine.with_for_update()).first() is None:
             raise Conflict(f"the key {old.id} has ended; make a new one", item=old.id)
+        _refuse_second(connection, old)
         if old.expires_at is None or old.expires_at > end:
             values = {"expires_at": end, "changed": api_keys.c.changed + 1}
             connection.execute(api_keys.update().where(api_keys.c.id == old.id).values(**values))
@@ -124,6 +125,23 @@ def replace(engine: Engine, old: Key, new: Key, overlap: timedelta) -> Key:
         limits.inherit(connection, old.tenant, old.id, new.id)
         record(connection, "key.rotate", tenant=old.tenant, key=old.id, into=new.id)
     return new
+
+
+def in_place_of(engine: Engine, key_id: str) -> Key | None:
+    """The key that was made in the place of another one last, whatever became of it."""
+    query = sa.select(api_keys).where(api_keys.c.replaces == key_id).order_by(api_keys.c.created_at.desc()).limit(1)
+    with reading(engine) as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _key(row)
+
+
+def _refuse_second(connection: sa.Connection, old: Key) -> None:
+    """A rotation whose answer was lost is asked for again: the old key's end is that of its overlap by now, which would
+    become the new one's, and the first key in its place would be good without anybody who knows its text."""
+    there = sa.select(api_keys.c.id).where(api_keys.c.replaces == old.id, _good())
+    if (other := connection.execute(there).scalar()) is not None:
+        message = f"the key {old.id} was rotated already: {other} stands in its place, so rotate that one"
+        raise Conflict(message, item=old.id)
 
 
 def note_used(engine: Engine, used: Mapping[str, datetime]) -> None:

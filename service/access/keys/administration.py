@@ -44,12 +44,20 @@ def rotate(engine: Engine, pepper: bytes, old: Key, overlap: float = OVERLAP) ->
     key_id, text = minting.mint()
     made = now()
     kept = replace(
-        old, id=key_id, digest=minting.digest(text, pepper), created_at=made, expires_at=_end(old, made),
+        old, id=key_id, digest=minting.digest(text, pepper), created_at=made,
+        expires_at=_end(_last(engine, old), made),
         last_used_at=None, replaces=old.id,
     )  # fmt: skip
     return keys.replace(engine, old, kept, timedelta(seconds=overlap)), text
 
 
+def _last(engine: Engine, key: Key) -> Key:
+    """What stands at the end of a row of rotations, revoked or not: its end alone is not that of an overlap."""
+    while (following := keys.in_place_of(engine, key.id)) is not None:
+        key = following
+    return key
+
+
 def _end(old: Key, made: datetime) -> datetime | None:
-    """As long after its making as the old one's was; of one that was rotated before, its end is that of an overlap."""
+    """As long after its making as the old one's was."""
     return made + (old.expires_at - old.created_at) if old.expires_at is not None else None

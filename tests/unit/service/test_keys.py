@@ -101,6 +101,21 @@ def test_rotation_makes_no_key_live_longer(engine):
     assert KeyRing(engine).find(before) is None
 
 
+@pytest.mark.parametrize("days", [None, 10])
+def test_a_rotation_that_is_asked_for_again_names_the_key_in_its_place(engine, days):
+    """The answer to the first was lost: the second must not make a key that ends with the overlap of the old one."""
+    old, _ = make(engine, days=days)
+    first, _ = administration.rotate(engine, b"", old, overlap=3600)
+    with pytest.raises(Conflict, match=f"{first.id} stands in its place, so rotate that one"):
+        administration.rotate(engine, b"", store.find(engine, old.id), overlap=3600)
+    second, _ = administration.rotate(engine, b"", first, overlap=0)
+    store.revoke(engine, second.id)
+    third, _ = administration.rotate(engine, b"", store.find(engine, old.id), overlap=0)
+    for key in (first, second, third):
+        assert (key.expires_at is None) == (days is None)
+        assert days is None or abs(key.expires_at - key.created_at - timedelta(days=days)) < timedelta(seconds=5)
+
+
 def test_keys_of_another_tenant_are_not_there(engine):
     mine, _ = make(engine)
     theirs, _ = make(engine, tenant="other")
