@@ -27,9 +27,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "jobs": [
         {
             "id": f"job_{n}", "head": head, "request": {"head": head, "mode": "add"}, "status": status,
-            "progress": {"phase": status}, "version": version, "metrics": {"accuracy": 0.5}, "report": None,
-            "error": None, "cancel_requested": False, "idempotency_key": f"key-{n}", "fingerprint": A,
-            "created_at": f"2026-01-02 03:04:0{n}", "updated_at": AT, "started_at": AT, "finished_at": None,
+            "progress": {"phase": status}, "version": version, "metrics": {"accuracy": 0.5}, "report": {"n": n},
+            "error": {"code": "x"} if n == 3 else None, "cancel_requested": False,
+            "idempotency_key": f"key-{n}", "fingerprint": A,
+            "created_at": f"2026-01-02 03:04:0{n}", "updated_at": AT, "started_at": AT, "finished_at": AT,
+            "worker": "w", "lease_token": f"t{n}", "lease_until": 5.5, "trouble": {"code": "y"}, "due_at": 6.5,
+            "principal": "key:k", "request_id": A, "traceparent": "00-1-2-01", "stage": n % 2, "checkpoint": B,
             "sequence": n, "attempts": 1, "deaths": 0, "failures": 0, "settled": status == "succeeded",
         }
         for n, (head, status, version) in enumerate(
@@ -37,13 +40,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
              ("dogs", "queued", None)], 1,
         )
     ],
-    "examples": [{"head": "cats", "sha256": A, "label": "Kätzchen", "file_name": "a.png", "wished_split": None,
+    "examples": [{"head": "cats", "sha256": A, "label": "Kätzchen", "file_name": "a.png", "wished_split": "test",
                   "group": "g", "assigned_split": "test", "job_id": "job_1"}],
     "job_blobs": [{"job_id": "job_4", "digest": B}],
     "job_events": [{"job_id": "job_1", "sequence": n, "type": "status", "data": {"n": n}, "created_at": AT}
                    for n in (1, 2)],
     "job_examples": [{"job_id": "job_4", "position": 0, "sha256": A, "label": "x", "file_name": "a.png",
-                      "wished_split": "val", "group": None}],
+                      "wished_split": "val", "group": "g"}],
     "versions": [{"head": "cats", "number": n, "digest": A, "status": "published", "created_at": AT,
                   "manifest": {"data": {"digest": B}, "classes": ["x", "y"]}, "job_id": f"job_{n}"} for n in (1, 2)],
     "aliases": [{"head": "cats", "alias": "live", "number": 2, "updated_at": AT}],
@@ -52,11 +55,11 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "blob_holds": [{"holder": "h", "digest": B, "since": AT}],
     "tombstones": [{"digest": B, "since": AT}],
     "job_shards": [{"job_id": "job_4", "position": 0, "images": [[A, "a.png"]], "views": ["mirror"], "done": 0,
-                    "ended": False, "problems": None, "token": None, "lease_until": None}],
+                    "ended": False, "problems": [{"item": "a"}], "token": "t", "lease_until": 5.5}],
     "api_keys": [{"id": "k", "tenant": "acme", "name": "n", "digest": A, "scopes": ["read"], "created_at": AT,
-                  "expires_at": None, "revoked_at": None, "last_used_at": AT, "replaces": None, "changed": 1}],
+                  "expires_at": AT, "revoked_at": AT, "last_used_at": AT, "replaces": "j", "changed": 1}],
     "audit": [{"sequence": 1, "at": 5, "tenant": "", "principal": "p", "address": "", "request_id": "", "action": "x",
-               "what": "{}", "outcome": "done", "status": None, "previous": "", "hash": A}],
+               "what": "{}", "outcome": "done", "status": 200, "previous": "", "hash": A}],
     "audit_stubs": [{"through": 0, "hash": "", "count": 0, "at": 1}],
     "quotas": [{"tenant": "acme", "key": "", "name": "heads", "value": 5.0}],
     "blob_sizes": [{"digest": A, "bytes": 7}],
@@ -65,6 +68,14 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "sampling": [{"head": "cats", "keep": 9, "days": 3.0, "since": 5.0}],
     "samples": [{"head": "cats", "sha256": B, "version": 1, "backbone": A, "vector": b"\0\1", "answer": {"label": "x"},
                  "why": ["novel"], "hardness": 0.5, "bytes": 7, "asked_at": 5.5}],
+    "rollouts": [{
+        "head": "cats", "id": "r1", "version": 2, "base": 1, "mode": "canary", "weight": 0.5, "rules": {"n": 1},
+        "status": "ended", "reason": "better", "live_asked": 1, "live_errors": 2, "live_novel": 3, "candidate_asked": 4,
+        "candidate_errors": 5, "candidate_novel": 6, "compared": 7, "disagreed": 8, "dropped": 9, "created_at": AT,
+        "ended_at": AT,
+    }],
+    "rollout_events": [{"head": "cats", "sequence": 1, "type": "started", "data": {"n": 1}, "created_at": AT}],
+    "answer_windows": [{"head": "cats", "version": 2, "hour": 7, "counts": {"x": 3}}],
     "replicas": [{"id": "r", "release": "0", "generation": 2, "behind": [], "started_at": 1.0, "seen_at": 2.0}],
 }  # fmt: skip
 Rows = dict[str, list[dict[str, Any]]]
@@ -137,6 +148,20 @@ def shape(engine: Engine) -> dict[str, Any]:
         )
         for name in look.get_table_names()
     }
+
+
+def test_every_column_of_every_table_says_something(bare):
+    """Or a migration that loses it would go unnoticed: a table that is new has its rows here."""
+    database.migrate(bare)
+    fill(bare)
+    empty_columns = {
+        f"{table.name}.{column.name}"
+        for table in tables(bare)
+        for rows in [read(bare, {table.name: [c.name for c in table.c]})[table.name]]
+        for column in table.c
+        if all(row[column.name] is None for row in rows)
+    }
+    assert empty_columns == set()
 
 
 @pytest.mark.slow
