@@ -44,7 +44,7 @@ class Plan:
 
 
 FULL = Plan((1, 100, 10_000), 5, 4.0, 500)
-QUICK = Plan((1, 20, 300), 1, 0.5, 50)
+QUICK = Plan((1, 10, 60), 1, 0.3, 20)
 
 
 def main(quick: bool = False) -> dict[str, Any]:

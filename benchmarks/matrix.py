@@ -31,7 +31,7 @@ class Plan:
 
 
 FULL = Plan(5, 1.0, tuple(SIZES), (1, 4, 16, 64), (1, 16))
-QUICK = Plan(1, 0.3, ("small", "medium"), (1, 16), (1, 16))
+QUICK = Plan(1, 0.3, ("medium",), (1, 16), (1,))
 
 Cell = tuple[str, int, int]  # size, images a request, connections
 Bare = tuple[Callable[[bytes], int], Callable[[bytes], int]]  # the loop with one core an image, and with all

@@ -28,9 +28,10 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test starts has its backbone in fp32: the other precision takes half a minute of each home."""
+def quick_homes(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Homes that benchmarks begin are copies of the prepared one, in fp32: another takes half a minute each time."""
     monkeypatch.setenv("ESPALIER_PRECISION", "fp32")
+    monkeypatch.setenv("BENCHMARK_HOME", str(prepared))
 
 
 @pytest.fixture(scope="module")

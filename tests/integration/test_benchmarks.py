@@ -10,7 +10,7 @@ from support.services import ROOT
 from benchmarks import damage_checks, heads_page, small_requests
 from benchmarks.peers import measure as peers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("in_fp32")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("quick_homes")]
 
 
 @pytest.mark.parametrize("module", [heads_page, small_requests, damage_checks], ids=lambda m: m.__name__)

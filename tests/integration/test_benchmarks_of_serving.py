@@ -5,7 +5,7 @@ from support.figures import figures
 
 from benchmarks import beside, crowd, heads, matrix, overload, propagation, swaps
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("in_fp32")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("quick_homes")]
 
 
 @pytest.mark.parametrize("module", [heads, matrix, beside, overload], ids=lambda m: m.__name__)

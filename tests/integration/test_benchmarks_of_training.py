@@ -6,7 +6,7 @@ from support.figures import figures
 from benchmarks import deep_serving, many_examples, soak
 from benchmarks.deep import measure as deep
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("in_fp32")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("quick_homes")]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch and timm say this of the exporter that we use …
