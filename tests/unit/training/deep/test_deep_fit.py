@@ -108,8 +108,8 @@ def test_a_strong_pull_keeps_weights_where_they_began(tmp_path, optimizer):
 
 
 def test_gradual_unfreezing_begins_with_the_head(tmp_path):
-    """Then one more block with each share of the epochs, from the top; lower ones do not move before their time."""
-    fitting = deep.fitting(tmp_path, schedule="gradual", epochs=5, batch_size=16)
+    """Then one more block with each epoch, from the top; lower ones do not move before their time."""
+    fitting = deep.fitting(tmp_path, schedule="gradual", epochs=6, batch_size=16)
     moved: list[set[str]] = []
 
     def look(state: Callable[[], bytes]) -> None:
@@ -173,7 +173,7 @@ def test_an_optimizer_takes_the_steps_that_torch_takes(tmp_path, name):
 
 @pytest.mark.parametrize("schedule", ["together", "gradual"])
 def test_the_head_is_trained_alone_for_as_many_epochs_as_are_asked_for(tmp_path, schedule):
-    """fastai's fine_tune: then all blocks move, or one more with each share of what is left."""
+    """fastai's fine_tune: then all blocks move, or one more with each epoch."""
     fitting = deep.fitting(tmp_path, freeze_epochs=2, epochs=4, schedule=schedule)
     moved = []
 
