@@ -28,8 +28,9 @@ class Hyperparameters(BaseModel):
     )
     schedule: Literal["together", "gradual"] = Field(
         "together",
-        description="`gradual` begins with the head and unfreezes one more block with each share of the epochs, from "
-        "the top (ULMFiT; fastai's freeze_to)",
+        description="`gradual` begins with the head and unfreezes one more block with each epoch, from the top "
+        "(ULMFiT; fastai's freeze_to), or several where there are few epochs: all move in the last third of them. A "
+        "single epoch trains all",
     )
     freeze_epochs: Annotated[int, Field(ge=0, le=1000)] = Field(
         0,

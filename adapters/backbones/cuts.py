@@ -15,6 +15,7 @@ from adapters.recipe import AUTO
 from adapters.types import Backbone
 
 RECORD = "cuts"  # in the details of a backbone, which are not part of its digest
+UNKNOWN = "untrainable"  # and there, too: operators that keep it from being cut elsewhere, where there are any
 TAP = "tap"  # the output of a trunk, and the input of a deep head
 Kind = Literal["trunk", "whole"]
 KINDS: tuple[Kind, ...] = ("trunk", "whole")
@@ -33,18 +34,22 @@ class Part:
     shape: tuple[int, ...]  # of one input's `tap`, without the batch dimension
 
 
-def check(there: Sequence[str], asked: str = AUTO) -> None:
-    """Whether a backbone with cuts of these names can be cut as is asked. Raises InvalidInput that lists them."""
+def check(there: Sequence[str], asked: str = AUTO, unknown: Sequence[str] = ()) -> None:
+    """Whether a backbone with cuts of these names can be cut as is asked. Raises InvalidInput that lists them.
+
+    `unknown`: operators that cannot be trained, for which some cuts are missing.
+    """
+    why = f"; cuts before an operator that cannot be trained here are left out: {', '.join(unknown)}" if unknown else ""
     if not there:
-        raise InvalidInput("this backbone cannot be cut, so it has no tail to train", item="backbone")
+        raise InvalidInput(f"this backbone cannot be cut, so it has no tail to train{why}", item="backbone")
     if asked not in (AUTO, *there):
-        raise InvalidInput(f"there is no cut {asked[:50]!r}; there are: {', '.join(there)}", item="unfreeze")
+        raise InvalidInput(f"there is no cut {asked[:50]!r}; there are: {', '.join(there)}{why}", item="unfreeze")
 
 
 def check_recorded(backbone: Backbone, asked: str = AUTO) -> None:
     """The same as far as its cuts are on record: those of an older one are known once its graph is read."""
     if RECORD in backbone.details:
-        check([row["name"] for row in backbone.details[RECORD]], asked)
+        check([row["name"] for row in backbone.details[RECORD]], asked, backbone.details.get(UNKNOWN, ()))
 
 
 def part(backbone: str, deep: Mapping[str, Any], kind: Kind) -> Part:

@@ -34,6 +34,7 @@ LARGE = {
         *(f"Mixed_6{n}" for n in "abcde"), "Mixed_7a", "Mixed_7b",
     ],
     "convnext_atto": ["stages.0", "stages.1", "stages.2"],
+    "convnextv2_atto": ["stages.0", "stages.1", "stages.2"],
     "regnety_002": ["stem.bn", "s1", "s2", "s3"],
 }  # fmt: skip
 EVERY = [*FOUND, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]

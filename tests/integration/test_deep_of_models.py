@@ -25,6 +25,7 @@ pytestmark = [
 SIDES = {"vgg16": 224}  # whose last map has to be of seven cells a side
 QUICK = ["tf_efficientnet_lite0", "mobilenetv2_050", "resnet18", "vit_tiny_patch16_224"]
 SLOW = ["resnet50", "vgg16", "inception_v3", "densenet121", "regnety_002", "mobilenetv3_small_050", "convnext_atto"]
+SLOW += ["convnextv2_atto"]  # with global response normalisation
 EVERY = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 COUNT, CLASSES = 8, 3
 TOLERANCE = 1e-4  # of the largest number

@@ -74,6 +74,17 @@ def residual(outside: int = 32) -> bytes:
     return net.finished(net.relu(net.conv(last, 16, outside, "/head/conv/Conv"), "/head/act/Relu"), outside)
 
 
+def with_unknown(behind: int | None) -> bytes:
+    """Three blocks, and behind one of them an operator that training does not know: LRN."""
+    net = Network()
+    last, inside = net.start, 3
+    for block, (outside, stride) in enumerate([(8, 8), (16, 2), (32, 2)]):
+        last = net.relu(net.conv(last, inside, outside, f"/s/s.{block}/Conv", stride=stride), f"/s/s.{block}/Relu")
+        last = net.node("LRN", [last], f"/s/s.{block}/LRN", size=3) if block == behind else last
+        inside = outside
+    return net.finished(last, inside)
+
+
 def inverted() -> bytes:
     """An inverted residual block without a join, whose narrow end has no activation."""
     net = Network()

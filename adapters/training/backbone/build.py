@@ -45,7 +45,7 @@ def _of_timm(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
     draft = _facts(card, preprocessing, graph)
     session = BackboneSession(draft, graph, "cpu")
     parity, dimension, channels = _prove(model, session)
-    told = {"parity": parity} | ({"taps": taps} if taps else {}) | cuts.facts(cuts.find(graph, preprocessing.size))
+    told = {"parity": parity} | ({"taps": taps} if taps else {}) | cuts.record(graph, preprocessing.size)
     backbone = replace(draft, dimension=dimension, channels=channels, details=draft.details | told)
     backbones.add(engine, artifacts, backbone, graph)
     return backbone

@@ -39,7 +39,7 @@ def build(source: Backbone, engine: Engine, artifacts: Artifacts, name: str | No
         digest=digest(artifact, source.spec, source.precision, source.modality),
         details=source.details
         | {"taps": taps, "upgraded_from": {"name": source.name, "digest": source.digest}}
-        | cuts.facts(cuts.find(graph, source.spec.size)),
+        | cuts.record(graph, source.spec.size),
     )  # fmt: skip
     backbones.add(engine, artifacts, made, graph)
     return made

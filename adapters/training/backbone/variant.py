@@ -54,7 +54,7 @@ def build(
 def _facts(source: Backbone, precision: str, name: str, graph: bytes) -> Backbone:
     artifact = hashlib.sha256(graph).hexdigest()
     origin = {"variant_of": {"name": source.name, "digest": source.digest}}
-    details = source.details | origin | cuts.facts(cuts.find(graph, source.spec.size))
+    details = source.details | origin | cuts.record(graph, source.spec.size)
     return replace(
         source, name=name, precision=precision, artifact=artifact, details=details,
         digest=digest(artifact, source.spec, precision, source.modality),

@@ -4,28 +4,25 @@ What is drawn (order, views, dropout) is drawn anew from the seed and the number
 its weights, moments and step alone, and ends in the same bits as one that was never interrupted.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from adapters.pools import Pool
 from adapters.recipe import Hyperparameters
 from adapters.training.deep.fitting import losses, schedule
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import Network, Weights
+from adapters.training.deep.fitting.state import Row, State
 from adapters.types import Floats, Indices, Objective
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 PARTS = 2  # of a batch, whose gradients are made side by side: a number of its own, so that cores change no bit
 Watch = Callable[[Callable[[], bytes]], None]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +31,7 @@ class Fit:
 
     weights: Weights  # where it ended: of the last step, or their average
     said: list[Floats]  # raw outputs of the held-out examples after each epoch, f32 [M, K]
-    curves: list[Row]  # {"epoch", "train_loss", "held_out_loss"}, ready for JSON
-
-
-@dataclass(slots=True)
-class _State:
-    """All that a fit has to remember."""
-
-    step: int = 0
-    first: Weights = field(default_factory=list)  # moments
-    second: Weights = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)  # that each weight has made
-    average: Weights = field(default_factory=list)  # of weights; empty without ema
-    said: list[Floats] = field(default_factory=list)
-    curves: list[Row] = field(default_factory=list)
-    lost: float = 0.0  # of the epoch under way, summed
+    curves: list[Row]  # {"epoch", "train_loss", "held_out_loss"}, ready for JSON; see `Fitting._look`
 
 
 class Fitting:
@@ -68,12 +51,12 @@ class Fitting:
         """`truth` i64 [N] or f32 [N, K], as the objective scales it; `epochs`: to make."""
         self.network, self.recipe, self.seed = network, recipe, seed
         self._batches, self._truth, self._held_out = batches, truth, held_out
-        self._loss = losses.of(objective)
+        self._loss, self._sample = losses.of(objective), batches.sample(0 if held_out is None else len(held_out))
         self.per_epoch = batches.count
         self.total = recipe.epochs * self.per_epoch  # of the schedule
         self.epochs = min(epochs, recipe.epochs)  # that are made
         zeros = [torch.zeros_like(weight) for weight in network.weights]
-        self._state = _State(first=zeros, second=[zero.clone() for zero in zeros], steps=[0] * len(zeros))
+        self._state = State(first=zeros, second=[zero.clone() for zero in zeros], steps=[0] * len(zeros))
         self._aside: Weights | None = None  # the weights of the fit, while others answer
         if recipe.ema:
             self._state.average = network.copied()
@@ -97,34 +80,12 @@ class Fitting:
 
     def state(self) -> bytes:
         """What `resume` goes on from: safetensors."""
-        mine = self._state
-        named: dict[str, Any] = {
-            "weight": self._aside or self.network.weights,
-            "first": mine.first,
-            "second": mine.second,
-        }
-        named |= {"average": mine.average}
-        named |= {"said": [torch.from_numpy(said) for said in mine.said]}
-        tensors = {
-            f"{kind}.{number}": tensor.detach().cpu().contiguous()
-            for kind, several in named.items()
-            for number, tensor in enumerate(several)
-        }
-        facts = {"step": mine.step, "steps": mine.steps, "curves": mine.curves, "lost": mine.lost}
-        return save_tensors(tensors, {"fit": json.dumps(facts)})
+        return self._state.to_bytes(self._aside or self.network.weights)
 
     def resume(self, state: bytes) -> None:
         """Go on from there."""
-        tensors = load_tensors(state)
-        header = json.loads(state[8 : 8 + int.from_bytes(state[:8], "little")])
-        facts = json.loads(header["__metadata__"]["fit"])
-        several = {kind: list(_numbered(tensors, kind)) for kind in ("weight", "first", "second", "average")}
-        self.network.become(several.pop("weight"))
-        moved = {kind: [t.to(self.network.device) for t in found] for kind, found in several.items()}
-        said = [tensor.numpy() for tensor in _numbered(tensors, "said")]
-        self._state = _State(said=said, **facts)
-        for kind, found in moved.items():
-            setattr(self._state, kind, found)
+        self._state, weights = State.of(state, self.network.device)
+        self.network.become(weights)
 
     # Steps
     def _step(self, pool: Pool, epoch: int) -> None:
@@ -154,16 +115,14 @@ class Fitting:
         size = math.ceil(count / parts)
         weights = [self.network.weights[position] for position in moving]
 
-        def part(begin: int) -> tuple[float, Sequence[torch.Tensor]]:
+        def part(begin: int) -> Sequence[torch.Tensor]:
             chosen = slice(begin, begin + size)
             raw = self.network.raw(taps[chosen], None if keep is None else keep[chosen])
             loss = self._loss(raw, targets[chosen], self.recipe.label_smoothing) / count
-            told = self._loss(raw.detach(), targets[chosen], 0.0) / count  # as held-out examples are judged
-            return float(told), torch.autograd.grad(loss, weights)
+            return torch.autograd.grad(loss, weights)
 
         made = list(pool.map(part, range(0, count, size)))
-        self._state.lost += sum(loss for loss, _ in made) * count
-        summed = [torch.stack(each).sum(dim=0) for each in zip(*(found for _, found in made), strict=True)]
+        summed = [torch.stack(each).sum(dim=0) for each in zip(*made, strict=True)]
         return _clipped(summed, self.recipe.clip_grad) if self.recipe.clip_grad else summed
 
     def _update(self, moving: list[int], gradients: Weights, rate: float) -> None:
@@ -211,23 +170,34 @@ class Fitting:
 
     # Epochs
     def _look(self, watch: Watch) -> None:
-        """The end of an epoch: its losses, and what is said of the held-out examples."""
-        mine = self._state
-        row: Row = {"epoch": len(mine.curves) + 1, "train_loss": mine.lost / self._batches.examples}
-        if self._held_out is not None and len(self._held_out):
-            said = self._said(self._held_out, lambda: watch(self.state))
-            truth = self._truth[torch.from_numpy(self._held_out)]
-            row["held_out_loss"] = float(self._loss(torch.from_numpy(said), truth, 0.0)) / len(truth)
-            mine.said.append(said)
-        mine.curves.append(row)
-        mine.lost = 0.0
+        """The end of an epoch: its losses, and what is said of the held-out examples.
 
-    def _said(self, index: Indices, watch: Callable[[], None]) -> Floats:
-        """Raw outputs f32 [M, K], by the weights that would be kept; those of the fit are put aside meanwhile."""
+        Both losses are of the same kind: of examples as they are served, by the weights that would be kept, without
+        mixup, smoothing or dropout. A mean over the epoch's own steps has them all, and with mixed targets cannot fall
+        below their entropy, so that a fit that overfits seems not to. That of training examples is of a fixed sample.
+        """
+        mine, held_out = self._state, self._held_out
+        row: Row = {"epoch": len(mine.curves) + 1}
+        with self._kept():
+            row["train_loss"], _ = self._asked(self._sample, watch)
+            if held_out is not None and len(held_out):
+                row["held_out_loss"], said = self._asked(held_out, watch)
+                mine.said.append(said)
+        mine.curves.append(row)
+
+    def _asked(self, index: Indices, watch: Watch) -> tuple[float, Floats]:
+        """The mean loss of M examples, and their raw outputs f32 [M, K]."""
+        said = self.network.asked(self._batches.taps.served, index, lambda: watch(self.state))
+        truth = self._truth[torch.from_numpy(index)]
+        return float(self._loss(torch.from_numpy(said), truth, 0.0)) / len(index), said
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """The network by the weights that would be kept; those of the fit are put aside meanwhile."""
         self._aside = self.network.copied()
         self.network.become(self.network.mixed(self._latest(), self.recipe.answering))
         try:
-            return self.network.asked(self._batches.taps.served, index, watch)
+            yield
         finally:
             self.network.become(self._aside)
             self._aside = None
@@ -250,10 +220,3 @@ def _clipped(gradients: Weights, most: float) -> Weights:
     length = torch.stack([gradient.norm() for gradient in gradients]).norm()
     factor = (most / length.clamp_min(1e-12)).clamp_max(1.0)
     return [gradient * factor for gradient in gradients]
-
-
-def _numbered(tensors: dict[str, torch.Tensor], kind: str) -> Iterator[torch.Tensor]:
-    number = 0
-    while f"{kind}.{number}" in tensors:
-        yield tensors[f"{kind}.{number}"]
-        number += 1

@@ -4,7 +4,8 @@ Of opset 13 to 20, as far as exported backbones use it; semantics are those of o
 how to compute (axes, shapes, bounds) are tensors, too.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +26,11 @@ def of(kind: str) -> Operator:
     if kind not in _OPERATORS:
         raise InvalidInput(f"this backbone has an operator that cannot be trained here: {kind}", item=kind)
     return _OPERATORS[kind]
+
+
+def unknown(kinds: Iterable[str]) -> list[str]:
+    """Those of these operators that are not known here, in order of their names; constants are nobody's work."""
+    return sorted(set(kinds) - _OPERATORS.keys() - {"Constant"})
 
 
 def _ints(values: torch.Tensor | None) -> list[int]:
@@ -128,10 +134,7 @@ def _reshape(attributes: Attributes, x: torch.Tensor, shape: torch.Tensor) -> to
 
 def _flatten(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
     axis = attributes.get("axis", 1)
-    rows = 1
-    for length in x.shape[:axis]:
-        rows *= length
-    return x.reshape(rows, -1)
+    return x.reshape(math.prod(x.shape[:axis]), -1)
 
 
 def _squeeze(attributes: Attributes, x: torch.Tensor, axes: Any = None) -> torch.Tensor:
@@ -206,10 +209,6 @@ def _clip(attributes: Attributes, x: torch.Tensor, low: Any = None, high: Any = 
     return functional.hardtanh(x, least, most)  # the same, whose slope takes one pass: a sixth of a step was clamp's
 
 
-def _hard_sigmoid(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
-    return (attributes.get("alpha", 0.2) * x + attributes.get("beta", 0.5)).clamp(0, 1)
-
-
 def _gelu(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
     return functional.gelu(x, approximate=attributes.get("approximate", "none"))
 
@@ -233,7 +232,8 @@ _OPERATORS: dict[str, Operator] = {
     "Pow": _plain(torch.pow), "Sqrt": _plain(torch.sqrt), "Erf": _plain(torch.erf), "Tanh": _plain(torch.tanh),
     "Exp": _plain(torch.exp), "Abs": _plain(torch.abs), "Neg": _plain(torch.neg),
     "Reciprocal": _plain(torch.reciprocal), "Relu": _plain(torch.relu), "Sigmoid": _plain(torch.sigmoid),
-    "HardSwish": _plain(functional.hardswish), "HardSigmoid": _hard_sigmoid, "Gelu": _gelu, "Clip": _clip,
+    "HardSwish": _plain(functional.hardswish), "Gelu": _gelu, "Clip": _clip,
+    "HardSigmoid": lambda attributes, x: (attributes.get("alpha", 0.2) * x + attributes.get("beta", 0.5)).clamp(0, 1),
     "LeakyRelu": lambda attributes, x: functional.leaky_relu(x, attributes.get("alpha", 0.01)),
     "Elu": lambda attributes, x: functional.elu(x, attributes.get("alpha", 1.0)),
     "Softmax": lambda attributes, x: x.softmax(attributes.get("axis", -1)),
@@ -245,4 +245,5 @@ _OPERATORS: dict[str, Operator] = {
     "Split": _split, "Gather": _gather, "Shape": _shape, "Expand": _expand, "ConstantOfShape": _constant_of_shape,
     "Tile": _plain(lambda x, repeats: x.repeat(_ints(repeats))),
     "ReduceMean": _reduce(torch.mean), "ReduceSum": _reduce(torch.sum), "ReduceMax": _reduce(torch.amax),
+    "ReduceL2": _reduce(torch.linalg.vector_norm),  # of zeros its slope is zero, that of a square root has no end
 }  # fmt: skip

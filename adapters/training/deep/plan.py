@@ -83,8 +83,8 @@ def plan(
     `always`. Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have; TooMuchData where
     there is no room for the taps of what has to be tried.
     """
-    there = cuts.find(graph, side)
-    check([cut.name for cut in there], recipe.unfreeze)
+    there, unknown = cuts.listed(graph, side)
+    check([cut.name for cut in there], recipe.unfreeze, unknown)
     if recipe.unfreeze != AUTO:
         named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)
         _require_room(named, room)

@@ -1,13 +1,15 @@
 """Cuts: where the embedded backbone and networks of a few nodes come in two, and that trunk and tail are the whole."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from support.networks import SIDE, Network, branching, chain, inverted, residual
+from support.networks import SIDE, Network, branching, chain, inverted, residual, with_unknown
 
+from adapters.backbones.cuts import check_recorded
 from adapters.errors import InvalidInput, ParityError
 from adapters.modalities import image
 from adapters.modalities.image import Preprocessing, calibration
@@ -20,6 +22,7 @@ from adapters.training.backbone import cuts
 from adapters.training.backbone.cuts import halves, listing, proof
 from adapters.training.backbone.precisions import fp16, int8
 from adapters.training.backbone.taps.build import tapped, without_taps
+from adapters.training.deep.interpreter import Tail
 from adapters.types import Cut
 
 NAMES = ["all", *(f"blocks.{stage}" for stage in range(7))]
@@ -272,6 +275,27 @@ def test_halves_of_small_networks_are_the_whole(make, precision):
         graph = int8.convert(graph, np.random.default_rng(1).integers(0, 256, (8, SIDE, SIDE, 3), np.uint8))
     for cut in cuts.find(graph, SIDE):
         cuts.prove(graph, cut, SIDE)
+
+
+@pytest.mark.parametrize(
+    ("behind", "wanted", "unknown"),
+    [(None, ["all", "s.0", "s.1"], []), (0, ["s.0", "s.1"], ["LRN"]), (1, ["s.1"], ["LRN"]), (2, [], ["LRN"])],
+)
+def test_a_cut_before_an_operator_that_cannot_be_trained_is_none_and_the_operator_is_named(behind, wanted, unknown):
+    """On record, too: so `POST /finetune` refuses what a job would fail at, once it has embedded and raced."""
+    graph = with_unknown(behind)
+    found, missing = cuts.listed(graph, SIDE)
+    assert ([cut.name for cut in found], missing) == (wanted, unknown)
+    for cut in found:
+        Tail(cuts.floated(cuts.tail(graph, cut)))
+    told = cuts.record(graph, SIDE)
+    assert told == cuts.facts(found) | ({"untrainable": unknown} if unknown else {})
+    known = replace(FAKE, details=json.loads(json.dumps(told)))
+    if unknown:
+        with pytest.raises(InvalidInput, match=r"an operator that cannot be trained here are left out: LRN"):
+            check_recorded(known, "all")
+    else:
+        check_recorded(known, "all")
 
 
 def test_a_network_in_half_precision_is_trained_whole_or_not_at_all():

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from adapters.backbones.cuts import RECORD, check
+from adapters.backbones.cuts import RECORD, UNKNOWN, check
 from adapters.training.backbone import blocks, observing
 from adapters.training.backbone.blocks import INPUT, End
-from adapters.training.backbone.cuts import halves, work
+from adapters.training.backbone.cuts import halves, trainable, work
 from adapters.training.backbone.cuts.names import block, completed
 from adapters.training.backbone.cuts.work import Rest
 from adapters.training.backbone.observing import Seen
@@ -49,6 +49,12 @@ def facts(cuts: Sequence[Cut]) -> dict[str, Any]:
     return {RECORD: [asdict(cut) | {"shape": list(cut.shape)} for cut in cuts]}
 
 
+def record(graph: bytes, side: int) -> dict[str, Any]:
+    """What the details of a backbone keep of its graph: its cuts, and what keeps it from having more; for JSON."""
+    cuts, unknown = listed(graph, side)
+    return facts(cuts) | ({UNKNOWN: unknown} if unknown else {})
+
+
 def named(cuts: Sequence[Cut], name: str) -> Cut:
     """The cut of that name. Raises InvalidInput that lists what there is."""
     check([cut.name for cut in cuts], name)
@@ -58,15 +64,20 @@ def named(cuts: Sequence[Cut], name: str) -> Cut:
 def find(graph: bytes, side: int) -> list[Cut]:
     """Every cut of a graph that takes images of `side` pixels: `all`, then the ends of blocks, shallow ones first.
 
-    Behind each is at least one layer that multiplies. Takes one pass through the graph.
+    Behind each is at least one layer that multiplies, and nothing that cannot be trained: `all` may be missing.
     """
+    return listed(graph, side)[0]
+
+
+def listed(graph: bytes, side: int) -> tuple[list[Cut], list[str]]:
+    """The same, and operators that cannot be trained, for which cuts are missing. Takes one pass through the graph."""
     model = onnx.load_from_string(graph)
     passed = blocks.passed(model.graph)
     seen = observing.observe(graph, [*passed, *work.interesting(model.graph)], side)
     rest = work.after(model.graph, seen)
     total = rest[INPUT]
     first = Cut(ALL, INPUT, "input", "uint8", (side, side, observing.channels(model.graph)), None, 1.0, total.bytes)
-    return [first, *_ends(model.graph, passed, seen, rest, side)]
+    return trainable.sorted_out(graph, [first, *_ends(model.graph, passed, seen, rest, side)])
 
 
 def _ends(graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str, Rest], side: int) -> Iterator[Cut]:

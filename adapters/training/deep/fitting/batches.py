@@ -15,6 +15,7 @@ from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.taps import FLIPPED, SERVED, Taps
 from adapters.types import Indices
 
+ASKED, MOST = 64, 500  # of the examples that are trained on: at least and at most so many tell an epoch's loss
 AREA, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of random resized crops: the area that is left, width over height
 
 
@@ -54,6 +55,14 @@ class Batches:
             self._order.update(epoch=epoch, batches=np.array_split(order, self.count))
         found: Indices = self._order["batches"][number]
         return found
+
+    def sample(self, held_out: int) -> Indices:
+        """Some examples whose loss is told beside that of so many held out: about as many, the same for a seed.
+
+        Drawn apart from all that steps draw. Where few or none are held out, a single pass's worth.
+        """
+        most = min(len(self.index), MOST, max(held_out, ASKED))
+        return np.sort(np.random.default_rng((self.seed, 3)).choice(self.index, most, replace=False))
 
     def drawn(self, rows: Indices, step: int, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A view of each of M examples [M, *shape], and their targets [M] or [M, K]."""

@@ -6,6 +6,7 @@ from adapters.recipe import AUTO, Hyperparameters
 
 DECAY, LEAST = 0.5, 0.1  # of the rate a block; of the head's rate that the first block has at least, in `auto`
 START, END = 25.0, 1e4  # of one-cycle: its highest rate over its first one, that over its last one (fastai's)
+FREEING, FREEING_OF = 2, 3  # two thirds of the epochs free blocks, the last third trains all
 
 
 def share(recipe: Hyperparameters, step: int, steps: int) -> float:
@@ -37,12 +38,17 @@ def factors(decay: float, blocks: int) -> list[float]:
 
 
 def moving(recipe: Hyperparameters, epoch: int, blocks: int) -> int:
-    """How many blocks move in an epoch besides the head, counted from the top."""
+    """How many blocks move in an epoch besides the head, counted from the top; of `gradual` all in the last third.
+
+    As in ULMFiT (Howard & Ruder 2018) the head begins alone, each epoch frees one more block, and then all are trained
+    on. Where the first two thirds have fewer epochs than there are blocks, each frees several: what is never freed
+    would be published as trained. A single epoch leaves none to begin with less, and moves all.
+    """
     if epoch < recipe.freeze_epochs:
         return 0
-    if recipe.schedule == "together":
-        return blocks
     begun, left = epoch - recipe.freeze_epochs, recipe.epochs - recipe.freeze_epochs
-    if recipe.freeze_epochs:
-        return min(blocks, 1 + begun * blocks // left)
-    return min(blocks, begun * (blocks + 1) // left)
+    waiting = left * FREEING // FREEING_OF  # epochs before all move
+    if recipe.schedule == "together" or begun >= waiting:
+        return blocks
+    first = 1 if recipe.freeze_epochs else 0  # the head has had its epochs alone
+    return min(blocks, first + max(begun, begun * (blocks - first) // waiting))

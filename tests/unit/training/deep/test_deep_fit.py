@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,9 @@ from adapters.training import programs
 from adapters.training.deep import interpreter
 from adapters.training.deep.fit import Fit, Fitting
 from adapters.training.deep.fitting import randaugment
+from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.head import Head
+from adapters.training.stages import curves
 from adapters.types import HeadProgram, L2Normalize, Linear, Relu
 
 
@@ -108,8 +111,8 @@ def test_a_strong_pull_keeps_weights_where_they_began(tmp_path, optimizer):
 
 
 def test_gradual_unfreezing_begins_with_the_head(tmp_path):
-    """Then one more block with each share of the epochs, from the top; lower ones do not move before their time."""
-    fitting = deep.fitting(tmp_path, schedule="gradual", epochs=5, batch_size=16)
+    """Then one more block with each epoch, from the top; lower ones do not move before their time."""
+    fitting = deep.fitting(tmp_path, schedule="gradual", epochs=6, batch_size=16)
     moved: list[set[str]] = []
 
     def look(state: Callable[[], bytes]) -> None:
@@ -173,7 +176,7 @@ def test_an_optimizer_takes_the_steps_that_torch_takes(tmp_path, name):
 
 @pytest.mark.parametrize("schedule", ["together", "gradual"])
 def test_the_head_is_trained_alone_for_as_many_epochs_as_are_asked_for(tmp_path, schedule):
-    """fastai's fine_tune: then all blocks move, or one more with each share of what is left."""
+    """fastai's fine_tune: then all blocks move, or one more with each epoch."""
     fitting = deep.fitting(tmp_path, freeze_epochs=2, epochs=4, schedule=schedule)
     moved = []
 
@@ -223,6 +226,37 @@ def test_everything_is_trained_from_pixels(tmp_path, changed):
     fit = fitting.run(no_watch)
     assert np.isfinite(fit.said[-1]).all()
     assert not torch.equal(fit.weights[0], fitting.network.start[0])
+
+
+def test_overfitting_is_seen_under_mixup_too(tmp_path):
+    """Training examples are learned by heart, and of those held out one in four has the label of another class.
+
+    Beside mixed targets, of which no loss falls below their entropy, both losses seem to level out. So it is told of
+    examples as they are served, as that of held-out ones.
+    """
+    truth = deep.labels().copy()
+    truth[16::4] = (truth[16::4] + 1) % deep.CLASSES
+    settings = {"mixup": 10.0, "label_smoothing": 0.0, "epochs": 24, "learning_rate": 0.02}
+    fitting = deep.fitting(tmp_path, name="all", truth=truth, **settings)
+    rows = fitting.run(no_watch).curves
+    raw = fitting.network.asked(fitting._batches.taps.served, np.arange(16), lambda: None)
+    wanted = torch.nn.functional.cross_entropy(torch.from_numpy(raw), torch.from_numpy(truth[:16]))
+    assert rows[-1]["train_loss"] == pytest.approx(float(wanted), rel=1e-5)
+    assert "Overfitting" in curves.summary([row | {"fit": "all, fold 1 of 1"} for row in rows], "all")["meaning"]
+
+
+def test_the_examples_whose_loss_is_told_are_some_of_those_trained_on_and_change_nothing(tmp_path, monkeypatch):
+    """As many as are held out, 64 at least and 500 at most; the same for a seed. Which they are moves no weight."""
+    drawn = deep.fitting(tmp_path)._batches
+    many = replace(drawn, index=np.arange(100, 1100))
+    found = {held_out: many.sample(held_out) for held_out in (0, 80, 900)}
+    assert [len(set(found[each])) for each in found] == [64, 80, 500] and min(found[900]) >= 100
+    np.testing.assert_array_equal(found[80], replace(many).sample(80))
+    np.testing.assert_array_equal(drawn.sample(8), drawn.index)
+    fits = [deep.fitting(tmp_path, dropout=0.2).run(no_watch)]
+    monkeypatch.setattr(Batches, "sample", lambda batches, held_out: batches.index[:3])
+    fits.append(deep.fitting(tmp_path, dropout=0.2).run(no_watch))
+    assert bits(fits[0].weights) == bits(fits[1].weights) and fits[0].curves != fits[1].curves
 
 
 @pytest.mark.parametrize("objective", ["sigmoid", "squared"])

@@ -73,6 +73,9 @@ CASES: list[tuple[str, tuple[int, ...], list[Any], dict[str, Any]]] = [
     ("ReduceMean", TOKENS, [ints(-1)], {}),
     ("ReduceSum", TOKENS, [ints(1)], {"keepdims": 0}),
     ("ReduceMax", MAP, [ints(2, 3)], {}),
+    ("ReduceL2", MAP, [ints(2, 3)], {}),
+    ("ReduceL2", TOKENS, [ints(-1)], {"keepdims": 0}),
+    ("ReduceL2", ROWS, [], {}),
     ("Cast", TOKENS, [], {"to": TensorProto.INT32}),
 ]  # fmt: skip
 
@@ -97,6 +100,15 @@ def test_an_operator_computes_what_onnx_runtime_does(name, shape, further, attri
     got = interpreter.Tail(data)(torch.from_numpy(seen)).detach().numpy()
     assert got.shape == wanted.shape and got.dtype == wanted.dtype
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_length_of_nothing_but_zeros_has_a_slope():
+    """Global response normalisation (ConvNeXt V2) takes it of maps that an activation may have silenced."""
+    seen = torch.zeros(2, 12, requires_grad=True)
+    (slope,) = torch.autograd.grad(
+        interpreter.Tail(model_of("ReduceL2", ROWS, [], {}).SerializeToString())(seen).sum(), seen
+    )
+    assert torch.isfinite(slope).all()
 
 
 def test_a_square_root_of_what_is_not_negative():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import deep_fits as deep
-from support.networks import SIDE
+from support.networks import SIDE, with_unknown
 
 from adapters import recipe, tasks
 from adapters.arrays import count
@@ -202,6 +202,14 @@ def test_a_cut_that_there_is_not_is_refused(tmp_path, given):
     """With those that there are."""
     with pytest.raises(InvalidInput, match=r"a\.1"):
         ran(tmp_path, given, {"unfreeze": "blocks.99"})
+
+
+@pytest.mark.parametrize("behind", [1, 2])
+def test_a_cut_before_an_operator_that_cannot_be_trained_is_refused_with_its_name(behind):
+    """Of a backbone that an earlier release has put on record with such cuts."""
+    asked = recipe.check({"unfreeze": "s.0"})
+    with pytest.raises(InvalidInput, match="LRN"):
+        plan.plan(with_unknown(behind), SIDE, asked, 60, [(np.arange(40), np.arange(40, 60))], 60, None)
 
 
 def test_numbers_are_learned_deep_as_well(tmp_path):
