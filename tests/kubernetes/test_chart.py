@@ -83,6 +83,13 @@ def test_one_digest_for_two_images_is_refused(option):
     assert done.returncode != 0 and "give image.serveTag and image.trainTag" in done.stderr
 
 
+def test_an_upgrade_takes_the_migration_before_it_away():
+    """Kubernetes refuses to change a Job that is there."""
+    annotations = rendering.one(rendering.helm(), "Job")["metadata"]["annotations"]
+    assert "pre-upgrade" in annotations["helm.sh/hook"].split(",")
+    assert "before-hook-creation" in annotations["helm.sh/hook-delete-policy"].split(",")
+
+
 @pytest.mark.parametrize(
     "option",
     [
