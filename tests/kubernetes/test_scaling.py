@@ -9,6 +9,12 @@ from support.kubernetes.rendering import Object
 WHOSE = re.compile(r'{namespace="(.*?)",job="(.*?)"}')
 
 
+@pytest.fixture(scope="module")
+def both() -> list[list[Object]]:
+    """What kustomize and helm make with KEDA."""
+    return [rendering.kustomize("gpu"), rendering.helm(*rendering.example("gpu"))]
+
+
 @pytest.mark.parametrize(("namespace", "release"), [("espalier", "espalier"), ("shop", "another")])
 def test_the_chart_asks_about_its_own_release(namespace, release):
     """By the labels that the Prometheus operator adds: the namespace, and the name of the Service that it scrapes."""
@@ -27,12 +33,25 @@ def test_the_guides_example_of_another_namespace_asks_about_that(tmp_path):
     assert asked(objects) == dict.fromkeys(("serve", "worker"), ("shop", "espalier"))
 
 
-@pytest.mark.parametrize("made", ["kustomize", "helm"])
-def test_who_asks_about_nobody_hears_of_it(made):
+def test_workers_are_scaled_by_what_they_could_take_up(both):
+    """And not by unfinished jobs, of which one that is done in a hundred parts is one."""
+    for objects in both:
+        assert questions(objects)["worker"]["query"].startswith("max(espalier_work_waiting{")
+
+
+def test_with_the_hpa_workers_are_as_many_as_is_said(tmp_path):
+    """The guide's example; no autoscaler would change it."""
+    objects = rendering.beside_a_checkout(rendering.guides("count: 3"), tmp_path)
+    scaled = [o["spec"]["scaleTargetRef"]["name"] for o in rendering.of_kind(objects, "HorizontalPodAutoscaler")]
+    assert rendering.one(objects, "StatefulSet")["spec"]["replicas"] == 3 and scaled == ["espalier-serve"]
+    assert rendering.of_kind(objects, "ScaledObject") == []
+
+
+def test_who_asks_about_nobody_hears_of_it(both):
     """Where nothing has the metric, because it is asked in another namespace, that is an error and not a 0."""
-    objects = rendering.kustomize("gpu") if made == "kustomize" else rendering.helm(*rendering.example("gpu"))
-    for question in questions(objects).values():
-        assert question["ignoreNullValues"] == "false" and " or " not in question["query"]
+    for objects in both:
+        for question in questions(objects).values():
+            assert question["ignoreNullValues"] == "false" and " or " not in question["query"]
 
 
 def asked(objects: list[Object]) -> dict[str, tuple[str, ...]]:
