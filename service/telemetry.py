@@ -89,6 +89,12 @@ LAG = _histogram(
     _LAG_SECONDS,
 )
 DATABASE_AWAY = _counter("database_unavailable", "Requests that ended with 503 because the database did not answer.")
+WORK_WAITING = _gauge(
+    "work_waiting",
+    "Fine-tune jobs, and parts of large ones, that a worker could take up now, next stages not counted; at most 1,000 "
+    "parts are counted.",
+    "mostrecent",
+)
 JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run, next stages not counted.", "mostrecent")
 NEXT_STAGES_UNFINISHED = _gauge(
     "next_stages_unfinished", "Next stages of jobs, for which nobody waits, that wait or run.", "mostrecent"

@@ -83,6 +83,27 @@ def others_wait(engine: Engine) -> bool:
         return connection.execute(_asked_for()).first() is not None or shards.wait(connection)
 
 
+def count_waiting(engine: Engine) -> int:
+    """How many jobs that somebody asked for, and parts of such jobs, could be taken up now."""
+    with reading(engine) as connection:
+        return sum(connection.execute(sa.select(_count_free(), shards.count_free())).one())
+
+
+def _count_free() -> sa.ScalarSelect[int]:
+    """How many `_asked_for` is the first of.
+
+    Each serving process counts every second. `_free` looks for each job whether its head has an older one: for 1,000
+    jobs of one head Postgres took 7 s. A window over those that wait or run, `max_jobs` at most, takes 0.02 s.
+    """
+    unfinished = sa.func.sum(sa.case((jobs.c.status.not_in(_TERMINAL), 1), else_=0))
+    in_order = [jobs.c.sequence, jobs.c.id]
+    ahead = unfinished.over(partition_by=jobs.c.head, order_by=in_order, rows=(None, -1))
+    columns = (jobs.c.lease_until, jobs.c.due_at, sa.func.coalesce(ahead, 0).label("ahead"))
+    seen = sa.select(*columns).where(jobs.c.settled.is_(False), jobs.c.stage == 0).subquery()
+    free = (seen.c.ahead == 0, *_is_free(seen.c.lease_until, seen.c.due_at))
+    return sa.select(sa.func.count()).select_from(seen).where(*free).scalar_subquery()
+
+
 def is_held(engine: Engine, job_id: str) -> bool:
     """Whether somebody is at work on a job now."""
     with reading(engine) as connection:
@@ -139,19 +160,23 @@ def _check(connection: sa.Connection, lease: Lease) -> None:
 
 
 def _free() -> sa.Select[Any]:
-    """The first job that may be taken up. Its lease is over also where it ends later than any that is given now would:
-    then the clock has jumped, and nobody knows how old it is."""
+    """The first job that may be taken up."""
     older = jobs.alias("older")
     ahead = sa.exists().where(
         older.c.settled.is_(False), older.c.head == jobs.c.head, older.c.status.not_in(_TERMINAL),
         sa.tuple_(older.c.stage, older.c.sequence, older.c.id)
         < sa.tuple_(jobs.c.stage, jobs.c.sequence, jobs.c.id),
     )  # fmt: skip
-    until = jobs.c.lease_until
-    free = sa.or_(until.is_(None), until <= clock(), until > clock() + 2 * LEASE)
-    due = sa.or_(jobs.c.due_at.is_(None), jobs.c.due_at <= clock(), jobs.c.due_at > clock() + 3600)
-    query = sa.select(jobs).where(jobs.c.settled.is_(False), free, due, ~ahead)
+    free = _is_free(jobs.c.lease_until, jobs.c.due_at)
+    query = sa.select(jobs).where(jobs.c.settled.is_(False), *free, ~ahead)
     return query.order_by(jobs.c.stage, jobs.c.sequence, jobs.c.id).limit(1)
+
+
+def _is_free(until: sa.ColumnElement[Any], due: sa.ColumnElement[Any]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Nobody is at work on it, and it may be tried. Its lease is over also where it ends later than any that is given
+    now would: then the clock has jumped, and nobody knows how old it is."""
+    free = sa.or_(until.is_(None), until <= clock(), until > clock() + 2 * LEASE)
+    return free, sa.or_(due.is_(None), due <= clock(), due > clock() + 3600)
 
 
 def _asked_for() -> sa.Select[Any]:

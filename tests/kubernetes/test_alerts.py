@@ -61,9 +61,10 @@ def test_of_kustomize_it_is_the_overlays():
     assert _missed(objects) == (service["namespace"], service["name"])
 
 
-def test_in_another_namespace_it_is_who_the_guides_patch_names(tmp_path):
-    own = "namespace: shop\nresources: [../espalier/deploy/kubernetes/overlays/cpu]\n"
-    objects = rendering.beside_a_checkout(own + rendering.guides("/spec/groups/0"), tmp_path)
+@pytest.mark.parametrize("overlay", ["cpu", "gpu"])
+def test_in_another_namespace_it_is_the_one_there(overlay, tmp_path):
+    own = rendering.guides("namespace: shop").replace("overlays/gpu", f"overlays/{overlay}")
+    objects = rendering.beside_a_checkout(own, tmp_path)
     assert _missed(objects) == (rendering.one(objects, "Service", "espalier")["metadata"]["namespace"], "espalier")
 
 

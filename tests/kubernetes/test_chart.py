@@ -58,12 +58,36 @@ def test_a_changed_setting_replaces_the_pods():
     assert before["spec"]["template"]["metadata"] != after["spec"]["template"]["metadata"]
 
 
-def test_an_image_is_named_by_registry_and_digest():
-    digest = "sha256:" + "a" * 64
-    objects = rendering.helm("--set", f"image.registry=registry.example.com/team,image.tag={digest}")
-    assert rendering.one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"] == (
-        f"registry.example.com/team/espalier-serve@{digest}"
-    )
+@pytest.mark.parametrize("mode", ["cluster", "single-node"])
+def test_an_image_is_named_by_registry_and_digest(mode):
+    """Each by its own: a digest of the one in the other's repository is of nothing that could be pulled."""
+    serve, train = ("sha256:" + letter * 64 for letter in "ab")
+    own = f"image.registry=registry.example.com/team,image.serveTag={serve},image.trainTag={train}"
+    objects = rendering.helm("--set", f"mode={mode},backup.enabled=true,{own}")
+    names = {"worker": f"espalier-train@{train}"}
+    for container in rendering.containers(objects):
+        expected = names.get(container["name"], f"espalier-serve@{serve}")
+        assert container["image"] == f"registry.example.com/team/{expected}"
+    assert {container["name"] for container in rendering.containers(objects)} >= {"serve", "worker", "backup"}
+
+
+def test_a_tag_is_of_both_images_but_of_one_that_has_its_own():
+    objects = rendering.helm("--set", "image.tag=1.2,image.trainTag=1.3")
+    tags = {c["name"]: c["image"].partition(":")[2] for c in rendering.containers(objects)}
+    assert tags == {"serve": "1.2", "migrate": "1.2", "worker": "1.3"}
+
+
+@pytest.mark.parametrize("option", ["image.tag={0}", "image.serveTag={0},image.trainTag={0}"])
+def test_one_digest_for_two_images_is_refused(option):
+    done = template("--set", option.format("sha256:" + "a" * 64))
+    assert done.returncode != 0 and "give image.serveTag and image.trainTag" in done.stderr
+
+
+def test_an_upgrade_takes_the_migration_before_it_away():
+    """Kubernetes refuses to change a Job that is there."""
+    annotations = rendering.one(rendering.helm(), "Job")["metadata"]["annotations"]
+    assert "pre-upgrade" in annotations["helm.sh/hook"].split(",")
+    assert "before-hook-creation" in annotations["helm.sh/hook-delete-policy"].split(",")
 
 
 @pytest.mark.parametrize(
@@ -78,16 +102,13 @@ def test_an_image_is_named_by_registry_and_digest():
     ],
 )
 def test_a_value_that_would_be_a_mistake_is_refused(option):
-    command = [
-        rendering.tool("helm"),
-        "template",
-        "espalier",
-        str(DEPLOY / "helm" / "espalier"),
-        "--set-string",
-        option,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    done = template("--set-string", option)
     assert done.returncode != 0 and "schema" in done.stderr
+
+
+def template(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [rendering.tool("helm"), "template", "espalier", str(DEPLOY / "helm" / "espalier"), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_helm_lint_finds_nothing():

@@ -143,7 +143,7 @@ def test_images_are_of_this_release(objects):
     chart = yaml.safe_load((ROOT / "deploy" / "helm" / "espalier" / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == version
     for job in rendering.of_kind(objects, "Job"):
-        assert job["metadata"]["name"].endswith("-" + version.replace(".", "-"))
+        assert rendering.HASHED.fullmatch(job["metadata"]["name"])[1].endswith("-" + version.replace(".", "-"))
 
 
 def test_a_server_has_the_time_that_it_may_need_to_end(objects, overlay):
@@ -275,6 +275,29 @@ def test_the_guides_example_renders(tmp_path):
     assert images == {f"registry.example.com/espalier-{name}@{digest}" for name in ("serve", "train")}
     settings = rendering.settings(objects)
     assert settings["AWS_REGION"] == "eu-central-1" and settings["ESPALIER_THREADS"] == "2"
+
+
+@pytest.mark.parametrize(("overlay", "image"), [("cpu", "espalier-serve"), ("gpu", "espalier-serve-gpu")])
+def test_a_migration_of_another_image_is_another_job(overlay, image, tmp_path):
+    """Kubernetes refuses to change a Job that is there; the same image again is the same Job, whatever else changes."""
+
+    def name(folder: str, digest: str, setting: str) -> str:
+        (tmp_path / folder).mkdir()
+        objects = rendering.beside_a_checkout(OWN_IMAGE.format(overlay, image, digest * 64, setting), tmp_path / folder)
+        (job,) = rendering.of_kind(objects, "Job")
+        assert job["spec"]["template"]["spec"]["containers"][0]["image"].endswith("@sha256:" + digest * 64)
+        return str(job["metadata"]["name"])
+
+    first = name("first", "a", "1")
+    assert name("other", "b", "1") != first == name("again", "a", "2")
+
+
+OWN_IMAGE = """
+resources: [../espalier/deploy/kubernetes/overlays/{}]
+images: [{{name: {}, digest: "sha256:{}"}}]
+configMapGenerator:
+  - {{name: espalier-settings, namespace: espalier, behavior: merge, literals: [ESPALIER_SERVERS={}]}}
+"""
 
 
 def test_the_guides_example_of_tokens_and_traces_renders(tmp_path):

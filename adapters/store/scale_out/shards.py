@@ -18,6 +18,7 @@ from adapters.store.schema import job_shards as shards
 from adapters.store.schema import jobs
 
 LEASE = 60.0  # seconds that a shard stays somebody's without a word from him
+MOST = 1000  # that are counted: nobody has as many workers
 EMBEDDING = "embedding"  # the phase of a job in which its shards are done
 _OF_JOB = ("head", "request_id", "traceparent")
 
@@ -109,7 +110,18 @@ def forget(engine: Engine, job_id: str) -> None:
 
 def wait(connection: sa.Connection) -> bool:
     """Whether one of a job that somebody asked for could be taken up now."""
-    return connection.execute(_free(None).where(jobs.c.stage == 0)).first() is not None
+    return connection.execute(_asked_for()).first() is not None
+
+
+def count_free() -> sa.ScalarSelect[int]:
+    """How many of jobs that somebody asked for could be taken up now; counts to `MOST`."""
+    free = _asked_for().with_only_columns(shards.c.job_id).order_by(None).limit(MOST).subquery()
+    return sa.select(sa.func.count()).select_from(free).scalar_subquery()
+
+
+def _asked_for() -> sa.Select[Any]:
+    """The first that may be taken up of a job that somebody asked for."""
+    return _free(None).where(jobs.c.stage == 0)
 
 
 def _free(job_id: str | None) -> sa.Select[Any]:

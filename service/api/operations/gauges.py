@@ -6,7 +6,7 @@ import threading
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters.store import jobs
+from adapters.store import jobs, leases
 from service import telemetry
 from service.context import Context
 from service.limits.connections import Connection
@@ -39,6 +39,7 @@ def _count_jobs(ctx: Context) -> None:
         asked, following = jobs.unfinished_by_stage(ctx.engine)
         telemetry.JOBS_UNFINISHED.set(asked)
         telemetry.NEXT_STAGES_UNFINISHED.set(following)
+        telemetry.WORK_WAITING.set(leases.count_waiting(ctx.engine))
     except SQLAlchemyError:  # it is asked again in a moment; the figures stay what they were
         logging.getLogger("espalier.telemetry").debug("the database did not say how many jobs there are")
 

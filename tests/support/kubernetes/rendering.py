@@ -19,6 +19,8 @@ VERSIONS = ("1.32", "1.33", "1.34", "1.35", "1.36", "1.37")  # of Kubernetes
 # What helm adds for itself, and what names the release.
 LABELS = ("helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "app.kubernetes.io/part-of")
 
+HASHED = re.compile(r"^(espalier-settings|espalier-migrate-[0-9-]+)-[a-z0-9]{10}$")  # by kustomize
+
 
 def tool(name: str) -> str:
     """The path of a program: beside this Python, or on PATH. Skips the test where there is none."""
@@ -124,7 +126,7 @@ def _plain(value: Any) -> Any:
         parts = [_plain(part) for part in value]
         named = all(isinstance(part, dict) and "name" in part for part in parts)
         return sorted(parts, key=lambda part: part["name"]) if named else parts
-    return re.sub(r"^(espalier-settings)-[a-z0-9]{10}$", r"\1", value) if isinstance(value, str) else value
+    return HASHED.sub(r"\1", value) if isinstance(value, str) else value
 
 
 def _is_helms(key: str) -> bool:

@@ -11,11 +11,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* (list . "espalier-serve") → registry/espalier-serve:tag, or @sha256:… */}}
+{{/* (list . "serve") or (list . "train") → registry/espalier-serve:tag, or @sha256:… */}}
 {{- define "espalier.image" -}}
+{{- $image := (index . 0).Values.image -}}
+{{- $tag := include "espalier.tag" . -}}
+{{- with $image.registry }}{{ . }}/{{ end }}{{ index $image (index . 1) }}{{ hasPrefix "sha256:" $tag | ternary "@" ":" }}{{ $tag }}
+{{- end }}
+
+{{/* A digest is one image's: with another's the pods could not be started, and only the kubelet would say so. */}}
+{{- define "espalier.tag" -}}
 {{- $root := index . 0 -}}
-{{- $tag := $root.Values.image.tag | default $root.Chart.AppVersion -}}
-{{- with $root.Values.image.registry }}{{ . }}/{{ end }}{{ index . 1 }}{{ hasPrefix "sha256:" $tag | ternary "@" ":" }}{{ $tag }}
+{{- $image := $root.Values.image -}}
+{{- $common := $image.tag | default $root.Chart.AppVersion -}}
+{{- $serve := $image.serveTag | default $common -}}
+{{- $train := $image.trainTag | default $common -}}
+{{- if and (hasPrefix "sha256:" $serve) (eq $serve $train) -}}
+{{- fail (printf "%s is the digest of one image, and there are two: give image.serveTag and image.trainTag" $serve) -}}
+{{- end -}}
+{{- eq (index . 1) "serve" | ternary $serve $train -}}
 {{- end }}
 
 {{- define "espalier.settings" -}}
