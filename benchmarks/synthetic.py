@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from onnx import numpy_helper
 from sqlalchemy.engine import Engine
 
-from adapters.store import backbones, database, heads, jobs, publishing
+from adapters.store import backbones, database, heads, jobs, leases, publishing
 from adapters.store.database import now
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.schema import aliases, changes, generation, versions
 from adapters.store.schema import heads as heads_table
+from adapters.store.schema import jobs as jobs_table
 from adapters.training.publish import export
 from adapters.types import Backbone, Floats, HeadProgram, HeadRef, HeadVersion, JobRequest, Linear, Softmax
 from service.processes import default_backbone
@@ -116,11 +117,12 @@ def swap(store: Store, made: Made) -> int:
     """The next version of a head, as a worker publishes it: blob, job, row, alias, generation. Returns its number."""
     live = heads.find_live(store.engine, made.name)
     request = JobRequest(made.name)
-    job = jobs.create(store.engine, request, [], fingerprint="synthetic")
+    digest = store.artifacts.put(made.graph)
+    job = jobs.create(store.engine, request, [], fingerprint="synthetic", guard=_taken_up)
     publication = publishing.Publication(
         job.id,
         request,
-        store.artifacts.put(made.graph),
+        digest,
         made.manifest,
         {},
         {},
@@ -129,3 +131,9 @@ def swap(store: Store, made: Made) -> int:
         live.number if live else None,
     )
     return publishing.publish(store.engine, publication)
+
+
+def _taken_up(connection: sa.Connection, job_id: str) -> None:
+    """From its first moment, or a worker that runs beside would take it up, and find that it has nothing to learn."""
+    held = {"lease_token": "synthetic", "lease_until": database.clock() + leases.LEASE}
+    connection.execute(jobs_table.update().where(jobs_table.c.id == job_id).values(**held))
