@@ -76,20 +76,21 @@ def run(
     basis: str = "",
     begin: Begin | None = None,
     room: float = math.inf,
+    memory: float = math.inf,
 ) -> DeepResult | Declined:
     """Train tails of a backbone's graph, which takes images of `side` pixels, and compare them with the shallow winner.
 
-    `folder` is for taps, `room` bytes of them; what is there of an interrupted round is used. `report` gets a row
-    after each epoch; `watch` is called after each step, with what makes a checkpoint, and may raise: what it raises is
-    passed on. `budget` is in estimated seconds of one core. `always`: a result whatever the evidence says. `basis`
-    tells examples, folds and `begin` from others: a checkpoint of another basis is begun anew. `begin`: where fits
-    begin in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters name.
-    Raises InvalidHyperparameter, InvalidInput for a backbone that cannot be cut, or not there, and TooMuchData where
-    there is no room for what a named cut is trained on.
+    `folder` is for taps, `room` bytes of them; what is there of an interrupted round is used. Fits may take `memory`,
+    bytes. `report` gets a row after each epoch; `watch` is called after each step, with what makes a checkpoint, and
+    may raise: what it raises is passed on. `budget` is in estimated seconds of one core. `always`: a result whatever
+    the evidence says. `basis` tells examples, folds and `begin` from others: a checkpoint of another basis is begun
+    anew. `begin`: where fits begin in the place of the backbone's tail and the shallow winner, behind the cut that the
+    hyperparameters name. Raises InvalidHyperparameter, InvalidInput for a backbone that cannot be cut, or not there,
+    and TooMuchData where there is no room for what a named cut is trained on, or no memory for a step.
     """
     journal = Journal(Records.gone_on(checkpoint, basis), report, watch)
     return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
-        budget, always, room
+        budget, always, room, memory
     )
 
 
@@ -144,12 +145,12 @@ class _Round:
         )
         self.folds: list[Fold] = []
 
-    def run(self, budget: float | None, always: bool, room: float) -> DeepResult | Declined:
+    def run(self, budget: float | None, always: bool, room: float, memory: float) -> DeepResult | Declined:
         """See the function of that name."""
         split = self.examples.split
         self.folds = folds_of(split, HELD_OUT if always else FIRST, self.known)
         rest, count = len(split.rest), len(self.examples.embeddings)
-        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room, always)
+        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room, always, memory)
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)

@@ -71,7 +71,7 @@ def _round(
             _examples(context, material), shallow, asked, job.request.seed, watch.report, watch,
             lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
             always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), basis=basis,
-            begin=begin, room=room,
+            begin=begin, room=room, memory=scratch.memory(context),
         )  # fmt: skip
 
 

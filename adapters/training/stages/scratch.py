@@ -1,4 +1,4 @@
-"""How much of its disk a worker gives to deep rounds, where somebody has bounded it."""
+"""How much of its disk a worker gives to deep rounds, where somebody has bounded it, and how much of its memory."""
 
 import errno
 import math
@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from adapters.errors import TooMuchData
 from adapters.store import leases
+from adapters.training import programs
 from adapters.training.context import TrainingContext
 
 
@@ -16,6 +19,14 @@ def is_in_the_way(context: TrainingContext, left: Path, job_id: str) -> bool:
     if context.scratch_bytes is None or left.name == job_id:
         return False
     return not leases.is_held(context.engine, left.name)
+
+
+def memory(context: TrainingContext) -> float:
+    """Bytes that fits may take, where they are made: of an accelerator all, as what others hold may be let go of."""
+    if programs.device().type == "cpu":
+        return context.memory()
+    _, whole = torch.cuda.mem_get_info()
+    return float(whole)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from adapters.training.deep.deep_round import Examples
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race
+from adapters.training_memory import DeepFit
 from adapters.types import Floats, Linear
 
 COUNT = 60
@@ -348,7 +349,7 @@ def test_what_a_caller_asks_for_is_tried_on_enough_folds_and_looked_at_once(give
 
 def test_more_folds_stay_within_the_budget():
     """Estimated as all else is."""
-    entry = plan.Entry(cuts.find(deep.GRAPH, SIDE)[-1], b"", 10.0, 12.0, 100)
+    entry = plan.Entry(cuts.find(deep.GRAPH, SIDE)[-1], b"", 10.0, 12.0, 100, DeepFit())
     assert plan.Plan([entry], "", 72.0).allows(entry.cut.name, 1, 6)
     assert not plan.Plan([entry], "", 71.0).allows(entry.cut.name, 1, 6)
 
