@@ -16,6 +16,7 @@ EACH = 3000  # bytes of an example beside its embedding: names, labels, thumbnai
 HELD = 6  # copies of a tail's weights in a fit: now, at its start, two moments, the tail's bytes, the graph to export
 GRADIENTS = 3  # of the halves of a batch, and their sum
 SAVED, WRITTEN = 3, 3  # weights and moments in a checkpoint; its copies: the fit's, its round's, the round's bytes
+STEP = "batch_size"  # the item of what is refused as a step has no memory
 LEAST = 2  # examples of a batch that a caller may ask for
 SMALL = 256 << 20  # bytes: a job that takes less is tried, whatever seems to be left
 
@@ -56,15 +57,15 @@ class DeepFit:
 
 
 def require_deep(there: float, name: str, fit: DeepFit) -> None:
-    """Raises TooMuchData, of `batch_size` or `unfreeze`, where a fit of that cut takes more than is there, bytes."""
+    """Raises TooMuchData, its item STEP, where a fit of the cut of that name takes more than is there, bytes."""
     if fit.fits(there):
         return
     most = fit.most(there)
-    fix = f"ask for a batch_size of at most {most:,}, for" if most >= LEAST else "ask for"
+    fix = f"ask for a batch_size of at most {most:,} or for" if most >= LEAST else "ask for"
     raise TooMuchData(
         f"a step of {fit.batch:,} examples that trains {name} takes at least {_gigabytes(fit.needed)} of memory, and "
         f"the worker has {_gigabytes(there)} left: {fix} a cut nearer to the end, or run a worker with more memory",
-        item="batch_size" if most >= LEAST else "unfreeze",
+        item=STEP,
     )
 
 

@@ -12,6 +12,7 @@ from adapters.errors import TooMuchData
 from adapters.store import leases
 from adapters.training import programs
 from adapters.training.context import TrainingContext
+from adapters.training_memory import STEP
 
 
 def is_in_the_way(context: TrainingContext, left: Path, job_id: str) -> bool:
@@ -33,7 +34,8 @@ def memory(context: TrainingContext) -> float:
 def room(context: TrainingContext, job_id: str) -> Iterator[float]:
     """Bytes for a job: all but what those have here that another worker is at work on.
 
-    Raises OSError (ENOSPC), after which a job is tried again, for TooMuchData where they are what is in the way.
+    Raises OSError (ENOSPC), after which a job is tried again, for TooMuchData where they are what is in the way; not of
+    memory, which no wait for them makes.
     """
     if context.scratch_bytes is None:
         yield math.inf
@@ -42,7 +44,7 @@ def room(context: TrainingContext, job_id: str) -> Iterator[float]:
     try:
         yield max(0, context.scratch_bytes - taken)
     except TooMuchData as error:
-        if taken:
+        if taken and error.item != STEP:
             raise OSError(errno.ENOSPC, error.message, str(context.folder)) from None
         raise
 

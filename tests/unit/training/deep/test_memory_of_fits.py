@@ -96,7 +96,7 @@ def test_a_named_cut_whose_step_does_not_fit_is_refused_with_the_batch_that_does
     with pytest.raises(TooMuchData, match="a cut nearer to the end") as refused:
         planned("all", entry.fit.needed - 1, batch_size=4096)
     assert refused.value.item == "batch_size" and "2,500 examples" in refused.value.message
-    most = int(re.search(r"at most ([\d,]+),", refused.value.message)[1].replace(",", ""))
+    most = int(re.search(r"at most ([\d,]+) or", refused.value.message)[1].replace(",", ""))
     assert planned("all", entry.fit.needed - 1, batch_size=most).entries
 
 
@@ -104,7 +104,7 @@ def test_weights_that_do_not_fit_whatever_the_batch_are_refused_without_one():
     (entry,) = planned("all").entries
     with pytest.raises(TooMuchData, match="left: ask for a cut nearer") as refused:
         planned("all", entry.fit.weights)
-    assert refused.value.item == "unfreeze"
+    assert "batch_size" not in refused.value.message
 
 
 def test_auto_leaves_out_what_there_is_no_memory_for_and_says_so():
