@@ -13,7 +13,8 @@ NUMBER = 4  # bytes of a float32
 RACING = 16  # copies of these that a race keeps, at most
 FITTING = 3  # copies of all examples while the winner is fitted to them
 EACH = 3000  # bytes of an example beside its embedding: names, labels, thumbnails as floats
-HELD = 6  # copies of a tail's weights in a fit: now, at its start, two moments, the tail's bytes, the graph to export
+HELD = 4  # copies of a tail's weights in a fit: now, at its start, two moments
+BESIDE = 2  # and where it is exported from: the tail's bytes, its graph
 GRADIENTS = 3  # of the halves of a batch, and their sum
 SAVED, WRITTEN = 3, 3  # weights and moments in a checkpoint; its copies: the fit's, its round's, the round's bytes
 STEP = "batch_size"  # the item of what is refused as a step has no memory
@@ -36,13 +37,18 @@ class DeepFit:
     each: int = 0  # bytes of an example that a step keeps until its gradients are made
     batch: int = 0  # examples a step
     averaged: bool = False  # an average of the weights is kept as well
+    accelerated: bool = False  # on an accelerator, whose memory has no bytes to export or to keep
 
     @property
     def needed(self) -> int:
         """Bytes at the least: what is held, and the larger of a step and a checkpoint."""
         step = GRADIENTS * self.weights + self.each * self.batch
-        checkpoint = (SAVED + self.averaged) * WRITTEN * self.weights
-        return (HELD + self.averaged) * self.weights + max(step, checkpoint)
+        checkpoint = 0 if self.accelerated else (SAVED + self.averaged) * WRITTEN * self.weights
+        return self._held + max(step, checkpoint)
+
+    @property
+    def _held(self) -> int:
+        return (HELD + self.averaged + (0 if self.accelerated else BESIDE)) * self.weights
 
     def fits(self, there: float) -> bool:
         """Whether it does in so many bytes; what is small is tried whatever seems to be left."""
@@ -52,7 +58,7 @@ class DeepFit:
         """The largest batch that fits in so many bytes; 0 where none does."""
         if not replace(self, batch=1).fits(there):
             return 0
-        left = max(SMALL, there) - (HELD + self.averaged + GRADIENTS) * self.weights
+        left = max(SMALL, there) - self._held - GRADIENTS * self.weights
         return int(left // max(1, self.each))
 
 

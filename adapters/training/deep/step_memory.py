@@ -14,8 +14,8 @@ def of(tail: bytes, cut: Cut, batch: int, averaged: bool) -> DeepFit:
     module = Tail(tail)
     weights = sum(weight.nbytes for weight in module.weights)
     each = _kept(module, cut, 2) - _kept(module, cut, 1)  # weights and constants are kept once, whatever the batch
-    halves = programs.device().type == "cuda"  # there most of it is bfloat16, see `Network.raw`
-    return DeepFit(weights, each // 2 if halves else each, batch, averaged)
+    accelerated = programs.device().type == "cuda"  # there most of it is bfloat16, see `Network.raw`
+    return DeepFit(weights, each // 2 if accelerated else each, batch, averaged, accelerated)
 
 
 def _kept(module: Tail, cut: Cut, count: int) -> int:

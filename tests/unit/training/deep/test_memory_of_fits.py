@@ -15,7 +15,7 @@ from adapters.errors import TooMuchData
 from adapters.recipe import Hyperparameters
 from adapters.training.deep import plan, step_memory
 from adapters.training.deep.interpreter import Tail
-from adapters.training_memory import GRADIENTS, HELD, DeepFit
+from adapters.training_memory import BESIDE, GRADIENTS, HELD, DeepFit
 
 COUNT = plan.PLENTY  # examples, of which `auto` tries all
 
@@ -61,9 +61,10 @@ def test_what_is_kept_of_an_example_is_what_autograd_keeps(name):
 def test_a_batch_an_average_and_large_weights_count():
     """A checkpoint's copies outweigh the step of a large tail with a small batch."""
     fit = DeepFit(weights=1000, each=10, batch=8)
-    assert replace(fit, batch=4096).needed == (HELD + GRADIENTS) * 1000 + 40_960
-    assert replace(fit, averaged=True).needed > fit.needed >= (HELD + GRADIENTS) * 1000 + 80
-    assert fit.needed == (HELD + 9) * 1000
+    assert replace(fit, batch=4096).needed == (HELD + BESIDE + GRADIENTS) * 1000 + 40_960
+    assert replace(fit, averaged=True).needed > fit.needed >= (HELD + BESIDE + GRADIENTS) * 1000 + 80
+    assert fit.needed == (HELD + BESIDE + 9) * 1000
+    assert replace(fit, accelerated=True).needed == (HELD + GRADIENTS) * 1000 + 80  # checkpoints are made elsewhere
 
 
 def test_the_largest_batch_that_fits_fits():
