@@ -29,7 +29,7 @@ from adapters.training.context import TrainingContext as TrainingContext  # for 
 from adapters.training.data import dataset, unlearning
 from adapters.training.data.late_findings import with_curve, with_late_findings
 from adapters.training.data.split import split
-from adapters.training.deep.deep_round import Declined
+from adapters.training.deep.outcome import Declined
 from adapters.training.embedding import sharded, views
 from adapters.training.publish import champion, deep_proof, drafts, export, manifest, renaming, verify
 from adapters.training.race.race import race

@@ -16,13 +16,14 @@ from adapters.comparison import versions
 from adapters.errors import Cancelled, InvalidInput
 from adapters.runtime.heads.head import Head
 from adapters.store import checkpoints, events, examples, heads, jobs, leases, reports
-from adapters.training.deep import deep_round
+from adapters.training.deep import deep_round, outcome
 from adapters.training.leaving import Leaving
 from adapters.training.progress import Progress
 from adapters.training.race.race import RaceResult
 from adapters.training.stages import deep, drafting, material, plan
 from adapters.training.stages.material import Material
 from adapters.training.stages.plan import Plan
+from adapters.training.trust import novelty
 from adapters.types import Edit, HeadRef, HeadVersion, Job
 
 ENOUGH = 70  # pictures of each class, for a next stage
@@ -88,7 +89,7 @@ def _better(patch: pytest.MonkeyPatch) -> None:
 def worse(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """And have evidence against them."""
     evidence = {"passed": False, "reason": "chance could have done that", "examples": 210}
-    declined = deep_round.Declined(evidence, [], [], "one cut", 0.1)
+    declined = outcome.Declined(evidence, [], [], "one cut", 0.1)
     monkeypatch.setattr(deep_round, "run", lambda *given, **named: declined)
 
 
@@ -125,6 +126,17 @@ def test_its_answers_are_probabilities_with_novelty_and_terms_to_abstain_by(shop
     np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, rtol=1e-5)
     assert np.isfinite(answers["novelty"]).all() and (answers["novelty"] >= 0).all()
     assert taught.manifest["trust"]["options"] == ["coverage", "abstain"]
+
+
+def test_its_novelty_is_told_by_tails_that_had_not_seen_the_examples(shop, monkeypatch):
+    """Of as many examples as it was measured on."""
+    given: list[tuple] = []
+    whole = novelty.fit
+    monkeypatch.setattr(novelty, "fit", lambda *asked: given.append(asked) or whole(*asked))
+    job = shop.job("told", pictures(60), **DEEP | {"hyperparameters": QUICK | {"mix": 1}})
+    assert pipeline.finetune(job.id, shop.shop) == "succeeded"
+    version = heads.resolve(shop.shop.engine, HeadRef("told"))
+    assert sum(len(each.distances) for each in given[-1][-1]) == version.manifest["trust"]["held_out"] > 0
 
 
 def test_its_report_has_losses_by_epoch_and_what_was_tried(shop, taught):

@@ -13,7 +13,7 @@ from adapters.sampling.facts import Candidate
 from adapters.store import capabilities, examples
 from adapters.store.quotas.limits import Limits
 from adapters.store.sampling import merging, switches
-from adapters.training.deep import conditions, deep_round
+from adapters.training.deep import conditions, deep_round, outcome
 from adapters.training.stages import deep
 from adapters.types import Job
 from service.intake.submissions import Submissions
@@ -53,7 +53,7 @@ def submitted(shop: Bench, labels: dict[str, str], **settings: str) -> Job:
 def test_a_head_that_is_deep_stays_so(shop, monkeypatch):
     job = submitted(shop, kept(shop, pictures(3, first=500)))
     assert job.request.deep == "auto"
-    declined = deep_round.Declined({"passed": False, "reason": "worse", "examples": 9}, [], [], "one cut", 0.1)
+    declined = outcome.Declined({"passed": False, "reason": "worse", "examples": 9}, [], [], "one cut", 0.1)
     asked: list[object] = []
     monkeypatch.setattr(deep_round, "run", lambda *given, **named: asked.append(given) or declined)
     assert pipeline.finetune(job.id, shop.shop) in ("succeeded", "rejected")

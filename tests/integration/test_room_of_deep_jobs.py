@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from support import teachable
-from support.teachable import DEEP, pictures
+from support.teachable import DEEP, QUICK, pictures
 from support.training import Bench
 
 from adapters import finetune as pipeline
+from adapters import training_memory
 from adapters.errors import TooMuchData
 from adapters.store import jobs, leases
 from adapters.training.stages import scratch
@@ -70,3 +71,20 @@ def test_without_a_bound_nothing_of_others_is_counted_or_deleted(shop):
         assert room == float("inf")
     unbounded.teach("next", pictures(21), **DEEP)
     assert folder.exists()
+
+
+MEMORY = 600_000  # bytes: for a race on 60 embeddings, and for steps of 32 pictures
+
+
+def test_a_step_that_there_is_no_memory_for_fails_at_once_with_the_batch_that_there_is(shop, monkeypatch):
+    """Also where another worker's folder is in the way of taps: no wait makes memory."""
+    monkeypatch.setattr(training_memory, "SMALL", 0)
+    other, _ = left_by(shop, "other")
+    lease = leases.claim(shop.shop.engine, "another worker")
+    assert lease is not None and lease.job_id == other.id
+    tight = replace(shop, shop=replace(shop.shop, memory=lambda: MEMORY, scratch_bytes=10 * ROOM))
+    step = {"hyperparameters": QUICK | {"unfreeze": "all", "batch_size": 4096}}
+    job = tight.job("large", pictures(20), **DEEP | step)
+    with pytest.raises(TooMuchData, match="a step of 60 examples that trains all") as refused:
+        pipeline.finetune(job.id, tight.shop)
+    assert refused.value.item == "batch_size"

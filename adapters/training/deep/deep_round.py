@@ -23,13 +23,14 @@ from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
-from adapters.training.deep import evidence, taps
+from adapters.training.deep import evidence, outcome, taps
 from adapters.training.deep.evidence import Pool, pooled_answers
 from adapters.training.deep.fit import Watch
 from adapters.training.deep.fitting import batches
 from adapters.training.deep.fitting.network import Network
+from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.deep.plan import FIRST, HELD_OUT, Plan, folds_of, plan
-from adapters.training.deep.records import END, START, Option, Record, Records
+from adapters.training.deep.records import START, Option, Record, Records
 from adapters.training.deep.starts import Begin, Start, Starts
 from adapters.training.deep.trial import Journal, Report, Trial
 from adapters.training.embedding.views import no_views
@@ -37,7 +38,7 @@ from adapters.training.race.cross_validation import Data
 from adapters.training.race.objectives import Calibration, softmax
 from adapters.training.race.race import LEAST_SPREAD, RaceResult
 from adapters.training.trust.calibrate import spread
-from adapters.types import Arrays, Cut, Device, Embeddings, HeadProgram, Indices, Targets
+from adapters.types import Cut, Device, Embeddings, HeadProgram, Indices, Targets
 
 Row = dict[str, Any]
 
@@ -53,48 +54,6 @@ class Examples:
     classes: Sequence[str]
     split: Split  # the race's own
     task: Task
-
-
-@dataclass(frozen=True, slots=True)
-class DeepResult:
-    """A trained tail and its head, ready to export, and the evidence."""
-
-    cut: Cut
-    tail: bytes  # trained, f32: tap → pooled
-    program: HeadProgram  # pooled f32 [N, D] of that tail → the task's output
-    uncalibrated: HeadProgram  # the same without calibration
-    finish: int  # how many of the program's last steps are not the head's: calibration and the task's own
-    pooled: Embeddings  # f32 [N, D] of every example, through that tail
-    hyperparameters: Row  # all of them, as they were used, with "epochs_kept" and "mix"; ready for JSON
-    outputs: Arrays  # for `index`, M answers from fits that had not seen them
-    unscaled: Arrays  # the same without calibration
-    index: Indices  # [M], positions
-    calibration: Row  # ready for JSON
-    curves: list[Row]  # {"fit", "epoch", "train_loss", "held_out_loss", "kept"}, ready for JSON
-    evidence: Row  # see `evidence.compared`
-    table: list[Row]  # a row for each cut that was tried
-    note: str  # what was tried, and what was not for want of time
-    seconds: float  # of all attempts
-    earlier: float  # of these, those of attempts before the last
-    method: str = "deep"
-    views: str = NONE
-
-    @property
-    def reads(self) -> int:
-        """D."""
-        return self.pooled.shape[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """The shallow winner stays: by the evidence, or because no cut fits the budget."""
-
-    evidence: Row
-    table: list[Row]
-    curves: list[Row]
-    note: str
-    seconds: float
-    earlier: float = 0.0
 
 
 @traced("deep round")
@@ -117,20 +76,21 @@ def run(
     basis: str = "",
     begin: Begin | None = None,
     room: float = math.inf,
+    memory: float = math.inf,
 ) -> DeepResult | Declined:
     """Train tails of a backbone's graph, which takes images of `side` pixels, and compare them with the shallow winner.
 
-    `folder` is for taps, `room` bytes of them; what is there of an interrupted round is used. `report` gets a row
-    after each epoch; `watch` is called after each step, with what makes a checkpoint, and may raise: what it raises is
-    passed on. `budget` is in estimated seconds of one core. `always`: a result whatever the evidence says. `basis`
-    tells examples, folds and `begin` from others: a checkpoint of another basis is begun anew. `begin`: where fits
-    begin in the place of the backbone's tail and the shallow winner, behind the cut that the hyperparameters name.
-    Raises InvalidHyperparameter, InvalidInput for a backbone that cannot be cut, or not there, and TooMuchData where
-    there is no room for what a named cut is trained on.
+    `folder` is for taps, `room` bytes of them; what is there of an interrupted round is used. Fits may take `memory`,
+    bytes. `report` gets a row after each epoch; `watch` is called after each step, with what makes a checkpoint, and
+    may raise: what it raises is passed on. `budget` is in estimated seconds of one core. `always`: a result whatever
+    the evidence says. `basis` tells examples, folds and `begin` from others: a checkpoint of another basis is begun
+    anew. `begin`: where fits begin in the place of the backbone's tail and the shallow winner, behind the cut that the
+    hyperparameters name. Raises InvalidHyperparameter, InvalidInput for a backbone that cannot be cut, or not there,
+    and TooMuchData where there is no room for what a named cut is trained on, or no memory for a step.
     """
     journal = Journal(Records.gone_on(checkpoint, basis), report, watch)
     return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
-        budget, always, room
+        budget, always, room, memory
     )
 
 
@@ -149,7 +109,7 @@ class _Judged:
     @property
     def table(self) -> list[Row]:
         """The best option first."""
-        return _table(self.options, self.found.losses)
+        return outcome.table_of(self.options, self.found.losses)
 
     @property
     def likeliest(self) -> str:
@@ -185,12 +145,12 @@ class _Round:
         )
         self.folds: list[Fold] = []
 
-    def run(self, budget: float | None, always: bool, room: float) -> DeepResult | Declined:
+    def run(self, budget: float | None, always: bool, room: float, memory: float) -> DeepResult | Declined:
         """See the function of that name."""
         split = self.examples.split
         self.folds = folds_of(split, HELD_OUT if always else FIRST, self.known)
         rest, count = len(split.rest), len(self.examples.embeddings)
-        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room, always)
+        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room, always, memory)
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)
@@ -210,7 +170,8 @@ class _Round:
         found: list[Tried] = []
         for entry in planned.entries:
             trial = Trial(
-                entry.cut, self.own or entry.tail, self._taps(entry.cut), self.data, self.starts, self.recipe, self.seed
+                entry.cut, self.own or entry.tail, self._taps(entry.cut), self.data, self.starts, self.recipe,
+                self.seed, self._groups,
             )  # fmt: skip
             records = trial.tried(self.folds, len(self.examples.split.folds), self.journal)
             found.append((trial, records))
@@ -219,6 +180,11 @@ class _Round:
             if min(losses.values()) >= losses.get(START, math.inf):
                 break
         return found
+
+    @property
+    def _groups(self) -> Indices | None:
+        """Of like examples, where there is no test set to tell novelty by."""
+        return None if len(self.examples.split.test) else self.examples.task.kinds(self.examples.targets)
 
     def _undecided(self, judged: "_Judged", planned: Plan, looks: int) -> bool:
         """More answers might show a gain, and there is time for them."""
@@ -267,7 +233,7 @@ class _Round:
         note: str,
     ) -> DeepResult:
         pool, found, option = judged.pool, judged.found, judged.options[judged.found.option][1]
-        epochs = _epochs(option, records)
+        epochs = outcome.epochs_of(option, records)
         network, fit = trial.final(self.examples.split.rest, option, epochs, self.journal)
         spreads = records[-1].spreads[records[-1].options.index(option)]
         calibration = self._carried_over(found.calibration, trial, network, spreads)
@@ -285,8 +251,9 @@ class _Round:
             outputs=task.answers(programs.run(HeadProgram((*found.calibration.steps, *self.data.finish)), found.raw)),
             unscaled=task.answers(programs.run(HeadProgram(self.data.finish), found.raw)),
             index=pool.index,
+            unlearned=outcome.unlearned(option, records),
             calibration=calibration.facts,
-            curves=_kept([*curves, *(row | {"fit": f"{trial.cut.name}, on all"} for row in fit.curves)], epochs),
+            curves=outcome.kept([*curves, *(row | {"fit": f"{trial.cut.name}, on all"} for row in fit.curves)], epochs),
             evidence=judged.proof,
             table=judged.table,
             note=note,
@@ -317,22 +284,3 @@ def _pooled(examples: Examples) -> Data:
     pooled = np.ascontiguousarray(examples.embeddings[:, : examples.dimension])
     choices, lengths = {NONE: no_views(pooled)}, {POOLED: examples.dimension}
     return Data(pooled, choices, lengths, examples.targets, len(examples.classes), examples.split, examples.task)
-
-
-def _epochs(option: Option, records: list[Record]) -> int:
-    """That the final fit makes: those of the option, or as many as the fits to folds made."""
-    if option[0] != END:
-        return option[0]
-    return round(float(np.mean([len(record.curves) for record in records])))
-
-
-def _table(options: list[tuple[str, Option]], losses: list[float]) -> list[Row]:
-    rows = [
-        {"cut": name, "epochs": epochs, "mix": mix, "loss": loss}
-        for (name, (epochs, mix)), loss in zip(options, losses, strict=True)
-    ]
-    return sorted(rows, key=lambda row: row["loss"])
-
-
-def _kept(curves: list[Row], epochs: int) -> list[Row]:
-    return [row | {"kept": row["epoch"] == epochs} for row in curves]

@@ -14,10 +14,12 @@ from adapters.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Fold, Split
+from adapters.training.deep import step_memory
 from adapters.training.deep.fitting import randaugment
 from adapters.training.deep.fitting.batches import cached
 from adapters.training.deep.interpreter import Tail, as_input
 from adapters.training.deep.taps import size
+from adapters.training_memory import DeepFit, require_deep
 from adapters.types import Cut, Indices
 
 HELD_OUT = 200  # answers that are wanted of a fit that is made whatever they say
@@ -38,6 +40,7 @@ class Entry:
     trying: float  # estimated seconds of one core for its folds
     final: float  # and for the fit to all
     taps: int  # bytes of scratch, which all that are tried have at once
+    fit: DeepFit  # what its largest batch takes of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +79,27 @@ def plan(
     budget: float | None,
     room: float = math.inf,
     always: bool = False,
+    memory: float = math.inf,
 ) -> Plan:
-    """`rest` of `count` examples are what the final fit learns from, `room` what taps may take, bytes.
+    """`rest` of `count` examples are what the final fit learns from, `room` what taps may take and `memory` what a fit
+    may, bytes.
 
     What a caller names is tried whatever time it takes, and so is the cheapest cut where he asked for nothing but deep:
     `always`. Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have; TooMuchData where
-    there is no room for the taps of what has to be tried.
+    there is no room for the taps of what has to be tried, or no memory for a step of it.
     """
     there, unknown = cuts.listed(graph, side)
     check([cut.name for cut in there], recipe.unfreeze, unknown)
     if recipe.unfreeze != AUTO:
         named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)
         _require_room(named, room)
+        require_deep(memory, named.cut.name, named.fit)
         return Plan([named], "")
     parts, everything = (
         [_entry(graph, cut, recipe, rest, folds, count) for cut in found] for found in _likely(there, rest)
     )
-    found = _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget, room)
-    return _cheapest(parts + everything, found, room) if always and not found.entries else found
+    found = _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget, room, memory)
+    return _cheapest(parts + everything, found, room, memory) if always and not found.entries else found
 
 
 def _require_room(entry: Entry, room: float) -> None:
@@ -110,12 +116,12 @@ def _likely(there: list[Cut], rest: int) -> tuple[list[Cut], list[Cut]]:
     return some, [cut for cut in there if cut.name == ALL and (rest >= PLENTY or not parts)]
 
 
-def _within(parts: list[Entry], everything: list[Entry], budget: float, room: float) -> Plan:
+def _within(parts: list[Entry], everything: list[Entry], budget: float, room: float, memory: float) -> Plan:
     """The deepest part whose folds and whose fit to all fit the budget, and everything where that still does; of those
-    whose taps there is room for.
+    whose taps there is room for, and memory for a step.
     """
     kept: list[Entry] = []
-    slow, large = [], []
+    slow, large, heavy = [], [], []
     for entry in [*parts, *everything]:
         if kept and entry in parts:
             continue
@@ -124,23 +130,29 @@ def _within(parts: list[Entry], everything: list[Entry], budget: float, room: fl
             slow.append(f"{entry.cut.name} ({entry.trying + entry.final:.0f} s)")
         elif held + entry.taps > room:
             large.append(f"{entry.cut.name} ({entry.taps:,} bytes)")
+        elif not entry.fit.fits(memory):
+            heavy.append(f"{entry.cut.name} ({entry.fit.needed:,} bytes)")
         else:
             kept.append(entry)
-    return Plan(kept, _note(slow, large, budget, room), budget)
+    return Plan(kept, _note(slow, large, heavy, budget, room, memory), budget)
 
 
-def _note(slow: list[str], large: list[str], budget: float, room: float) -> str:
+def _note(slow: list[str], large: list[str], heavy: list[str], budget: float, room: float, memory: float) -> str:
     why = {
         f"left out, as their estimated time is over the budget of {budget:.0f} s": slow,
         f"left out, as a worker has room for {room:,.0f} bytes of taps (ESPALIER_DEEP_BYTES)": large,
+        f"left out, as a step takes more memory than the {memory:,.0f} bytes that the worker has left": heavy,
     }
     return "; ".join(f"{reason}: {', '.join(names)}" for reason, names in why.items() if names)
 
 
-def _cheapest(entries: list[Entry], found: Plan, room: float) -> Plan:
-    """In the place of a plan that leaves out all of them. Raises TooMuchData where there is room for none."""
+def _cheapest(entries: list[Entry], found: Plan, room: float, memory: float) -> Plan:
+    """In the place of a plan that leaves out all of them. Raises TooMuchData where there is room or memory for none."""
     _require_room(min(entries, key=lambda entry: entry.taps), room)
-    chosen = min((entry for entry in entries if entry.taps <= room), key=lambda entry: entry.trying + entry.final)
+    there = [entry for entry in entries if entry.taps <= room]
+    light = min(there, key=lambda entry: entry.fit.needed)
+    require_deep(memory, light.cut.name, light.fit)
+    chosen = min((e for e in there if e.fit.fits(memory)), key=lambda entry: entry.trying + entry.final)
     note = f"{found.note}; {chosen.cut.name} was tried all the same, as nothing but deep training was asked for"
     return Plan([chosen], note, found.budget)
 
@@ -153,7 +165,13 @@ def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: li
     trunk = (whole - forward) * count * len(cached(recipe, cut.kind))
     steps = BACK * forward * recipe.epochs
     trying, final = trunk + steps * sum(len(train) for train, _ in folds), steps * rest + forward * count
-    return Entry(cut, tail, trying, final, size(cut, count, cached(recipe, cut.kind)))
+    fit = step_memory.of(tail, cut, _largest([rest, *(len(train) for train, _ in folds)], recipe), bool(recipe.ema))
+    return Entry(cut, tail, trying, final, size(cut, count, cached(recipe, cut.kind)), fit)
+
+
+def _largest(fits: list[int], recipe: Hyperparameters) -> int:
+    """Examples of the largest batch of fits to so many: see `Batches.count`."""
+    return max(math.ceil(examples / max(1, math.ceil(examples / recipe.batch_size))) for examples in fits)
 
 
 def _refuse_colours(cut: Cut, recipe: Hyperparameters) -> None:

@@ -7,14 +7,17 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from adapters.training.trust.novelty import Apart
 from adapters.types import Floats
 
 Option = tuple[int, float]  # epochs of a fit and how far of the way from its start, WiSE-FT's mix; (0, 0) is the start
 START: Option = (0, 0.0)
+ARRAYS = ("said", "distances")  # of a record
 END = -1  # epochs of an option: as many as the fit made
 
 
@@ -26,6 +29,16 @@ class Record:
     options: list[Option]
     spreads: list[float]  # of each option's raw outputs for some examples that it was fitted to
     curves: list[dict[str, Any]]  # {"epoch", "train_loss", "held_out_loss"}
+    mixes: list[float] = field(default_factory=list)  # of the fit's end, whose tails have told how far the unseen lie;
+    scatters: list[float] = field(default_factory=list)  # [X]; none of the start, of a test set or an earlier release
+    distances: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # f32 [X, M]: see `novelty.Apart`
+
+    def apart(self, option: Option) -> Apart | None:
+        """Through the tail of an option: of an epoch the one that the fit ended with, which knows no less by heart."""
+        if option[1] not in self.mixes:
+            return None
+        row = self.mixes.index(option[1])
+        return Apart(self.distances[row], self.scatters[row])
 
 
 @dataclass(slots=True)
@@ -45,10 +58,14 @@ class Records:
 
     def to_bytes(self) -> bytes:
         """To be kept as a checkpoint."""
-        tensors = {f"said.{name}": torch.from_numpy(record.said) for name, record in self.done.items()}
+        tensors = {
+            f"{array}.{name}": torch.from_numpy(getattr(record, array))
+            for name, record in self.done.items()
+            for array in ARRAYS
+        }
         facts: dict[str, Any] = {
             "done": {
-                name: {k: v for k, v in asdict(record).items() if k != "said"} for name, record in self.done.items()
+                name: {k: v for k, v in asdict(record).items() if k not in ARRAYS} for name, record in self.done.items()
             },
             "basis": self.basis,
             "seconds": self.seconds,
@@ -68,11 +85,13 @@ class Records:
         facts = json.loads(header["__metadata__"]["deep"])
         found = cls(basis=basis, earlier=facts.get("seconds", 0.0))
         if facts.get("basis") == basis:  # of an earlier release there is none
-            found.done = {name: _record(tensors[f"said.{name}"], row) for name, row in facts["done"].items()}
+            found.done = {name: _record(tensors, name, row) for name, row in facts["done"].items()}
             found.begun = (facts["begun"], tensors["begun"].numpy().tobytes()) if "begun" in facts else None
         return found
 
 
-def _record(said: torch.Tensor, facts: dict[str, Any]) -> Record:
+def _record(tensors: dict[str, torch.Tensor], name: str, facts: dict[str, Any]) -> Record:
+    """Of an earlier release one has no distances."""
     options = [(int(epochs), float(mix)) for epochs, mix in facts.pop("options")]
-    return Record(said.numpy(), options, **facts)
+    arrays = {array: tensors[f"{array}.{name}"].numpy() for array in ARRAYS if f"{array}.{name}" in tensors}
+    return Record(options=options, **arrays, **facts)

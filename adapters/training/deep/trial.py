@@ -15,7 +15,9 @@ from adapters.training.deep.records import END, Option, Record, Records
 from adapters.training.deep.starts import Start
 from adapters.training.deep.taps import Taps
 from adapters.training.race.cross_validation import Data
+from adapters.training.trust import novelty
 from adapters.training.trust.calibrate import spread
+from adapters.training.trust.novelty import Apart
 from adapters.types import Cut, Floats, Indices
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -67,6 +69,7 @@ class Trial:
     starts: Start
     recipe: Hyperparameters
     seed: int
+    groups: Indices | None = None  # of like examples, i64 [N], where fits to folds tell how far the unseen lie
 
     def tried(self, folds: Sequence[Fold], of: int, journal: Journal) -> list[Record]:
         """Fits to the first folds of so many, but for those on record."""
@@ -97,13 +100,25 @@ class Trial:
         epochs = range(1, len(fit.said) + 1) if self.recipe.patience and answering else ()
         options: list[Option] = [(epoch, answering) for epoch in epochs]
         said, spreads = [fit.said[epoch - 1] for epoch in epochs], [0.0] * len(epochs)
+        apart: dict[float, Apart] = {}
         for mix in self._mixes:
             fitting.network.become(fitting.network.mixed(fit.weights, mix))
             told = fit.said and mix == answering  # at the end of the last epoch
             said.append(fit.said[-1] if told else self.asked(fitting.network, unseen, journal.look))
             spreads.append(spread(self.asked(fitting.network, self.some(train), journal.look)))
             options.append((END if mix else 0, mix))
-        return Record(np.stack(said), options, spreads, fit.curves)
+            if mix and self.groups is not None:  # at its start a tail knows none of them by heart
+                apart[mix] = self._apart(self.groups, fitting.network, fold, journal.look)
+        scatters, distances = [each.scatter for each in apart.values()], [each.distances for each in apart.values()]
+        by_mix = np.stack(distances) if distances else np.zeros((0, 0), np.float32)
+        return Record(np.stack(said), options, spreads, fit.curves, list(apart), scatters, by_mix)
+
+    def _apart(self, groups: Indices, network: Network, fold: Fold, look: Callable[[], None]) -> Apart:
+        """How far from what it was fitted to a tail sees what it was not."""
+        train, unseen = fold
+        taught = novelty.some_of_each(groups, train)
+        known, new = (network.pooled(self.taps.served, index, look) for index in (taught, unseen))
+        return novelty.apart(known, groups[taught], new)
 
     @staticmethod
     def some(index: Indices) -> Indices:

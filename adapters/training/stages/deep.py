@@ -19,7 +19,7 @@ from adapters.modalities import NONE
 from adapters.store import checkpoints, heads, jobs, leases, reports
 from adapters.training.context import TrainingContext
 from adapters.training.deep import deep_round
-from adapters.training.deep.deep_round import Declined, DeepResult
+from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.embedding.views import Source
 from adapters.training.progress import Progress
 from adapters.training.publish.drafts import Draft
@@ -71,7 +71,7 @@ def _round(
             _examples(context, material), shallow, asked, job.request.seed, watch.report, watch,
             lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
             always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), basis=basis,
-            begin=begin, room=room,
+            begin=begin, room=room, memory=scratch.memory(context),
         )  # fmt: skip
 
 

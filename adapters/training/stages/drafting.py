@@ -8,7 +8,7 @@ from adapters import arrays
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training import programs
 from adapters.training.data.split import Split
-from adapters.training.deep.deep_round import Declined, DeepResult
+from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft
 from adapters.training.race.evaluate import evaluate
@@ -30,7 +30,8 @@ def draft(
     result, read = _won(of, shallow, found)
     measured = evaluate(result, of.task, read, of.targets, of.classes, _explained(of.divided, result))
     trusted = terms.learn(
-        result.program, of.task, measured, read, of.targets, of.divided, of.backbone.dimension
+        result.program, of.task, measured, read, of.targets, of.divided, of.backbone.dimension,
+        found.unlearned if isinstance(found, DeepResult) else (),
     )  # fmt: skip
     report = material.findings(of, result, measured)
     if found is not None:

@@ -1,4 +1,4 @@
-"""How much of its disk a worker gives to deep rounds, where somebody has bounded it."""
+"""How much of its disk a worker gives to deep rounds, where somebody has bounded it, and how much of its memory."""
 
 import errno
 import math
@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from adapters.errors import TooMuchData
 from adapters.store import leases
+from adapters.training import programs
 from adapters.training.context import TrainingContext
+from adapters.training_memory import STEP
 
 
 def is_in_the_way(context: TrainingContext, left: Path, job_id: str) -> bool:
@@ -18,11 +22,20 @@ def is_in_the_way(context: TrainingContext, left: Path, job_id: str) -> bool:
     return not leases.is_held(context.engine, left.name)
 
 
+def memory(context: TrainingContext) -> float:
+    """Bytes that fits may take, where they are made: of an accelerator all, as what others hold may be let go of."""
+    if programs.device().type == "cpu":
+        return context.memory()
+    _, whole = torch.cuda.mem_get_info()
+    return float(whole)
+
+
 @contextmanager
 def room(context: TrainingContext, job_id: str) -> Iterator[float]:
     """Bytes for a job: all but what those have here that another worker is at work on.
 
-    Raises OSError (ENOSPC), after which a job is tried again, for TooMuchData where they are what is in the way.
+    Raises OSError (ENOSPC), after which a job is tried again, for TooMuchData where they are what is in the way; not of
+    memory, which no wait for them makes.
     """
     if context.scratch_bytes is None:
         yield math.inf
@@ -31,7 +44,7 @@ def room(context: TrainingContext, job_id: str) -> Iterator[float]:
     try:
         yield max(0, context.scratch_bytes - taken)
     except TooMuchData as error:
-        if taken:
+        if taken and error.item != STEP:
             raise OSError(errno.ENOSPC, error.message, str(context.folder)) from None
         raise
 

@@ -10,6 +10,10 @@ Where a head reads taps, these are scaled to weigh as much as `pooled`: left as 
 traffic signs were no longer novel to a head of weather; docs/adr/0010 has figures.
 
 What the graph gives is not the distance but the share of held-out examples with a smaller one.
+
+A tail that was trained on an example tells it as one of its group: through that tail, what is held out of the means
+alone is nearer to them than anything new. So where embeddings are a trained tail's, distances are taken through the
+tails of fits to folds (`apart`), each of what it did not see.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +31,8 @@ from adapters.types import Affine, Clip, Embeddings, Floats, HeadProgram, Indice
 AXES = 32  # of the means of more groups: 0.16 MB at D = 1280, whatever their number
 SHARES = (0.01, 0.02, 0.05, *(k / 20 for k in range(2, 19)), 0.95, 0.98, 0.99, 0.995, 0.999)  # where knots lie
 STEEPEST = 50.0  # of the share by distance: keeps float32's rounding of a distance below the tolerance of parity
+EACH = 64  # examples of a group tell its mean: with them a distance comes out by a 64th part too large
+LEAST = 1e-6  # of a scatter that is divided by
 KEPT = 16_000_000  # numbers of embeddings that are kept as they are compared: 64 MB
 REACH = 0.3  # beyond the farthest held-out example, in its distance from the median one: where novelty becomes 1
 
@@ -39,18 +45,52 @@ class Novelty:
     distances: Floats  # f32 [M], of held-out examples, ascending
 
 
-def fit(embeddings: Embeddings, groups: Indices, split: Split, dimension: int | None = None) -> Novelty:
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What a fit to a fold says, through its own tail, of the examples that it did not see."""
+
+    distances: Floats  # f32 [M], squared, to the nearest group's mean of what it was fitted to
+    scatter: float  # of what it was fitted to, 0 to 1: see `_scatter`
+
+
+def apart(taught: Embeddings, groups: Indices, unseen: Embeddings) -> Apart:
+    """Through one tail: embeddings f32 [T, D] that it was fitted to, their groups i64 [T], and others f32 [M, D]."""
+    x = _Directed(np.concatenate([taught, unseen]), STEPS["power"])
+    rows = np.arange(len(taught))
+    asked = np.arange(len(taught), len(taught) + len(unseen))
+    return Apart(_measure(_distance(x, groups, rows), x, asked), _scatter(x, rows))
+
+
+def some_of_each(groups: Indices, rows: Indices) -> Indices:
+    """At most EACH of the chosen rows of each group, i64, ascending: enough to tell its mean by."""
+    order = rows[np.argsort(groups[rows], kind="stable")]
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(starts, counts)
+    return np.sort(order[rank % np.repeat(-(-counts // EACH), counts) == 0])
+
+
+def fit(
+    embeddings: Embeddings,
+    groups: Indices,
+    split: Split,
+    dimension: int | None = None,
+    unlearned: Sequence[Apart] = (),
+) -> Novelty:
     """Embeddings f32 [N, R] and the group of like examples that each is in, i64 [N] → the steps of novelty.
 
     `dimension` is how many numbers of an embedding are `pooled`, where others follow.
     Held-out distances are those of the test set from the final means, or, where there is none, those of each fold from
-    the means of the others.
+    the means of the others; those of `unlearned` in their place, where embeddings are of a tail that was trained on
+    the folds.
     """
     first = (*_balanced(embeddings, split.rest, dimension), *STEPS["power"])
     x = _Directed(embeddings, first)
     final = _distance(x, groups, split.rest)
     if len(split.test):
         measured = [_measure(final, x, split.test)]
+    elif unlearned:
+        now = _scatter(x, some_of_each(groups, split.rest))
+        measured = [each.distances * np.float32(now / max(each.scatter, LEAST)) for each in unlearned]
     else:
         measured = [_measure(_distance(x, groups, train), x, val) for train, val in split.folds]
     distances = np.sort(np.concatenate(measured))
@@ -110,6 +150,16 @@ def _distance(x: _Directed, groups: Indices, rows: Indices) -> tuple[Step, ...]:
     axes = _axes(means)  # [D, AXES]
     project = Linear(numpy(axes), np.zeros(axes.shape[1], np.float32))
     return (project, _squared(means @ axes), Minimum())
+
+
+def _scatter(x: _Directed, rows: Indices) -> float:
+    """The mean squared distance from the common mean, of rows of length one.
+
+    By it distances through one tail are brought to the scale of another. Not by distances within groups: a tail makes
+    these as small as it knows the examples well, and of new ones that says little.
+    """
+    mean = sum(part.double().sum(dim=0) for part in x.parts(rows)) / len(rows)
+    return 1 - float(torch.as_tensor(mean).square().sum())
 
 
 def _squared(means: torch.Tensor) -> Linear:

@@ -1,5 +1,6 @@
 """Trust: what a new version will say of its own answers, learned from the examples that it was measured on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,14 +31,16 @@ def learn(
     targets: Targets,
     split: Split,
     dimension: int | None = None,
+    unlearned: Sequence[novelty.Apart] = (),
 ) -> Trust:
     """Novelty, thresholds to abstain by, and what sets and intervals are made from, all from held-out examples.
 
     With cross-validation these are answers of fits without the example, which saw less than the final head did: its
     own are a little better, so that coverage errs to the safe side (cross-conformal, Vovk 2015). Embeddings f32 [N, R]
-    are what the head reads, the first `dimension` numbers of them `pooled`.
+    are what the head reads, the first `dimension` numbers of them `pooled`; `unlearned` is what tails say that did not
+    see the examples, where `pooled` is that of one that did.
     """
-    novel = novelty.fit(embeddings, task.kinds(targets), split, dimension)
+    novel = novelty.fit(embeddings, task.kinds(targets), split, dimension, unlearned)
     facts: dict[str, Any] = {"held_out": len(measured.index), "novelty": {"threshold": trust.NOVEL}}
     held_out = task.held_out(measured.outputs, take(targets, measured.index), measured.schema)
     facts["options"] = ["coverage"]

@@ -19,9 +19,11 @@ from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
-from adapters.training.deep.deep_round import Declined, DeepResult, Examples
+from adapters.training.deep.deep_round import Examples
+from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race
+from adapters.training_memory import DeepFit
 from adapters.types import Floats, Linear
 
 COUNT = 60
@@ -90,6 +92,12 @@ def test_answers_are_of_examples_that_their_fits_had_not_seen(result, given):
     """Those of the race's own folds, each once."""
     assert sorted(result.index) == sorted(np.concatenate([unseen for _, unseen in given.split.folds]))
     assert count(result.outputs) == count(result.unscaled) == len(result.index) == result.evidence["examples"]
+
+
+def test_novelty_is_told_by_every_fold_through_a_tail_that_had_not_seen_it(result, given):
+    """The option's own; a distance for each held-out example, at most 4 of rows of length one."""
+    assert [len(each.distances) for each in result.unlearned] == [len(unseen) for _, unseen in given.split.folds]
+    assert all(0 <= each.distances.min() and each.distances.max() <= 4 for each in result.unlearned)
 
 
 def test_everything_told_is_ready_for_json(result):
@@ -349,7 +357,7 @@ def test_what_a_caller_asks_for_is_tried_on_enough_folds_and_looked_at_once(give
 
 def test_more_folds_stay_within_the_budget():
     """Estimated as all else is."""
-    entry = plan.Entry(cuts.find(deep.GRAPH, SIDE)[-1], b"", 10.0, 12.0, 100)
+    entry = plan.Entry(cuts.find(deep.GRAPH, SIDE)[-1], b"", 10.0, 12.0, 100, DeepFit())
     assert plan.Plan([entry], "", 72.0).allows(entry.cut.name, 1, 6)
     assert not plan.Plan([entry], "", 71.0).allows(entry.cut.name, 1, 6)
 
