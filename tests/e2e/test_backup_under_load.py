@@ -105,6 +105,7 @@ def _restored_is_sound(path, home) -> None:
     assert espalier("check", home=home).stdout == "everything is as it was stored\n"
 
 
+@pytest.mark.slow
 def test_a_job_that_waited_is_done_by_the_installation_that_is_restored(own_server, tmp_path) -> None:
     """And the key with which it was sent still stands for it."""
     service = own_server()

@@ -68,6 +68,7 @@ def test_reads_do_not_wait_for_a_writer_and_writers_are_told_to_come_back(own_se
     check_history(service)
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_database_that_swallows_packets_holds_up_nobody(tmp_path: Path):
     """The server is there and says nothing: heads in memory are answered, all else is told to come back; it heals."""

@@ -55,6 +55,7 @@ def test_a_server_told_to_stop_answers_on_and_sends_its_clients_away(leaving):
     assert leaving.process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_what_is_under_way_at_the_end_is_answered(leaving):
     """A body of which the last byte comes when the server has long closed its door."""
     request = raw.post("/embed", shape("circle", 3), "image/png")

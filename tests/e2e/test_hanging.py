@@ -10,6 +10,7 @@ from support.services import Service, command_line, eventually
 WORDS = {"server": "_bentoml_impl.worker", "arbiter": "bentoml serve", "worker": "service.cli worker"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [pytest.param("server"), pytest.param("arbiter"), pytest.param("worker")])
 def test_a_process_that_hangs_is_replaced(own_server, which):
     """And the service teaches and answers as before."""

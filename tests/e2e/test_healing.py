@@ -19,6 +19,7 @@ def blob(service: Service, digest: str) -> Path:
     return service.artifacts / "blobs" / digest[:2] / digest
 
 
+@pytest.mark.slow
 def test_a_damaged_live_head_harms_nobody_else_and_is_taught_again(own_server):
     service: Service = own_server()
     for head in HEADS:

@@ -62,6 +62,7 @@ def the_job(service: Service, job_id: str) -> dict:
     return service.rows("jobs", "id=?", job_id)[0]
 
 
+@pytest.mark.slow
 def test_an_order_to_stop_in_the_middle_of_a_job_is_followed_and_the_job_goes_on(service, plan):
     """Server and worker leave in time and without a traceback, whoever waits for the job; that is no worker's death."""
     job = begun(service, "hold-training", plan)
@@ -120,6 +121,7 @@ def test_a_job_that_another_release_had_begun_is_taken_up(service, plan):
     )
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_passed_by_and_does_no_harm_when_it_wakes(service, plan):
     """Another one takes its job up when the lease is over; both are at work on one database."""
     job = begun(service, "hold-training-3", plan)

@@ -68,6 +68,7 @@ def test_headers_that_do_not_come_to_an_end_are_cut(narrow):
     assert refused(narrow, "head_time") == before + 1
 
 
+@pytest.mark.slow
 def test_a_connection_that_asks_nothing_is_ended(narrow):
     with raw.connection(narrow.port) as opened:
         assert raw.ends(opened)

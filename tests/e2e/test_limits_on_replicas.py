@@ -41,6 +41,7 @@ def status(replica: Service, key: dict) -> int:
     return httpx.get(f"{replica.url}/heads", headers={"Authorization": f"Bearer {key['key']}"}, timeout=60).status_code
 
 
+@pytest.mark.slow
 def test_a_key_lives_and_ends_on_both(replicas):
     """Made, rotated with an overlap, revoked and expired on one; the other has not been told by anybody."""
     one, two = replicas
@@ -60,6 +61,7 @@ def test_a_key_lives_and_ends_on_both(replicas):
         eventually(lambda replica=replica: status(replica, short) == 401)
 
 
+@pytest.mark.slow
 def test_jobs_that_race_on_both_do_not_pass_a_quota(replicas):
     """Half of them are sent to each, all at once: as many are accepted as there may be heads."""
     operator(replicas[0], "PUT", "/quotas", tenant=TENANT, limits={"heads": 3})

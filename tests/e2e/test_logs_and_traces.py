@@ -30,6 +30,7 @@ def finetune(service: Service, head: str, **headers: str) -> dict:
     return job
 
 
+@pytest.mark.slow
 def test_every_line_is_json_and_tells_whose_it_is(own_server) -> None:
     service = own_server(log_format="json", access_log="true")
     sent = {"x-request-id": "order-66", "authorization": SECRETS[0], "cookie": f"a={SECRETS[2]}"}
@@ -68,6 +69,7 @@ def test_every_answer_tells_its_id(server) -> None:
     assert exchange(server.port, b"no http at all\r\n\r\n").headers["x-request-id"]
 
 
+@pytest.mark.slow
 def test_a_trace_leads_from_the_caller_through_the_job_into_the_worker(own_server, monkeypatch) -> None:
     with collector.running() as found:
         for name, value in found.environment().items():

@@ -79,6 +79,7 @@ def _events(log: Path) -> Iterator[tuple[str, str, list[str]]]:
             yield "ends", call, under_way.pop(thread)
 
 
+@pytest.mark.slow
 def test_bytes_and_names_are_on_the_disk_before_the_row_that_refers_to_them(own_server, strace, tmp_path):
     """Of an upload before `202`, and of a version before it is published."""
     service: Service = own_server(before=strace)

@@ -23,6 +23,7 @@ def small_disk(tmp_path: Path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_job_that_never_finds_space_fails_and_the_old_version_serves(home, own_server, small_disk, tmp_path):
     """storage_full after its tries, nothing left behind; with space again the same call succeeds."""
     plan = tmp_path / "plan"

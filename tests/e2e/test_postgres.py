@@ -7,6 +7,7 @@ from support.services import eventually, kill
 pytestmark = pytest.mark.postgres
 
 
+@pytest.mark.slow
 def test_a_head_is_taught_served_and_survives_kills_on_postgres(own_server, empty_postgres, tmp_path):
     """A worker killed while training and a killed server, as on SQLite; two serving processes agree on the head."""
     plan = tmp_path / "plan"

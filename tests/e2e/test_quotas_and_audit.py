@@ -122,6 +122,7 @@ def busy(service: Service, plan: Path) -> Iterator[None]:
     (plan / "go").touch()
 
 
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_while_it_waits_is_in_the_log(service, busy):
     before = newest(service)
     waiting = service.client.finetune("cancelled", shapes(("circle", "square"), 8), method="prototype")

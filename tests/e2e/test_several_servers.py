@@ -63,6 +63,7 @@ def ask_until_both_have_answered(service: Service, already: dict[str, float]) ->
     return asked
 
 
+@pytest.mark.slow
 def test_both_processes_serve_count_together_and_are_replaced_when_they_die(service):
     asked = ask_until_both_have_answered(service, {})
     assert metric(service, "predict_requests_total") == metric(service, "predict_seconds_count") == asked
@@ -96,6 +97,7 @@ def test_both_processes_serve_count_together_and_are_replaced_when_they_die(serv
     assert "Traceback" not in service.log.read_text()
 
 
+@pytest.mark.slow
 def test_an_arbiter_that_dies_takes_its_processes_along(service):
     """Its successor's are new ones, which count from nothing in a folder of their own."""
     (arbiter,), old, folder = service.pids(ARBITER), service.pids(SERVER), counts(service)

@@ -51,6 +51,7 @@ def test_versions_need_no_jobs_and_deleted_heads_leave_nothing(own_server) -> No
     assert "Traceback" not in service.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_nothing_of_a_deleted_head_is_left_on_postgres(own_server, empty_postgres) -> None:
     service = own_server(sweep_seconds=0.3, keep_jobs=0, database_url=empty_postgres)

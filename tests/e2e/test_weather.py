@@ -13,6 +13,7 @@ def command(service: Service, *arguments: str) -> dict:
     return json.loads(espalier(*arguments, "--server", service.url, "--json", home=service.home).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_weather_is_learned_cached_and_extended(own_server, data, tmp_path):
     """≥ 0.94 of held-out photos; a second call runs no backbone; a fifth class appended later works beside the four."""

@@ -43,6 +43,7 @@ def restarted(recorder: Recorder) -> None:
     recorder.service.start()
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_fails_its_own_answers_only_and_the_head_can_be_taught_again(checked):
     images = [("images", shape("circle", 3))]
     flip(blob(checked, checked.service.client.head("hurt")["versions"][0]["digest"]))

@@ -45,6 +45,7 @@ def kill_one(recorder: Recorder, rng: random.Random) -> None:
         kill(pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "rounds"), [(7, 3), pytest.param(8, 16, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )

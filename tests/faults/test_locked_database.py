@@ -8,6 +8,7 @@ from support.databases import locked
 HELD = 5.0  # seconds at the least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["training", "publishing"])
 def test_a_job_that_cannot_write_goes_on_when_it_can(checked, phase):
     job = checked.held(phase)

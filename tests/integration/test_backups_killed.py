@@ -120,6 +120,7 @@ def abandoned(engine: sa.Engine) -> int:
         return int(connection.execute(sa.text(query)).scalar_one())
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_killed_leaves_nothing_and_the_next_one_works(place, tmp_path) -> None:
     path = tmp_path / "backups" / "one.tar"
     rows, there = place.contents(), place.store.there()

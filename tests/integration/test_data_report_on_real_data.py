@@ -44,6 +44,7 @@ def test_flipped_labels_are_ranked_above_sound_ones(known, share):
     assert 0.5 <= found.estimate / truth.sum() <= 1.5
 
 
+@pytest.mark.slow
 def test_sound_labels_are_hardly_suspected(known):
     """Of labels as they came, at most 3 % are flagged; the estimate is of that order, too."""
     suspects = trust.trained(known[0]).report()["findings"]["suspected_labels"]

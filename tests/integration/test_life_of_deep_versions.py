@@ -42,8 +42,9 @@ def test_deleting_a_head_lets_go_of_what_its_deep_versions_read(shop):
     version = shop.teach("deleted", pictures(10), **DEEP | {"hyperparameters": QUICK | {"unfreeze": "blocks.0"}})
     trunk = version.manifest["deep"]["trunk"]
     assert shop.shop.artifacts.has(trunk)
+    job = jobs.list_page(shop.shop.engine, limit=1)[0].id
     heads.delete(shop.shop.engine, "deleted")
-    shop.shop.let_go(jobs.list_page(shop.shop.engine, limit=1)[0].id)
+    shop.shop.let_go(job)
     assert not shop.shop.artifacts.has(trunk)
 
 

@@ -158,6 +158,7 @@ def test_a_decode_takes_no_more_than_is_charged(
     assert taken[name] <= max(charged, default=memory.SMALL) + SLACK  # nobody is asked for a small one
 
 
+@pytest.mark.slow
 def test_a_plain_jpeg_takes_little_because_it_is_scaled_while_it_is_decoded(taken: dict[str, int]) -> None:
     assert taken["jpeg"] < taken["png"] < taken["webp"]
 
