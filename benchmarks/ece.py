@@ -1,6 +1,6 @@
 """How far confidence is from accuracy: `auto` beside a tuned LogisticRegressionCV, 20 to 200 examples a class, paired.
 
-    python -m benchmarks ece                    # everything, recorded: half an hour
+    python -m benchmarks ece                    # everything, recorded; OMP_NUM_THREADS=1 where something runs beside
     python -m benchmarks.ece [--data weather digits] [--seeds 2] [--shots 20 50 100 200]
 
 Rounds are those of `adaptation`: a third of each data set is the test set of a seed, both are fitted to the same
