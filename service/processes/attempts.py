@@ -39,6 +39,7 @@ def attempt(lease: Lease, training: TrainingContext, workflows: Workflows) -> st
         return error.failure
     except Exception as error:
         if _is_over(training, lease):
+            log.info("the attempt at the job %s ended after the job: %s", lease.job_id, failures.brief(error))
             return "lost"
         log.exception("an attempt at the job %s failed", lease.job_id)
         return failures.of(error)

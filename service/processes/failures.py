@@ -79,4 +79,4 @@ def pause(failures: int) -> float:
 
 def brief(error: Exception) -> str:
     """One line of what an error says, for the log."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:300]}"

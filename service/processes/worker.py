@@ -149,6 +149,7 @@ class Worker:
             log.info("left the job %s: %s", lease.job_id, said)
 
     def _settle(self, lease: Lease, found: str | Failure) -> None:
+        self.training.signs.give()  # tried for as long as the database is away, which is no hanging step
         attempts.settle(lease, found, self.training, self.settings.job_retries)
         if jobs.is_settled(self.engine, lease.job_id):  # however it ended, here or by whoever cancelled it
             self.workflows.forget(lease)
