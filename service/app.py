@@ -1,7 +1,7 @@
 """The BentoML service: composition root and lifecycle. Public HTTP is FastAPI, mounted; see `service/api`.
 
 `bentoml serve` imports this file twice, one process after the other: in its arbiter, which needs the class alone, and
-in the process that serves. So the parts are imported when the service is made: 0.7 s less until it is ready.
+in the process that serves. So the parts are imported when the service is made: a second less until it is ready.
 """
 
 import functools
@@ -20,13 +20,13 @@ import bentoml  # noqa: E402
 from bentoml.validators import ContentType  # noqa: E402
 
 from service.access import exposure  # noqa: E402
-from service.api.fast_path import FastPath  # noqa: E402
 from service.processes import servers  # noqa: E402
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from service.access.principal import Principal
+    from service.api.fast_path import FastPath
     from service.operations.tracing import Traces
     from service.settings import Settings
 
@@ -165,9 +165,10 @@ class _Served(type(Espalier)):  # type: ignore[misc]
 
     __slots__ = ()
 
-    def to_asgi(self, is_main: bool = True) -> FastPath:
+    def to_asgi(self, is_main: bool = True) -> "FastPath":
         """Our way in before BentoML's, on connections of our own: it starts uvicorn, and sets no limits."""
         from service.access.authorization import Authorization
+        from service.api.fast_path import FastPath
         from service.audit.address import Proxies
         from service.audit.trail import Trail
         from service.limits import connections, watch
