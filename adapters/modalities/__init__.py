@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from numpy.typing import NDArray
 
 from adapters.errors import InvalidInput
+from adapters.modalities import _defaults
 from adapters.types import Backbone, Embeddings, Indices, Input, Preview, Probed, Tensors
 
 AUTO, NONE = "auto", "none"  # choices that need no modality: the race decides; no further views
@@ -23,7 +24,7 @@ Bytes: TypeAlias = bytes | memoryview
 
 
 class Modality(Protocol):
-    """What every file of this folder offers."""
+    """What every file of this folder offers; what `_defaults` names it may leave out."""
 
     NOUN: str  # what messages call one input: "image"; the plural adds an s
     FIELD: str  # the friendlier name of the field `inputs`: "images"
@@ -98,7 +99,7 @@ class TrainingSide(Protocol):
 
 def names() -> tuple[str, ...]:
     """Every modality there is: the files and folders of this one."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"))
 
 
 @functools.cache  # asked for with every input; only found ones are kept
@@ -106,7 +107,9 @@ def get(name: str) -> Modality:
     """The modality of that name. Raises InvalidInput that lists what there is."""
     if name not in names():
         raise InvalidInput(f"there is no modality {name[:50]!r}; there are: {', '.join(names())}", item="modality")
-    return cast(Modality, importlib.import_module(f"{__name__}.{name}"))
+    module = importlib.import_module(f"{__name__}.{name}")
+    _defaults.complete(module)
+    return cast(Modality, module)
 
 
 def of(backbone: Backbone) -> Modality:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from support import dropped_in
 from support.pictures import shape
 
-from adapters import finetune, modalities, trust
+from adapters import finetune, trust
 from adapters.backbones import facts
 from adapters.errors import InvalidInput, WrongModality
 from adapters.predict import Predictor, load, predict
@@ -29,17 +29,15 @@ from adapters.training.backbone import upgrade
 from adapters.training.publish import export
 from adapters.types import Backbone, Example, HeadProgram, HeadRef, JobRequest, Linear, Softmax
 
-FOLDER = Path(__file__).parents[1] / "support" / "modalities"
+LINES = 30
 WIDE = 96  # so that the weights are more than a graph of constants keeps in itself
 
 
 @pytest.fixture
-def dna(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def dna() -> Iterator[Any]:
     """The modality, dropped in."""
-    monkeypatch.setattr(modalities, "__path__", [*modalities.__path__, str(FOLDER)])
-    yield modalities.get("dna")
-    modalities.get.cache_clear()
-    sys.modules.pop("adapters.modalities.dna")
+    with dropped_in.modality() as modality:
+        yield modality
 
 
 def encoder() -> bytes:
@@ -135,6 +133,11 @@ REFS = [HeadRef("climate")]
 NEW = [strand("warm", 100), strand("cold", 101)]
 
 
+def test_it_is_a_file_of_thirty_lines():
+    text = (dropped_in.FOLDER / f"{dropped_in.NAME}.py").read_text()
+    assert len([line for line in text.splitlines() if line.strip()]) <= LINES
+
+
 def test_it_learns_serves_and_reports(bench):
     copy = (TAUGHT[0][0][::-1], "warm")  # as many of each base: alike by its fingerprint
     job = bench.teach([*TAUGHT, copy])
@@ -228,7 +231,7 @@ def test_on_a_gpu_it_goes_in_padded_passes(bench, dna, monkeypatch):
     plain = session.plain
     monkeypatch.setattr(session, "plain", lambda batch, alone=False: shapes.append(batch["mask"].shape) or plain(batch))
     np.testing.assert_allclose(session.embed(items), alone, atol=1e-6)
-    assert shapes == [(64, 104), (64, 104), (2, 104)]
+    assert shapes == [(64, 128), (64, 128), (2, 128)]
 
 
 def test_its_graph_is_mapped_and_proven_at_several_lengths(bench, tmp_path):

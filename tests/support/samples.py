@@ -14,6 +14,7 @@ INPUTS: dict[str, list[bytes]] = {
             "Where is my new card? It was sent two weeks ago.", "Überweisung fehlgeschlagen 😀", "Cancel it, please.",
         )
     ],
+    "dna": [b"ACGTTGCA", b"CCGTAGGGCTAA", b"TTTAG"],
 }  # fmt: skip
 SPECS = {
     "image": Preprocessing(32, 1.0, "bicubic", (0.5,) * 3, (0.5,) * 3),

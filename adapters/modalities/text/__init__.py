@@ -1,7 +1,7 @@
 """Texts: bytes → word pieces, the same way for training and for serving.
 
-`reading` makes a string of bytes or refuses them; `wordpieces` numbers of the string; `padding` puts several side by
-side; `fingerprints` tells copies; `alike` (training) finds them. ADR 27 says what was chosen and by which figures.
+`reading` makes a string of bytes or refuses them; `wordpieces` numbers of the string; `adapters.padding` puts several
+side by side; `fingerprints` tells copies; `alike` (training) finds them. ADR 27 says what was chosen, by which figures.
 
 A text longer than what a backbone reads is cut, not refused: the start of a message says what it is about, and
 windows that are averaged would be another model than the one whose figures are known. `probe` says how much was cut.
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.modalities.text import fingerprints, padding, reading, wordpieces
-from adapters.modalities.text.padding import IDS, MASK
+from adapters import padding
+from adapters.modalities.text import fingerprints, reading, wordpieces
 from adapters.modalities.text.reading import is_text as sniff
 from adapters.modalities.text.spec import Spec
 from adapters.types import Input, Preview, Probed, Tensors
@@ -40,6 +40,7 @@ UNIT, MOST = "characters", 100_000  # some forty pages: 0.1 s to count the piece
 MEDIA_TYPES = ("text/plain",)
 SUFFIXES = frozenset({".txt"})
 FORMATS = ("UTF-8 text",)
+IDS, MASK = "input_ids", "attention_mask"  # names of the graph's tensors
 COPIES = "Copies of one text but for case, punctuation, a letter or a word."
 
 READ = 256  # pieces: what the makers of all-MiniLM-L6-v2 let it read

@@ -8,7 +8,7 @@ from tokenizers import Encoding
 
 from adapters.errors import InvalidText
 from adapters.modalities import text as modality
-from adapters.modalities.text import Spec, padding, wordpieces
+from adapters.modalities.text import IDS, Spec, wordpieces
 from adapters.modalities.text.wordpieces import DEFAULT, HELD
 from benchmarks.costly_texts import TEXTS
 from service.intake.datasets import sources
@@ -104,7 +104,7 @@ def test_a_start_is_enough_where_no_spaces_are(monkeypatch: pytest.MonkeyPatch) 
 def test_marks_upon_marks_are_read_as_the_letter_below() -> None:
     """BERT leaves out marks; nothing is refused that a person may have typed for fun."""
     zalgo = "".join(letter + "\u0300\u0316\u0301\u0334" * 40 for letter in "where")
-    assert modality.decode(zalgo.encode(), SPEC)[padding.IDS].tolist() == [101, 2073, 102]
+    assert modality.decode(zalgo.encode(), SPEC)[IDS].tolist() == [101, 2073, 102]
     assert np.array_equal(
         modality.fingerprint({}, zalgo.encode()), modality.fingerprint({}, ("w" + zalgo[1:]).encode())
     )

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters import padding
 from adapters.errors import InvalidInput, InvalidText, TextTooLong
 from adapters.modalities import text as modality
-from adapters.modalities.text import Spec, padding, reading, wordpieces
+from adapters.modalities.text import IDS, Spec, reading, wordpieces
 
 SPEC = Spec(wordpieces.DEFAULT, 256)
 
@@ -17,7 +18,7 @@ SPEC = Spec(wordpieces.DEFAULT, 256)
 def pieces(said: str | bytes) -> list[str]:
     """What the backbone reads, as people can."""
     data = said.encode() if isinstance(said, str) else said
-    ids = modality.decode(data, SPEC)[padding.IDS]
+    ids = modality.decode(data, SPEC)[IDS]
     return [str(wordpieces.get(SPEC.tokenizer).id_to_token(int(i))) for i in ids]
 
 
