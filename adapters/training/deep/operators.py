@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from adapters.errors import InvalidInput
+from adapters.training.deep import depthwise
 
 Attributes = dict[str, Any]
 Operator = Callable[..., Any]
@@ -59,7 +60,10 @@ def _conv(attributes: Attributes, x: torch.Tensor, weight: torch.Tensor, bias: t
     x, padding = _padded(x, attributes, 0.0)
     ones = [1] * len(padding)
     strides, dilations = attributes.get("strides", ones), attributes.get("dilations", ones)
-    return functional.conv2d(x, weight, bias, strides, padding, dilations, attributes.get("group", 1))
+    groups = attributes.get("group", 1)
+    if depthwise.suits(x, weight, dilations, groups):
+        return depthwise.convolved(x, weight, bias, strides, padding)
+    return functional.conv2d(x, weight, bias, strides, padding, dilations, groups)
 
 
 def _max_pool(attributes: Attributes, x: torch.Tensor) -> torch.Tensor:
