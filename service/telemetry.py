@@ -95,6 +95,9 @@ WORK_WAITING = _gauge(
     "parts are counted.",
     "mostrecent",
 )
+JOBS_RUNNING = _gauge(
+    "jobs_running", "Fine-tune jobs that a worker is at work on, next stages among them.", "mostrecent"
+)
 JOBS_UNFINISHED = _gauge("jobs_unfinished", "Fine-tune jobs that wait or run, next stages not counted.", "mostrecent")
 NEXT_STAGES_UNFINISHED = _gauge(
     "next_stages_unfinished", "Next stages of jobs, for which nobody waits, that wait or run.", "mostrecent"

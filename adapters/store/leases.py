@@ -89,6 +89,13 @@ def count_waiting(engine: Engine) -> int:
         return sum(connection.execute(sa.select(_count_free(), shards.count_free())).one())
 
 
+def count_held(engine: Engine) -> int:
+    """How many jobs somebody is at work on, next stages among them: a worker has one at a time."""
+    with reading(engine) as connection:
+        held = sa.not_(_is_free(jobs.c.lease_until, jobs.c.due_at)[0])
+        return int(connection.scalar(sa.select(sa.func.count()).where(jobs.c.settled.is_(False), held)) or 0)
+
+
 def _count_free() -> sa.ScalarSelect[int]:
     """How many `_asked_for` is the first of.
 

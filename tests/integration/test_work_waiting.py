@@ -89,3 +89,17 @@ def test_the_metric_tells_it(engine, parts):
     accept(engine)
     gauges._count_jobs(SimpleNamespace(engine=engine))
     assert telemetry.REGISTRY.get_sample_value("espalier_work_waiting") == parts + 1
+
+
+def test_jobs_that_somebody_is_at_are_counted_until_their_lease_ends(engine):
+    """So that no worker is taken away from one; a next stage's, too."""
+    accept(engine, "cats")
+    assert leases.count_held(engine) == 0
+    claim(engine)
+    assert leases.count_held(engine) == 1
+    done(engine, accept(engine, "dogs"))
+    assert leases.claim(engine, "another") and leases.count_held(engine) == 2
+    gauges._count_jobs(SimpleNamespace(engine=engine))
+    assert telemetry.REGISTRY.get_sample_value("espalier_jobs_running") == 2
+    change(engine, table, lease_until=table.c.lease_until - leases.LEASE)
+    assert leases.count_held(engine) == 0

@@ -1,6 +1,7 @@
 """What autoscalers ask Prometheus about: this installation and no other."""
 
 import re
+from itertools import chain
 
 import pytest
 from support.kubernetes import rendering
@@ -36,7 +37,14 @@ def test_the_guides_example_of_another_namespace_asks_about_that(tmp_path):
 def test_workers_are_scaled_by_what_they_could_take_up(both):
     """And not by unfinished jobs, of which one that is done in a hundred parts is one."""
     for objects in both:
-        assert questions(objects)["worker"]["query"].startswith("max(espalier_work_waiting{")
+        assert questions(objects)["worker"][0]["query"].startswith("max(espalier_work_waiting{")
+
+
+def test_no_worker_that_is_at_work_is_one_too_many(both):
+    """KEDA takes the largest answer: one worker for each job that is at work, though nothing waits."""
+    for objects in both:
+        _, running = questions(objects)["worker"]
+        assert running["query"].startswith("max(espalier_jobs_running{") and running["threshold"] == "1"
 
 
 def test_with_the_hpa_workers_are_as_many_as_is_said(tmp_path):
@@ -50,19 +58,22 @@ def test_with_the_hpa_workers_are_as_many_as_is_said(tmp_path):
 def test_who_asks_about_nobody_hears_of_it(both):
     """Where nothing has the metric, because it is asked in another namespace, that is an error and not a 0."""
     for objects in both:
-        for question in questions(objects).values():
+        for question in chain(*questions(objects).values()):
             assert question["ignoreNullValues"] == "false" and " or " not in question["query"]
 
 
 def asked(objects: list[Object]) -> dict[str, tuple[str, ...]]:
     """(namespace, job) by who is scaled."""
-    return {who: WHOSE.search(one["query"]).groups() for who, one in questions(objects).items()}
+    found = {
+        who: {WHOSE.search(each["query"]).groups() for each in several} for who, several in questions(objects).items()
+    }
+    return {who: only for who, (only,) in found.items()}
 
 
-def questions(objects: list[Object]) -> dict[str, dict[str, str]]:
+def questions(objects: list[Object]) -> dict[str, list[dict[str, str]]]:
     """What Prometheus is asked by who is scaled."""
     found = {}
     for scaler in rendering.of_kind(objects, "ScaledObject"):
-        (trigger,) = [one for one in scaler["spec"]["triggers"] if one["type"] == "prometheus"]
-        found[scaler["metadata"]["name"].rpartition("-")[2]] = trigger["metadata"]
+        triggers = [one["metadata"] for one in scaler["spec"]["triggers"] if one["type"] == "prometheus"]
+        found[scaler["metadata"]["name"].rpartition("-")[2]] = triggers
     return found

@@ -40,6 +40,7 @@ def _count_jobs(ctx: Context) -> None:
         telemetry.JOBS_UNFINISHED.set(asked)
         telemetry.NEXT_STAGES_UNFINISHED.set(following)
         telemetry.WORK_WAITING.set(leases.count_waiting(ctx.engine))
+        telemetry.JOBS_RUNNING.set(leases.count_held(ctx.engine))
     except SQLAlchemyError:  # it is asked again in a moment; the figures stay what they were
         logging.getLogger("espalier.telemetry").debug("the database did not say how many jobs there are")
 
