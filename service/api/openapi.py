@@ -196,7 +196,8 @@ _OPTIONS = {
     "budget": {
         "type": "string",
         "default": "auto",
-        "description": "Estimated seconds of one core that the race may take; more tries more candidates.",
+        "description": "Estimated seconds of one core that the race may take; more tries more candidates. From 30 on "
+        "also what the next stage may take.",
     },
     "deep": {
         "enum": ["auto", "never", "only"],

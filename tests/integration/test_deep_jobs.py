@@ -208,7 +208,9 @@ def test_a_next_stage_that_proves_no_better_makes_no_version_and_says_why(shop, 
     ("asked", "deep_now", "expected"),
     [
         ({"method": "prototype"}, False, Plan(why="method=prototype was asked for; deep=only trains deeper from it")),
-        ({"budget": 1.0}, False, Plan(why="a budget was asked for; deep=only trains deep all the same")),
+        ({"budget": 1.0}, False, Plan(why="a budget of 1 s is for the race; a deep round wants 30 s or more")),
+        ({"budget": 1.0}, True, Plan(why="a budget of 1 s is for the race; a deep round wants 30 s or more")),
+        ({"budget": 30.0}, True, Plan(now=True, why="the live version is deep")),
         ({"deploy": "manual"}, False, Plan(why="deploy=manual puts no version live that a deeper one could replace")),
         ({"deep": "never"}, True, Plan()),
         ({"deep": "only", "method": "prototype", "budget": 1.0}, False, Plan(now=True, always=True)),
@@ -230,6 +232,8 @@ def test_whether_to_train_deep_now_later_or_not_is_said_with_the_reason(
 def test_enough_data_and_a_version_that_goes_live_are_a_reason_to_try_later_and_too_few_are_none(gathered, raced):
     of = replace(gathered, job=replace(gathered.job, request=replace(gathered.job.request, of=None)))
     assert plan.of(of, raced, None).later
+    rich = replace(of, job=replace(of.job, request=replace(of.job.request, budget=60.0)))
+    assert plan.of(rich, raced, None).later
     few = replace(of, divided=replace(of.divided, train=of.divided.train[:150]))
     assert not plan.of(few, raced, None).later and "200 examples" in plan.of(few, raced, None).why
 
