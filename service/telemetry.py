@@ -1,10 +1,11 @@
-"""Metric names. No label carries a head's or a path's name: cardinality stays constant."""
+"""Metric names. No label carries a head's or a path's name: cardinality is bounded."""
 
 from collections.abc import Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from adapters import tenancy
 from adapters.monitoring.sampler import OUTCOMES as SAMPLED
 from adapters.monitoring.watch import KINDS, LEVELS
 from adapters.runtime.meters import Meters
@@ -143,6 +144,15 @@ SAMPLES = _counter(
     "queue_full, no_room (quota of bytes), failed (the database or the store was away).",
     "outcome",
     SAMPLED,
+)
+TENANT_REQUESTS = _counter(
+    "tenant_requests",
+    "Requests that were let in, by tenant: the first 200 that a process meets by name, the rest as (others).",
+    "tenant",
+    (tenancy.IN_LOGS,),
+)
+TENANT_INPUTS = _counter(
+    "tenant_inputs", "Inputs that were let in to be embedded or predicted, by tenant.", "tenant", (tenancy.IN_LOGS,)
 )
 RATE_LIMITED = _counter("rate_limited", "Requests refused with 429 for their rate: requests, inputs.", "limit", RATES)
 AUTHENTICATION_FAILURES = _counter(

@@ -32,10 +32,10 @@ processes behind the port together: each of `ESPALIER_SERVERS` takes its part.""
 
 METRICS = """# Metrics
 
-Prometheus, at `/metrics`. No label carries a head's name or a path. Where several processes serve (`ESPALIER_SERVERS`),
-whichever is asked answers for all: counters, histograms and gauges are their sums, but `espalier_generation` is the
-least of theirs and `espalier_waiting_seconds` the most. What a process has is then up to a second old, and one that is
-replaced counts on where it stopped.
+Prometheus, at `/metrics`. No label carries a head's name or a path; those with a tenant's have at most 200 of them for
+each process. Where several processes serve (`ESPALIER_SERVERS`), whichever is asked answers for all: counters,
+histograms and gauges are their sums, but `espalier_generation` is the least of theirs and `espalier_waiting_seconds`
+the most. What a process has is then up to a second old, and one that is replaced counts on where it stopped.
 
 | metric | type | meaning |
 |---|---|---|"""

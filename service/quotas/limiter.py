@@ -15,6 +15,7 @@ from adapters.store.quotas.rates import Rate
 from adapters.store.quotas.tables import ALL
 from service import telemetry
 from service.quotas.buckets import Bucket
+from service.quotas.tenants import Tenants
 
 MOST_CALLERS = 10_000  # remembered with their buckets; subjects of tokens may be many
 REQUESTS, INPUTS = RATES
@@ -50,6 +51,7 @@ class Limiter:
         self._lock = threading.Lock()
         self._callers: dict[tuple[str, str], Caller] = {}
         self._buckets: dict[Rate, Bucket] = {}
+        self._tenants = Tenants()
 
     def caller(self, tenant: str, key: str) -> Caller:
         """What bounds a caller."""
@@ -64,6 +66,7 @@ class Limiter:
                 self._take(caller.requests, 1, REQUESTS)
         elif caller.inputs:
             self._take(caller.inputs, inputs, INPUTS)
+        self._tenants.asked(tenant, inputs)
 
     def left(self, policy: Policy) -> tuple[int, float]:
         """What may come now, whole numbers; and seconds until all may."""
