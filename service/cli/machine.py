@@ -1,5 +1,6 @@
 """`espalier init`, `serve` and `worker`: the processes of this machine."""
 
+import gc
 import logging
 import os
 import signal
@@ -91,9 +92,12 @@ def worker() -> None:
     # Before torch loads its OpenMP, whose idle threads spin: beside a busy server one race took 28 s, with one thread
     # 1.6. So torch gets half of the cores, of the container where that may use fewer; the other half is the server's.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processor.cores() // 2)))
+    gc.disable()  # imports make many objects and leave none: a fifth of their time would be looks for garbage
     from service.processes import worker as process
     from service.settings import Settings
 
+    gc.freeze()
+    gc.enable()
     settings = Settings()
     refuse_damaged(settings)  # else it would take the damage for a database that is away, and try again for ever
     process.main(settings)
