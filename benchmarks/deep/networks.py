@@ -15,7 +15,7 @@ from adapters.runtime.onnx import session
 from adapters.training.backbone import cuts
 from adapters.training.data.split import split
 from adapters.training.deep import deep_round, interpreter
-from adapters.training.deep.deep_round import Examples
+from adapters.training.deep.examples import Examples
 from adapters.training.deep.outcome import DeepResult
 from adapters.training.race.race import race
 from adapters.types import Cut

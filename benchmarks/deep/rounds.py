@@ -17,7 +17,7 @@ from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Split, split
 from adapters.training.deep import deep_round
-from adapters.training.deep.deep_round import Examples
+from adapters.training.deep.examples import Examples
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.race.race import RaceResult, race
 from adapters.types import Embeddings, Floats, Indices, Schema

@@ -15,7 +15,7 @@ from adapters.store.embeddings import EmbeddingCache
 from adapters.training import programs
 from adapters.training.data.split import split
 from adapters.training.deep import deep_round
-from adapters.training.deep.deep_round import Examples
+from adapters.training.deep.examples import Examples
 from adapters.training.deep.outcome import DeepResult
 from adapters.training.embedding.embed import Embedder
 from adapters.training.race.race import race

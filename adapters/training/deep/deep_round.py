@@ -8,52 +8,34 @@ Budgets are in estimated operations, so that the same data and seed give the sam
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from adapters import recipe
-from adapters.arrays import take
-from adapters.backbones.parts import POOLED
-from adapters.modalities import NONE
 from adapters.spans import traced
-from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.backbone import cuts
-from adapters.training.data.split import Fold, Split
+from adapters.training.data.split import Fold
 from adapters.training.deep import evidence, outcome, taps
-from adapters.training.deep.evidence import Pool, pooled_answers
+from adapters.training.deep.evidence import pooled_answers
+from adapters.training.deep.examples import Examples
 from adapters.training.deep.fit import Watch
 from adapters.training.deep.fitting import batches
 from adapters.training.deep.fitting.network import Network
+from adapters.training.deep.judged import Judged, compared
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.deep.plan import FIRST, HELD_OUT, Plan, folds_of, plan
 from adapters.training.deep.records import START, Option, Record, Records
 from adapters.training.deep.starts import Begin, Start, Starts
 from adapters.training.deep.trial import Journal, Report, Trial
-from adapters.training.embedding.views import no_views
-from adapters.training.race.cross_validation import Data
 from adapters.training.race.objectives import Calibration, softmax
 from adapters.training.race.race import LEAST_SPREAD, RaceResult
 from adapters.training.trust.calibrate import spread
-from adapters.types import Cut, Device, Embeddings, HeadProgram, Indices, Targets
+from adapters.types import Cut, Device, HeadProgram, Indices
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Examples:
-    """N examples of a job, and what is known of them."""
-
-    pixels: taps.Look  # of the example at a position, as served: u8 [S, S, 3]; called from threads
-    embeddings: Embeddings  # f32 [N, E], `pooled` first
-    dimension: int  # D, of `pooled`
-    targets: Targets
-    classes: Sequence[str]
-    split: Split  # the race's own
-    task: Task
 
 
 @traced("deep round")
@@ -97,26 +79,6 @@ def run(
 Tried = tuple[Trial, list[Record]]  # a cut, with what its fits to folds say
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """What the fits to folds come to."""
-
-    pool: Pool
-    options: list[tuple[str, Option]]
-    found: evidence.Chosen
-    proof: Row
-
-    @property
-    def table(self) -> list[Row]:
-        """The best option first."""
-        return outcome.table_of(self.options, self.found.losses)
-
-    @property
-    def likeliest(self) -> str:
-        """The cut of the best option that trained anything."""
-        return str(next((row["cut"] for row in self.table if row["mix"]), self.table[0]["cut"]))
-
-
 class _Round:
     """One under way."""
 
@@ -137,7 +99,7 @@ class _Round:
         self.recipe = recipe.check(hyperparameters, examples.task.OBJECTIVE)
         self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
-        self.data = _pooled(examples)
+        self.data = examples.pooled()
         self.own = None if begin is None else begin.tail
         self.known: Sequence[Indices] = () if begin is None else begin.known
         self.starts: Start = (
@@ -186,7 +148,7 @@ class _Round:
         """Of like examples, where there is no test set to tell novelty by."""
         return None if len(self.examples.split.test) else self.examples.task.kinds(self.examples.targets)
 
-    def _undecided(self, judged: "_Judged", planned: Plan, looks: int) -> bool:
+    def _undecided(self, judged: Judged, planned: Plan, looks: int) -> bool:
         """More answers might show a gain, and there is time for them."""
         now, of = len(self.folds), len(self.examples.split.folds)
         begun = of + 1 - looks
@@ -200,10 +162,11 @@ class _Round:
         (trial,) = (trial for trial, _ in tried if trial.cut.name == name)
         return [(trial, trial.tried(self.folds, len(folds), self.journal))]
 
-    def _judged(self, tried: list[Tried], looks: int) -> "_Judged":
+    def _judged(self, tried: list[Tried], looks: int) -> Judged:
         pool, options = pooled_answers([(trial.cut.name, records) for trial, records in tried], self.folds)
         found = evidence.chosen(pool, self.data)
-        return _Judged(pool, options, found, self._evidence(pool, found, looks))
+        proof = compared(pool, found, self.shallow, self.examples, self.data, looks)
+        return Judged(pool, options, found, proof)
 
     def _taps(self, cut: Cut) -> taps.Taps:
         trunk, views = cuts.trunk(self.graph, cut), batches.cached(self.recipe, cut.kind)
@@ -212,24 +175,11 @@ class _Round:
             self.journal.look, lanes=self.lanes, device=self.device,
         )  # fmt: skip
 
-    def _evidence(self, pool: Pool, found: evidence.Chosen, looks: int) -> Row:
-        """Of the examples that the race answered, too."""
-        task, places = self.examples.task, {int(position): row for row, position in enumerate(self.shallow.index)}
-        both = np.array([row for row, position in enumerate(pool.index) if int(position) in places], np.int64)
-        theirs = np.array([places[int(position)] for position in pool.index[both]], np.int64)
-        truth = self.data.truth[pool.index]
-        deep = task.answers(programs.run(HeadProgram(self.data.finish), found.calibrated))
-        return evidence.compared(
-            take(self.shallow.outputs, theirs), self.shallow.losses[theirs],
-            take(deep, both), self.data.goal.losses(found.calibrated, truth)[both],
-            task, take(self.examples.targets, pool.index[both]), self.examples.classes, looks,
-        )  # fmt: skip
-
     def _result(
         self,
         trial: Trial,
         records: list[Record],
-        judged: "_Judged",
+        judged: Judged,
         note: str,
     ) -> DeepResult:
         pool, found, option = judged.pool, judged.found, judged.options[judged.found.option][1]
@@ -277,10 +227,3 @@ class _Round:
         curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]
         records = self.journal.records
         return Declined(proof, table, curves, note, records.seconds, records.earlier)
-
-
-def _pooled(examples: Examples) -> Data:
-    """The race's data, of which only `pooled` is read."""
-    pooled = np.ascontiguousarray(examples.embeddings[:, : examples.dimension])
-    choices, lengths = {NONE: no_views(pooled)}, {POOLED: examples.dimension}
-    return Data(pooled, choices, lengths, examples.targets, len(examples.classes), examples.split, examples.task)

@@ -19,6 +19,7 @@ from adapters.modalities import NONE
 from adapters.store import checkpoints, heads, jobs, leases, reports
 from adapters.training.context import TrainingContext
 from adapters.training.deep import deep_round
+from adapters.training.deep.examples import Examples
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.embedding.views import Source
 from adapters.training.progress import Progress
@@ -192,8 +193,8 @@ def _side(material: Material) -> int:
     return given.shape[0]
 
 
-def _examples(context: TrainingContext, material: Material) -> deep_round.Examples:
-    return deep_round.Examples(
+def _examples(context: TrainingContext, material: Material) -> Examples:
+    return Examples(
         partial(_pixels, context, material), material.embeddings, material.backbone.dimension, material.targets,
         material.classes, material.divided, material.task,
     )  # fmt: skip

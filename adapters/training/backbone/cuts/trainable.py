@@ -7,7 +7,7 @@ import onnx
 from adapters.errors import InvalidInput
 from adapters.training.backbone.cuts import halves
 from adapters.training.backbone.cuts.floating import DEQUANTIZE, floated
-from adapters.training.deep import operators
+from adapters.training.deep.interpreter import operators
 from adapters.types import Cut
 
 

@@ -9,7 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from adapters.errors import InvalidInput
 from adapters.runtime.onnx import session
-from adapters.training.deep import interpreter, operators
+from adapters.training.deep import interpreter
+from adapters.training.deep.interpreter import operators
 
 MAP, ROWS, TOKENS = (2, 6, 9, 9), (2, 12), (2, 5, 8)
 I64 = np.int64

@@ -19,7 +19,7 @@ from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
-from adapters.training.deep.deep_round import Examples
+from adapters.training.deep.examples import Examples
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from adapters.training.deep import depthwise, operators
+from adapters.training.deep.interpreter import depthwise, operators
 
 SHAPES = [  # channels, rows and columns of weights, sides, stride, padding of rows and columns
     (48, (5, 5), 7, 1, (2, 2)),

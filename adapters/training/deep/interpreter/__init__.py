@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from adapters.errors import InvalidInput
-from adapters.training.deep import operators
+from adapters.training.deep.interpreter import operators
 from adapters.types import Floats
 
 TAP, POOLED = "tap", "pooled"

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from adapters.errors import InvalidInput
-from adapters.training.deep import depthwise
+from adapters.training.deep.interpreter import depthwise
 
 Attributes = dict[str, Any]
 Operator = Callable[..., Any]
