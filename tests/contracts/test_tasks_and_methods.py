@@ -55,7 +55,7 @@ class Data:
         self.parts = split(self.task.strata(self.targets), np.arange(count), nothing, nothing, 0)
 
     def race(self, method: str, choices: Choices | None = None):
-        fixed = {"epochs": 60, "hidden": 32, "batch_size": 16} if method == "mlp" else {}
+        fixed = {"epochs": 20, "hidden": 32, "batch_size": 16} if method == "mlp" else {}
         return race(
             self.embeddings, self.targets, self.classes, self.parts, self.task, method, fixed, 0,
             lambda facts: None, lambda: None, None, choices,

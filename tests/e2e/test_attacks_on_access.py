@@ -17,6 +17,8 @@ from support.services import Service, eventually
 from service.access.keys import minting
 from service.client import Client
 
+pytestmark = pytest.mark.slow  # what it shows over HTTP, quick tests show of its parts
+
 ADMIN = "the-operators-own-key-of-40-characters-!"
 HEAD = "zqcats"
 REFUSED = {0, 400, 401, 403, 404, 405, 422}  # 0: the connection is ended without an answer

@@ -1,8 +1,11 @@
 """Classes of a head, over HTTP: renamed, merged, dropped."""
 
+import pytest
 from support.head_life import JSON_BODY, WAIT, ended, generation, learn, refused, same, scores, sha, taught
 from support.inputs import of_pictures
 from support.pictures import SHAPES, labeled, shape, shapes
+
+pytestmark = pytest.mark.slow  # what it shows over HTTP, quick tests show of its parts
 
 
 @of_pictures

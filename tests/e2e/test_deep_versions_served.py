@@ -19,6 +19,8 @@ from adapters.types import HeadRef
 from benchmarks import synthetic
 from benchmarks.deep_copies import CutBackbone
 
+pytestmark = pytest.mark.slow  # what it shows over HTTP, quick tests show of its parts
+
 CLASSES = ("circle", "square", "triangle")
 IMAGES = [shape(kind, 0) for kind in CLASSES]
 

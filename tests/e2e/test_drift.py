@@ -1,7 +1,10 @@
 """Drift of a head over HTTP: what it is asked now against what it was taught."""
 
+import pytest
 from support.pictures import shape, shapes
 from support.services import Service, espalier, eventually
+
+pytestmark = pytest.mark.slow  # what it shows over HTTP, quick tests show of its parts
 
 
 def taught(service: Service, head: str, kinds: tuple[str, ...] = ("circle", "square")) -> None:

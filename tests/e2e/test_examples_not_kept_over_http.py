@@ -10,6 +10,8 @@ from support.teaching import KINDS, WAIT, taught, unique
 
 from service.client import ApiError
 
+pytestmark = pytest.mark.slow  # what it shows over HTTP, quick tests show of its parts
+
 QUICK = {"method": "deep", "hyperparameters": json.dumps({"unfreeze": "blocks.5", "epochs": 1}), "views": "none"}
 MORE = shapes((*KINDS, "bar"), each=5, start=900)
 

@@ -8,6 +8,8 @@ from support.services import Service, espalier, eventually
 
 from service.client import ApiError
 
+pytestmark = pytest.mark.slow  # what it shows over HTTP, quick tests show of its parts
+
 HEAD = "sampled"
 
 

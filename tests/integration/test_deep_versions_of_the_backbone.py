@@ -132,6 +132,7 @@ def test_a_deep_head_says_what_its_tail_says_of_the_trunk(served, name, precisio
     assert served.passes == before + 3
 
 
+@pytest.mark.slow
 def test_trunks_and_wholes_are_mapped(served):
     """So that all processes share one copy."""
     served("blocks.5-fp32", images=[picture(2)])

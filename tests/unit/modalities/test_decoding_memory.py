@@ -163,6 +163,7 @@ def test_a_plain_jpeg_takes_little_because_it_is_scaled_while_it_is_decoded(take
     assert taken["jpeg"] < taken["png"] < taken["webp"]
 
 
+@pytest.mark.slow
 def test_what_costs_more_than_the_budget_is_refused_before_decoding(folder: Path) -> None:
     data = (folder / f"webp-{SIDE}").read_bytes()
     modality.pixels(data, PREPROCESSING, most=10_000_000)

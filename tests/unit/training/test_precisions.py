@@ -70,6 +70,7 @@ def test_int8_keeps_inputs_and_what_is_read(small):
     assert width == [[1280], [1280 + 2184]]
 
 
+@pytest.mark.slow
 def test_weights_have_8_bits_and_are_near_to_what_they_were(small, shop):
     """In the scales of the graph, channel by channel: also where the quantiser enlarges one to let a bias fit."""
     simple = onnx.load_from_string(session.simplified(shop.artifacts.get(shop.full.artifact)))
