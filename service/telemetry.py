@@ -5,7 +5,6 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from adapters import tenancy
 from adapters.monitoring.sampler import OUTCOMES as SAMPLED
 from adapters.monitoring.watch import KINDS, LEVELS
 from adapters.runtime.meters import Meters
@@ -145,14 +144,16 @@ SAMPLES = _counter(
     "outcome",
     SAMPLED,
 )
+DEFAULT_TENANT = "(default)"  # the one without a name; another tenant may be called "default"
 TENANT_REQUESTS = _counter(
     "tenant_requests",
-    "Requests that were let in, by tenant: the first 200 that a process meets by name, the rest as (others).",
+    "Requests that were let in, by tenant: the first 200 that a process meets by name, the rest as (others), "
+    "the one without a name as (default).",
     "tenant",
-    (tenancy.IN_LOGS,),
+    (DEFAULT_TENANT,),
 )
 TENANT_INPUTS = _counter(
-    "tenant_inputs", "Inputs that were let in to be embedded or predicted, by tenant.", "tenant", (tenancy.IN_LOGS,)
+    "tenant_inputs", "Inputs that were let in to be embedded or predicted, by tenant.", "tenant", (DEFAULT_TENANT,)
 )
 RATE_LIMITED = _counter("rate_limited", "Requests refused with 429 for their rate: requests, inputs.", "limit", RATES)
 AUTHENTICATION_FAILURES = _counter(

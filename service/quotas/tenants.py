@@ -2,7 +2,6 @@
 
 from prometheus_client import Counter
 
-from adapters import tenancy
 from service import telemetry
 
 MOST = 200  # tenants with series of their own in a process; each has two
@@ -24,7 +23,7 @@ class Tenants:
             counted.inc(inputs)
 
     def _meet(self, tenant: str) -> tuple[Counter, Counter]:
-        label = (tenant or tenancy.IN_LOGS) if len(self._met) < MOST else OTHERS
+        label = (tenant or telemetry.DEFAULT_TENANT) if len(self._met) < MOST else OTHERS
         made = telemetry.TENANT_REQUESTS.labels(label), telemetry.TENANT_INPUTS.labels(label)
         if label != OTHERS:
             self._met[tenant] = made

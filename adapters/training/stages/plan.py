@@ -55,7 +55,7 @@ def _against(material: Material) -> str | None:
     if asked.method != "auto":
         return f"method={asked.method} was asked for; deep=only trains deeper from it"
     if asked.budget is not None and asked.budget < LEAST_BUDGET:
-        return f"a budget of {asked.budget:g} s is for the race; a deep round wants {LEAST_BUDGET:.0f} s or more"
+        return f"a budget of {asked.budget:g} s is for the race; a deep round wants {LEAST_BUDGET:.0f} s or deep=only"
     return conditions.worth_it(material.divided, material.task, material.targets, len(material.classes))
 
 

@@ -14,14 +14,23 @@ def told(what: str, tenant: str) -> float:
 
 
 def test_requests_and_inputs_are_counted_by_tenant(clock):
+    """The one without a name is none that is called "default"."""
     limiter = Limiter(clock=clock)
-    before = {name: (told("requests", name), told("inputs", name)) for name in ("acme", "default")}
-    for tenant, inputs in (("acme", None), ("acme", 0), ("acme", 5), ("", None), ("acme", None), ("", 2)):
+    before = {name: (told("requests", name), told("inputs", name)) for name in ("acme", "default", "(default)")}
+    for tenant, inputs in (
+        ("acme", None),
+        ("acme", 0),
+        ("acme", 5),
+        ("", None),
+        ("acme", None),
+        ("", 2),
+        ("default", None),
+    ):
         limiter.take(tenant, "key", inputs)
     grown = {
         n: (told("requests", n) - requests, told("inputs", n) - inputs) for n, (requests, inputs) in before.items()
     }
-    assert grown == {"acme": (2, 5), "default": (1, 2)}
+    assert grown == {"acme": (2, 5), "default": (1, 0), "(default)": (1, 2)}
 
 
 def test_what_is_refused_for_its_rate_does_not_count(clock):
