@@ -4,6 +4,7 @@ The share of equal bytes of two fingerprints is about the Jaccard likeness of th
 Li & König, WWW 2010: one byte of each minimum is enough). One typo in a sentence of 60 letters leaves 0.9 of it.
 """
 
+import functools
 import unicodedata
 
 import numpy as np
@@ -15,16 +16,22 @@ LENGTH = 128  # bytes; the likeness is then right to about 0.04
 RUN = 3  # letters
 READ = 2000  # characters that count: about what a backbone reads of a long text
 _MIX = np.uint32(0x9E3779B1)  # 2³² over the golden ratio (Knuth)
-_GENERATOR = np.random.default_rng(1997)
-_FACTORS = _GENERATOR.integers(0, 1 << 32, LENGTH, dtype=np.uint32) | np.uint32(1)
-_SHIFTS = _GENERATOR.integers(0, 1 << 32, LENGTH, dtype=np.uint32)
 
 
 def fingerprint(text: str) -> NDArray[np.uint8]:
     """A text → u8 [128]."""
     runs = _runs(_plain(text[:READ]))
-    lowest = (runs[:, None] * _FACTORS + _SHIFTS).min(axis=0)
+    factors, shifts = _hashes()
+    lowest = (runs[:, None] * factors + shifts).min(axis=0)
     return ((lowest * _MIX) >> np.uint32(24)).astype(np.uint8)
+
+
+@functools.cache
+def _hashes() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """The same on every machine: factors, which are odd, and shifts, u32 [128] each."""
+    generator = np.random.default_rng(1997)
+    factors = generator.integers(0, 1 << 32, LENGTH, dtype=np.uint32) | np.uint32(1)
+    return factors, generator.integers(0, 1 << 32, LENGTH, dtype=np.uint32)
 
 
 def _plain(text: str) -> str:

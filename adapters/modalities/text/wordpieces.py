@@ -4,12 +4,15 @@ import functools
 import hashlib
 import re
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
 
 from adapters.errors import CorruptArtifact, InvalidInput, InvalidText
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
 
 DEFAULT = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 ENDS = 2  # pieces that every text has: where it begins and where it ends
@@ -31,11 +34,13 @@ def known() -> tuple[str, ...]:
 
 
 @functools.cache
-def get(digest: str) -> Tokenizer:
+def get(digest: str) -> "Tokenizer":
     """The tokenizer with that SHA-256, neither padding nor cutting. Raises InvalidInput, CorruptArtifact.
 
     `[SEP]`, `[PAD]` and their like are read as the letters that a person wrote: nobody speaks to the model past us.
     """
+    from tokenizers import Tokenizer  # 3 MiB that an installation without texts has no use for
+
     if digest not in known():
         raise InvalidInput(f"no tokenizer here has the SHA-256 {digest[:12]}…; update this installation")
     data = resources.files(__package__).joinpath("tokenizers", f"{digest}.json").read_bytes()
@@ -97,7 +102,7 @@ def _first(text: str, digest: str, most: int) -> list[int]:
     return list(_encoded(text, digest).ids)
 
 
-def _encoded(text: str, digest: str) -> Encoding:
+def _encoded(text: str, digest: str) -> "Encoding":
     """All of a text. `encode` holds the interpreter all the while, 4 µs a character at worst; a batch lets it go.
 
     (tokenizers 0.23, bindings/python/src/tokenizer.rs: `encode_batch_fast` detaches; it leaves out offsets only.) A

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from adapters.drift.windows import Window
+from adapters.store import conflicts
 from adapters.store.database import reading
 from adapters.store.schema import answer_windows as table
 from adapters.store.schema import versions
@@ -16,7 +16,6 @@ from adapters.store.schema import versions
 Key: TypeAlias = tuple[str, int, int]  # head, version, hours since 1970
 BATCH = 100  # windows a transaction: nobody waits long behind one
 HOUR = 3600  # seconds
-INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def add(engine: Engine, counted: dict[Key, Window]) -> None:
@@ -53,8 +52,7 @@ def _add(connection: sa.Connection, key: Key, more: Window) -> None:
     head, version, hour = key
     mine = (table.c.head == head, table.c.version == version, table.c.hour == hour)
     fresh = {"head": head, "version": version, "hour": hour, "counts": Window().to_json()}
-    insert = INSERT[connection.dialect.name](table).values(**fresh).on_conflict_do_nothing()
-    connection.execute(insert)
+    connection.execute(conflicts.insert(connection, table).values(**fresh).on_conflict_do_nothing())
     there = connection.execute(sa.select(table.c.counts).where(*mine).with_for_update()).scalar_one()
     total = Window.of_json(there).plus(more)
     connection.execute(table.update().where(*mine).values(counts=total.to_json()))

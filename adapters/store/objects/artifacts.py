@@ -13,12 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapters.errors import CorruptArtifact, EspalierError, StorageError, StorageFull
 from adapters.pools import Pool
-from adapters.store.objects.bucket import Bucket
 from adapters.store.objects.folder import Folder
 from adapters.types import StoredBlob
+
+if TYPE_CHECKING:
+    from adapters.store.objects.bucket import Bucket
 
 log = logging.getLogger("espalier.artifacts")
 WRITERS = 8  # blobs under way at a time: a bucket takes milliseconds for each, a disk syncs them together
@@ -35,7 +38,7 @@ class Artifacts:
 
     def __init__(self, url: str, patience: float | None = None) -> None:
         folder = _local_folder(url)
-        self.place: Folder | Bucket = Bucket(url, patience) if folder is None else Folder(folder)
+        self.place: Folder | Bucket = _bucket(url, patience) if folder is None else Folder(folder)
 
     def put(self, data: bytes | memoryview) -> str:
         """Store bytes durably and return their SHA-256; storing the same bytes twice is free.
@@ -119,6 +122,12 @@ class Artifacts:
         """Also of what was there before: who wrote that may not have come to this yet."""
         with _translated("store", None):
             self.place.sync(_path(digest) for digest in digests)
+
+
+def _bucket(url: str, patience: float | None) -> "Bucket":
+    from adapters.store.objects.bucket import Bucket  # 4 MiB that a folder has no use for
+
+    return Bucket(url, patience)
 
 
 def _local_folder(url: str) -> Path | None:

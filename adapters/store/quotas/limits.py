@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from adapters.errors import InvalidInput
+from adapters.store import conflicts
 from adapters.store.audit.recording import record
 from adapters.store.database import reading
 from adapters.store.quotas.tables import ALL, from_rows, in_rows, quotas
@@ -112,9 +112,8 @@ def inherit(connection: sa.Connection, tenant: str, old: str, new: str) -> None:
 
 
 def _raise_version(connection: sa.Connection) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     raised = {"value": counters.c.value + 1}
-    first = insert(counters).values(name=VERSION, value=1)
+    first = conflicts.insert(connection, counters).values(name=VERSION, value=1)
     connection.execute(first.on_conflict_do_update(index_elements=["name"], set_=raised))
 
 

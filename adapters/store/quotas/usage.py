@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters import tenancy
 from adapters.errors import QuotaExceeded
+from adapters.store import conflicts
 from adapters.store.quotas.limits import Limits
 from adapters.store.quotas.tables import blob_sizes
 from adapters.store.schema import api_keys, examples, heads, job_examples, jobs, samples
@@ -151,9 +151,8 @@ def exceeded(owner: Owner, name: str, limit: int, before: int, more: int) -> Quo
 def note_sizes(connection: sa.Connection, sizes: Mapping[str, int]) -> None:
     """Keep how large blobs are: digest → bytes."""
     rows = [{"digest": digest, "bytes": size} for digest, size in sorted(sizes.items())]  # in one order: no deadlock
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     for chunk in _chunks(rows):
-        connection.execute(insert(blob_sizes).on_conflict_do_nothing(), chunk)
+        connection.execute(conflicts.insert(connection, blob_sizes).on_conflict_do_nothing(), chunk)
 
 
 def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:

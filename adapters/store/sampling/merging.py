@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from adapters import tenancy
 from adapters.sampling import selection
 from adapters.sampling.facts import Candidate
+from adapters.store import conflicts
 from adapters.store.database import clock, reading
 from adapters.store.objects import blobs
 from adapters.store.objects.artifacts import Artifacts
@@ -96,7 +96,6 @@ def _merge(connection: sa.Connection, plan: _Plan, holder: str, default: Limits)
 
 
 def _insert(connection: sa.Connection, kept: Sequence[Candidate]) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     usage.note_sizes(connection, {one.sha256: len(one.data) for one in kept})
     for one in sorted(kept, key=lambda one: one.sha256):
         row = {
@@ -104,7 +103,7 @@ def _insert(connection: sa.Connection, kept: Sequence[Candidate]) -> None:
             "vector": selection.packed(one.embedding), "answer": one.answer, "why": list(one.why),
             "hardness": one.hardness, "bytes": len(one.data), "asked_at": clock(),
         }  # fmt: skip
-        connection.execute(insert(samples).values(**row).on_conflict_do_nothing())
+        connection.execute(conflicts.insert(connection, samples).values(**row).on_conflict_do_nothing())
 
 
 def _used(connection: sa.Connection, tenant: str) -> int:

@@ -5,6 +5,7 @@ UTF-8, or the one that the caller gives; nothing is guessed.
 """
 
 import codecs
+import functools
 from pathlib import PurePosixPath
 
 from adapters.errors import InvalidInput
@@ -22,7 +23,6 @@ ENCODINGS = (
 MOST_SHOWN = 200  # characters of a name in a message
 MOST_NAME = 4096  # characters, as file systems have it; zip has room for 65,535 bytes
 MOST_FOLDERS = 50  # that a file may lie in: what is looked up by folders costs no more than this, times the files
-_KNOWN = {codecs.lookup(name).name for name in ENCODINGS}
 _FORM_ESCAPES = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))  # WHATWG HTML, "multipart/form-data encoding algorithm"
 
 
@@ -32,10 +32,16 @@ def encoding(text: str) -> str:
         found = codecs.lookup(text.strip()[:40]).name
     except (LookupError, ValueError):
         found = ""
-    if found not in _KNOWN:
+    if found not in _known():
         examples = "cp932, gbk, cp850, cp866, cp1252 or cp437"
         raise InvalidInput(f"'archive_encoding' must be such as {examples}, not {text[:50]!r}", item="archive_encoding")
     return found
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    """Python's names of them. Looked up late: that loads sixty modules, 2 MiB."""
+    return frozenset(codecs.lookup(name).name for name in ENCODINGS)
 
 
 def normal(name: str) -> str:
