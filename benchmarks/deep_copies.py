@@ -1,18 +1,21 @@
 """Deep versions without training: a backbone's tail with weights a little off, and a head of its own behind it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts
+from adapters.training.backbone.precisions import int8
 from adapters.types import Cut
 
 OFF = 0.01  # by how much weights differ, of their size
+OTHER = 0.2  # share of rounded weights that are one step off
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class CutBackbone:
     cut: Cut
     trunk: bytes
     whole: bytes
-    tail: bytes  # float32, as it is trained
+    tail: bytes  # float32, as it is trained, or rounded, as it is served
     dimension: int  # D
 
     @classmethod
@@ -31,6 +34,10 @@ class CutBackbone:
         cut = cuts.named(cuts.find(graph, side), name)
         tail = cuts.floated(cuts.tail(graph, cut))
         return cls(cut, cuts.trunk(graph, cut), cuts.whole(graph, cut), tail, dimension)
+
+    def rounded(self, taps: NDArray[Any]) -> "CutBackbone":
+        """With the tail in int8, as it is served beside a backbone in int8."""
+        return replace(self, tail=int8.convert_tail(self.tail, taps, self.cut.kind == "input"))
 
     def stored(self, artifacts: Artifacts) -> dict[str, Any]:
         """What a manifest calls `deep`, with its graphs in the store."""
@@ -61,6 +68,11 @@ def _perturb(tensor: Any, random: np.random.Generator) -> None:
         values = numpy_helper.to_array(tensor)
         other = values * (1 + OFF * random.normal(size=values.shape))
         tensor.CopyFrom(numpy_helper.from_array(other.astype(np.float32), tensor.name))
+    if tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1:
+        values = numpy_helper.to_array(tensor)
+        steps = random.integers(-1, 2, values.shape) * (random.random(values.shape) < OTHER)
+        other = np.clip(values + steps, -127, 127)
+        tensor.CopyFrom(numpy_helper.from_array(other.astype(np.int8), tensor.name))
 
 
 def _nodes() -> list[onnx.NodeProto]:

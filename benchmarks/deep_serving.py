@@ -1,6 +1,7 @@
 """Deep heads on one server beside a thousand shallow ones: pace, memory of each, a cold one.
 
-Deep heads are tails of the default backbone with weights a little off, cut behind `blocks.5`, so nothing is taught. The
+Deep heads are tails of the default backbone with weights a little off, cut behind `blocks.5`, so nothing is taught, in
+the backbone's precision, as jobs make them; `tail_ms` and `tail_fp32_ms` are a run of one in that and in fp32. The
 bare loop does what a request asks for without a server: decode, trunk, and tails of the same heads one after the other,
 in a thread a core. Loop and service take turns in one run, because the machine's speed drifts.
 
@@ -35,6 +36,7 @@ CUT = "blocks.5"
 CLASSES = ("a", "b", "c", "d")
 CONNECTIONS = 16
 TOGETHER = 10  # deep heads in one request
+RUNS = 50  # of each tail
 FEW = 4  # connections while cold heads are loaded
 MIN_THROUGHPUT, MIN_KEPT, MAX_MEMORY, MAX_STALL = 0.9, 0.96, 1.3, 2.0
 ROOM = str(16 * 2**30)  # bytes of heads
@@ -59,7 +61,8 @@ class Scene:
     """What all turns share."""
 
     plan: Plan
-    parts: CutBackbone
+    parts: CutBackbone  # as it is served
+    plain: CutBackbone  # in fp32
     store: synthetic.Store
     pictures: list[bytes]
 
@@ -91,11 +94,13 @@ def main(quick: bool = False) -> dict[str, Any]:
 def _filled(home: Path, plan: Plan) -> Scene:
     """Heads in a home, and what they are made of."""
     store = synthetic.Store.of(home)
-    base = store.backbone
-    parts = CutBackbone.of(store.artifacts.get(base.artifact), base.spec.size, CUT, base.dimension)
+    base, pictures = store.backbone, [data for data, _ in photos.crops(64)]
+    plain = CutBackbone.of(store.artifacts.get(base.artifact), base.spec.size, CUT, base.dimension)
+    taps = np.concatenate([_trunk_of(plain, store).embed([image.decode(p, base.spec)]) for p in pictures])
+    parts = plain.rounded(taps) if base.precision == "int8" else plain
     synthetic.publish(store, (_shallow(store, n) for n in range(plan.shallow)))
     synthetic.publish(store, _deep(store, parts, plan.deep))
-    return Scene(plan, parts, store, [data for data, _ in photos.crops(64)])
+    return Scene(plan, parts, plain, store, pictures)
 
 
 def _shallow(store: synthetic.Store, number: int) -> synthetic.Made:
@@ -179,7 +184,20 @@ def _round(scene: Scene, both: int, shallow: int) -> dict[str, float]:
     pace = {name: statistics.mean(values) for name, values in seen.items()}
     ratios = {f"throughput_ratio_{count}": pace[f"served_{count}"] / pace[f"bare_{count}"] for count in asked}
     served = {f"images_per_second_{count}": pace[f"served_{count}"] for count in asked}
-    return ratios | served | {"shallow_kept": pace["beside"] / pace["without"]}
+    return ratios | served | _runs(scene) | {"shallow_kept": pace["beside"] / pace["without"]}
+
+
+def _runs(scene: Scene) -> dict[str, float]:
+    """Milliseconds of a run of one tail, as it is served and in fp32, in turns."""
+    tap = _trunk(scene).embed([image.decode(scene.pictures[0], scene.store.backbone.spec)])
+    heads = {"tail_ms": _tails(scene)[0], "tail_fp32_ms": Head.from_bytes(scene.plain.head(0, CLASSES))}
+    seen: dict[str, list[float]] = {name: [] for name in heads}
+    for _ in range(RUNS):
+        for name, head in heads.items():
+            began = time.perf_counter()
+            head.answer(tap)
+            seen[name].append((time.perf_counter() - began) * 1000)
+    return {name: statistics.median(times) for name, times in seen.items()}
 
 
 def _pace(scene: Scene, requests: list[bytes], port: int) -> float:
@@ -188,8 +206,12 @@ def _pace(scene: Scene, requests: list[bytes], port: int) -> float:
 
 @functools.cache
 def _trunk(scene: Scene) -> BackboneSession:
-    deep = {"cut": {"name": CUT, "dtype": scene.parts.cut.dtype, "shape": scene.parts.cut.shape}, "trunk": ""}
-    return BackboneSession(cuts.trunk_of(scene.store.backbone, deep), scene.parts.trunk)
+    return _trunk_of(scene.plain, scene.store)
+
+
+def _trunk_of(parts: CutBackbone, store: synthetic.Store) -> BackboneSession:
+    deep = {"cut": {"name": CUT, "dtype": parts.cut.dtype, "shape": parts.cut.shape}, "trunk": ""}
+    return BackboneSession(cuts.trunk_of(store.backbone, deep), parts.trunk)
 
 
 @functools.cache

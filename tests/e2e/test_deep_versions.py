@@ -29,7 +29,11 @@ def test_a_deep_version_is_live_and_its_job_manifest_and_report_say_what_it_is(s
     assert manifest["reads"] == "tap" and manifest["deep"]["cut"]["name"] == "blocks.5"
     report = server.client.report(head)
     assert report["deep"]["losses"]["meaning"] and report["winner"]["method"] == "deep"
-    assert "Training the backbone’s last part" in server.client.report_page(head)
+    told = manifest["deep"]["precision"]
+    assert told == report["deep"]["precision"] and told["precision"] in ("fp32", manifest["backbone"]["precision"])
+    assert told["why"] in ("it answers the same as in float32", "as the backbone is") or "too few" in told["why"]
+    page = server.client.report_page(head)
+    assert "Training the backbone’s last part" in page and f"Served in {told['precision']}" in page
 
 
 def test_it_answers_beside_a_shallow_one_and_alone_the_same(server, deep):

@@ -88,6 +88,7 @@ def publication(
         "trust": draft.report["trust"], "gate": verdict, "tools": _tools(),
     }  # fmt: skip
     if draft.deep is not None:
+        report["deep"] = report.get("deep", {}) | {"precision": proven["deep"]["precision"]}
         facts["deep"] = proven["deep"] | {name: draft.deep[name] for name in ("cut", "evidence")}
         if not job.request.keep_examples:  # what is added later goes on from
             facts["deep"] |= {"program": draft.program, "finish": draft.finish}

@@ -66,6 +66,22 @@ def verify_deep(
     return _verified(onnx_bytes, program, probes, read, exactly, DEEP_BATCH, _Judge(task, schema, TOLERANCE))
 
 
+@traced("parity")
+def verify_rounded(onnx_bytes: bytes, taps: NDArray[Any], task: Task, schema: Schema) -> None:
+    """Of a deep version that torch has no equal of: that it answers the same at every batch size as one by one, and
+    with finite numbers whatever it reads. Raises ParityError.
+    """
+    head, probes = Head.from_bytes(onnx_bytes), _probes_of_taps(taps[:FEW])
+    alone = joined([head.answer(probes[i : i + 1]).arrays for i in range(len(probes))])
+    if not all(np.isfinite(array).all() for array in alone.values()):
+        raise ParityError("the rounded graph does not answer with finite numbers")
+    real = np.arange(len(probes) - EXTREMES)
+    wanted = {name: alone[name][real] for name in task.units(schema)}
+    slack = {name: np.zeros(len(real), np.float32) for name in wanted}
+    for size in (2, DEEP_BATCH):
+        _compare(head, probes[real], wanted, slack, None, size, _Judge(task, schema, TOLERANCE))
+
+
 def _verified(
     onnx_bytes: bytes, program: HeadProgram, probes: NDArray[Any], read: Embeddings, exactly: Embeddings,
     batch_max: int, judged: "_Judge",

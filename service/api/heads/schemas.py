@@ -104,7 +104,8 @@ class ReportView(Wire):
     deep: dict[str, Any] | None = Field(
         None,
         description="What training the last part of the backbone brought: cut, evidence (gain, interval), losses by "
-        "epoch and what they mean, table of what was tried; null where it was not tried.",
+        "epoch and what they mean, table of what was tried, precision that it is served in and why; null where it was "
+        "not tried.",
     )
     gate: dict[str, Any]
     parity: dict[str, Any]
@@ -120,8 +121,15 @@ class ReportView(Wire):
             metrics=manifest["metrics"], explanation=figures["explanation"], per_class=figures.get("per_class"),
             confusion=figures.get("confusion"), reliability=report.get("reliability"), worst=report.get("worst"),
             findings=report["findings"], curve=report["curve"], race=report["race"], winner=report["winner"],
-            gate=manifest["gate"], parity=manifest["parity"], deep=report.get("deep"),
+            gate=manifest["gate"], parity=manifest["parity"], deep=_deep(report, manifest),
         )  # fmt: skip
+
+
+def _deep(report: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any] | None:
+    """What training found, and what the proof after it chose."""
+    found: dict[str, Any] | None = report.get("deep")
+    precision = manifest.get("deep", {}).get("precision")
+    return found if found is None or precision is None else found | {"precision": precision}
 
 
 class HeadPage(Wire):

@@ -32,6 +32,8 @@ def of_report(deep: Json | None) -> Iterator[str]:
         where += f"; begun at version {deep['begun_at']}, whose examples were not kept"
     yield f"the backbone's last part: {where}"
     yield f"[dim]{escape(deep['losses']['meaning'])}[/]"
+    if "precision" in deep:
+        yield f"[dim]served in {deep['precision']['precision']}: {escape(deep['precision']['why'])}[/]"
 
 
 def of_comparison(forgetting: Json | None) -> Iterator[str]:

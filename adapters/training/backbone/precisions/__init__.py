@@ -3,7 +3,9 @@
 import functools
 import importlib
 import pkgutil
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
 
 from adapters.errors import InvalidInput
 from adapters.modalities.image import Pixels
@@ -19,6 +21,13 @@ class Precision(Protocol):
         """An fp32 backbone → one of this precision, with the same inputs, `pooled` and `embedding`.
 
         `pixels`, uint8 [N, S, S, 3], are calibration images.
+        """
+
+    def convert_tail(self, tail: bytes, taps: NDArray[Any], begins: bool) -> bytes | None:
+        """A trained tail, `tap` → `pooled`, in fp32 → one of this precision; None: such tails stay in fp32.
+
+        `taps`, [N, *shape] as the trunk of a backbone in this precision tells them, are for calibration; `begins`: the
+        tail is all of the network.
         """
 
 
