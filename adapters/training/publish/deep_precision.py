@@ -25,7 +25,7 @@ from adapters.types import Arrays, Cut, Schema
 
 log = logging.getLogger("espalier.training")
 PLAIN = "fp32"
-CALIBRATED_ON, COMPARED_ON = 100, 300  # examples
+CALIBRATED_ON, COMPARED_ON = 40, 120  # examples
 LEAST = 40  # below which ranges would be those of a few
 # Mean of the largest difference of an example, in units of its answers (a probability, the spread of a value); share of
 # decisions that are others.
