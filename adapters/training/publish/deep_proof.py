@@ -1,6 +1,6 @@
 """Export and proof of a deep version, and the parts of its backbone that are kept for serving it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,18 +37,26 @@ def prove(context: TrainingContext, job: Job, draft: Draft, progress: Progress) 
     def graph_of(tail: bytes) -> bytes:
         return deep_export.to_onnx(program, tail, cut, draft.reads, draft.classes, metadata)
 
-    def taps(positions: Sequence[int]) -> NDArray[Any]:
+    progress.enter("verifying")
+    trained = deep_precision.Tail(tail, graph_of(tail), cut, tasks.get(job.request.task), draft.schema, graph_of)
+    taps, count = _taps(context, draft, trunk, progress), len(draft.examples)
+    some, reference = taps(range(min(verify.FEW, count))), partial(interpreter.run, tail)
+    parity = verify.verify_deep(trained.plain, program, some, reference, trained.task, trained.schema)
+    plain = _plain(job, draft, backbone.precision)
+    graph, precision = deep_precision.chosen(trained, backbone.precision, taps, count, plain)
+    return {"digest": scratch.put(graph), "parity": parity, "deep": kept | {"precision": precision}}
+
+
+def _taps(
+    context: TrainingContext, draft: Draft, trunk: parts.Part, progress: Progress
+) -> Callable[[Sequence[int]], NDArray[Any]]:
+    """What the trunk tells of examples, by their positions."""
+
+    def told(positions: Sequence[int]) -> NDArray[Any]:
+        progress.cancelled()
         return context.trunks.taps(trunk, [draft.examples[position] for position in positions])
 
-    progress.enter("verifying")
-    plain, task = graph_of(tail), tasks.get(job.request.task)
-    some = taps(range(min(verify.FEW, len(draft.examples))))
-    parity = verify.verify_deep(plain, program, some, partial(interpreter.run, tail), task, draft.schema)
-    trained = deep_precision.Tail(tail, plain, cut, task, draft.schema, graph_of)
-    graph, facts = deep_precision.chosen(
-        trained, backbone.precision, taps, len(draft.examples), _plain(job, draft, backbone.precision)
-    )
-    return {"digest": scratch.put(graph), "parity": parity, "deep": kept | {"precision": facts}}
+    return told
 
 
 def _plain(job: Job, draft: Draft, precision: str) -> str | None:

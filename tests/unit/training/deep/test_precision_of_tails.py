@@ -20,7 +20,7 @@ from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts, precisions
 from adapters.training.backbone.precisions import int8
-from adapters.training.publish import deep_export, deep_precision, verify
+from adapters.training.publish import deep_export, deep_precision, deep_proof, verify
 from adapters.types import HeadProgram, Linear, Schema, Softmax
 
 CLASSES = ("a", "b", "c")
@@ -106,6 +106,18 @@ def test_a_tail_stays_in_float_otherwise(late, precision, count, plain, why):
     assert graph == late.graph_of(late.data)
     assert found["precision"] == "fp32"
     assert why in found["why"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "asked", "keep", "why"),
+    [("int8", {}, True, None), ("int8", {"precision": "auto"}, True, None), ("fp32", {}, True, "as the backbone is"),
+     ("int8", {"precision": "fp32"}, True, "as was asked"),
+     ("int8", {}, False, "what is added later goes on from its weights")],
+)  # fmt: skip
+def test_a_job_says_whether_it_may_be_rounded(precision, asked, keep, why):
+    """What goes on from a version begins at its weights, which are nowhere else where examples are not kept."""
+    job = SimpleNamespace(request=SimpleNamespace(keep_examples=keep))
+    assert deep_proof._plain(job, SimpleNamespace(setting=asked), precision) == why
 
 
 def altered(change: Callable[[Any], Any], tail: bytes, taps: Any, begins: bool) -> bytes:
