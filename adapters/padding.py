@@ -28,8 +28,27 @@ def bucket(length: int) -> int:
     return next((b for b in BUCKETS if b >= length), -(-length // BUCKETS[-1]) * BUCKETS[-1])
 
 
+def stacked(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """What was told of N inputs, [T, …] each → [N, T, …], with zeros behind the shorter ones; without a copy of one."""
+    if len(rows) == 1:
+        return rows[0][np.newaxis]
+    if len({row.shape for row in rows}) == 1:
+        return np.stack(rows)
+    return _rows(rows, max(map(len, rows)))
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """What several passes told, [N, T, …] each → of all inputs, as `stacked`."""
+    same = len({part.shape[1:] for part in parts}) == 1
+    return np.concatenate(parts) if same else stacked([row for part in parts for row in part])
+
+
 def _padded(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    out = np.zeros((len(rows), bucket(max(map(len, rows))), *rows[0].shape[1:]), rows[0].dtype)
+    return _rows(rows, bucket(max(map(len, rows))))
+
+
+def _rows(rows: Sequence[NDArray[Any]], length: int) -> NDArray[Any]:
+    out = np.zeros((len(rows), length, *rows[0].shape[1:]), rows[0].dtype)
     for row, values in zip(out, rows, strict=True):
         row[: len(values)] = values
     return out

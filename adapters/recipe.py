@@ -44,8 +44,10 @@ class Hyperparameters(BaseModel):
     )
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="AdamW, Adam, or SGD with `momentum`")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Of SGD")
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = Field(
-        0.002, description="At its highest, of the head and the last block"
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=10)] = Field(
+        "auto",
+        description="At its highest, of the head and the last block; `auto`: 0.002 of convolutions, 0.0003 of "
+        "transformers",
     )
     layer_decay: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = Field(
         "auto",

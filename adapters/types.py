@@ -1,7 +1,7 @@
 """The floor: plain facts that every step passes on. Frozen dataclasses and array aliases, nothing that runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -118,12 +118,18 @@ class Cut:
 
     name: str  # of the block that ends there
     tensor: str  # in the graph
-    kind: Literal["map", "tokens", "input"]
+    kind: Literal["map", "tokens", "sequence", "input"]
     dtype: str  # numpy's name of what is told there: "float32", "uint8"
-    shape: tuple[int, ...]  # of one input, without the batch dimension
+    shape: tuple[int, ...]  # of one input, without the batch dimension; of a sequence one of ordinary length
     stride: int | None  # pixels a step of a map
     share: float  # of the backbone's multiply-adds that come after it, 0 to 1
     bytes: int  # of float32 weights after it
+
+    def at(self, length: int | None) -> "Cut":
+        """The same with a sequence of that length; of what does not vary in length, itself."""
+        if length is None or self.kind != "sequence":
+            return self
+        return replace(self, shape=(length, *self.shape[1:]))
 
 
 # What a head computes, as data: the same steps run in torch (training) and become ONNX nodes (export),

@@ -29,6 +29,7 @@ from adapters.training import programs
 from adapters.training.data.duplicates import groups
 from adapters.training.data.split import split
 from adapters.training.race.race import race
+from adapters.types import Backbone
 from benchmarks import datasets, options, record, server
 from benchmarks.adaptation import all_of, log_loss
 from service.settings import Settings
@@ -57,7 +58,7 @@ def main(seeds: int = SEEDS, shots: Sequence[str] = SHOTS) -> dict[str, Any]:
     rows = []
     for count in shots:
         for seed in range(seeds):
-            chosen = _drawn(targets, count, seed)
+            chosen = drawn(targets, count, seed)
             contestants = {"auto": (seen, asked)} | ({} if count == "full" and seed else _peers(seen, asked))
             for method, (known, unknown) in contestants.items():
                 began = time.perf_counter()
@@ -82,10 +83,15 @@ def questions(part: str) -> tuple[list[str], list[str]]:
 
 def session(home: Path) -> BackboneSession:
     """The backbone for texts of a prepared home."""
+    return BackboneSession(*stored(home))
+
+
+def stored(home: Path) -> tuple[Backbone, bytes]:
+    """The same with its graph."""
     settings = Settings(home=home)
     engine, artifacts = database.connect(settings.database), Artifacts(settings.artifacts)
     backbone = backbones.find(engine, BACKBONE)
-    return BackboneSession(backbone, artifacts.get(backbone.artifact))
+    return backbone, artifacts.get(backbone.artifact)
 
 
 def embedded(loaded: BackboneSession, texts: Sequence[str]) -> np.ndarray:
@@ -94,7 +100,7 @@ def embedded(loaded: BackboneSession, texts: Sequence[str]) -> np.ndarray:
     return np.concatenate([loaded.embed([modality.decode(each.encode(), spec)]) for each in texts])
 
 
-def _drawn(targets: np.ndarray, count: str, seed: int) -> np.ndarray:
+def drawn(targets: np.ndarray, count: str, seed: int) -> np.ndarray:
     """Positions of so many examples of each class, at random."""
     if count == "full":
         return np.arange(len(targets))

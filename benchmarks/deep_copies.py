@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.backbone.precisions import int8
 from adapters.types import Cut
 
@@ -31,7 +32,7 @@ class CutBackbone:
     @classmethod
     def of(cls, graph: bytes, side: int, name: str, dimension: int) -> "CutBackbone":
         """Cut behind the block of that name."""
-        cut = cuts.named(cuts.find(graph, side), name)
+        cut = cuts.named(cuts.find(graph, images(side)), name)
         tail = cuts.floated(cuts.tail(graph, cut))
         return cls(cut, cuts.trunk(graph, cut), cuts.whole(graph, cut), tail, dimension)
 

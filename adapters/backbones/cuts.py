@@ -6,7 +6,7 @@ shallow and deep heads at a time. Both are kept in the artifact store.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from adapters.types import Backbone
 
 RECORD = "cuts"  # in the details of a backbone, which are not part of its digest
 UNKNOWN = "untrainable"  # and there, too: operators that keep it from being cut elsewhere, where there are any
+SEQUENCE = "sequence"  # the kind of a cut of what varies in length
 TAP = "tap"  # the output of a trunk, and the input of a deep head
 Kind = Literal["trunk", "whole"]
 KINDS: tuple[Kind, ...] = ("trunk", "whole")
@@ -50,6 +51,12 @@ def check_recorded(backbone: Backbone, asked: str = AUTO) -> None:
     """The same as far as its cuts are on record: those of an older one are known once its graph is read."""
     if RECORD in backbone.details:
         check([row["name"] for row in backbone.details[RECORD]], asked, backbone.details.get(UNKNOWN, ()))
+
+
+def check_views(kinds: Iterable[str], augment: str) -> None:
+    """Whether taps of these kinds can be had of other views of an example. Raises InvalidInput."""
+    if SEQUENCE in kinds and augment not in (AUTO, "none"):
+        raise InvalidInput(f"augment={augment} is of pixels, and this backbone reads none", item="augment")
 
 
 def part(backbone: str, deep: Mapping[str, Any], kind: Kind) -> Part:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters import arrays, modalities
+from adapters import arrays, modalities, padding
 from adapters.backbones import cuts
 from adapters.problems import naming
 from adapters.runtime.backbone import Backbones
@@ -37,13 +37,13 @@ class Trunks:
 
     def taps(self, wanted: cuts.Part, examples: Sequence[Example]) -> NDArray[Any]:
         """What the trunk tells of N ≥ 1 examples, [N, *shape]."""
-        return np.concatenate(list(self._parts(wanted, examples)))
+        return padding.joined(list(self._parts(wanted, examples)))
 
     def _parts(self, wanted: cuts.Part, examples: Sequence[Example]) -> Iterator[NDArray[Any]]:
         session = self.backbones.get(wanted)
         for start in range(0, len(examples), AT_A_TIME):
             decoded = (self.decoded(session.backbone, one) for one in examples[start : start + AT_A_TIME])
-            yield np.concatenate([np.asarray(session.embed([tensors])) for tensors in decoded])
+            yield padding.joined([np.asarray(session.embed([tensors])) for tensors in decoded])
 
     def decoded(self, backbone: Backbone, example: Example) -> Tensors:
         """A stored example as it is served. Raises ExampleDamaged, and InvalidInput that names its file."""

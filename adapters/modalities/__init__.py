@@ -140,11 +140,6 @@ def _sibling(name: str, file: str) -> ModuleType | None:
     return importlib.import_module(path) if hasattr(module, "__path__") and importlib.util.find_spec(path) else None
 
 
-def vary(backbone: Backbone) -> bool:
-    """Whether the tensors of its inputs differ in shape: what lies inside such a backbone is no array of N rows."""
-    return any(None in each.shape for each in of(backbone).inputs(backbone.spec))
-
-
 def most_of(name: str, most: Mapping[str, int]) -> int:
     """The most UNITs that one input of a modality may have, where `most` are limits by modality."""
     return most.get(name, get(name).MOST)

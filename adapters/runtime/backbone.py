@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters import modalities
+from adapters import modalities, padding
 from adapters.backbones.cuts import Part
 from adapters.errors import DeviceError
 from adapters.runtime.batcher import IN_FLIGHT
@@ -117,7 +117,8 @@ class BackboneSession:
         if isinstance(inputs, Mapping):
             return self.plain(inputs)
         parts = [inputs[start : start + self.max_batch] for start in range(0, len(inputs), self.max_batch)]
-        return np.concatenate([self.plain(self._batch(part, pad=True)) for part in parts])
+        told = [self.plain(self._batch(part, pad=True)) for part in parts]
+        return [row for part in told for row in part] if isinstance(told[0], list) else padding.joined(told)
 
     def _trial(self, count: int) -> Tensors:
         """So many of one made-up input."""

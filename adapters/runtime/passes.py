@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from adapters import padding
 from adapters.backbones.cuts import Part
 from adapters.errors import EspalierError
 from adapters.runtime.heads.loaded import LiveHead, Reading
@@ -136,7 +137,4 @@ def _asked(heads: Iterable[LiveHead]) -> Iterator[LiveHead]:
 
 
 def _stacked(told: Sequence[Any]) -> Rows:
-    """Without a copy where there is one."""
-    if len(told) == 1:
-        return told[0][np.newaxis]
-    return np.stack(told) if told else np.zeros((0, 0), np.float32)
+    return padding.stacked(told) if told else np.zeros((0, 0), np.float32)

@@ -3,7 +3,8 @@
     python -m benchmarks deep                      # everything, recorded: many hours; an interrupted run goes on
     python -m benchmarks deep --quick              # is it sound?
     python -m benchmarks.deep.measure [--data gtsrb digits] [--seeds 2] [--shots 20 full] [--ways auto blocks.5]
-        [--parts tables loops server networks] [--precision fp32]    # some of it; `benchmarks deep` then has those rows
+        [--parts tables loops texts server networks] [--precision fp32]   # some of it; `benchmarks deep` has those rows
+    python -m benchmarks.deep.measure --record    # the rows that there are; server and networks are measured now
 
 Three tenths of a data set, whole groups of near-duplicates, are the test set of a seed; `shots` examples of each class
 of the rest are trained on (of gtsrb's 60 a class, `full` leaves 42). Ways: heads that read `pooled`, all of an
@@ -19,16 +20,16 @@ from typing import Any
 import torch
 
 from adapters.runtime.onnx import processor
-from benchmarks import options, record
-from benchmarks.deep import loops, networks, rows, server, summary
+from benchmarks import options, record, report
+from benchmarks.deep import loops, networks, rows, server, summary, texts
 from benchmarks.deep.rounds import Draw, Photos
 from benchmarks.deep.rounds import rows as measured
 
 DATA = ("gtsrb", "cells", "omniglot", "weather", "digits")
-SEEDS, SHOTS = 5, ("20", "50", "full")
+SEEDS, SHOTS, TEXT_SHOTS = 5, ("20", "50", "full"), ("20", "50")
 WAYS = ("pooled", "taps", "shallow", "blocks.5", "blocks.4", "auto")
 ALL_SEEDS = 2  # of all layers, and of loops in torch: hours
-PARTS = ("tables", "loops", "server", "networks")
+PARTS = ("tables", "loops", "texts", "server", "networks")
 PARITY = 1e-4
 TINY: dict[str, Any] = {"epochs": 1}
 
@@ -42,6 +43,7 @@ def main(quick: bool = False) -> dict[str, Any]:
     tables(DATA, SEEDS, SHOTS, WAYS)
     tables(("gtsrb",), ALL_SEEDS, ("full",), ("all",))
     plain_loops(ALL_SEEDS)
+    questions(SEEDS, TEXT_SHOTS)
     return _results(rows.kept(), server.measure(), networks.measure())
 
 
@@ -74,6 +76,19 @@ def plain_loops(seeds: int) -> None:
                 _show(rows.keep(about | loops.run(loop, Draw(photos, "fp32", "full", seed), seed)))
 
 
+def questions(seeds: int, shots: Sequence[str]) -> None:
+    """Of texts, whose encoder is in fp32."""
+    threads()
+    found, loaded = {rows.key(row) for row in rows.kept()}, None
+    for count in shots:
+        for seed in range(seeds):
+            about = {"part": "texts", "precision": "fp32", "data": texts.DATA, "shots": count, "seed": seed}
+            if any(rows.key(about | {"way": way}) not in found for way in texts.WAYS):
+                loaded = loaded or texts.Questions.load()
+                for row in texts.rows(loaded, count, seed):
+                    _show(rows.keep(about | row))
+
+
 def threads() -> None:
     """As the worker has it."""
     torch.set_num_threads(max(1, processor.cores() // 2))
@@ -87,7 +102,7 @@ def _show(row: Row) -> None:
 def _results(kept: Sequence[Row], *others: dict[str, Any]) -> dict[str, Any]:
     """One table of all parts."""
     chosen = record.precision()
-    found = summary.results([row for row in kept if row["precision"] == chosen])
+    found = summary.results([row for row in kept if row["precision"] == chosen or row["part"] == "texts"])
     limits = dict(found.pop("limits"))
     for part in others:
         limits |= part.get("limits", {})
@@ -116,11 +131,17 @@ def _some(arguments: Sequence[str]) -> None:
     parser.add_argument("--ways", nargs="+", default=WAYS)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["tables"])
     parser.add_argument("--precision", default=None)
+    parser.add_argument("--record", action="store_true")
     asked = parser.parse_args(arguments)
+    if asked.record:
+        record.save("deep", _results(rows.kept(), server.measure(), networks.measure()))
+        return report.write()
     if "tables" in asked.parts:
         tables(asked.data, asked.seeds, asked.shots, asked.ways, asked.precision)
     if "loops" in asked.parts:
         plain_loops(min(asked.seeds, ALL_SEEDS))
+    if "texts" in asked.parts:
+        questions(asked.seeds, [count for count in asked.shots if count != "full"])
     if "server" in asked.parts:
         record.show(server.measure())
     if "networks" in asked.parts:

@@ -13,6 +13,7 @@ from adapters.backbones import exporter
 from adapters.modalities.image import Preprocessing
 from adapters.runtime.onnx import session
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.data.split import split
 from adapters.training.deep import deep_round, interpreter
 from adapters.training.deep.examples import Examples
@@ -38,7 +39,7 @@ def _difference(name: str) -> float:
     side = SIDES.get(name, SIDE)
     graph, pixels = _exported(name, side), _pixels(side)
     cut = _cut(graph, side)
-    cuts.prove(graph, cut, side)  # raises ParityError unless the halves are the whole, bit for bit
+    cuts.prove(graph, cut, images(side))  # raises ParityError unless the halves are the whole, bit for bit
     result = _taught(graph, pixels, cut)
     assert result.tail != cuts.floated(cuts.tail(graph, cut)), "no weight moved"
     (tap,) = session.create(cuts.trunk(graph, cut)).run(None, {"pixels": pixels})
@@ -56,7 +57,7 @@ def _exported(name: str, side: int) -> bytes:
 
 def _cut(graph: bytes, side: int) -> Cut:
     """The first that leaves at most half of the work."""
-    return next(cut for cut in cuts.find(graph, side) if cut.share <= MOST)
+    return next(cut for cut in cuts.find(graph, images(side)) if cut.share <= MOST)
 
 
 def _pixels(side: int) -> np.ndarray:
@@ -71,15 +72,17 @@ def _taught(graph: bytes, pixels: np.ndarray, cut: Cut) -> DeepResult:
     (pooled,) = session.create(graph).run(["pooled"], {"pixels": pixels})
     nothing: list[Any] = [None] * COUNT
     parts, classes = split(targets, np.arange(COUNT), nothing, nothing, 0), ["dark", "bright"]
-    given = Examples(pixels.__getitem__, pooled, pooled.shape[1], {"class": targets}, classes, parts, task)
+    given = Examples(
+        lambda at: {"pixels": pixels[at]}, pooled, pooled.shape[1], {"class": targets}, classes, parts, task,
+    )  # fmt: skip
     shallow = race(
         pooled, given.targets, classes, parts, task, "auto", {}, 0, lambda _: None, lambda: None,
         lengths={"pooled": pooled.shape[1]},
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         found = deep_round.run(
-            Path(folder), graph, pixels.shape[1], given, shallow, {"unfreeze": cut.name, **STEPS}, 0, lambda _: None,
-            lambda _: None, always=True,
+            Path(folder), graph, images(pixels.shape[1]), given, shallow, {"unfreeze": cut.name, **STEPS}, 0,
+            lambda _: None, lambda _: None, always=True,
         )  # fmt: skip
     assert isinstance(found, DeepResult)
     return found

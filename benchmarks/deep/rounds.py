@@ -1,7 +1,6 @@
 """One draw of a data set, taught every way: heads on embeddings, tails by their cut, all layers, what `auto` makes."""
 
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from adapters import tasks
 from adapters.backbones.parts import POOLED, TAPS
 from adapters.runtime.onnx import processor, session
 from adapters.training import programs
-from adapters.training.backbone import cuts
+from adapters.training.backbone import cuts, observing
 from adapters.training.data.split import Split, split
 from adapters.training.deep import deep_round
 from adapters.training.deep.examples import Examples
@@ -23,6 +22,7 @@ from adapters.training.race.race import RaceResult, race
 from adapters.types import Embeddings, Floats, Indices, Schema
 from benchmarks import datasets
 from benchmarks.adaptation import all_of, drawn
+from benchmarks.deep.spent import spent
 
 TEST_SHARE = 0.3  # of gtsrb's 60 a class, so that 42 are left to learn from
 SHALLOW = {"pooled": (POOLED,), "taps": (TAPS,), "shallow": (TAPS, POOLED)}  # way → what heads may read
@@ -66,8 +66,8 @@ class Draw:
         classes = [str(k) for k in range(int(self.photos.targets.max()) + 1)]
         parts: Split = all_of(split(targets, self.photos.groups[train], nothing, nothing, 0))
         return Examples(
-            lambda row: self.photos.pixels[train[row]], self.photos.embeddings[train], self.backbone.dimension,
-            {"class": targets}, classes, parts, TASK,
+            lambda row: {"pixels": self.photos.pixels[train[row]]}, self.photos.embeddings[train],
+            self.backbone.dimension, {"class": targets}, classes, parts, TASK,
         )  # fmt: skip
 
     @cached_property
@@ -89,7 +89,7 @@ class Draw:
         chosen = hyperparameters | ({} if way == AUTO else {"unfreeze": way})
         with tempfile.TemporaryDirectory(dir=datasets.CACHE) as folder:
             return deep_round.run(
-                Path(folder), self.graph, self.backbone.spec.size, self.examples, self.shallow, chosen, 0,
+                Path(folder), self.graph, observing.of(self.backbone), self.examples, self.shallow, chosen, 0,
                 lambda _: None, lambda _: None, lanes=processor.cores(), always=way != AUTO,
             )  # fmt: skip
 
@@ -117,20 +117,14 @@ class Draw:
 
 def rows(draw: Draw, ways: Sequence[str], **hyperparameters: Any) -> Iterator[Row]:
     """A row for each way. `seconds` are of processor, of all threads; what the deep ones begin with counts for them."""
-    base = _spent(lambda: draw.shallow)[1] if any(way not in SHALLOW for way in ways) else 0.0
+    base = spent(lambda: draw.shallow)[1] if any(way not in SHALLOW for way in ways) else 0.0
     for way in ways:
         row: Row = {"way": way, "examples": len(draw.examples.embeddings)}
         if way in SHALLOW:
-            result, seconds = _spent(lambda way=way: draw.raced(way))
+            result, seconds = spent(lambda way=way: draw.raced(way))
             yield row | {"seconds": seconds, "won": result.method} | draw.figures(draw.said(result))
             continue
-        found, seconds = _spent(lambda way=way: draw.deepened(way, **hyperparameters))
+        found, seconds = spent(lambda way=way: draw.deepened(way, **hyperparameters))
         declined = isinstance(found, Declined)
         told = {"won": "shallow" if declined else found.cut.name, "evidence": found.evidence, "table": found.table}
         yield row | told | {"seconds": base + seconds} | draw.figures(draw.said(draw.shallow if declined else found))
-
-
-def _spent(work: Any) -> tuple[Any, float]:
-    began = time.process_time()
-    found = work()
-    return found, time.process_time() - began

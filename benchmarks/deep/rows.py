@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import record
 
 FILE = record.ROOT / "benchmarks" / "results" / "deep.jsonl"
-ROUND = {"tables": 1, "loops": 1}  # by part
+ROUND = {"tables": 1, "loops": 1, "texts": 1}  # by part
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]

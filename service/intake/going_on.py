@@ -9,11 +9,9 @@ from dataclasses import replace
 
 from sqlalchemy.engine import Engine
 
-from adapters import modalities
 from adapters.errors import InvalidInput
-from adapters.store import backbones, keeping
+from adapters.store import keeping
 from adapters.types import JobRequest
-from service.intake import fields
 
 
 def completed(engine: Engine, request: JobRequest, sent: Set[str] = frozenset()) -> JobRequest:
@@ -31,14 +29,6 @@ def completed(engine: Engine, request: JobRequest, sent: Set[str] = frozenset())
 def require(engine: Engine, request: JobRequest) -> None:
     """Raises ExamplesNotKept, InvalidInput for a completed request that cannot be trained so."""
     keeping.begins_at(engine, request)
-    backbone = backbones.find(engine, str(request.backbone))
-    if request.deep == "only" and modalities.vary(backbone):
-        what = fields.plural(backbone.modality)
-        raise InvalidInput(
-            f"a backbone of {what} is not trained with a head, as {what} vary in length; use another method and "
-            "deep=never",
-            item="deep",
-        )
     if not request.keep_examples and request.deploy == "manual":
         raise InvalidInput(
             "examples that are not kept go when the version goes live, which it does not with deploy=manual; leave out "

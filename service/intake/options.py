@@ -106,5 +106,6 @@ def check_deep(request: JobRequest) -> None:
 def check_cut(request: JobRequest, backbone: Backbone) -> None:
     """Whether the backbone can be cut where a request for deep training asks for it."""
     if request.deep == "only":
-        asked = request.hyperparameters.get("unfreeze", AUTO) if request.method == DEEP else AUTO
-        cuts.check_recorded(backbone, asked)
+        asked = recipe.Hyperparameters.model_validate(request.hyperparameters if request.method == DEEP else {})
+        cuts.check_recorded(backbone, asked.unfreeze)
+        cuts.check_views([cut.get("kind") for cut in backbone.details.get(cuts.RECORD, ())], asked.augment)

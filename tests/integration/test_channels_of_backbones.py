@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from support.deep_fits import CLASSES, labels
+from support.deep_fits import CLASSES, labels, looking
 from support.pictures import encoded
 
 from adapters import recipe
@@ -24,6 +24,7 @@ from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts
 from adapters.training.backbone.build import build
+from adapters.training.backbone.observing import images
 from adapters.training.backbone.precisions import int8
 from adapters.training.deep import interpreter, plan, taps
 from adapters.training.deep.fit import Fitting
@@ -86,11 +87,11 @@ def test_it_is_cut_trained_two_steps_exported_and_proven(built, tmp_path, name, 
     """Bit-equal halves, weights that move, and torch as ONNX Runtime; RandAugment knows no alpha."""
     backbone, graph = built
     cut = cuts.named(cuts.of(backbone, graph), name)
-    cuts.prove(graph, cut, SIDE)
+    cuts.prove(graph, cut, images(SIDE))
     chosen = recipe.check({"unfreeze": name, "epochs": 1, "batch_size": 4, "warmup": 0} | changed)
     if changed == {"augment": "randaugment"} and backbone.spec.channels == 4:
         with pytest.raises(InvalidInput, match=r"knows pixels of 1 and 3 channels.*augment=crop"):
-            plan.plan(graph, SIDE, chosen, COUNT, [], COUNT, None)
+            plan.plan(graph, images(SIDE), chosen, plan.Known(COUNT, COUNT), [], None)
         return
     fitting, tap = fit(backbone, graph, cut, chosen, tmp_path)
     before = interpreter.run(fitting.network.tail.to_onnx(), tap)
@@ -103,7 +104,7 @@ def test_it_is_cut_trained_two_steps_exported_and_proven(built, tmp_path, name, 
 
 def fit(backbone: Backbone, graph: bytes, cut: Any, chosen: Any, folder: Path) -> tuple[Fitting, np.ndarray]:
     """One of two steps, not begun, and what its tail reads."""
-    look = pictures(backbone.spec.channels).__getitem__
+    look = looking(pictures(backbone.spec.channels))
     read = taps.make(folder / "taps", cuts.trunk(graph, cut), cut, look, COUNT, ["served"], lambda: None)
     weight = np.random.default_rng(1).normal(0, 0.1, (backbone.dimension, CLASSES)).astype(np.float32)
     start = HeadProgram((Linear(weight, np.zeros(CLASSES, np.float32)),))
@@ -120,8 +121,8 @@ def test_a_grey_one_is_had_in_8_bits(built):
     """Calibrated on grey crops, and cut there, too."""
     backbone, graph = built
     small = int8.convert(graph, calibration.crops(backbone.spec).calibrated[:8])
-    (_, cut, *_) = cuts.find(small, SIDE)
-    cuts.prove(small, cut, SIDE)
+    (_, cut, *_) = cuts.find(small, images(SIDE))
+    cuts.prove(small, cut, images(SIDE))
     assert cut.dtype == "uint8"
 
 

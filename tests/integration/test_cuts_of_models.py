@@ -10,7 +10,7 @@ from adapters.backbones import exporter
 from adapters.modalities.image import Preprocessing
 from adapters.runtime.onnx import session
 from adapters.training.backbone import cuts
-from adapters.training.backbone.observing import noise
+from adapters.training.backbone.observing import images, noise
 from adapters.training.backbone.precisions import int8
 from adapters.types import Cut
 
@@ -65,10 +65,10 @@ def answer(graph: bytes, **inputs: np.ndarray) -> np.ndarray:
 def test_networks_are_cut_behind_their_blocks_and_answer_as_before(name):
     """By the names that timm gives the blocks. The tail that is trained has the same bits, too."""
     graph = exported(name)
-    found = cuts.find(graph, SIDE)
+    found = cuts.find(graph, images(SIDE))
     assert [cut.name for cut in found] == ["all", *(FOUND | LARGE)[name]]
     for cut in some(found):
-        cuts.prove(graph, cut, SIDE)
+        cuts.prove(graph, cut, images(SIDE))
         tap, tail = answer(cuts.trunk(graph, cut), pixels=noise(2, SIDE)), cuts.tail(graph, cut)
         assert tap.dtype == cut.dtype and tap.shape == (2, *cut.shape)
         wanted = answer(tail, tap=tap)
@@ -79,9 +79,9 @@ def test_networks_are_cut_behind_their_blocks_and_answer_as_before(name):
 @pytest.mark.parametrize("name", ROUNDED)
 def test_so_do_networks_in_8_bits(name):
     graph = int8.convert(exported(name), noise(2, SIDE))
-    found = cuts.find(graph, SIDE)
+    found = cuts.find(graph, images(SIDE))
     assert [cut.name for cut in found] == ["all", *FOUND[name]] and {cut.dtype for cut in found} == {"uint8"}
     for cut in some(found):
-        cuts.prove(graph, cut, SIDE)
+        cuts.prove(graph, cut, images(SIDE))
         kinds = [node.op_type for node in onnx.load_from_string(cuts.floated(cuts.tail(graph, cut))).graph.node]
         assert kinds.count("DequantizeLinear") == (cut.kind != "input") and "QuantizeLinear" not in kinds

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from support.deep_fits import looking
 
 from adapters import recipe
 from adapters.backbones import exporter
@@ -11,6 +12,7 @@ from adapters.modalities.image import Preprocessing
 from adapters.runtime.onnx import session
 from adapters.training import programs
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.deep import interpreter, taps
 from adapters.training.deep.fit import Fitting
 from adapters.training.deep.fitting.batches import Batches
@@ -48,12 +50,12 @@ def test_a_network_is_cut_trained_two_steps_exported_and_proven(name, tmp_path):
     """At a cut half-way, a late one, and all of it; of VGG, whose layers are large, at the late one."""
     side = SIDES.get(name, 96)
     graph = exported(name, side)
-    found = cuts.find(graph, side)
+    found = cuts.find(graph, images(side))
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, side, side, 3), np.uint8)
     for cut in [found[-1]] if name in SIDES else [found[len(found) // 2], found[-1], found[0]]:
         tail = cuts.floated(cuts.tail(graph, cut))
         read = taps.make(
-            tmp_path / f"{cut.name}.taps", cuts.trunk(graph, cut), cut, pixels.__getitem__, COUNT, ["served"],
+            tmp_path / f"{cut.name}.taps", cuts.trunk(graph, cut), cut, looking(pixels), COUNT, ["served"],
             lambda: None,
         )  # fmt: skip
         stored = read.data[0].astype(np.float32) if read.data.dtype == np.float16 else np.array(read.data[0])
@@ -66,7 +68,7 @@ def test_a_network_is_cut_trained_two_steps_exported_and_proven(name, tmp_path):
         assert close(interpreter.run(made, stored), after)
         assert not close(after, before), "two steps change what it says"
         said = programs.run(fitting.network.head.program(), after)
-        assert close(fitting.network.asked(read.served, np.arange(COUNT), lambda: None), said)
+        assert close(fitting.network.asked(read, np.arange(COUNT), lambda: None), said)
 
 
 def answered(tail: bytes, tap: np.ndarray) -> np.ndarray:

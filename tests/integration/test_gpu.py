@@ -91,9 +91,9 @@ def test_a_deep_fit_learns_there_and_what_it_exports_answers_as_it_does(tmp_path
     fit = fitting.run(lambda state: None)
     assert fitting.network.device.type == "cuda"
     assert fit.curves[-1]["train_loss"] < fit.curves[0]["train_loss"]
-    served = fitting._batches.taps.served
-    told = fitting.network.pooled(served, np.arange(16, 24), lambda: None)
-    exported = interpreter.run(fitting.network.tail.to_onnx(), served(np.arange(16, 24)).numpy())
+    taps = fitting._batches.taps
+    told = fitting.network.pooled(taps, np.arange(16, 24), lambda: None)
+    exported = interpreter.run(fitting.network.tail.to_onnx(), taps.served(np.arange(16, 24)).numpy())
     np.testing.assert_allclose(told, exported, atol=1e-2 * np.abs(exported).max())
 
 

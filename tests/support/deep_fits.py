@@ -8,6 +8,7 @@ import torch
 
 from adapters import recipe
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.deep import taps
 from adapters.training.deep.fit import Fitting
 from adapters.training.deep.fitting import batches
@@ -35,7 +36,7 @@ def labels(count: int = COUNT) -> np.ndarray:
 
 
 def cut(name: str = "a.1") -> Cut:
-    return cuts.named(cuts.find(GRAPH, SIDE), name)
+    return cuts.named(cuts.find(GRAPH, images(SIDE)), name)
 
 
 def tail(name: str = "a.1") -> bytes:
@@ -44,11 +45,15 @@ def tail(name: str = "a.1") -> bytes:
 
 def made_taps(folder: Path, name: str = "a.1", views: tuple[str, ...] = ("served", "flip"), count: int = COUNT) -> Taps:
     """Of all pictures."""
-    shown, chosen = pixels(count), cut(name)
-    look = shown.__getitem__
+    look, chosen = looking(pixels(count)), cut(name)
     return taps.make(
         folder / f"{name}.{len(views)}.taps", cuts.trunk(GRAPH, chosen), chosen, look, count, views, lambda: None
     )
+
+
+def looking(shown: np.ndarray) -> taps.Look:
+    """At pictures u8 [N, S, S, C], as examples are looked at."""
+    return lambda position: {"pixels": shown[position]}
 
 
 def start(outputs: int = CLASSES) -> HeadProgram:

@@ -54,7 +54,6 @@ SAYS = {  # file or folder → (why, the identifiers and keys)
     "adapters/backbones/exporter.py": (TIMM, {"pixels"}),
     "adapters/training/backbone/": (TIMM, ANY),
     "adapters/training/deep/": ("the last part of timm's models is trained, on what images are augmented by", ANY),
-    "adapters/training/stages/deep.py": ("hands the folder above its pixels", {"_pixels", "pixels"}),
     "adapters/runtime/fake.py": ("a backbone for tests, of pictures of one colour", {"pixels"}),
     "adapters/errors.py": (
         "codes of errors, which the modality raises",

@@ -2,7 +2,8 @@
 
 Found in the graph and not in the model, so that it works for whatever timm exports and for graphs that exist already:
 a residual block ends where two paths join, an inverted residual one without a join at its narrow convolution, and where
-a network has neither (VGG), the last map of a size is taken.
+a network has neither (VGG), the last map of a size is taken. What a graph reads first is what is seen; a second input
+is a mask, which says what of it counts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -78,9 +79,20 @@ def _block(tensor: str) -> str:
     return ".".join(inner or parts)
 
 
+# What a graph reads
+def source(graph: Any) -> str:
+    """The input that is seen: pixels, or the numbers of a sequence's pieces."""
+    return str(graph.input[0].name)
+
+
+def mask(graph: Any) -> str | None:
+    """The input that says where a sequence's pieces are; None of what has no length."""
+    return str(graph.input[1].name) if len(graph.input) > 1 else None
+
+
 # What every path passes
 def passed(graph: Any) -> list[str]:
-    """Names of the tensors that every path from the pixels to `pooled` passes, in order; padded ones are none."""
+    """Names of the tensors that every path from what is seen to `pooled` passes, in order; padded ones are none."""
     nodes = between(graph)
     last_use = {name: position for position, node in enumerate(nodes) for name in node.input}
     waiting: set[str] = set()
@@ -94,8 +106,8 @@ def passed(graph: Any) -> list[str]:
 
 
 def between(graph: Any) -> list[Any]:
-    """The nodes that carry what is seen from the pixels to `pooled`; what reads only a shape carries nothing."""
-    seen = {INPUT}
+    """The nodes that carry what is seen to `pooled`; what reads only a shape, or the mask, carries nothing."""
+    seen = {source(graph)}
     for node in graph.node:
         if node.op_type != "Shape" and seen & set(node.input):
             seen |= set(node.output)
@@ -111,9 +123,9 @@ def marked(graph: Any, passed: Sequence[str], told: dict[str, Shape]) -> set[str
     """Those of the tensors that are joins, with what follows them, or narrow."""
     nodes = between(graph)
     made_by, used_by = _makers(nodes), _readers(nodes)
-    carried = set(made_by) | {INPUT}
+    carried = set(made_by) | {source(graph)}
     found = set()
-    for before, tensor in zip([INPUT, *passed], passed, strict=False):
+    for before, tensor in zip([source(graph), *passed], passed, strict=False):
         node = made_by[tensor]
         if _joins(node, carried) or _narrows(node, tensor, used_by, told.get(before, ()), told[tensor]):
             found.add(_followed(tensor, used_by, set(passed)))
@@ -123,7 +135,7 @@ def marked(graph: Any, passed: Sequence[str], told: dict[str, Shape]) -> set[str
 def is_added(graph: Any, tensor: str) -> bool:
     """Whether a tensor is added to what is made of it: a block further on goes around another one."""
     nodes = between(graph)
-    carried = set(_makers(nodes)) | {INPUT}
+    carried = set(_makers(nodes)) | {source(graph)}
     return any(node.op_type == "Add" and _joins(node, carried) for node in _users(tensor, _readers(nodes)))
 
 

@@ -17,7 +17,7 @@ from adapters.modalities.image import Preprocessing
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone import cuts, onnx_encoder
+from adapters.training.backbone import cuts, observing, onnx_encoder
 from adapters.training.backbone.taps.build import tapped
 from adapters.types import Backbone
 
@@ -45,7 +45,7 @@ def _of_timm(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
     draft = _facts(card, preprocessing, graph)
     session = BackboneSession(draft, graph, "cpu")
     parity, dimension, channels = _prove(model, session)
-    told = {"parity": parity} | ({"taps": taps} if taps else {}) | cuts.record(graph, preprocessing.size)
+    told = {"parity": parity} | ({"taps": taps} if taps else {}) | cuts.record(graph, observing.of(draft))
     backbone = replace(draft, dimension=dimension, channels=channels, details=draft.details | told)
     backbones.add(engine, artifacts, backbone, graph)
     return backbone

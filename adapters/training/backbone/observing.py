@@ -1,15 +1,19 @@
-"""What one made-up image makes of a graph's tensors."""
+"""What a made-up input makes of a graph's tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 
+from adapters import modalities
 from adapters.modalities.image import Pixels
 from adapters.runtime.onnx import session
 from adapters.training.backbone.blocks import INPUT, Shape
+from adapters.types import Backbone, Tensors
+
+MadeUp: TypeAlias = Callable[[Any, int], Tensors]  # a graph and a number → so many made-up inputs of it, side by side
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +24,19 @@ class Seen:
     dtype: str  # numpy's name
 
 
-def observe(data: bytes, names: Sequence[str], side: int) -> dict[str, Seen]:
-    """Shapes and types of tensors for one image; inferred shapes stop at the first padding that is computed."""
+def of(backbone: Backbone) -> MadeUp:
+    """Inputs as its modality makes them up."""
+    modality, spec = modalities.of(backbone), backbone.spec
+    return lambda graph, count: modality.collate(modality.trial(spec, count), spec)
+
+
+def images(side: int) -> MadeUp:
+    """Images of `side` pixels."""
+    return lambda graph, count: {INPUT: noise(count, side, channels(graph))}
+
+
+def observe(data: bytes, names: Sequence[str], made_up: MadeUp) -> dict[str, Seen]:
+    """Shapes and types of tensors for one input; inferred shapes stop at the first padding that is computed."""
     model = onnx.load_from_string(data)
     wanted, types = list(dict.fromkeys(names)), _types(model)
     outputs = {output.name for output in model.graph.output}
@@ -30,13 +45,13 @@ def observe(data: bytes, names: Sequence[str], side: int) -> dict[str, Seen]:
         for name in wanted
         if name not in outputs
     )
-    answered = session.create(model.SerializeToString()).run(wanted, {INPUT: noise(1, side, channels(model.graph))})
+    answered = session.create(model.SerializeToString()).run(wanted, dict(made_up(model.graph, 1)))
     return {name: Seen(value.shape, str(value.dtype)) for name, value in zip(wanted, answered, strict=True)}
 
 
 def shapes(data: bytes, names: Sequence[str], side: int) -> list[Shape]:
     """Of one image, without the batch dimension."""
-    seen = observe(data, names, side)
+    seen = observe(data, names, images(side))
     return [seen[name].shape[1:] for name in names]
 
 

@@ -21,6 +21,7 @@ from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.onnx import session
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
+from adapters.training.backbone import cuts, observing
 from adapters.training.backbone.pooling import TYPES, with_pooling
 from adapters.types import Backbone, Embeddings, Tensors
 
@@ -41,7 +42,8 @@ def build(card: Card, engine: Engine, artifacts: Artifacts) -> Backbone:
     draft = _facts(card, spec, graph)
     served = BackboneSession(draft, graph, "cpu")
     parity, dimension = _prove(encoder, served)
-    backbone = replace(draft, dimension=dimension, details=draft.details | {"parity": parity})
+    told = {"parity": parity} | cuts.record(graph, observing.of(draft))
+    backbone = replace(draft, dimension=dimension, details=draft.details | told)
     backbones.add(engine, artifacts, backbone, graph)
     return backbone
 

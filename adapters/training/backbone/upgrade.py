@@ -14,7 +14,7 @@ from adapters.backbones.facts import digest
 from adapters.errors import Conflict
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone import cuts
+from adapters.training.backbone import cuts, observing
 from adapters.training.backbone.taps.build import tapped
 from adapters.types import Backbone
 
@@ -39,7 +39,7 @@ def build(source: Backbone, engine: Engine, artifacts: Artifacts, name: str | No
         digest=digest(artifact, source.spec, source.precision, source.modality),
         details=source.details
         | {"taps": taps, "upgraded_from": {"name": source.name, "digest": source.digest}}
-        | cuts.record(graph, source.spec.size),
+        | cuts.record(graph, observing.of(source)),
     )  # fmt: skip
     backbones.add(engine, artifacts, made, graph)
     return made

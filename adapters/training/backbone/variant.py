@@ -16,7 +16,7 @@ from adapters.modalities.image.calibration import CalibrationImages
 from adapters.runtime.backbone import BackboneSession
 from adapters.store import backbones
 from adapters.store.objects.artifacts import Artifacts
-from adapters.training.backbone import cuts, precisions
+from adapters.training.backbone import cuts, observing, precisions
 from adapters.types import Backbone, Embeddings
 
 
@@ -54,7 +54,7 @@ def build(
 def _facts(source: Backbone, precision: str, name: str, graph: bytes) -> Backbone:
     artifact = hashlib.sha256(graph).hexdigest()
     origin = {"variant_of": {"name": source.name, "digest": source.digest}}
-    details = source.details | origin | cuts.record(graph, source.spec.size)
+    details = source.details | origin | cuts.record(graph, observing.of(source))
     return replace(
         source, name=name, precision=precision, artifact=artifact, details=details,
         digest=digest(artifact, source.spec, precision, source.modality),

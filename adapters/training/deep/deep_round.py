@@ -17,16 +17,17 @@ from adapters import recipe
 from adapters.spans import traced
 from adapters.training import programs
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import MadeUp
 from adapters.training.data.split import Fold
 from adapters.training.deep import evidence, outcome, taps
 from adapters.training.deep.evidence import pooled_answers
 from adapters.training.deep.examples import Examples
 from adapters.training.deep.fit import Watch
-from adapters.training.deep.fitting import batches
+from adapters.training.deep.fitting import batches, schedule
 from adapters.training.deep.fitting.network import Network
 from adapters.training.deep.judged import Judged, compared
 from adapters.training.deep.outcome import Declined, DeepResult
-from adapters.training.deep.plan import FIRST, HELD_OUT, Plan, folds_of, plan
+from adapters.training.deep.plan import FIRST, HELD_OUT, Known, Plan, folds_of, plan
 from adapters.training.deep.records import START, Option, Record, Records
 from adapters.training.deep.starts import Begin, Start, Starts
 from adapters.training.deep.trial import Journal, Report, Trial
@@ -42,7 +43,7 @@ Row = dict[str, Any]
 def run(
     folder: Path,
     graph: bytes,
-    side: int,
+    made_up: MadeUp,
     examples: Examples,
     shallow: RaceResult,
     hyperparameters: dict[str, Any],
@@ -60,18 +61,19 @@ def run(
     room: float = math.inf,
     memory: float = math.inf,
 ) -> DeepResult | Declined:
-    """Train tails of a backbone's graph, which takes images of `side` pixels, and compare them with the shallow winner.
+    """Train tails of a backbone's graph, and compare them with the shallow winner.
 
-    `folder` is for taps, `room` bytes of them; what is there of an interrupted round is used. Fits may take `memory`,
-    bytes. `report` gets a row after each epoch; `watch` is called after each step, with what makes a checkpoint, and
-    may raise: what it raises is passed on. `budget` is in estimated seconds of one core. `always`: a result whatever
-    the evidence says. `basis` tells examples, folds and `begin` from others: a checkpoint of another basis is begun
-    anew. `begin`: where fits begin in the place of the backbone's tail and the shallow winner, behind the cut that the
-    hyperparameters name. Raises InvalidHyperparameter, InvalidInput for a backbone that cannot be cut, or not there,
-    and TooMuchData where there is no room for what a named cut is trained on, or no memory for a step.
+    `made_up` gives inputs as the graph takes them. `folder` is for taps, `room` bytes of them; what is there of an
+    interrupted round is used. Fits may take `memory`, bytes. `report` gets a row after each epoch; `watch` is called
+    after each step, with what makes a checkpoint, and may raise: what it raises is passed on. `budget` is in estimated
+    seconds of one core. `always`: a result whatever the evidence says. `basis` tells examples, folds and `begin` from
+    others: a checkpoint of another basis is begun anew. `begin`: where fits begin in the place of the backbone's tail
+    and the shallow winner, behind the cut that the hyperparameters name. Raises InvalidHyperparameter, InvalidInput for
+    a backbone that cannot be cut, or not there, and TooMuchData where there is no room for what a named cut is trained
+    on, or no memory for a step.
     """
     journal = Journal(Records.gone_on(checkpoint, basis), report, watch)
-    return _Round(folder, graph, side, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
+    return _Round(folder, graph, made_up, examples, shallow, hyperparameters, seed, journal, lanes, device, begin).run(
         budget, always, room, memory
     )
 
@@ -86,7 +88,7 @@ class _Round:
         self,
         folder: Path,
         graph: bytes,
-        side: int,
+        made_up: MadeUp,
         examples: Examples,
         shallow: RaceResult,
         hyperparameters: dict[str, Any],
@@ -97,7 +99,7 @@ class _Round:
         begin: Begin | None,
     ) -> None:
         self.recipe = recipe.check(hyperparameters, examples.task.OBJECTIVE)
-        self.folder, self.graph, self.side, self.seed = folder, graph, side, seed
+        self.folder, self.graph, self.made_up, self.seed = folder, graph, made_up, seed
         self.examples, self.shallow, self.journal, self.lanes, self.device = examples, shallow, journal, lanes, device
         self.data = examples.pooled()
         self.own = None if begin is None else begin.tail
@@ -111,8 +113,8 @@ class _Round:
         """See the function of that name."""
         split = self.examples.split
         self.folds = folds_of(split, HELD_OUT if always else FIRST, self.known)
-        rest, count = len(split.rest), len(self.examples.embeddings)
-        planned = plan(self.graph, self.side, self.recipe, rest, self.folds, count, budget, room, always, memory)
+        known = Known(len(self.examples.embeddings), len(split.rest), self.examples.lengths)
+        planned = plan(self.graph, self.made_up, self.recipe, known, self.folds, budget, room, always, memory)
         if not planned.entries:
             return self._declined({"passed": False, "reason": planned.note}, [], planned.note)
         tried = self._tried(planned)
@@ -131,9 +133,10 @@ class _Round:
         """Cuts in turn, for as long as the last one brought something."""
         found: list[Tried] = []
         for entry in planned.entries:
+            rate = schedule.highest(self.recipe, entry.cut.kind)
             trial = Trial(
-                entry.cut, self.own or entry.tail, self._taps(entry.cut), self.data, self.starts, self.recipe,
-                self.seed, self._groups,
+                entry.cut, self.own or entry.tail, self._taps(entry.cut), self.data, self.starts,
+                self.recipe.model_copy(update={"learning_rate": rate}), self.seed, self._groups,
             )  # fmt: skip
             records = trial.tried(self.folds, len(self.examples.split.folds), self.journal)
             found.append((trial, records))
@@ -171,8 +174,8 @@ class _Round:
     def _taps(self, cut: Cut) -> taps.Taps:
         trunk, views = cuts.trunk(self.graph, cut), batches.cached(self.recipe, cut.kind)
         return taps.make(
-            self.folder / f"{cut.name}.taps", trunk, cut, self.examples.pixels, len(self.examples.embeddings), views,
-            self.journal.look, lanes=self.lanes, device=self.device,
+            self.folder / f"{cut.name}.taps", trunk, cut, self.examples.look, len(self.examples.embeddings), views,
+            self.journal.look, lanes=self.lanes, device=self.device, lengths=self.examples.lengths,
         )  # fmt: skip
 
     def _result(
@@ -196,7 +199,7 @@ class _Round:
             program=program.then(*calibration.steps, *self.data.finish),
             uncalibrated=program.then(*self.data.finish),
             finish=len(calibration.steps) + len(self.data.finish),
-            pooled=network.pooled(trial.taps.served, everyone, self.journal.look),
+            pooled=network.pooled(trial.taps, everyone, self.journal.look),
             hyperparameters=self._used(trial, option, epochs, network),
             outputs=task.answers(programs.run(HeadProgram((*found.calibration.steps, *self.data.finish)), found.raw)),
             unscaled=task.answers(programs.run(HeadProgram(self.data.finish), found.raw)),
@@ -221,7 +224,7 @@ class _Round:
 
     def _used(self, trial: Trial, option: Option, epochs: int, network: Network) -> Row:
         resolved = {"unfreeze": trial.cut.name, "mix": option[1], "epochs_kept": epochs, "layer_decay": network.decay}
-        return self.recipe.model_dump() | resolved
+        return trial.recipe.model_dump() | resolved
 
     def _declined(self, proof: Row, table: list[Row], note: str) -> Declined:
         curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]

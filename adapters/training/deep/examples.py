@@ -12,20 +12,21 @@ from adapters.training.data.split import Split
 from adapters.training.deep import taps
 from adapters.training.embedding.views import no_views
 from adapters.training.race.cross_validation import Data
-from adapters.types import Embeddings, Targets
+from adapters.types import Embeddings, Indices, Targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
     """N examples of a job, and what is known of them."""
 
-    pixels: taps.Look  # of the example at a position, as served: u8 [S, S, 3]; called from threads
+    look: taps.Look  # the tensors of the example at a position, as served; called from threads
     embeddings: Embeddings  # f32 [N, E], `pooled` first
     dimension: int  # D, of `pooled`
     targets: Targets
     classes: Sequence[str]
     split: Split  # the race's own
     task: Task
+    lengths: Indices | None = None  # of sequences, i64 [N], in what the backbone reads
 
     def pooled(self) -> Data:
         """The race's data, of which only `pooled` is read."""

@@ -95,7 +95,7 @@ class Fitting:
         taps, targets = self._batches.drawn(rows, mine.step, self._truth)
         keep = self._dropout(len(rows))
         gradients = self._gradients(pool, moving, taps, targets.to(self.network.device), keep)
-        rate = self.recipe.learning_rate * schedule.share(self.recipe, mine.step, self.total)
+        rate = schedule.highest(self.recipe) * schedule.share(self.recipe, mine.step, self.total)
         mine.step += 1
         with torch.no_grad():
             self._update(moving, gradients, rate)
@@ -187,7 +187,7 @@ class Fitting:
 
     def _asked(self, index: Indices, watch: Watch) -> tuple[float, Floats]:
         """The mean loss of M examples, and their raw outputs f32 [M, K]."""
-        said = self.network.asked(self._batches.taps.served, index, lambda: watch(self.state))
+        said = self.network.asked(self._batches.taps, index, lambda: watch(self.state))
         truth = self._truth[torch.from_numpy(index)]
         return float(self._loss(torch.from_numpy(said), truth, 0.0)) / len(index), said
 

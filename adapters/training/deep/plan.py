@@ -8,15 +8,16 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from adapters.backbones.cuts import check
+from adapters.backbones.cuts import check, check_views
 from adapters.errors import InvalidInput, TooMuchData
 from adapters.recipe import ALL, AUTO, Hyperparameters, rand_augment
 from adapters.training import programs
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import MadeUp
 from adapters.training.data.split import Fold, Split
 from adapters.training.deep import step_memory
 from adapters.training.deep.fitting import randaugment
-from adapters.training.deep.fitting.batches import cached
+from adapters.training.deep.fitting.batches import cached, split
 from adapters.training.deep.interpreter import Tail, as_input
 from adapters.training.deep.taps import size
 from adapters.training_memory import DeepFit, require_deep
@@ -41,6 +42,27 @@ class Entry:
     final: float  # and for the fit to all
     taps: int  # bytes of scratch, which all that are tried have at once
     fit: DeepFit  # what its largest batch takes of memory
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Of the examples that a plan is for."""
+
+    count: int  # N
+    rest: int  # of those that the final fit learns from
+    lengths: Indices | None = None  # i64 [N], of sequences
+
+    def room(self, cut: Cut) -> Cut:
+        """With room for the longest: what is kept, and the most that a step takes."""
+        return cut if self.lengths is None else cut.at(int(self.lengths.max()))
+
+    def usual(self, cut: Cut, size: int) -> Cut:
+        """As long as the longest of a batch of so many is in the mean: what steps take of time."""
+        if self.lengths is None:
+            return cut
+        random, count = np.random.default_rng(0), math.ceil(len(self.lengths) / size)
+        batches = split(random.permutation(len(self.lengths)), count, self.lengths, random)
+        return cut.at(round(float(np.mean([self.lengths[batch].max() for batch in batches]))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +93,34 @@ def folds_of(split: Split, enough: int, each: Sequence[Indices] = ()) -> list[Fo
 
 def plan(
     graph: bytes,
-    side: int,
+    made_up: MadeUp,
     recipe: Hyperparameters,
-    rest: int,
+    known: Known,
     folds: list[Fold],
-    count: int,
     budget: float | None,
     room: float = math.inf,
     always: bool = False,
     memory: float = math.inf,
 ) -> Plan:
-    """`rest` of `count` examples are what the final fit learns from, `room` what taps may take and `memory` what a fit
-    may, bytes.
+    """`room` is what taps may take and `memory` what a fit may, bytes.
 
     What a caller names is tried whatever time it takes, and so is the cheapest cut where he asked for nothing but deep:
     `always`. Raises InvalidInput for a backbone that cannot be cut, and a cut that it does not have; TooMuchData where
     there is no room for the taps of what has to be tried, or no memory for a step of it.
     """
-    there, unknown = cuts.listed(graph, side)
+    there, unknown = cuts.listed(graph, made_up)
     check([cut.name for cut in there], recipe.unfreeze, unknown)
     if recipe.unfreeze != AUTO:
-        named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, rest, folds, count)
+        named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, known, folds)
         _require_room(named, room)
         require_deep(memory, named.cut.name, named.fit)
         return Plan([named], "")
     parts, everything = (
-        [_entry(graph, cut, recipe, rest, folds, count) for cut in found] for found in _likely(there, rest)
+        [_entry(graph, cut, recipe, known, folds) for cut in found] for found in _likely(there, known.rest)
     )
-    found = _within(parts, everything, max(BUDGET, BUDGET_EACH * rest) if budget is None else budget, room, memory)
+    found = _within(
+        parts, everything, max(BUDGET, BUDGET_EACH * known.rest) if budget is None else budget, room, memory
+    )
     return _cheapest(parts + everything, found, room, memory) if always and not found.entries else found
 
 
@@ -157,16 +179,16 @@ def _cheapest(entries: list[Entry], found: Plan, room: float, memory: float) -> 
     return Plan([chosen], note, found.budget)
 
 
-def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, rest: int, folds: list[Fold], count: int) -> Entry:
-    _refuse_colours(cut, recipe)
-    tail = cuts.floated(cuts.tail(graph, cut))
-    forward = operations(tail, cut) / SPEED[programs.device().type]
+def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, known: Known, folds: list[Fold]) -> Entry:
+    _refuse_views(cut, recipe)
+    tail, most, views = cuts.floated(cuts.tail(graph, cut)), known.room(cut), cached(recipe, cut.kind)
+    forward = operations(tail, known.usual(cut, recipe.batch_size)) / SPEED[programs.device().type]
     whole = forward / max(cut.share, 1e-9)
-    trunk = (whole - forward) * count * len(cached(recipe, cut.kind))
-    steps = BACK * forward * recipe.epochs
-    trying, final = trunk + steps * sum(len(train) for train, _ in folds), steps * rest + forward * count
-    fit = step_memory.of(tail, cut, _largest([rest, *(len(train) for train, _ in folds)], recipe), bool(recipe.ema))
-    return Entry(cut, tail, trying, final, size(cut, count, cached(recipe, cut.kind)), fit)
+    trunk = (whole - forward) * known.count * len(views)
+    steps, seen = BACK * forward * recipe.epochs, [len(train) for train, _ in folds]
+    trying, final = trunk + steps * sum(seen), steps * known.rest + forward * known.count
+    fit = step_memory.of(tail, most, _largest([known.rest, *seen], recipe), bool(recipe.ema))
+    return Entry(cut, tail, trying, final, size(most, known.count, views), fit)
 
 
 def _largest(fits: list[int], recipe: Hyperparameters) -> int:
@@ -174,7 +196,8 @@ def _largest(fits: list[int], recipe: Hyperparameters) -> int:
     return max(math.ceil(examples / max(1, math.ceil(examples / recipe.batch_size))) for examples in fits)
 
 
-def _refuse_colours(cut: Cut, recipe: Hyperparameters) -> None:
+def _refuse_views(cut: Cut, recipe: Hyperparameters) -> None:
+    check_views([cut.kind], recipe.augment)
     if rand_augment(recipe.augment) and cut.shape[-1] not in randaugment.CHANNELS:
         problem = f"augment={recipe.augment} knows pixels of 1 and 3 channels, and this backbone reads {cut.shape[-1]}"
         raise InvalidInput(f"{problem}; augment=crop does without colours", item="augment")

@@ -2,7 +2,8 @@
 
 From a trunk of 8 bits they are the very bytes that serving computes; of floats the nearest halves are kept (f16). A job
 of 10,000 photos cut at [192, 7, 7] has 188 MB of halves a view, cut at [112, 14, 14] 439 MB: a file, so that it is the
-page cache's to keep and not ours. The pixels themselves are the taps of the cut `all`.
+page cache's to keep and not ours. The pixels themselves are the taps of the cut `all`. Of sequences each has the room
+of the longest, and a batch is handed out as long as its own longest.
 """
 
 import errno
@@ -21,14 +22,13 @@ from numpy.typing import NDArray
 from adapters.pools import Pool
 from adapters.runtime.onnx import session
 from adapters.store.objects.folder import sync_file, sync_folder
-from adapters.types import Cut, Device, Indices
+from adapters.types import Cut, Device, Indices, Tensors
 
 CHUNK = 64  # examples between looks at the owner's wish to cancel
 SERVED, FLIPPED = "served", "flip"  # views
 MOST = float(np.finfo(np.float16).max)
-_Run = Callable[[NDArray[Any]], NDArray[Any]]  # pixels u8 [1, S, S, 3] → [1, *shape]
-Pixels = NDArray[np.uint8]  # [S, S, 3]
-Look = Callable[[int], Pixels]  # of the example at a position, as served: u8 [S, S, 3]
+_Run = Callable[[Tensors], NDArray[Any]]  # tensors of one input → [*shape]
+Look = Callable[[int], Tensors]  # of the example at a position, as served: its tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,25 @@ class Taps:
 
     data: NDArray[Any]
     views: tuple[str, ...]
+    lengths: Indices | None = None  # of sequences, [N], in pieces
 
     def rows(self, views: Indices, index: Indices) -> torch.Tensor:
         """One view of each of M examples, [M, *shape]; a copy."""
-        return torch.from_numpy(self.data[views, index])
+        return torch.from_numpy(self._cut(self.data[views, index], index))
 
     def served(self, index: Indices) -> torch.Tensor:
         """What serving sees of M examples, [M, *shape]."""
-        return torch.from_numpy(self.data[0, index])
+        return torch.from_numpy(self._cut(self.data[0, index], index))
+
+    def order(self, index: Indices) -> Indices:
+        """In which of M examples are best read one after another, i64 [M]: sequences of about the same length."""
+        if self.lengths is None:
+            return np.arange(len(index))
+        return np.argsort(self.lengths[index], kind="stable")
+
+    def _cut(self, rows: NDArray[Any], index: Indices) -> NDArray[Any]:
+        """As long as the longest of them."""
+        return rows if self.lengths is None or not len(index) else rows[:, : int(self.lengths[index].max())]
 
 
 def make(
@@ -58,13 +69,16 @@ def make(
     *,
     lanes: int = 1,
     device: Device = "cpu",
+    lengths: Indices | None = None,
 ) -> Taps:
     """Taps of `count` examples in a file, which is left as it is where it is there; it appears when it is whole.
 
+    Sequences of `lengths` each have the room of the longest.
     `watch` is called after every chunk and may raise. Raises OSError (ENOSPC) where the disk has no room for them.
     Every view goes through the trunk by itself, as serving does: one by one a pass tells the same bits whatever else is
     asked for.
     """
+    cut = cut.at(None if lengths is None else int(lengths.max()))
     kept, shape = _kept(cut), (len(views), count, *cut.shape)
     if not file.exists():
         unfinished = file.with_suffix(".part")
@@ -75,7 +89,7 @@ def make(
         sync_file(unfinished)  # else a loss of power leaves holes of zeros under the name of what is whole
         unfinished.rename(file)
         sync_folder(file.parent)
-    return Taps(np.memmap(file, kept, "r", shape=shape), tuple(views))
+    return Taps(np.memmap(file, kept, "r", shape=shape), tuple(views), lengths)
 
 
 def size(cut: Cut, count: int, views: Sequence[str]) -> int:
@@ -100,10 +114,10 @@ def _fill(
 ) -> None:
 
     def one(position: int) -> None:
-        pixels = look(position)
+        tensors = look(position)
         for number, view in enumerate(views):
-            told = run(seen(pixels, view)[np.newaxis])[0]
-            data[number, position] = told.clip(-MOST, MOST) if data.dtype == np.float16 else told
+            told = run(seen(tensors, view))
+            data[number, position, : len(told)] = told.clip(-MOST, MOST) if data.dtype == np.float16 else told
 
     with Pool(lanes, thread_name_prefix="taps") as pool:
         for chunk in _chunks(data.shape[1]):
@@ -113,13 +127,14 @@ def _fill(
 
 def _runner(trunk: bytes, device: Device) -> _Run:
     opened = session.create(trunk, device)
-    name = opened.get_inputs()[0].name
-    return lambda batch: opened.run(None, {name: batch})[0]
+    return lambda tensors: opened.run(None, {name: tensor[np.newaxis] for name, tensor in tensors.items()})[0][0]
 
 
-def seen(pixels: Pixels, view: str) -> Pixels:
-    """A view of an example."""
-    return np.ascontiguousarray(pixels[:, ::-1]) if view == FLIPPED else pixels
+def seen(tensors: Tensors, view: str) -> Tensors:
+    """A view of an example: mirrored, of pixels [S, S, C]."""
+    if view != FLIPPED:
+        return tensors
+    return {name: np.ascontiguousarray(pixels[:, ::-1]) for name, pixels in tensors.items()}
 
 
 def _chunks(count: int) -> Iterator[range]:

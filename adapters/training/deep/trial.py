@@ -90,7 +90,7 @@ class Trial:
 
     def asked(self, network: Network, index: Indices, look: Callable[[], None]) -> Floats:
         """Raw outputs of examples as they are served."""
-        return network.asked(self.taps.served, index, look)
+        return network.asked(self.taps, index, look)
 
     def _fitted(self, fold: Fold, name: str, journal: Journal) -> Record:
         train, unseen = fold
@@ -117,7 +117,7 @@ class Trial:
         """How far from what it was fitted to a tail sees what it was not."""
         train, unseen = fold
         taught = novelty.some_of_each(groups, train)
-        known, new = (network.pooled(self.taps.served, index, look) for index in (taught, unseen))
+        known, new = (network.pooled(self.taps, index, look) for index in (taught, unseen))
         return novelty.apart(known, groups[taught], new)
 
     @staticmethod

@@ -68,9 +68,10 @@ def _of_tail(node: onnx.NodeProto) -> bool:
 
 def _model(body: onnx.ModelProto, head: onnx.ModelProto, cut: Cut) -> onnx.ModelProto:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(cut.dtype))
+    shape = ["time", *cut.shape[1:]] if cut.kind == "sequence" else cut.shape
     graph = helper.make_graph(
         [*body.graph.node, *head.graph.node], "head",
-        [helper.make_tensor_value_info(TAP, kind, ["batch", *cut.shape])], list(head.graph.output),
+        [helper.make_tensor_value_info(TAP, kind, ["batch", *shape])], list(head.graph.output),
         [*body.graph.initializer, *head.graph.initializer],
     )  # fmt: skip
     version = max(body.ir_version, export.IR_VERSION)

@@ -41,7 +41,9 @@ def prove(context: TrainingContext, job: Job, draft: Draft, progress: Progress) 
     trained = deep_precision.Tail(tail, graph_of(tail), cut, tasks.get(job.request.task), draft.schema, graph_of)
     taps, count = _taps(context, draft, trunk, progress), len(draft.examples)
     some, reference = taps(range(min(verify.FEW, count))), partial(interpreter.run, tail)
-    parity = verify.verify_deep(trained.plain, program, some, reference, trained.task, trained.schema)
+    parity = verify.verify_deep(
+        trained.plain, program, some, reference, trained.task, trained.schema, masked=cut.kind == "sequence"
+    )
     plain = _plain(job, draft, backbone.precision)
     graph, precision = deep_precision.chosen(trained, backbone.precision, taps, count, plain)
     return {"digest": scratch.put(graph), "parity": parity, "deep": kept | {"precision": precision}}

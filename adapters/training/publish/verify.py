@@ -55,13 +55,14 @@ def verify_deep(
     reference: Callable[[NDArray[Any], torch.dtype], Floats],
     task: Task,
     schema: Schema,
+    masked: bool = False,
 ) -> dict[str, Any]:
     """The same of a deep version on real taps [N, *shape], N ≥ 1, and on zeros and large ones; `reference` is its tail
-    in torch: taps and what to compute in → `pooled` f32 [N, D].
+    in torch: taps and what to compute in → `pooled` f32 [N, D]. `masked`: the last number of each piece is a mask.
 
     Two networks of a dozen layers agree to less than two heads do: decisions count as the same within the tolerance.
     """
-    probes = _probes_of_taps(taps[:FEW])
+    probes = _probes_of_sequences(taps[:FEW]) if masked else _probes_of_taps(taps[:FEW])
     read, exactly = reference(probes, torch.float32), reference(probes, torch.float64)
     return _verified(onnx_bytes, program, probes, read, exactly, DEEP_BATCH, _Judge(task, schema, TOLERANCE))
 
@@ -109,6 +110,12 @@ def _probes_of_taps(taps: NDArray[Any]) -> NDArray[Any]:
     else:
         extreme = [np.zeros_like(taps[0]), taps[0] * LARGE_TAP, -taps[-1] * LARGE_TAP]
     return np.concatenate([taps, np.stack(extreme).astype(taps.dtype)])
+
+
+def _probes_of_sequences(taps: NDArray[Any]) -> NDArray[Any]:
+    """The same, but that what says where pieces are stays as it is: no input has none, or a tenth of one."""
+    shown = taps[[*range(len(taps)), 0, 0, -1], :, -1:]
+    return np.concatenate([_probes_of_taps(taps[..., :-1]), shown], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapters.backbones.cuts import TAP
 from adapters.errors import CorruptArtifact, InvalidInput, NotFound
 from adapters.modalities import NONE
 from adapters.store import checkpoints, heads, jobs, leases, reports
+from adapters.training.backbone import observing
 from adapters.training.context import TrainingContext
 from adapters.training.deep import deep_round
 from adapters.training.deep.examples import Examples
@@ -27,7 +27,7 @@ from adapters.training.publish.drafts import Draft
 from adapters.training.race.race import RaceResult
 from adapters.training.stages import curves, scratch, warm
 from adapters.training.stages.material import Material
-from adapters.types import DEEP, HeadRef, Job
+from adapters.types import DEEP, HeadRef, Indices, Job, Tensors
 
 EVERY, OFTEN = 30.0, 5.0  # seconds between checkpoints, and at least so many where an epoch has ended
 CHEAP = 1.0  # seconds that one may take of somebody who waits for us to leave
@@ -68,8 +68,8 @@ def _round(
     watch, basis = _Watch(context, job, progress), _basis(material)
     with scratch.room(context, job.id) as room:
         return deep_round.run(
-            _taps(context, job.id, basis), context.artifacts.get(backbone.artifact), _side(material),
-            _examples(context, material), shallow, asked, job.request.seed, watch.report, watch,
+            _taps(context, job.id, basis), context.artifacts.get(backbone.artifact), observing.of(backbone),
+            _examples(context, material, progress), shallow, asked, job.request.seed, watch.report, watch,
             lanes=context.lanes, device=context.backbones.get(backbone.digest).device, budget=job.request.budget,
             always=always, checkpoint=checkpoints.find(context.engine, context.scratch(job.id), job.id), basis=basis,
             begin=begin, room=room, memory=scratch.memory(context),
@@ -187,23 +187,28 @@ def _hyperparameters(job: Job) -> Json:
     return job.request.hyperparameters if job.request.method == DEEP else {}
 
 
-def _side(material: Material) -> int:
-    (given,) = material.modality.inputs(material.backbone.spec)
-    assert given.shape[0] is not None  # inputs that vary are not trained on
-    return given.shape[0]
-
-
-def _examples(context: TrainingContext, material: Material) -> Examples:
+def _examples(context: TrainingContext, material: Material, progress: Progress) -> Examples:
     return Examples(
-        partial(_pixels, context, material), material.embeddings, material.backbone.dimension, material.targets,
-        material.classes, material.divided, material.task,
+        partial(_decoded, context, material), material.embeddings, material.backbone.dimension, material.targets,
+        material.classes, material.divided, material.task, _lengths(context, material, progress),
     )  # fmt: skip
 
 
-def _pixels(context: TrainingContext, material: Material, position: int) -> NDArray[np.uint8]:
-    """An input as served, u8 [S, S, 3]. Raises what `Trunks.decoded` does."""
-    (pixels,) = context.trunks.decoded(material.backbone, material.data.examples[position]).values()
-    return pixels
+def _decoded(context: TrainingContext, material: Material, position: int) -> Tensors:
+    """An input as served, its tensors. Raises what `Trunks.decoded` does."""
+    return context.trunks.decoded(material.backbone, material.data.examples[position])
+
+
+def _lengths(context: TrainingContext, material: Material, progress: Progress) -> Indices | None:
+    """Of inputs that vary in length, i64 [N]; 1 ms for each of short texts."""
+    first = material.modality.inputs(material.backbone.spec)[0]
+    if first.shape[0] is not None:
+        return None
+    found = np.empty(len(material.data.examples), np.int64)
+    for position in range(len(found)):
+        progress.cancelled()
+        found[position] = len(_decoded(context, material, position)[first.name])
+    return found
 
 
 class _Watch:

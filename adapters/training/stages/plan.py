@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from adapters import modalities
+from adapters.backbones.cuts import RECORD
 from adapters.training.deep import conditions
 from adapters.training.race.race import RaceResult
 from adapters.training.stages.material import Material
@@ -49,9 +49,9 @@ def of(material: Material, shallow: RaceResult, live: HeadVersion | None) -> Pla
 
 
 def _against(material: Material) -> str | None:
-    asked, noun = material.job.request, material.modality.NOUN
-    if modalities.vary(material.backbone):
-        return f"{noun}s vary in length, and a backbone that reads such inputs is not trained"
+    asked = material.job.request
+    if material.backbone.details.get(RECORD) == []:
+        return "the backbone cannot be cut"
     if asked.method != "auto":
         return f"method={asked.method} was asked for; deep=only trains deeper from it"
     if asked.budget is not None and asked.budget < LEAST_BUDGET:

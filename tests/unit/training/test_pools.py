@@ -9,6 +9,7 @@ from adapters.errors import InvalidInput
 from adapters.modalities.image import Preprocessing
 from adapters.runtime.onnx import session
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.deep.interpreter import Tail
 
 # torch says this of the exporter that we use.
@@ -59,7 +60,7 @@ def test_a_network_that_pools_so_is_exported_for_any_size_and_trained(side):
     pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
     wanted, _ = exporter.reference(model, shape(side), pixels)
     np.testing.assert_allclose(session.create(graph).run(["pooled"], {"pixels": pixels})[0], wanted, atol=1e-5)
-    whole = cuts.find(graph, side)[0]
+    whole = cuts.find(graph, images(side))[0]
     tail = Tail(cuts.floated(cuts.tail(graph, whole)))
     assert sum(weight.numel() for weight in tail.weights) == sum(each.numel() for each in model.parameters())
 

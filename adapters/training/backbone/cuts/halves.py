@@ -10,45 +10,77 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from adapters.training.backbone import blocks
 from adapters.training.backbone.blocks import INPUT, POOLED
+from adapters.training.backbone.cuts import sequences
 from adapters.types import Cut
 
 TAP = "tap"
 
 
 def trunk(graph: bytes, cut: Cut) -> bytes:
-    """Pixels → `tap`, of the cut's dtype [N, *shape]. Before everything it hands on the pixels."""
+    """An input → `tap`, of the cut's dtype [N, *shape]. Before everything it hands on the pixels."""
     model = onnx.load_from_string(graph)
     if cut.kind == "input":
         return _made(model, "trunk", [_handed_on(INPUT)], model.graph.input, [_told(cut)])
     nodes = _needed(model.graph, {cut.tensor}, set())
+    if cut.kind == "sequence":
+        nodes = [*nodes, *sequences.packed(model.graph, cut.tensor, TAP)]
+        return _made(model, "trunk", nodes, model.graph.input, [_told(cut)])
     return _made(model, "trunk", _renamed(nodes, cut.tensor), model.graph.input, [_told(cut)])
 
 
 def tail(graph: bytes, cut: Cut) -> bytes:
     """`tap` → `pooled`, f32 [N, D]."""
     model = onnx.load_from_string(graph)
-    nodes = _renamed(_needed(model.graph, {POOLED}, {cut.tensor}), cut.tensor)
-    pooled = [output for output in model.graph.output if output.name == POOLED]
-    return _made(model, "tail", nodes, [_told(cut)], pooled)
+    nodes = _needed(model.graph, {POOLED}, {cut.tensor})
+    if cut.kind == "sequence":
+        nodes = [*sequences.unpacked(model.graph, cut.tensor, TAP, cut.shape[-1]), *nodes]
+    else:
+        nodes = _renamed(nodes, cut.tensor)
+    return _made(model, "tail", nodes, [_told(cut)], _pooled(model.graph))
 
 
 def whole(graph: bytes, cut: Cut) -> bytes:
     """The graph with `tap` as one more output: one pass for shallow heads and for deep ones."""
     model = onnx.load_from_string(graph)
     outputs = list(model.graph.output)
-    if cut.tensor in {INPUT, *(output.name for output in outputs)}:
+    if cut.kind == "sequence":
+        nodes = [*model.graph.node, *sequences.packed(model.graph, cut.tensor, TAP)]
+    elif cut.tensor in {INPUT, *(output.name for output in outputs)}:
         nodes = [*model.graph.node, _handed_on(cut.tensor)]
     else:
         nodes = _renamed(model.graph.node, cut.tensor)  # without a node more, and so without a copy
     return _made(model, "whole", nodes, model.graph.input, [*outputs, _told_beside(cut)])
 
 
+def alone(graph: bytes) -> bytes:
+    """The graph without outputs other than `pooled`."""
+    model = onnx.load_from_string(graph)
+    return _made(model, "alone", _needed(model.graph, {POOLED}, set()), model.graph.input, _pooled(model.graph))
+
+
+def shape(kind: str, told: Sequence[int]) -> tuple[int, ...]:
+    """Of a tap, without the batch dimension, by that of the tensor that is cut at."""
+    return sequences.shape(told) if kind == "sequence" else tuple(told)
+
+
 def is_closed(graph: Any, tensor: str) -> bool:
-    """Whether a tail needs that tensor alone: a node may read the shape of an earlier one."""
+    """Whether a tail needs that tensor alone, beside the mask: a node may read the shape of an earlier one.
+
+    Of a sequence, whose length a mask has, too, it may read the shape of what is seen.
+    """
     nodes = _needed(graph, {POOLED}, {tensor})
     made = {name for node in nodes for name in node.output} | {each.name for each in graph.initializer}
-    return {name for node in nodes for name in node.input if name} - made == {tensor}
+    given, mask = {tensor}, blocks.mask(graph)
+    if mask is not None and sequences.read_by_shape(graph, nodes):
+        given |= {mask, blocks.source(graph)}
+    read = {name for node in nodes for name in node.input if name} - made
+    return tensor in read and read <= given
+
+
+def _pooled(graph: Any) -> list[Any]:
+    return [output for output in graph.output if output.name == POOLED]
 
 
 def _needed(graph: Any, wanted: Iterable[str], given: set[str]) -> list[Any]:
@@ -76,10 +108,11 @@ def _handed_on(tensor: str) -> Any:
 
 def _told(cut: Cut) -> Any:
     """Of tokens without their numbers: from these ONNX Runtime would see that it can put a sum and the LayerNorm behind
-    it together, which it does not see in the backbone, and another last bit would come out.
+    it together, which it does not see in the backbone, and another last bit would come out. Of a sequence with its
+    width, or it would not see that two scales of attention are one.
     """
-    shape = ["batch", None, None] if cut.kind == "tokens" else ["batch", *cut.shape]
-    return helper.make_tensor_value_info(TAP, _type(cut), shape)
+    free: dict[str, list[Any]] = {"tokens": [None, None], "sequence": ["time", *cut.shape[1:]]}
+    return helper.make_tensor_value_info(TAP, _type(cut), ["batch", *free.get(cut.kind, cut.shape)])
 
 
 def _told_beside(cut: Cut) -> Any:

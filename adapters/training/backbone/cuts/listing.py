@@ -16,8 +16,8 @@ from adapters.training.backbone.blocks import INPUT, End
 from adapters.training.backbone.cuts import halves, trainable, work
 from adapters.training.backbone.cuts.names import block, completed
 from adapters.training.backbone.cuts.work import Rest
-from adapters.training.backbone.observing import Seen
-from adapters.types import ORIGINAL, Backbone, Cut
+from adapters.training.backbone.observing import MadeUp, Seen
+from adapters.types import Backbone, Cut
 
 ALL = "all"
 # What a tap may be. Of half precision a CPU rounds what is told, and nothing of what it hands on inside of a graph.
@@ -28,19 +28,14 @@ _lock = threading.Lock()
 
 
 def of(backbone: Backbone, graph: bytes) -> list[Cut]:
-    """The cuts of a backbone: those on record, else worked out of its graph, once by its digest.
-
-    None of one that reads no images: of a sequence the mask and the length would have to go with the tap.
-    """
-    if backbone.modality != ORIGINAL:
-        return []
+    """The cuts of a backbone: those on record, else worked out of its graph, once by its digest."""
     if RECORD in backbone.details:
         return [Cut(**row | {"shape": tuple(row["shape"])}) for row in backbone.details[RECORD]]
     with _lock:
         if backbone.digest not in _known:
             while len(_known) >= MOST:
                 del _known[next(iter(_known))]
-            _known[backbone.digest] = tuple(find(graph, backbone.spec.size))
+            _known[backbone.digest] = tuple(find(graph, observing.of(backbone)))
         return list(_known[backbone.digest])
 
 
@@ -49,9 +44,9 @@ def facts(cuts: Sequence[Cut]) -> dict[str, Any]:
     return {RECORD: [asdict(cut) | {"shape": list(cut.shape)} for cut in cuts]}
 
 
-def record(graph: bytes, side: int) -> dict[str, Any]:
+def record(graph: bytes, made_up: MadeUp) -> dict[str, Any]:
     """What the details of a backbone keep of its graph: its cuts, and what keeps it from having more; for JSON."""
-    cuts, unknown = listed(graph, side)
+    cuts, unknown = listed(graph, made_up)
     return facts(cuts) | ({UNKNOWN: unknown} if unknown else {})
 
 
@@ -61,31 +56,42 @@ def named(cuts: Sequence[Cut], name: str) -> Cut:
     return next(cut for cut in cuts if cut.name == name)
 
 
-def find(graph: bytes, side: int) -> list[Cut]:
-    """Every cut of a graph that takes images of `side` pixels: `all`, then the ends of blocks, shallow ones first.
+def find(graph: bytes, made_up: MadeUp) -> list[Cut]:
+    """Every cut of a graph that takes such inputs: `all`, then the ends of blocks, shallow ones first.
 
-    Behind each is at least one layer that multiplies, and nothing that cannot be trained: `all` may be missing.
+    Behind each is at least one layer that multiplies, and nothing that cannot be trained: `all` may be missing. So it
+    is of sequences: what comes before their first block are tables, of whose rows few examples meet most.
     """
-    return listed(graph, side)[0]
+    return listed(graph, made_up)[0]
 
 
-def listed(graph: bytes, side: int) -> tuple[list[Cut], list[str]]:
+def listed(graph: bytes, made_up: MadeUp) -> tuple[list[Cut], list[str]]:
     """The same, and operators that cannot be trained, for which cuts are missing. Takes one pass through the graph."""
     model = onnx.load_from_string(graph)
+    if not (blocks.mask(model.graph) or blocks.source(model.graph) == INPUT):
+        return [], []  # of what is not known how it is seen
     passed = blocks.passed(model.graph)
-    seen = observing.observe(graph, [*passed, *work.interesting(model.graph)], side)
+    seen = observing.observe(graph, [*passed, *work.interesting(model.graph)], made_up)
     rest = work.after(model.graph, seen)
-    total = rest[INPUT]
-    first = Cut(ALL, INPUT, "input", "uint8", (side, side, observing.channels(model.graph)), None, 1.0, total.bytes)
-    return trainable.sorted_out(graph, [first, *_ends(model.graph, passed, seen, rest, side)])
+    ends = _ends(model.graph, passed, seen, rest, made_up)
+    return trainable.sorted_out(graph, [*_everything(model.graph, rest, made_up), *ends])
 
 
-def _ends(graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str, Rest], side: int) -> Iterator[Cut]:
-    total = rest[INPUT].multiply_adds
+def _everything(graph: Any, rest: dict[str, Rest], made_up: MadeUp) -> list[Cut]:
+    if blocks.mask(graph) is not None:
+        return []
+    shape = made_up(graph, 1)[INPUT].shape[1:]
+    return [Cut(ALL, INPUT, "input", "uint8", shape, None, 1.0, rest[INPUT].bytes)]
+
+
+def _ends(
+    graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str, Rest], made_up: MadeUp
+) -> Iterator[Cut]:
+    total = rest[blocks.source(graph)].multiply_adds
     for name, tensor in _named(graph, passed, seen, rest):
         shape, left = seen[tensor].shape[1:], rest[tensor]
-        kind, stride = _kind(blocks.end(tensor, shape), side)
-        dtype = seen[tensor].dtype
+        kind, stride = _kind(graph, blocks.end(tensor, shape), made_up)
+        dtype, shape = seen[tensor].dtype, halves.shape(kind, shape)
         if left.multiply_adds not in (0, total) and dtype in DTYPES and _comes_apart(graph, tensor, kind):
             yield Cut(name, tensor, kind, dtype, shape, stride, left.multiply_adds / total, left.bytes)
 
@@ -100,10 +106,12 @@ def _comes_apart(graph: Any, tensor: str, kind: str) -> bool:
     return not summed and halves.is_closed(graph, tensor)
 
 
-def _kind(end: End | None, side: int) -> tuple[Any, int | None]:
+def _kind(graph: Any, end: End | None, made_up: MadeUp) -> tuple[Any, int | None]:
+    if blocks.mask(graph) is not None:
+        return "sequence", None
     if end is None or end.layout == "tokens":
         return "tokens", None
-    return "map", side // end.size[0]
+    return "map", made_up(graph, 1)[INPUT].shape[1] // end.size[0]
 
 
 def _named(graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str, Rest]) -> Iterator[tuple[str, str]]:
@@ -122,7 +130,7 @@ def _named(graph: Any, passed: list[str], seen: dict[str, Seen], rest: dict[str,
 
 
 def _smallest(tensors: list[str], seen: dict[str, Seen]) -> str:
-    """What takes the fewest bytes an image: in 8 bits where there is such a one, and behind a pooling.
+    """What takes the fewest bytes an input: in 8 bits where there is such a one, and behind a pooling.
 
     Of equals the last one.
     """

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from adapters.training.backbone import blocks
+from adapters.training.backbone import blocks, weights
 
 PLAIN = ("act", "relu", "drop")  # modules that belong to the block around them
 
@@ -33,11 +33,14 @@ def completed(graph: Any, name: str, tensor: str) -> str:
 def _modules(graph: Any, tensor: str, node: Any = None) -> list[str]:
     """`/blocks/blocks.4/blocks.4.2/Add_output_0` → [`blocks`, `blocks.4`, `blocks.4.2`].
 
-    An output of the graph has lost the name of its module; the node that makes it has not.
+    An output of the graph has lost the name of its module; the node that makes it has not. Where nodes have no such
+    names weights do.
     """
     if "/" not in tensor:
         made_by = node or next((each for each in graph.node if tensor in each.output), None)
-        tensor = made_by.name if made_by is not None and "/" in made_by.name else tensor
+        if made_by is None or "/" not in made_by.name:
+            return weights.modules(graph, tensor) or [tensor]
+        tensor = made_by.name
     return tensor.strip("/").split("/")[:-1] or [tensor]
 
 

@@ -9,10 +9,11 @@ import onnx
 from adapters.errors import ParityError
 from adapters.runtime.onnx import session
 from adapters.training.backbone import observing
-from adapters.training.backbone.blocks import INPUT, POOLED
+from adapters.training.backbone.blocks import POOLED
 from adapters.training.backbone.cuts import halves
 from adapters.training.backbone.cuts.halves import TAP
-from adapters.types import Backbone, Cut
+from adapters.training.backbone.observing import MadeUp
+from adapters.types import Backbone, Cut, Tensors
 
 BATCHES = (1, 2, 5)
 _proven: set[tuple[str, str]] = set()  # digest of the backbone, name of the cut
@@ -21,36 +22,30 @@ _proven: set[tuple[str, str]] = set()  # digest of the backbone, name of the cut
 def prove_once(backbone: Backbone, graph: bytes, cut: Cut) -> None:
     """The same, once in the life of a process: neither a backbone nor a cut of it changes. Raises ParityError."""
     if (backbone.digest, cut.name) not in _proven:
-        prove(graph, cut, backbone.spec.size)
+        prove(graph, cut, observing.of(backbone))
         _proven.add((backbone.digest, cut.name))
 
 
-def prove(graph: bytes, cut: Cut, side: int) -> None:
+def prove(graph: bytes, cut: Cut, made_up: MadeUp) -> None:
     """Raises ParityError where the halves, or the whole with a tap, answer with one other bit than the backbone.
 
     Of the halves: than the backbone that tells `pooled` alone, as a tail does. Of some networks, not of the embedded
     one, telling `features` as well changes the order of the last mean's sums.
     """
     model = onnx.load_from_string(graph).graph
-    channels, outputs = observing.channels(model), [output.name for output in model.output]
-    pixels = [observing.noise(count, side, channels) for count in BATCHES]
-    taps = [tap for (tap,) in _answers(halves.trunk(graph, cut), INPUT, pixels, [TAP])]
-    alone = _answers(_alone(graph, side, channels), TAP, pixels, [POOLED])
-    _same(cut, "trunk and tail", alone, _answers(halves.tail(graph, cut), TAP, taps, [POOLED]))
-    wanted = [[*told, tap] for told, tap in zip(_answers(graph, INPUT, pixels, outputs), taps, strict=True)]
-    told = _answers(halves.whole(graph, cut), INPUT, pixels, [*outputs, TAP])
+    outputs, given = [output.name for output in model.output], [made_up(model, count) for count in BATCHES]
+    taps = [tap for (tap,) in _answers(halves.trunk(graph, cut), given, [TAP])]
+    told = _answers(halves.tail(graph, cut), [{TAP: tap} for tap in taps], [POOLED])
+    _same(cut, "trunk and tail", _answers(halves.alone(graph), given, [POOLED]), told)
+    wanted = [[*each, tap] for each, tap in zip(_answers(graph, given, outputs), taps, strict=True)]
+    told = _answers(halves.whole(graph, cut), given, [*outputs, TAP])
     _same(cut, "the graph with a tap", wanted, told)
 
 
-def _answers(graph: bytes, name: str, batches: Sequence[Any], outputs: Sequence[str]) -> list[list[Any]]:
+def _answers(graph: bytes, batches: Sequence[Tensors], outputs: Sequence[str]) -> list[list[Any]]:
     """Of each batch, the outputs. One graph is open at a time: of some networks they are large."""
     opened = session.create(graph)
-    return [opened.run(outputs, {name: batch}) for batch in batches]
-
-
-def _alone(graph: bytes, side: int, channels: int) -> bytes:
-    """All of the nodes that make `pooled`, which are a tail, too."""
-    return halves.tail(graph, Cut("all", INPUT, "input", "uint8", (side, side, channels), None, 1.0, 0))
+    return [opened.run(outputs, dict(batch)) for batch in batches]
 
 
 def _same(cut: Cut, what: str, wanted: Sequence[Sequence[Any]], told: Sequence[Sequence[Any]]) -> None:

@@ -22,7 +22,7 @@ FLOAT = 4  # bytes
 class Rest:
     """What comes after a tensor."""
 
-    multiply_adds: int  # of one image
+    multiply_adds: int  # of one input
     bytes: int  # of weights in float32
 
 
@@ -34,7 +34,7 @@ def interesting(graph: Any) -> list[str]:
 
 
 def after(graph: Any, seen: Mapping[str, Seen]) -> dict[str, Rest]:
-    """What comes after each tensor between the pixels and `pooled`, and after the pixels themselves.
+    """What comes after each tensor between what is seen and `pooled`, and after what is seen itself.
 
     Of a tensor that every path passes: all later nodes depend on it.
     """
@@ -45,7 +45,7 @@ def after(graph: Any, seen: Mapping[str, Seen]) -> dict[str, Rest]:
         found[node.output[0]] = Rest(work, sum(weights.values()))
         work += _multiply_adds(node, constants, seen)
         weights |= dict(constants.weights(node))
-    return found | {blocks.INPUT: Rest(work, sum(weights.values()))}
+    return found | {blocks.source(graph): Rest(work, sum(weights.values()))}
 
 
 class _Constants:
@@ -84,7 +84,7 @@ class _Constants:
 
 
 def _multiply_adds(node: Any, constants: _Constants, seen: Mapping[str, Seen]) -> int:
-    """Of one image; of a node that does not multiply, 0."""
+    """Of one input; of a node that does not multiply, 0."""
     if node.op_type not in MULTIPLY:
         return 0
     outputs = prod(seen[node.output[0]].shape)

@@ -11,6 +11,7 @@ from adapters.training import programs
 from adapters.training.deep.fitting import schedule
 from adapters.training.deep.fitting.head import Head
 from adapters.training.deep.interpreter import Tail, as_input
+from adapters.training.deep.taps import Taps
 from adapters.types import Floats, HeadProgram, Indices
 
 ASKED = 64  # examples a pass
@@ -50,24 +51,25 @@ class Network:
     def _seen(self, taps: torch.Tensor) -> torch.Tensor:
         return _channels_last(as_input(taps.to(self.device)))
 
-    def pooled(self, served: Callable[[Indices], torch.Tensor], index: Indices, watch: Callable[[], None]) -> Floats:
+    def pooled(self, taps: Taps, index: Indices, watch: Callable[[], None]) -> Floats:
         """What the tail makes of examples, f32 [M, D]; see `asked`."""
-        found = []
-        with torch.no_grad():
-            for chosen in parts(index):
-                found.append(self.tail(self._seen(served(chosen))).float().cpu())
-                watch()
-        said: Floats = torch.cat(found).numpy()
-        return said
+        return self._each(lambda seen: self.tail(self._seen(seen)), taps, index, watch)
 
-    def asked(self, served: Callable[[Indices], torch.Tensor], index: Indices, watch: Callable[[], None]) -> Floats:
-        """Raw outputs f32 [M, K] of examples, whose taps `served` gives; `watch` is called often and may raise."""
-        found = []
+    def asked(self, taps: Taps, index: Indices, watch: Callable[[], None]) -> Floats:
+        """Raw outputs f32 [M, K] of examples, as they are served; `watch` is called often and may raise."""
+        return self._each(self.raw, taps, index, watch)
+
+    def _each(
+        self, say: Callable[[torch.Tensor], torch.Tensor], taps: Taps, index: Indices, watch: Callable[[], None]
+    ) -> Floats:
+        order, found = taps.order(index), []
         with torch.no_grad():
-            for chosen in parts(index):
-                found.append(self.raw(served(chosen)).float().cpu())
+            for chosen in parts(index[order]):
+                found.append(say(taps.served(chosen)).float().cpu())
                 watch()
-        said: Floats = torch.cat(found).numpy()
+        told = torch.cat(found).numpy()
+        said: Floats = np.empty_like(told)
+        said[order] = told
         return said
 
     def move(self, blocks: int) -> list[int]:

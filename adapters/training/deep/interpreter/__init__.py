@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from adapters.errors import InvalidInput
+from adapters.training.backbone import weights
 from adapters.training.deep.interpreter import operators
 from adapters.types import Floats
 
@@ -173,7 +174,7 @@ def _blocks(nodes: list[Any], constants: dict[str, torch.Tensor]) -> dict[str, s
         for place in places:
             if place < len(node.input) and node.input[place] in stored:
                 found.setdefault(stored[node.input[place]], block(node))
-    return found
+    return found if any("/" in node.name for node in nodes) else weights.blocks(found)
 
 
 def block(node: Any) -> str:

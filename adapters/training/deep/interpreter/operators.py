@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from adapters.errors import InvalidInput
-from adapters.training.deep.interpreter import depthwise
+from adapters.training.deep.interpreter import depthwise, masks
 
 Attributes = dict[str, Any]
 Operator = Callable[..., Any]
@@ -160,11 +160,11 @@ def _slice(
     begin, end = _ints(starts), _ints(ends)
     for number, axis in enumerate(_ints(axes) or range(len(begin))):
         step = _ints(steps)[number] if steps is not None else 1
-        places = torch.arange(x.shape[axis], device=x.device)[begin[number] : end[number]] if step == 1 else None
-        if places is None:
-            chosen = range(x.shape[axis])[begin[number] : end[number] : step]
-            places = torch.tensor(list(chosen), device=x.device)
-        x = x.index_select(axis, places)
+        places = range(x.shape[axis])[begin[number] : end[number] : step]  # a step may lead back
+        if step == 1:
+            x = x.narrow(axis, places.start, len(places))
+        else:
+            x = x.index_select(axis, torch.tensor(list(places), device=x.device))
     return x
 
 
@@ -250,4 +250,5 @@ _OPERATORS: dict[str, Operator] = {
     "Tile": _plain(lambda x, repeats: x.repeat(_ints(repeats))),
     "ReduceMean": _reduce(torch.mean), "ReduceSum": _reduce(torch.sum), "ReduceMax": _reduce(torch.amax),
     "ReduceL2": _reduce(torch.linalg.vector_norm),  # of zeros its slope is zero, that of a square root has no end
+    **masks.OPERATORS,
 }  # fmt: skip

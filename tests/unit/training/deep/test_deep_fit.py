@@ -38,7 +38,7 @@ def same(one: Fit, other: Fit) -> bool:
 
 def said(fitting: Fitting) -> np.ndarray:
     """Raw outputs of what is held out, by the weights as they are."""
-    return fitting.network.asked(fitting._batches.taps.served, np.arange(16, deep.COUNT), lambda: None)
+    return fitting.network.asked(fitting._batches.taps, np.arange(16, deep.COUNT), lambda: None)
 
 
 # Where it begins and where it goes
@@ -214,7 +214,7 @@ def test_augmentation_changes_what_is_trained_on_and_nothing_of_held_out_answers
     assert before.shape == after.shape and before.dtype == after.dtype and not torch.equal(before, after)
     unseen = np.arange(16, deep.COUNT)
     assert torch.equal(plain._batches.taps.served(unseen), other._batches.taps.served(unseen))
-    assert np.array_equal(*(f.network.asked(f._batches.taps.served, unseen, lambda: None) for f in (plain, other)))
+    assert np.array_equal(*(f.network.asked(f._batches.taps, unseen, lambda: None) for f in (plain, other)))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_overfitting_is_seen_under_mixup_too(tmp_path):
     settings = {"mixup": 10.0, "label_smoothing": 0.0, "epochs": 24, "learning_rate": 0.02}
     fitting = deep.fitting(tmp_path, name="all", truth=truth, **settings)
     rows = fitting.run(no_watch).curves
-    raw = fitting.network.asked(fitting._batches.taps.served, np.arange(16), lambda: None)
+    raw = fitting.network.asked(fitting._batches.taps, np.arange(16), lambda: None)
     wanted = torch.nn.functional.cross_entropy(torch.from_numpy(raw), torch.from_numpy(truth[:16]))
     assert rows[-1]["train_loss"] == pytest.approx(float(wanted), rel=1e-5)
     assert "Overfitting" in curves.summary([row | {"fit": "all, fold 1 of 1"} for row in rows], "all")["meaning"]

@@ -8,6 +8,7 @@ from support.networks import SIDE, inverted, residual
 
 from adapters.runtime.onnx import session
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.backbone.precisions import int8
 from adapters.training.deep import interpreter
 
@@ -16,7 +17,7 @@ CUTS = [(residual, "a.1"), (residual, "b.1"), (inverted, "c.0"), (residual, "all
 
 def taps(graph: bytes, cut: str, count: int = 3) -> tuple[bytes, np.ndarray]:
     """A tail and what it reads."""
-    found = cuts.named(cuts.find(graph, SIDE), cut)
+    found = cuts.named(cuts.find(graph, images(SIDE)), cut)
     pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
     tap = session.create(cuts.trunk(graph, found)).run(None, {"pixels": pixels})[0]
     return cuts.floated(cuts.tail(graph, found)), tap

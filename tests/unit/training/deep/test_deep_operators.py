@@ -78,6 +78,9 @@ CASES: list[tuple[str, tuple[int, ...], list[Any], dict[str, Any]]] = [
     ("ReduceL2", TOKENS, [ints(-1)], {"keepdims": 0}),
     ("ReduceL2", ROWS, [], {}),
     ("Cast", TOKENS, [], {"to": TensorProto.INT32}),
+    *((name, TOKENS, [random(8)], {}) for name in ("Max", "Min", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")),
+    ("IsNaN", TOKENS, [], {}),
+    ("GatherND", TOKENS, [np.array([[0, 1], [1, -1]], I64)], {}),
 ]  # fmt: skip
 
 
@@ -101,6 +104,30 @@ def test_an_operator_computes_what_onnx_runtime_does(name, shape, further, attri
     got = interpreter.Tail(data)(torch.from_numpy(seen)).detach().numpy()
     assert got.shape == wanted.shape and got.dtype == wanted.dtype
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "count"), [("And", 2), ("Or", 2), ("Not", 1)])
+def test_what_is_true_of_masks(name, count):
+    given = [torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])][:count]
+    model = model_of(name, (4,), [each.numpy() for each in given[1:]], {})
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.BOOL
+    (wanted,) = session.create(model.SerializeToString()).run(None, {"tap": given[0].numpy()})
+    assert operators.of(name)({}, *given).tolist() == wanted.tolist()
+
+
+def test_positions_are_counted_as_onnx_runtime_does():
+    model = model_of("Range", (), [np.array(9, I64), np.array(2, I64)], {})
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    (wanted,) = session.create(model.SerializeToString()).run(None, {"tap": np.array(3, I64)})
+    got = operators.of("Range")({}, *(torch.tensor(value) for value in (3, 9, 2)))
+    assert got.dtype == torch.int64 and got.tolist() == wanted.tolist()
+
+
+def test_looking_up_in_several_at_a_time_is_refused():
+    """`batch_dims`, which no exporter of a backbone here writes."""
+    model = model_of("GatherND", TOKENS, [np.array([[1], [2]], I64)], {"batch_dims": 1})
+    with pytest.raises(InvalidInput, match="batch_dims"):
+        interpreter.run(model.SerializeToString(), random(*TOKENS))
 
 
 def test_the_length_of_nothing_but_zeros_has_a_slope():

@@ -17,6 +17,7 @@ from adapters.errors import Cancelled, InvalidInput
 from adapters.runtime.onnx import session
 from adapters.training import programs
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
 from adapters.training.deep.examples import Examples
@@ -42,7 +43,7 @@ def examples(task_name: str = "classification", labels: Any = None) -> Examples:
     targets = task.targets(told, classes)
     nothing: list[Any] = [None] * COUNT
     parts = split(task.strata(targets), np.arange(COUNT), nothing, nothing, 0)
-    return Examples(shown.__getitem__, pooled(shown), deep.WIDTH, targets, classes, parts, task)
+    return Examples(deep.looking(shown), pooled(shown), deep.WIDTH, targets, classes, parts, task)
 
 
 @functools.cache
@@ -59,7 +60,7 @@ def ran(folder: Path, given: Examples, hyperparameters: dict[str, Any], **how: A
     watch = how.pop("watch", lambda state: None)
     report = how.pop("report", lambda row: None)
     settings = FEW | hyperparameters
-    return deep_round.run(folder, deep.GRAPH, SIDE, given, raced(given), settings, 0, report, watch, **how)
+    return deep_round.run(folder, deep.GRAPH, images(SIDE), given, raced(given), settings, 0, report, watch, **how)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +201,7 @@ def test_auto_tries_the_deepest_cut_that_the_budget_allows(tmp_path, given, monk
     found = ran(tmp_path, given, {"learning_rate": 0.005}, always=True)
     tried = list(dict.fromkeys(row["fit"].split(",")[0] for row in found.curves))
     assert tried == ["a.1"]
-    parts = (deep.GRAPH, SIDE, recipe.check(FEW), COUNT, given.split.folds, COUNT)
+    parts = (deep.GRAPH, images(SIDE), recipe.check(FEW), plan.Known(COUNT, COUNT), given.split.folds)
     (dear,) = plan.plan(*parts, None).entries
     less = plan.plan(*parts, 0.9 * (dear.trying + dear.final))
     assert [entry.cut.name for entry in less.entries] == ["b.1"] and "a.1" in less.note
@@ -217,7 +218,8 @@ def test_a_cut_before_an_operator_that_cannot_be_trained_is_refused_with_its_nam
     """Of a backbone that an earlier release has put on record with such cuts."""
     asked = recipe.check({"unfreeze": "s.0"})
     with pytest.raises(InvalidInput, match="LRN"):
-        plan.plan(with_unknown(behind), SIDE, asked, 60, [(np.arange(40), np.arange(40, 60))], 60, None)
+        folds = [(np.arange(40), np.arange(40, 60))]
+        plan.plan(with_unknown(behind), images(SIDE), asked, plan.Known(60, 60), folds, None)
 
 
 def test_numbers_are_learned_deep_as_well(tmp_path):
@@ -357,7 +359,7 @@ def test_what_a_caller_asks_for_is_tried_on_enough_folds_and_looked_at_once(give
 
 def test_more_folds_stay_within_the_budget():
     """Estimated as all else is."""
-    entry = plan.Entry(cuts.find(deep.GRAPH, SIDE)[-1], b"", 10.0, 12.0, 100, DeepFit())
+    entry = plan.Entry(cuts.find(deep.GRAPH, images(SIDE))[-1], b"", 10.0, 12.0, 100, DeepFit())
     assert plan.Plan([entry], "", 72.0).allows(entry.cut.name, 1, 6)
     assert not plan.Plan([entry], "", 71.0).allows(entry.cut.name, 1, 6)
 
@@ -371,7 +373,7 @@ def test_a_deeper_cut_costs_more():
     """By what its tail computes."""
     settings = recipe.check({})
     entries = [
-        plan.plan(deep.GRAPH, SIDE, recipe.check({"unfreeze": name}), 100, [], 100, None).entries[0]
+        plan.plan(deep.GRAPH, images(SIDE), recipe.check({"unfreeze": name}), plan.Known(100, 100), [], None).entries[0]
         for name in ("b.1", "a.1", "all")
     ]
     assert settings.unfreeze == "auto"

@@ -13,6 +13,7 @@ from support import teachable
 from adapters import training_memory
 from adapters.errors import TooMuchData
 from adapters.recipe import Hyperparameters
+from adapters.training.backbone.observing import images
 from adapters.training.deep import plan, step_memory
 from adapters.training.deep.interpreter import Tail
 from adapters.training_memory import BESIDE, GRADIENTS, HELD, DeepFit
@@ -30,7 +31,8 @@ def planned(chosen: str = "auto", memory: float = math.inf, always: bool = False
     folds = [(np.arange(COUNT - COUNT // 10), np.arange(COUNT // 10))]
     recipe = Hyperparameters(unfreeze=chosen, **settings)  # type: ignore[arg-type]
     return plan.plan(
-        teachable.graph(), teachable.SIDE, recipe, COUNT, folds, COUNT, None, always=always, memory=memory
+        teachable.graph(), images(teachable.SIDE), recipe, plan.Known(COUNT, COUNT), folds, None, always=always,
+        memory=memory,
     )  # fmt: skip
 
 

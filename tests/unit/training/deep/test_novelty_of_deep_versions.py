@@ -56,7 +56,7 @@ def test_distances_are_through_the_tail_of_the_fit_that_had_not_seen_them(tmp_pa
     weights = fitting.run(lambda state: None).weights
     for mix in (0.25, 1.0):
         fitting.network.become(fitting.network.mixed(weights, mix))
-        pooled = fitting.network.pooled(trial.taps.served, np.arange(deep.COUNT), lambda: None)
+        pooled = fitting.network.pooled(trial.taps, np.arange(deep.COUNT), lambda: None)
         found = record.apart((END, mix))
         assert found is not None and 0 < found.scatter < 1
         np.testing.assert_allclose(found.distances, by_hand(pooled), atol=1e-5)

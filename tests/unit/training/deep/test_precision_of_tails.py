@@ -19,6 +19,7 @@ from adapters.runtime.onnx import session
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone import cuts, precisions
+from adapters.training.backbone.observing import images
 from adapters.training.backbone.precisions import int8
 from adapters.training.publish import deep_export, deep_precision, deep_proof, verify
 from adapters.types import HeadProgram, Linear, Schema, Softmax
@@ -33,12 +34,12 @@ class Cut:
     def __init__(self, home: Path, name: str) -> None:
         engine = database.connect(f"sqlite:///{home / 'espalier.sqlite'}")
         full = backbones.find(engine, "tf_efficientnet_lite0")
-        images = calibration.crops(full.spec)
-        graph = int8.convert(Artifacts(str(home / "artifacts")).get(full.artifact), images.calibrated[:8])
+        crops = calibration.crops(full.spec)
+        graph = int8.convert(Artifacts(str(home / "artifacts")).get(full.artifact), crops.calibrated[:8])
         engine.dispose()
-        self.cut = cuts.named(cuts.find(graph, full.spec.size), name)
+        self.cut = cuts.named(cuts.find(graph, images(full.spec.size)), name)
         self.data = cuts.floated(cuts.tail(graph, self.cut))
-        trunk, pixels = session.create(cuts.trunk(graph, self.cut)), images.calibrated[:120]
+        trunk, pixels = session.create(cuts.trunk(graph, self.cut)), crops.calibrated[:120]
         self.taps = np.concatenate([trunk.run(None, {"pixels": picture[None]})[0] for picture in pixels])
         self.dimension, self.asked = full.dimension, []
         weight = np.random.default_rng(0).normal(size=(full.dimension, 3)).astype(np.float32) / 50

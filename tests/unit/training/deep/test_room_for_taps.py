@@ -12,6 +12,7 @@ from support import deep_fits, teachable
 from adapters.errors import StorageFull, TooMuchData
 from adapters.recipe import Hyperparameters
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.deep import plan, taps
 from service.processes import failures
 
@@ -21,7 +22,7 @@ COUNT = plan.PLENTY  # examples
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
     graph = teachable.graph()
-    cut = cuts.named(cuts.find(graph, teachable.SIDE), "blocks.1")
+    cut = cuts.named(cuts.find(graph, images(teachable.SIDE)), "blocks.1")
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(100, 90, 10))
     with pytest.raises(OSError) as refused:
         taps.make(tmp_path / "a.taps", cuts.trunk(graph, cut), cut, lambda _: None, 5, ["served"], lambda: None)
@@ -33,7 +34,7 @@ def planned(chosen: str = "auto", budget: float | None = None, room: float = mat
     """Of as many examples as make `auto` try all."""
     folds = [(np.arange(COUNT), np.arange(COUNT // 10))]
     recipe = Hyperparameters(unfreeze=chosen)
-    return plan.plan(teachable.graph(), teachable.SIDE, recipe, COUNT, folds, COUNT, budget, room)
+    return plan.plan(teachable.graph(), images(teachable.SIDE), recipe, plan.Known(COUNT, COUNT), folds, budget, room)
 
 
 def test_a_plan_says_what_its_files_take(tmp_path):
@@ -42,7 +43,7 @@ def test_a_plan_says_what_its_files_take(tmp_path):
     for name in ("blocks.1", "all"):
         (entry,) = planned(name).entries
         file, trunk = tmp_path / f"{name}.taps", cuts.trunk(graph, entry.cut)
-        look = np.zeros((teachable.SIDE, teachable.SIDE, 3), np.uint8)
+        look = {"pixels": np.zeros((teachable.SIDE, teachable.SIDE, 3), np.uint8)}
         taps.make(file, trunk, entry.cut, lambda _, look=look: look, 5, ["served"], lambda: None)
         assert file.stat().st_size == entry.taps * 5 // COUNT
 

@@ -5,12 +5,13 @@ import torch
 from support import teachable
 
 from adapters.training.backbone import cuts
+from adapters.training.backbone.observing import images
 from adapters.training.deep import interpreter
 
 
 def test_pixels_go_through_the_whole_network_in_either_precision():
     graph = teachable.graph()
-    whole = cuts.tail(graph, cuts.named(cuts.find(graph, teachable.SIDE), "all"))
+    whole = cuts.tail(graph, cuts.named(cuts.find(graph, images(teachable.SIDE)), "all"))
     shape = (5, teachable.SIDE, teachable.SIDE, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     single, double = (interpreter.run(whole, pixels, dtype) for dtype in (torch.float32, torch.float64))
