@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support import deep_fits, teachable
 from support.graphs import TINY, tiny
 
@@ -95,6 +96,12 @@ def test_a_deep_fit_learns_there_and_what_it_exports_answers_as_it_does(tmp_path
     told = fitting.network.pooled(taps, np.arange(16, 24), lambda: None)
     exported = interpreter.run(fitting.network.tail.to_onnx(), taps.served(np.arange(16, 24)).numpy())
     np.testing.assert_allclose(told, exported, atol=1e-2 * np.abs(exported).max())
+
+
+@pytest.mark.parametrize("how", [{"name": "a.1"}, {"name": "all", "mixup": 0.4, "augment": "crop"}])
+def test_a_deep_fit_has_the_same_bits_for_a_seed(tmp_path, how):
+    one, other = (deep_fits.fitting(tmp_path / name, epochs=3, **how).run(lambda state: None) for name in ("a", "b"))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(one.weights, other.weights, strict=True))
 
 
 def test_a_deep_version_is_taught_there(tmp_path):

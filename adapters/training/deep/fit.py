@@ -17,6 +17,7 @@ from adapters.recipe import Hyperparameters
 from adapters.training.deep.fitting import losses, schedule
 from adapters.training.deep.fitting.batches import Batches
 from adapters.training.deep.fitting.network import Network, Weights
+from adapters.training.deep.fitting.repeatable import repeatable
 from adapters.training.deep.fitting.state import Row, State
 from adapters.types import Floats, Indices, Objective
 
@@ -65,7 +66,7 @@ class Fitting:
         """Train to the end. `watch` is called after each step with what makes the state, and may raise; `told` gets a
         row of the curves after each epoch.
         """
-        with Pool(PARTS, thread_name_prefix="fit") as pool:
+        with repeatable(self.network.device), Pool(PARTS, thread_name_prefix="fit") as pool:
             while not self._ended():
                 epoch = self._state.step // self.per_epoch
                 if self._state.step == (len(self._state.curves) + 1) * self.per_epoch:
