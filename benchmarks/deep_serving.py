@@ -6,8 +6,8 @@ bare loop does what a request asks for without a server: decode, trunk, and tail
 in a thread a core. Loop and service take turns in one run, because the machine's speed drifts.
 
 Limits: with 16 connections at least 0.9 of the bare loop's throughput, one deep head a request and ten; shallow
-requests at least 0.96 as many beside loaded deep heads as without; at most 1.3 times its file resident a further deep head;
-while cold ones are loaded the p99 of shallow requests at most twice.
+requests at least 0.96 as many beside loaded deep heads as without; at most 1.3 times its file resident a further deep
+head; while cold ones are loaded the p99 of shallow requests at most twice.
 """
 
 import functools
