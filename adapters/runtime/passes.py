@@ -30,7 +30,7 @@ class ItemError:
 class EmbeddedInputs:
     """What was told of the inputs that could be read, their positions, and what was wrong with the rest."""
 
-    embeddings: Rows  # f32 [M, E]; of a trunk taps [M, *shape]
+    embeddings: Rows  # f32 [M, E]; of a trunk taps [M, *shape], or, where they vary in length, [M] of [T, W] each
     indices: list[int]
     errors: list[ItemError]
     dimension: int | None = None  # D, of `pooled`; None: that is all there is
@@ -137,4 +137,12 @@ def _asked(heads: Iterable[LiveHead]) -> Iterator[LiveHead]:
 
 
 def _stacked(told: Sequence[Any]) -> Rows:
+    """Without a copy where there is one. Sequences of several lengths stay apart, [M] of [T, …] each: a run pads what
+    it reads, a few of them, to the longest of those.
+    """
+    if len({one.shape for one in told}) > 1:
+        apart = np.empty(len(told), object)
+        for position, one in enumerate(told):
+            apart[position] = one
+        return apart
     return padding.stacked(told) if told else np.zeros((0, 0), np.float32)

@@ -72,6 +72,17 @@ def test_more_texts_are_added_and_versions_compared(server, head):
     assert server.client.compare(head, 1, 2)["examples"]
 
 
+def test_examples_that_are_not_kept_are_added_to(server):
+    """Fits go on from the tail that is live, which reads sequences as it did."""
+    head = f"gone-{uuid.uuid4().hex[:8]}"
+    taught(server, head, method="deep", hyperparameters=QUICK, keep_examples="false")
+    more = [(f"{text} Thank you, and please answer soon.", label) for text, label in labeled()[::2]]
+    job = server.client.finetune(head, texts=more, hyperparameters={"epochs": 1}, method="deep")
+    job = server.client.wait(job["id"])
+    assert job["status"] in ("succeeded", "rejected"), job["error"]
+    assert job["deep"]["stage"] == "deep"
+
+
 @pytest.mark.parametrize(
     ("hyperparameters", "item"), [({"unfreeze": "all"}, "unfreeze"), ({"unfreeze": CUT, "augment": "flip"}, "augment")]
 )

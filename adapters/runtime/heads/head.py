@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters import arrays
+from adapters import arrays, padding
 from adapters.backbones.cuts import TAP
 from adapters.runtime.heads import deep_session
 from adapters.runtime.heads.structure import Structure, Structures, metadata_of, take_apart
@@ -98,8 +98,9 @@ class DeepHead(Head):
         return self.metadata[deep_session.CUT]
 
     def answer(self, taps: Rows) -> HeadAnswers:
-        """Taps [N, *shape] → answers, in one run, and what the tail made of each."""
-        said = self._session.run(self._names, {TAP: np.ascontiguousarray(taps)})
+        """Taps [N, *shape], or [N] of several lengths → answers, in one run, and what the tail made of each."""
+        read = padding.stacked(list(taps)) if taps.dtype == object else np.ascontiguousarray(taps)
+        said = self._session.run(self._names, {TAP: read})
         told = dict(zip(self._names, said, strict=True))
         pooled = told.pop(deep_session.POOLED, None)
         return HeadAnswers(told, pooled)

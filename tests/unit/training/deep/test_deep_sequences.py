@@ -8,6 +8,7 @@ from adapters import padding, recipe, tasks
 from adapters.errors import InvalidInput
 from adapters.runtime.heads.head import Head
 from adapters.runtime.onnx import session
+from adapters.runtime.passes import Pass
 from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.data.split import split
@@ -123,6 +124,10 @@ def test_it_is_trained_and_what_is_exported_reads_any_length(tmp_path, examples)
     together = head.answer(padding.stacked(told)).arrays["probabilities"]
     alone = np.concatenate([head.answer(tap[np.newaxis]).arrays["probabilities"] for tap in told])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+    (apart,) = Pass("trunk", ("trunk",)).columns(told)
+    assert apart.dtype == object and apart.shape == (9,)  # as a request has them
+    np.testing.assert_array_equal(head.answer(apart).arrays["probabilities"], together)
+    np.testing.assert_allclose(head.answer(apart[3:5]).arrays["probabilities"], alone[3:5], atol=1e-5)
     read = interpreter.run(found.tail, padding.stacked(told))
     np.testing.assert_allclose(together, programs.run(found.program, read), atol=1e-4)
     verify.verify_deep(
