@@ -64,6 +64,7 @@ def test_a_shallow_head_beside_it_answers_as_alone(server, head):
         assert answer["label"] == mine["label"] and answer["score"] == pytest.approx(mine["score"], abs=1e-4)
 
 
+@pytest.mark.slow  # test_deep_versions.py shows it of photos
 def test_more_texts_are_added_and_versions_compared(server, head):
     """The exact retrain is deep again, and the one before is asked the same texts."""
     more = [("my PIN is blocked again", "code"), ("the rate of the euro", "money")]
@@ -72,6 +73,7 @@ def test_more_texts_are_added_and_versions_compared(server, head):
     assert server.client.compare(head, 1, 2)["examples"]
 
 
+@pytest.mark.slow  # test_examples_not_kept.py shows it of pictures
 def test_examples_that_are_not_kept_are_added_to(server):
     """Fits go on from the tail that is live, which reads sequences as it did."""
     head = f"gone-{uuid.uuid4().hex[:8]}"

@@ -64,6 +64,6 @@ def _meaning(epochs: Sequence[Json], best: Json, gap: float) -> str:
     if gap > GAP * least:
         return (
             f"It knows what it was taught ({best['train_loss']:.3f}) better than what is new ({least:.3f}), without "
-            "having become worse at it; more examples, or augment, would do most."
+            "having become worse at it; more examples, or other views of them (augment, of images), would do most."
         )
     return f"Neither too little nor too much: both losses levelled out, at {least:.3f} on held-out examples."
