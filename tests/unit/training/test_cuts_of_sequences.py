@@ -79,6 +79,13 @@ def test_a_graph_without_a_mask_that_reads_no_pixels_has_none():
     assert cuts.listed(model.SerializeToString(), made_up) == ([], [])
 
 
+@pytest.mark.parametrize("mask", [np.array([7]), np.ones((1, 5), np.int32)])
+def test_a_second_input_that_is_no_such_mask_is_not_taken_for_one(mask):
+    """A length, or numbers of another kind: a tail could not give them back."""
+    given = {"ids": np.zeros((1, 5), np.int64), "mask": mask}
+    assert cuts.find(GRAPH, lambda graph, count: given) == []
+
+
 def test_torch_computes_what_a_tail_does(cut):
     """And its weights lie in the blocks that their names say."""
     tail = cuts.floated(cuts.tail(GRAPH, cut))

@@ -68,13 +68,22 @@ def find(graph: bytes, made_up: MadeUp) -> list[Cut]:
 def listed(graph: bytes, made_up: MadeUp) -> tuple[list[Cut], list[str]]:
     """The same, and operators that cannot be trained, for which cuts are missing. Takes one pass through the graph."""
     model = onnx.load_from_string(graph)
-    if not (blocks.mask(model.graph) or blocks.source(model.graph) == INPUT):
-        return [], []  # of what is not known how it is seen
+    if not _is_known(model.graph, made_up):
+        return [], []
     passed = blocks.passed(model.graph)
     seen = observing.observe(graph, [*passed, *work.interesting(model.graph)], made_up)
     rest = work.after(model.graph, seen)
     ends = _ends(model.graph, passed, seen, rest, made_up)
     return trainable.sorted_out(graph, [*_everything(model.graph, rest, made_up), *ends])
+
+
+def _is_known(graph: Any, made_up: MadeUp) -> bool:
+    """Whether it reads pixels, or a sequence whose mask has a number for each of its pieces."""
+    mask = blocks.mask(graph)
+    if mask is None or len(graph.input) > 2:
+        return mask is None and blocks.source(graph) == INPUT
+    given = made_up(graph, 1)
+    return given[mask].shape == given[blocks.source(graph)].shape[:2] and given[mask].dtype == np.int64
 
 
 def _everything(graph: Any, rest: dict[str, Rest], made_up: MadeUp) -> list[Cut]:
