@@ -102,7 +102,7 @@ def test_a_stored_example_that_cannot_be_decoded_is_named(shop, way):
     ways = {
         "embedded": lambda: context.embedder(backbone, "head").embed([sent.example], lambda done, total: None),
         "read by a deep version": lambda: context.trunks.taps(part_of(live(shop, "head")), [sent.example]),
-        "trained on": lambda: deep._pixels(context, material, 0),
+        "trained on": lambda: deep._decoded(context, material, 0),
     }
     with pytest.raises(InvalidInput, match=r"^across-900\.bmp: ") as raised:
         ways[way]()

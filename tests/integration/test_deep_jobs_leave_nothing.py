@@ -39,7 +39,7 @@ def worked(worker: Worker, monkeypatch: pytest.MonkeyPatch, happens: Callable[[]
     folders: list[Path] = []
 
     def run(folder: Path, *given: Any, **named: Any) -> None:
-        (folder / "pixels").write_bytes(given[2].pixels(0).tobytes())
+        (folder / "pixels").write_bytes(given[2].look(0)["pixels"].tobytes())
         folders.append(folder)
         happens()
         given[-1](lambda: b"state")
