@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from adapters import padding
 from adapters.backbones.cuts import Part
 from adapters.errors import EspalierError
 from adapters.runtime.heads.loaded import LiveHead, Reading
@@ -140,9 +139,11 @@ def _stacked(told: Sequence[Any]) -> Rows:
     """Without a copy where there is one. Sequences of several lengths stay apart, [M] of [T, …] each: a run pads what
     it reads, a few of them, to the longest of those.
     """
-    if len({one.shape for one in told}) > 1:
-        apart = np.empty(len(told), object)
-        for position, one in enumerate(told):
-            apart[position] = one
-        return apart
-    return padding.stacked(told) if told else np.zeros((0, 0), np.float32)
+    if len(told) == 1:
+        return told[0][np.newaxis]
+    if len({one.shape for one in told}) < 2:
+        return np.stack(told) if told else np.zeros((0, 0), np.float32)
+    apart = np.empty(len(told), object)
+    for position, one in enumerate(told):
+        apart[position] = one
+    return apart
