@@ -13,6 +13,7 @@ from adapters import tasks
 from adapters.modalities import image
 from adapters.store.embeddings import EmbeddingCache
 from adapters.training import programs
+from adapters.training.backbone import observing
 from adapters.training.data.split import split
 from adapters.training.deep import deep_round
 from adapters.training.deep.examples import Examples
@@ -101,13 +102,15 @@ def _deep(scene: Scene) -> dict[str, Any]:
     embeddings = scene.session("fp32").plain({"pixels": pixels})[:, : backbone.dimension]
     parts, task = split(targets, np.arange(len(pixels)), nothing, nothing, 0), tasks.get("classification")
     names = [str(k) for k in range(EACH)]
-    given = Examples(pixels.__getitem__, embeddings, backbone.dimension, {"class": targets}, names, parts, task)
+    given = Examples(
+        lambda n: {"pixels": pixels[n]}, embeddings, backbone.dimension, {"class": targets}, names, parts, task
+    )
     shallow = race(embeddings, given.targets, names, parts, task, "prototype", {}, 0, lambda _: None, lambda: None)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=scene.home) as folder:
         found = deep_round.run(
-            Path(folder), scene.artifacts.get(backbone.artifact), backbone.spec.size, given, shallow, {"epochs": 1}, 0,
-            lambda row: None, lambda state: None, lanes=scene.lanes, device=scene.device, always=True,
+            Path(folder), scene.artifacts.get(backbone.artifact), observing.of(backbone), given, shallow, {"epochs": 1},
+            0, lambda row: None, lambda state: None, lanes=scene.lanes, device=scene.device, always=True,
         )  # fmt: skip
     assert isinstance(found, DeepResult), found.note
     assert np.isfinite(found.pooled).all()
