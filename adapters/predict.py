@@ -144,12 +144,11 @@ def _rows(embedded: Found) -> dict[str, Rows]:
     return {digest: found.embeddings for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
 
 
-def _pooled(embedded: Found) -> dict[str, Embeddings]:
-    """f32 [M, D] of each: what inputs are compared by. Beside taps, which are alike for all, no two would differ.
-
-    Of trunks it is a slice of maps, and nobody asks for it.
-    """
-    return {digest: found.pooled for digest, found in embedded.items() if isinstance(found, EmbeddedInputs)}
+def _pooled(embedded: Found, backbone: str) -> Embeddings:
+    """f32 [M, D] of a backbone, what inputs are compared by. Beside taps, which are alike for all, no two would differ."""
+    found = embedded[backbone]
+    assert isinstance(found, EmbeddedInputs)  # a head that it is asked for has answered
+    return found.pooled
 
 
 async def embed(

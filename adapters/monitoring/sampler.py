@@ -36,7 +36,7 @@ MOST_WAITING, MOST_OF_HEAD = 64, 16  # inputs, so that no head takes all places
 MOST_BYTES = 64 << 20  # of them
 MOST_INPUT = 16 << 20  # bytes of one
 OUTCOMES = ("kept", "passed_over", "queue_full", "no_room", "failed")
-Found = Callable[[], dict[str, Embeddings]]
+Found = Callable[[str], Embeddings]  # digest of a backbone → `pooled` of what was asked, f32 [M, D]
 
 
 class Said(Protocol):
@@ -187,7 +187,7 @@ class Sampler:
 def _compared_by(head: LiveHead, output: HeadAnswers, embedded: Found) -> tuple[str, Floats]:
     """What inputs are compared by, f32 [M, D]: `pooled` of the backbone, of a deep version that of its own tail."""
     if head.deep is None:
-        return head.backbone_digest, embedded()[head.backbone_digest]
+        return head.backbone_digest, embedded(head.backbone_digest)
     shapes = tasks.get(head.task).shapes(head.classes)
     return head.version.digest, output.pooled if output.pooled is not None else arrays.flat(output.arrays, shapes)
 

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
-from support.services import Service
+from support.services import Service, eventually
 from support.texts import ASKED, labeled
 
 from service.client import ApiError
@@ -62,6 +62,21 @@ def test_a_shallow_head_beside_it_answers_as_alone(server, head):
     for answer in both:
         mine = alone[answer["head"]][answer["index"]]
         assert answer["label"] == mine["label"] and answer["score"] == pytest.approx(mine["score"], abs=1e-4)
+
+
+def test_hard_texts_are_kept_of_a_shallow_head_beside_it(server, head):
+    """What the deep one reads are sequences of several lengths, which no two inputs are compared by."""
+    plain = f"{head}-sampled"
+    taught(server, plain, deep="never")
+    server.client.set_sampling(plain, True)
+    asked = ["the", "what is this in your opinion", "a card or a rate or a PIN or a loan, whichever comes first"]
+
+    def kept() -> list[dict[str, Any]]:
+        assert len(said(server, [plain, head], asked)) == 2 * len(asked)
+        return list(server.client.samples(plain))
+
+    assert eventually(kept, pause=0.5)
+    server.client.set_sampling(plain, False)
 
 
 @pytest.mark.slow  # test_deep_versions.py shows it of photos

@@ -39,7 +39,7 @@ def ask(sampler: Sampler, name: str, count: int = 1, size: int = 10, sure: bool 
     said = [SimpleNamespace(index=n, head=asked, answer={"label": "x"}) for n in range(count)]
     images = [memoryview(b"x" * size) for _ in range(count)]
     embedded = {"b": np.ones((count, 4), np.float32)}
-    sampler.saw([asked], [HeadAnswers({"probabilities": output})], said, lambda: embedded, images)
+    sampler.saw([asked], [HeadAnswers({"probabilities": output})], said, embedded.__getitem__, images)
 
 
 def test_only_heads_that_are_on_and_answers_that_are_hard_are_handed_in(sampler):
