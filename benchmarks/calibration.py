@@ -107,7 +107,6 @@ def _figures(answers: Floats, truth: Indices) -> dict[str, float]:
 
 def _raced(x: Embeddings, targets: Indices, groups: Indices, train: Indices, test: Indices) -> tuple[Raced, Row]:
     """One race as the product runs it, and what it had in hand when it set the temperature."""
-    seen: list[tuple[Candidate, list[Candidate], Data, Split]] = []
     calibration, keep_only = race._calibration, cross_validation._keep
     nothing, classes = [None] * len(train), [str(k) for k in range(int(targets.max()) + 1)]
     parts, silent = all_of(split(targets[train], groups[train], nothing, nothing, 0)), lambda *_: None
@@ -120,14 +119,16 @@ def _raced(x: Embeddings, targets: Indices, groups: Indices, train: Indices, tes
         keep_only([kept])
 
     with (
-        patch.object(race, "_calibration", lambda *given: seen.append(given) or calibration(*given)),
+        patch.object(race, "_calibration", wraps=calibration) as asked,
         patch.object(cross_validation, "_keep", keep),
     ):
         task = tasks.get("classification")
-        given = (x[train], {"class": targets[train]}, classes, parts, task, "auto", {}, 0, silent, silent)
-        result = race.race(*given, lengths=PARTS)
-    winner, finished, data, _ = seen[0]
-    heat = float(calibration(*seen[0]).facts["temperature"])
+        result = race.race(
+            x[train], {"class": targets[train]}, classes, parts, task, "auto", {}, 0, silent, silent, lengths=PARTS
+        )
+    seen: tuple[Candidate, list[Candidate], Data, Split] = asked.call_args_list[0].args
+    winner, finished, data, _ = seen
+    heat = float(calibration(*seen).facts["temperature"])
     said = programs.run(HeadProgram(result.uncalibrated.steps[:-1]), x[test])
     fits = [programs.run(fit, x[test]) for fit in fitted[id(winner)]]
     best = sorted(finished, key=lambda candidate: candidate.row["loss"])[: race.RIVALS]
@@ -184,7 +185,7 @@ def _by_leaving_out(raced: Raced) -> float:
     return heat * correction(np.split(raced.left_out / heat, ends), raced.rivals, raced.targets)
 
 
-def _softmax(logits: Floats) -> Floats:
+def _softmax(logits: np.ndarray) -> Floats:
     odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 

@@ -36,7 +36,7 @@ def main() -> dict[str, Any]:
     """Both tasks, every number of examples, five seeds."""
     embeddings, _, groups = datasets.load("platelets", taps=True)
     numbers = counts()
-    found = {}
+    found: dict[str, Any] = {}
     for name, targets, peers in (
         ("multilabel", (numbers > 0).astype(np.float32), LABEL_PEERS),
         ("regression", numbers[:, :COUNTED].astype(np.float32), NUMBER_PEERS),

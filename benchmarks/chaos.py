@@ -89,7 +89,7 @@ def main(quick: bool = False, seed: int = SEED, plan: Plan = FULL) -> dict[str, 
 
 
 def _picture(seed: int) -> bytes:
-    from support.pictures import shape  # type: ignore[import-not-found,unused-ignore]
+    from support.pictures import shape
 
     return bytes(shape("circle", seed))
 

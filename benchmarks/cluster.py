@@ -21,7 +21,8 @@ from support.topology import Cluster, restarting
 def running(replicas: int = 2, workers: int = 2, proxied: bool = True, **settings: object) -> Iterator[Cluster]:
     """So many of each, ready, in a folder that goes with them; `proxied`: their services can be cut off."""
     with tempfile.TemporaryDirectory(prefix="espalier-bench-") as folder:
-        with topology.running(Path(folder) / "cluster", replicas, workers, proxied=proxied, **settings) as cluster:
+        home = Path(folder) / "cluster"
+        with topology.running(home, replicas, workers, plan=None, proxied=proxied, **settings) as cluster:
             yield cluster
 
 

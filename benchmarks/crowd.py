@@ -81,7 +81,9 @@ def main(quick: bool = False) -> dict[str, Any]:
 def _key(cluster: Cluster, tenant: str) -> str:
     """A key of a tenant, once both replicas know it."""
     scopes = [word for verb in ("predict", "read", "teach") for word in ("--scope", verb)]
-    made = espalier("keys", "create", "--tenant", tenant, *scopes, "--json", home=cluster.home, **cluster.direct)
+    made = espalier(
+        "keys", "create", "--tenant", tenant, *scopes, "--json", home=cluster.home, check=True, **cluster.direct
+    )
     key = str(json.loads(made.stdout)["key"])
     for replica in cluster.replicas:
         with Client(replica.url, key=key) as client:

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -46,6 +46,7 @@ class Photo(NamedTuple):
 
 
 Labeled = Iterator[Photo]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def weather() -> Labeled:
@@ -100,8 +101,8 @@ def gtsrb() -> Labeled:
         yield Photo(file.read_bytes(), file.parent.name)
 
 
-def _bccd() -> Iterator[tuple[str, bytes, list[tuple[str, tuple[int, ...]]]]]:
-    """Name, JPEG, and kind and box (left, top, right, bottom) of each cell; boxes without an area are left out."""
+def _bccd() -> Iterator[tuple[str, bytes, list[tuple[str, Box]]]]:
+    """Name, JPEG, and kind and box of each cell; boxes without an area are left out."""
     for file in bccd_files():
         found = []
         for cell in ElementTree.parse(file).getroot().iter("object"):
@@ -114,7 +115,7 @@ def _bccd() -> Iterator[tuple[str, bytes, list[tuple[str, tuple[int, ...]]]]]:
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _cut(photo: Image.Image, box: tuple[int, ...]) -> bytes:
+def _cut(photo: Image.Image, box: Box) -> bytes:
     buffer = io.BytesIO()
     photo.crop(box).save(buffer, "PNG")
     return buffer.getvalue()
@@ -140,7 +141,8 @@ def _loaded(name: str, precision: str) -> tuple[Embeddings, Indices, Indices]:
     path = CACHE / (f"{name}.npz" if precision == FULL else f"{name}-{precision}.npz")
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **_embedded(list(ALL[name]()), precision))
+        arrays: dict[str, Any] = _embedded(list(ALL[name]()), precision)
+        np.savez(path, **arrays)
     stored = np.load(path)
     embeddings = stored["embeddings"]
     return (
@@ -155,7 +157,8 @@ def load_views(name: str) -> dict[str, Embeddings]:
     path = CACHE / f"{name}-views.npz"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **_views(list(ALL[name]())))
+        arrays: dict[str, Any] = _views(list(ALL[name]()))
+        np.savez(path, **arrays)
     return dict(np.load(path))
 
 

@@ -27,7 +27,7 @@ from benchmarks import photos, record
 SIZES = {"small (224×224)": (224, 224), "medium (640×427)": (640, 427), "large (4000×3000)": (4000, 3000)}
 REPETITIONS = 7
 WORKERS = 2  # processes
-SHAPE = Preprocessing(224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)  # type: ignore[arg-type]
+SHAPE = Preprocessing(224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 
 
 def main() -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _filled(home: Path, plan: Plan) -> Scene:
 
 def _shallow(store: synthetic.Store, number: int) -> synthetic.Made:
     random = np.random.default_rng(number)
-    weight = random.normal(size=(store.backbone.dimension, len(CLASSES))).astype(np.float32) / 30
+    weight = random.normal(size=(store.backbone.dimension, len(CLASSES))).astype(np.float32) / np.float32(30)
     return synthetic.linear(store.backbone, f"shallow-{number}", weight, np.zeros(4, np.float32), CLASSES)
 
 

@@ -70,7 +70,7 @@ def _together(home: Path, names: list[str], servers: int) -> float:
     """MiB of so many processes that have loaded every head, and of what starts them; what they share counts once."""
     # Threads are for all: with two for each, each has a second session, for an image that is alone.
     settings = {"ESPALIER_SERVERS": str(servers), "ESPALIER_THREADS": str(2 * servers)}
-    with serving(home, **settings, ESPALIER_PINNED_HEADS=",".join(names)) as (mark, url):
+    with serving(home, record.ROOT, **settings, ESPALIER_PINNED_HEADS=",".join(names)) as (mark, url):
         with Client(url) as client:
             client.wait_ready()
         while _heads_loaded(url) < servers * len(names):

@@ -42,7 +42,8 @@ def main(quick: bool = False) -> dict[str, Any]:
 async def _measured(rounds: int, requests: int) -> dict[str, Any]:
     from service import app as service
 
-    whole = service.Espalier.to_asgi()
+    espalier: Any = service.Espalier  # a service by its decorator, not the class
+    whole = espalier.to_asgi()
     async with _Lifespan(whole):
         picture = photos.crops(1, 10, 224, 224)[0][0]
         predictor = service.http().state.context.predictor

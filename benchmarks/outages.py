@@ -78,7 +78,7 @@ def _answers(cluster: Cluster, which: str, fault: Any, cold: str) -> Iterator[tu
 
 def _kinds(http: httpx.Client, cold: str) -> dict[str, Ask]:
     picture = {"Content-Type": "image/png"}
-    images = [("images", (image.file_name, image.data())) for image in shapes(each=2)]
+    images = [("images", (image.file_name, bytes(image.data()))) for image in shapes(each=2)]
     form = {"head": "new", "labels": json.dumps([image.label for image in shapes(each=2)])}
     return {
         "a loaded head": lambda: http.post("/predict?head=warm", content=_picture(), headers=picture),

@@ -32,7 +32,8 @@ def main(other: Path) -> dict[str, Any]:
             with running.client() as client:
                 _teach(running, client, pictures)
         rounds = [_round(ours.port, theirs.port, pictures) for _ in range(REPETITIONS + 1)]
-    results = {name: record.spread([r[name] for r in rounds[1:]]) for name in rounds[0]}  # the first warms up
+    counted = rounds[1:]  # the first warms up
+    results: dict[str, Any] = {name: record.spread([r[name] for r in counted]) for name in counted[0]}
     results["limits"] = {f"kept_{count}": MIN_KEPT for count in CONNECTIONS}
     results["notes"] = {"beside": f"commit {record.commit(other)}"}
     record.show(results)

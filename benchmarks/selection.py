@@ -76,8 +76,10 @@ def _answers(
     nothing, classes = [None] * len(train), [str(k) for k in range(int(targets.max()) + 1)]
     parts = all_of(split.split(targets[train], groups[train], nothing, nothing, 0))
     task, silent = tasks.get("classification"), lambda *_: None
-    given = (embeddings[train], {"class": targets[train]}, classes, parts, task, method, {}, 0, silent, silent)
-    result = race.race(*given, choices={name: rows[:, train] for name, rows in choices.items()})
+    mine = {name: rows[:, train] for name, rows in choices.items()}
+    result = race.race(
+        embeddings[train], {"class": targets[train]}, classes, parts, task, method, {}, 0, silent, silent, choices=mine
+    )
     return programs.run(result.program, embeddings[test])
 
 

@@ -106,7 +106,7 @@ def serving_and_training(home: Path, checkout: Path = ROOT, **environment: str) 
 def serving(home: Path, **environment: str) -> Iterator[Running]:
     """The serving process alone, as a container of its own would run it, in a prepared home; ready."""
     with _started(
-        home, "-m", "bentoml", "serve", "service.app:Espalier", "--host", "127.0.0.1", **environment
+        home, "-m", "bentoml", "serve", "service.app:Espalier", "--host", "127.0.0.1", checkout=ROOT, **environment
     ) as started:
         yield started
 

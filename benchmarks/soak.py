@@ -65,7 +65,7 @@ def main(quick: bool = False) -> dict[str, Any]:
     """Measure and print; returns the results."""
     plan = QUICK if quick else FULL
     looks, failed = list[Look](), 0
-    with server.running(**_settings(plan)) as running, running.client() as client:
+    with server.running(record.ROOT, **_settings(plan)) as running, running.client() as client:
         for done in range(plan.jobs):
             failed += not _life(client, plan, done)
             if 2 * done >= plan.warm_up and done % plan.every == 0:
@@ -102,7 +102,7 @@ def _life(client: Client, plan: Plan, number: int) -> bool:
         print(f"  job {number} of {name}: {job['status']}: {job['error']}", flush=True)
         return False
     client.report(name)
-    client.predict([name], [images[0].data() for _ in range(2)])
+    client.predict([name], [bytes(images[0].data()) for _ in range(2)])
     return True
 
 

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from adapters import suggest
+from adapters.sampling.selection import uncertain
 from adapters.types import Embeddings, Floats, Indices
 from benchmarks import datasets, options, record
 
@@ -52,14 +53,14 @@ def _round(x: Embeddings, y: Indices, strategy: str, seed: int) -> dict[str, flo
     labeled = np.concatenate([rest[y[rest] == c][: BEGUN[strategy]] for c in np.unique(y)])
     pool = np.setdiff1d(rest, labeled)
     count = min(MORE * len(np.unique(y)), MOST)
-    chosen = {"random": random.permutation(len(pool))[:count]}
+    chosen: dict[str, np.ndarray] = {"random": random.permutation(len(pool))[:count]}
     hesitation = _hesitation(x, y, labeled, pool)
     for name, form in SEEN.items():
         seen = form(x)
         chosen[name] = np.array(
             suggest.typical(seen[pool], seen[labeled], count)
             if strategy == "typical"
-            else suggest.uncertain(seen[pool], hesitation, count)
+            else uncertain(seen[pool], hesitation, count)
         )
     return {name: _accuracy(x, y, np.concatenate([labeled, pool[rows]]), test) for name, rows in chosen.items()}
 

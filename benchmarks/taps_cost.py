@@ -63,7 +63,7 @@ def _twin(store: synthetic.Store) -> Backbone:
 def _teach(client: Client, pictures: Sequence[tuple[bytes, str]]) -> None:
     images = [LabeledImage(f"{i}.jpg", lambda d=data: d, label) for i, (data, label) in enumerate(pictures)]
     for name, (backbone, reads) in HEADS.items():
-        options = {"method": "logistic", "reads": reads} | ({"backbone": backbone} if backbone else {})
+        options: dict[str, Any] = {"method": "logistic", "reads": reads} | ({"backbone": backbone} if backbone else {})
         job = client.wait(client.finetune(name, images, **options)["id"])
         assert job["status"] == "succeeded", job
 

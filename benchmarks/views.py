@@ -109,7 +109,7 @@ def _show(name: str, count: str, rows: list[Row]) -> None:
         text = f"  {name:9} {count:>3} {views:6} {accuracy:.4f} {loss:7.3f} {seconds:6.2f} s"
         if views != NONE:
             gains = (_interval(_differences(here, views, figure)) for figure in ("accuracy", "log_loss"))
-            won = Counter(r["won"] for r in mine) if views == RACE else ""
+            won = Counter(r["won"] for r in mine if views == RACE)
             text += "  accuracy {}, log-loss {}  {}".format(*gains, dict(won) if won else "")
         print(text, flush=True)
 

@@ -125,6 +125,6 @@ def rows(draw: Draw, ways: Sequence[str], **hyperparameters: Any) -> Iterator[Ro
             yield row | {"seconds": seconds, "won": result.method} | draw.figures(draw.said(result))
             continue
         found, seconds = spent(lambda way=way: draw.deepened(way, **hyperparameters))
-        declined = isinstance(found, Declined)
-        told = {"won": "shallow" if declined else found.cut.name, "evidence": found.evidence, "table": found.table}
-        yield row | told | {"seconds": base + seconds} | draw.figures(draw.said(draw.shallow if declined else found))
+        deep = found if isinstance(found, DeepResult) else None
+        told = {"won": deep.cut.name if deep else "shallow", "evidence": found.evidence, "table": found.table}
+        yield row | told | {"seconds": base + seconds} | draw.figures(draw.said(deep or draw.shallow))

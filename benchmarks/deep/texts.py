@@ -127,7 +127,7 @@ def rows(questions: Questions, count: str, seed: int) -> Iterator[Row]:
     before = draw.figures(shallow)
     yield about | {"way": "shallow", "seconds": seconds, "won": shallow.method} | before
     found, more = spent(draw.deepened)
-    declined = isinstance(found, Declined)
-    told = {"won": "shallow" if declined else found.cut.name, "evidence": found.evidence, "table": found.table}
-    after = before if declined else draw.figures(found)
+    deep = found if isinstance(found, DeepResult) else None
+    told = {"won": deep.cut.name if deep else "shallow", "evidence": found.evidence, "table": found.table}
+    after = draw.figures(deep) if deep else before
     yield about | {"way": "auto", "seconds": seconds + more} | told | after

@@ -46,7 +46,7 @@ def _teach(client: Client, head: str, backbone: str) -> None:
     images = [LabeledImage(f"{i}.jpg", lambda d=d: d, label) for i, (d, label) in enumerate(photos.crops(48, 4))]
     job = client.wait(client.finetune(head, images, backbone=backbone, method="logistic")["id"])
     assert job["status"] == "succeeded", job["error"]
-    client.predict([head], [images[0].data()])  # loads the backbone
+    client.predict([head], [bytes(images[0].data())])  # loads the backbone
 
 
 def _rates(scene: Scene, port: int, head: str, pictures: list[bytes]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adapters.runtime.onnx import processor
-from benchmarks import load, server
+from benchmarks import load, record, server
 from benchmarks.peers import assets, environments
 
 PATIENCE = 180.0  # seconds to become ready: 50 torch models in each worker take a while
@@ -46,7 +46,7 @@ class Peer:
     def serving(self, home: Path, heads: int) -> Iterator[Served]:
         """Run it with so many heads, ready to answer the first."""
         port = server.free_port()
-        command = [environments.python(self.environment), *(part.format(port=port) for part in self.command)]
+        command = [str(environments.python(self.environment)), *(part.format(port=port) for part in self.command)]
         env = os.environ | _environment(home, heads, port) | self.settings
         with (home / f"{self.name}.log").open("wb") as log:
             process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
@@ -93,7 +93,7 @@ class Espalier:
 def _environment(home: Path, heads: int, port: int) -> dict[str, str]:
     facts = {"FOLDER": home / "peers", "HEADS": heads, "CORES": processor.cores(), "PORT": port}
     # One OpenMP thread a worker: with a worker a core, more would fight for the cores.
-    threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(environments.ROOT), "BENTOML_DO_NOT_TRACK": "true"}
+    threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(record.ROOT), "BENTOML_DO_NOT_TRACK": "true"}
     return threads | {"RAY_USAGE_STATS_ENABLED": "0"} | {f"PEER_{key}": str(value) for key, value in facts.items()}
 
 
@@ -136,8 +136,8 @@ def _named(answer: Any) -> list[float]:
     return answer["probabilities"]
 
 
-_UVICORN = ("-m", "uvicorn", "benchmarks.peers.fastapi_onnx:app", "--port", "{port}", "--no-access-log")
-_UVICORN += ("--workers", str(processor.cores()))
+_UVICORN: tuple[str, ...] = ("-m", "uvicorn", "benchmarks.peers.fastapi_onnx:app", "--port", "{port}")
+_UVICORN += ("--no-access-log", "--workers", str(processor.cores()))
 _BENTOML = (
     "-m",
     "bentoml",

@@ -37,5 +37,5 @@ def _make(folder: Path, wanted: Path) -> None:
     # A path that comes after the environment's own packages: those win, and pip counts the shared ones as installed.
     own = next(folder.glob("lib/python*/site-packages"))
     (own / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", wanted]
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", wanted]
     subprocess.run(pip, check=True, capture_output=True)

@@ -5,6 +5,7 @@ batches: on a CPU they buy nothing, and those of several heads would have to be 
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import litserve as ls
@@ -24,18 +25,19 @@ class Api(ls.LitAPI):
     def setup(self, device: str) -> None:
         """Load every model, in each worker."""
         self._photos = Photos()
+        model: Callable[[str], Any]
         if self._engine == "onnx":
-            from benchmarks.peers.onnx_models import OnnxModel as Model
+            from benchmarks.peers.onnx_models import OnnxModel
 
-            self._ready = np.ascontiguousarray
+            model, self._ready = OnnxModel, np.ascontiguousarray
         else:
             import torch
 
-            from benchmarks.peers.torch_models import TorchModel as Model
+            from benchmarks.peers.torch_models import TorchModel
 
             torch.set_num_threads(1)
-            self._ready = torch.from_numpy
-        self._models = {name: Model(name) for name in names()}
+            model, self._ready = TorchModel, torch.from_numpy
+        self._models = {name: model(name) for name in names()}
 
     def decode_request(self, request: Request) -> tuple[str, Any]:
         """A form with `head` and `image` → (head, uint8 [S, S, 3]). The annotation makes LitServe read a form."""

@@ -119,7 +119,8 @@ def _agree(said: dict[str, list[list[float]]], name: str) -> None:
 def _results(peers: list[Peer], rounds: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
     one, many = plan.heads
     results: dict[str, Any] = {}
-    for system in (*OURS, *peers):
+    systems: list[System] = [*OURS, *peers]
+    for system in systems:
         rows = {heads: [r[f"{system.name} {heads}"] for r in rounds] for heads in plan.heads}
         kept = [b["images_per_second"] / a["images_per_second"] for a, b in zip(rows[one], rows[many], strict=True)]
         results[system.name] = _figures(rows) | {f"kept_with_{many}": record.spread(kept)}

@@ -44,6 +44,7 @@ if __name__ == "__main__":
     where = {"_node_ip_address": "127.0.0.1", "_temp_dir": str(FOLDER.parent / "r")}
     ray.init(num_cpus=CORES + 2, include_dashboard=False, log_to_driver=False, **where)
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
-    serve.run(Classifier.bind(), logging_config={"enable_access_log": False, "log_level": "WARNING"})
+    deployment: Any = Classifier  # the decorator has made one of the class
+    serve.run(deployment.bind(), logging_config={"enable_access_log": False, "log_level": "WARNING"})
     while True:
         time.sleep(60)
