@@ -145,7 +145,7 @@ def _rows(embedded: Found) -> dict[str, Rows]:
 
 
 def _pooled(embedded: Found, backbone: str) -> Embeddings:
-    """f32 [M, D] of a backbone, what inputs are compared by. Beside taps, which are alike for all, no two would differ."""
+    """f32 [M, D] of a backbone, what inputs are compared by: beside taps, alike for all, none would differ."""
     found = embedded[backbone]
     assert isinstance(found, EmbeddedInputs)  # a head that it is asked for has answered
     return found.pooled

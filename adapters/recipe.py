@@ -83,6 +83,11 @@ class Hyperparameters(BaseModel):
         description="How far to go from the shallow start (0) to what was trained (1) (WiSE-FT, Wortsman et al. 2022); "
         "`auto`: what answers best on examples held out",
     )
+    ensemble: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto",
+        description="Weight of the shallow head's logits beside those of what was trained (an ensemble of both); "
+        "`auto`: what answers best on examples held out; 0, and wherever examples are not kept: none",
+    )
     augment: Annotated[str, Field(pattern=rf"^(auto|none|flip|crop|{RAND_AUGMENT}|rand-m(10|\d)-n[1-9])$")] = Field(
         "auto",
         description="What is trained on besides the example as it is served: `flip`, mirrored left to right half of "

@@ -79,7 +79,7 @@ async def _embedded(
     """What inputs are compared by, their embeddings, and what the head reads: of a shallow one that is the same."""
     base, cut = loaded.backbone_digest, [] if loaded.deep is None else [loaded.deep]
     found = await pipeline.embed_for(predictor, inputs, passes.plan([base], cut), on_error, loaded.version.head)
-    return _told(found[base]), _told(found[loaded.source])
+    return _told(found[base]), _told(passes.told_to(loaded, found))
 
 
 def _told(found: EmbeddedInputs | EspalierError) -> EmbeddedInputs:

@@ -197,7 +197,28 @@ class Clip:
     high: float
 
 
-Step: TypeAlias = Power | L2Normalize | Affine | Linear | Relu | Scale | Softmax | Sigmoid | Minimum | Clip
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A part of an ensemble: steps from columns of its own, f32 [N, width], to f32 [N, K]."""
+
+    steps: "tuple[Step, ...]"
+    width: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """x [N, D + E] → the weighted sum of what each member makes of its columns, which lie in the members' order."""
+
+    members: tuple[Member, ...]
+
+    @property
+    def width(self) -> int:
+        """How many columns it reads."""
+        return sum(member.width for member in self.members)
+
+
+Step: TypeAlias = Power | L2Normalize | Affine | Linear | Relu | Scale | Softmax | Sigmoid | Minimum | Clip | Ensemble
 
 
 @dataclass(frozen=True, slots=True)

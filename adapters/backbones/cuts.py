@@ -69,6 +69,16 @@ def part(backbone: str, deep: Mapping[str, Any], kind: Kind) -> Part:
     return Part(digest, kind, backbone, deep[kind], cut["name"], cut["dtype"], tuple(cut["shape"]))
 
 
+def read_by(backbone: str, deep: Mapping[str, Any]) -> Part:
+    """The part that tells what a deep version reads: the trunk, or, where it reads embeddings as well, the whole."""
+    return part(backbone, deep, kind_read(deep))
+
+
+def kind_read(deep: Mapping[str, Any]) -> Kind:
+    """Which of the two that is, by the `deep` of a version's manifest."""
+    return "whole" if deep.get("beside") else "trunk"
+
+
 def of(base: Backbone, wanted: Part) -> Backbone:
     """The backbone that a part of `base` is to the runtime. It reads the same inputs in the same way."""
     details = {**base.details, "of": base.digest, "cut": _told(wanted)}

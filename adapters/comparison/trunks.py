@@ -5,19 +5,16 @@ Taps are kept nowhere: one is tens of times as large as an embedding.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from adapters import arrays, modalities, padding
+from adapters import arrays, modalities
 from adapters.backbones import cuts
 from adapters.problems import naming
 from adapters.runtime.backbone import Backbones
+from adapters.runtime.heads import pairs
 from adapters.runtime.heads.head import Head
 from adapters.store.examples import stored
 from adapters.store.objects.artifacts import Artifacts
-from adapters.types import Arrays, Backbone, Example, HeadVersion, Tensors
+from adapters.types import Arrays, Backbone, Example, HeadVersion, Rows, Tensors
 
 AT_A_TIME = 64  # examples: of the embedded backbone up to 6 MB of taps
 
@@ -32,18 +29,18 @@ class Trunks:
 
     def said(self, head: Head, version: HeadVersion, examples: Sequence[Example]) -> Arrays:
         """What a deep version says of N ≥ 1 examples. Raises ExampleDamaged, BackboneNotFound, InvalidInput."""
-        wanted = cuts.part(version.manifest["backbone"]["digest"], version.manifest["deep"], "trunk")
+        wanted = cuts.read_by(version.manifest["backbone"]["digest"], version.manifest["deep"])
         return arrays.joined([head.answer(part).arrays for part in self._parts(wanted, examples)])
 
-    def taps(self, wanted: cuts.Part, examples: Sequence[Example]) -> NDArray[Any]:
-        """What the trunk tells of N ≥ 1 examples, [N, *shape]."""
-        return padding.joined(list(self._parts(wanted, examples)))
+    def taps(self, wanted: cuts.Part, examples: Sequence[Example]) -> Rows:
+        """What a trunk tells of N ≥ 1 examples, [N, *shape]; of a whole `Pairs`."""
+        return pairs.joined(list(self._parts(wanted, examples)))
 
-    def _parts(self, wanted: cuts.Part, examples: Sequence[Example]) -> Iterator[NDArray[Any]]:
+    def _parts(self, wanted: cuts.Part, examples: Sequence[Example]) -> Iterator[Rows]:
         session = self.backbones.get(wanted)
         for start in range(0, len(examples), AT_A_TIME):
             decoded = (self.decoded(session.backbone, one) for one in examples[start : start + AT_A_TIME])
-            yield padding.joined([np.asarray(session.embed([tensors])) for tensors in decoded])
+            yield pairs.rows([session.embed([tensors])[0] for tensors in decoded])
 
     def decoded(self, backbone: Backbone, example: Example) -> Tensors:
         """A stored example as it is served. Raises ExampleDamaged, and InvalidInput that names its file."""

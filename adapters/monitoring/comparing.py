@@ -12,14 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from adapters import tasks
 from adapters.rollout.facts import Asked, Counts
 from adapters.runtime.heads.loaded import LiveHead
+from adapters.runtime.heads.pairs import Pairs, alone
 from adapters.tenancy import in_log
 from adapters.trust import NOVEL
-from adapters.types import Schema, Told
+from adapters.types import Schema
 
 log = logging.getLogger("espalier.rollout")
 MOST_WAITING = 64
@@ -33,7 +34,7 @@ class Comparison:
 
     answered: LiveHead  # with its trial, whose `other` is asked
     answer: dict[str, Any]
-    read: Told  # what the other one reads of it: an embedding f32 [E], or a tap
+    read: NDArray[Any] | Pairs  # what the other one reads of it: an embedding f32 [E], a tap, or both
 
     @property
     def cost(self) -> int:
@@ -101,8 +102,8 @@ def compared(comparison: Comparison) -> Counts:
     return Counts(*arms, compared=1, disagreed=int(not agree))
 
 
-def _said(head: LiveHead, read: Told) -> dict[str, Any]:
-    answers = head.head.answer(np.asarray(read)[None])
+def _said(head: LiveHead, read: NDArray[Any] | Pairs) -> dict[str, Any]:
+    answers = head.head.answer(alone(read))
     schema = Schema(head.classes, head.version.manifest.get("decision", {}))
     novelty = None if answers.novelty is None else float(answers.novelty[0])
     return tasks.get(head.task).decode(answers.row(0), schema, 1) | {"novelty": novelty}

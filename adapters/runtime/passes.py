@@ -13,6 +13,7 @@ import numpy as np
 from adapters.backbones.cuts import Part
 from adapters.errors import EspalierError
 from adapters.runtime.heads.loaded import LiveHead, Reading
+from adapters.runtime.heads.pairs import Pairs
 from adapters.types import Embeddings, Rows, Told
 
 
@@ -29,7 +30,7 @@ class ItemError:
 class EmbeddedInputs:
     """What was told of the inputs that could be read, their positions, and what was wrong with the rest."""
 
-    embeddings: Rows  # f32 [M, E]; of a trunk taps [M, *shape], or, where they vary in length, [M] of [T, W] each
+    embeddings: Rows  # f32 [M, E]; of a trunk taps [M, *shape], or, where lengths vary, [M] of [T, W] each; or `Pairs`
     indices: list[int]
     errors: list[ItemError]
     dimension: int | None = None  # D, of `pooled`; None: that is all there is
@@ -81,12 +82,13 @@ def of(heads: Iterable[LiveHead], known: Collection[str] = ()) -> list[Pass]:
     bases: dict[str, None] = {}
     cuts: dict[str, Reading] = {}
     for head in _asked(heads):
-        if head.source in known:
-            continue
-        if head.deep is None:
-            bases[head.source] = None
-        else:
-            cuts[head.source] = head.deep
+        for digest in head.needs:
+            if digest in known:
+                continue
+            if head.deep is None or digest == head.backbone_digest:
+                bases[digest] = None
+            else:
+                cuts[digest] = head.deep
     return [_of_base(base) for base in bases] if not cuts else plan(bases, cuts.values())
 
 
@@ -111,7 +113,22 @@ def aligned(found: Found, heads: Iterable[LiveHead]) -> Found:
 
     Backbones refuse different inputs: one that reads alpha wants it in each, and others do not.
     """
-    read = {source: found[source] for source in dict.fromkeys(head.source for head in _asked(heads))}
+    asked = list(_asked(heads))
+    read = _of_the_same({digest: found[digest] for head in asked for digest in head.needs})
+    return read | {head.source: told_to(head, read) for head in asked}
+
+
+def told_to(head: LiveHead, found: Found) -> EmbeddedInputs | EspalierError:
+    """What a head reads, of inputs that are the same in all that is found."""
+    told = [found[digest] for digest in head.needs]
+    wrong = next((one for one in told if isinstance(one, EspalierError)), None)
+    if wrong is not None or len(told) == 1:
+        return wrong or told[0]
+    taps, whole = (one for one in told if isinstance(one, EmbeddedInputs))
+    return replace(whole, embeddings=Pairs(taps.embeddings, whole.embeddings))
+
+
+def _of_the_same(read: Found) -> Found:
     told = [each for each in read.values() if isinstance(each, EmbeddedInputs)]
     if all(each.indices == told[0].indices for each in told):
         return read

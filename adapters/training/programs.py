@@ -14,10 +14,12 @@ from adapters.types import (
     Affine,
     Clip,
     Embeddings,
+    Ensemble,
     Floats,
     HeadProgram,
     L2Normalize,
     Linear,
+    Member,
     Minimum,
     Power,
     Relu,
@@ -67,6 +69,8 @@ def novelty(
 def reads(program: HeadProgram) -> int | None:
     """How many numbers of an embedding, from the first on, a program's first array is for; None without arrays."""
     for step in program.steps:
+        if isinstance(step, Ensemble):
+            return step.width
         if isinstance(step, Affine):
             return len(step.shift)
         if isinstance(step, Linear):
@@ -109,11 +113,21 @@ def _structure(steps: tuple[Step, ...], prefix: str, tensors: dict[str, torch.Te
     """Steps without their arrays, which go to `tensors`."""
     structure: list[dict[str, Any]] = []
     for position, step in enumerate(steps):
+        if isinstance(step, Ensemble):
+            structure.append({"step": Ensemble.__name__, "members": _members(step, f"{prefix}{position}.", tensors)})
+            continue
         fields = {name: getattr(step, name) for name in step.__dataclass_fields__}
         arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
         tensors |= {f"{prefix}{position}.{name}": _tensor(value) for name, value in arrays.items()}
         structure.append({"step": type(step).__name__, **{k: v for k, v in fields.items() if k not in arrays}})
     return structure
+
+
+def _members(ensemble: Ensemble, prefix: str, tensors: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
+    return [
+        {"width": member.width, "weight": member.weight, "steps": _structure(member.steps, f"{prefix}{n}.", tensors)}
+        for n, member in enumerate(ensemble.members)
+    ]
 
 
 def from_bytes(data: bytes) -> HeadProgram:
@@ -123,8 +137,8 @@ def from_bytes(data: bytes) -> HeadProgram:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         structure = json.loads(header["__metadata__"]["program"])
         return HeadProgram(
-            tuple(_step(f"{i}.", entry, tensors) for i, entry in enumerate(structure["steps"])),
-            tuple(_step(f"novelty.{i}.", entry, tensors) for i, entry in enumerate(structure["novelty"])),
+            _steps("", structure["steps"], tensors),
+            _steps("novelty.", structure["novelty"], tensors),
         )
     except Exception as error:  # safetensors, json and our own look-ups each raise their own
         raise CorruptArtifact(f"these bytes are not a stored head program ({error})") from error
@@ -139,11 +153,19 @@ def _through(
         if path[:count] in known:
             x = known[path[:count]]
             continue
-        kind, values = _on(step, where, dtype)
-        x = _REFERENCE[kind](x, *values)
+        x = _one(step, x, where, dtype)
         if count < len(steps):
             known[path[:count]] = x
     return x
+
+
+def _one(step: Step, x: torch.Tensor, where: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    if isinstance(step, Ensemble):
+        parts = x.split([member.width for member in step.members], dim=1)
+        said = (_through(m.steps, {(): part}, where, dtype) for m, part in zip(step.members, parts, strict=True))
+        return torch.stack([m.weight * each for m, each in zip(step.members, said, strict=True)]).sum(dim=0)
+    kind, values = _on(step, where, dtype)
+    return torch.as_tensor(_REFERENCE[kind](x, *values))
 
 
 _REFERENCE: dict[str, Any] = {
@@ -169,7 +191,17 @@ def _tensor(array: Floats) -> torch.Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32))  # a copy: stored arrays may be read-only
 
 
-def _step(prefix: str, entry: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
-    kind = KINDS[entry.pop("step")]
+def _steps(prefix: str, entries: list[dict[str, Any]], tensors: dict[str, torch.Tensor]) -> tuple[Step, ...]:
+    return tuple(_step(f"{prefix}{position}.", entry, tensors) for position, entry in enumerate(entries))
+
+
+def _step(prefix: str, entry: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Step:
+    name = entry.pop("step")
+    if name == Ensemble.__name__:
+        members = enumerate(entry["members"])
+        return Ensemble(
+            tuple(Member(_steps(f"{prefix}{n}.", m["steps"], tensors), m["width"], m["weight"]) for n, m in members)
+        )
     arrays = {k.removeprefix(prefix): v.numpy() for k, v in tensors.items() if k.startswith(prefix)}
-    return kind(**entry, **arrays)
+    made: Step = KINDS[name](**entry, **arrays)
+    return made

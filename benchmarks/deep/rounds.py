@@ -95,7 +95,9 @@ class Draw:
 
     def said(self, result: RaceResult | DeepResult) -> Floats:
         """Probabilities f32 [M, K] of what was not taught, as serving would answer."""
-        rows = self._pooled(result) if isinstance(result, DeepResult) else self.photos.embeddings[self.test]
+        rows = self.photos.embeddings[self.test]
+        if isinstance(result, DeepResult):  # an ensemble reads what follows `pooled`, too
+            rows = np.concatenate([self._pooled(result), rows], axis=1)
         return programs.run(result.program, rows)
 
     def _pooled(self, result: DeepResult) -> Embeddings:

@@ -103,7 +103,9 @@ class Draw:
 
     def figures(self, result: RaceResult | DeepResult) -> Row:
         """Accuracy, log-loss and calibration error on the test set, as serving would answer."""
-        read = self._tails(result) if isinstance(result, DeepResult) else self._embedded()
+        read = self._embedded()
+        if isinstance(result, DeepResult):  # an ensemble reads what follows `pooled`, too
+            read = np.concatenate([self._tails(result), read], axis=1)
         answers, schema = TASK.answers(programs.run(result.program, read)), Schema(tuple(self.examples.classes), {})
         found = TASK.metrics(answers, {"class": self.all.wanted}, schema)
         return {"accuracy": found["accuracy"], "loss": found["log_loss"], "ece": found["ece"]}

@@ -100,7 +100,10 @@ def check_schema(method: str, hyperparameters: dict[str, Any], schema: dict[str,
 def check_deep(request: JobRequest) -> None:
     """What a schema cannot say of a deep fit: options that would do nothing beside others, or of such a task."""
     if request.method == DEEP:
-        recipe.check(request.hyperparameters, tasks.get(request.task).OBJECTIVE)
+        asked = recipe.check(request.hyperparameters, tasks.get(request.task).OBJECTIVE)
+        if asked.ensemble not in (recipe.AUTO, 0) and not request.keep_examples:
+            message = "what is added later to a head without its examples goes on from one network, not from two"
+            raise InvalidHyperparameter(f"{message}; leave ensemble out, or keep the examples", item="ensemble")
 
 
 def check_cut(request: JobRequest, backbone: Backbone) -> None:

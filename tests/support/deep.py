@@ -25,6 +25,7 @@ class TinyCut:
     dtype: Dtype = "float32"
     name: str = "blocks.0"
     share: float = 0.25
+    beside: int = 0  # numbers of an embedding that heads read as well
     told: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class TinyCut:
 
     def head(self, seed: int, classes: int = 3, metadata: dict[str, str] | None = None) -> bytes:
         """`tap` → probabilities and novelty, through a tail with weights of its own."""
-        random = np.random.default_rng(seed)
+        random, pooled = np.random.default_rng(seed), "pooled" if self.beside else "embedding"
         constants = {
             "tail.weight": random.normal(size=(DIMENSION, DIMENSION, 1, 1)) / 20,
             "head.weight": random.normal(size=(DIMENSION, classes)) / 20, "head.bias": random.normal(size=classes),
@@ -57,10 +58,11 @@ class TinyCut:
             helper.make_node("Cast", ["tap"], ["real"], to=TensorProto.FLOAT),
             helper.make_node("Conv", ["real", "tail.weight"], ["map"]),
             helper.make_node("GlobalAveragePool", ["map"], ["mean"]),
-            helper.make_node("Flatten", ["mean"], ["embedding"]),
-            helper.make_node("Gemm", ["embedding", "head.weight", "head.bias"], ["logits"]),
+            helper.make_node("Flatten", ["mean"], [pooled]),
+            helper.make_node("Gemm", [pooled, "head.weight", "head.bias"], ["own"]),
+            *self._with_beside(),
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-            helper.make_node("MatMul", ["embedding", "novelty.weight"], ["far"]),
+            helper.make_node("MatMul", [pooled, "novelty.weight"], ["far"]),
             helper.make_node("Sigmoid", ["far"], ["near"]),
             helper.make_node("Squeeze", ["near", "axes"], ["novelty"]),
         ]
@@ -71,15 +73,30 @@ class TinyCut:
         ]
         weights = [numpy_helper.from_array(np.asarray(v, np.float32), name) for name, v in constants.items()]
         weights.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
-        graph = helper.make_graph(nodes, "head", [self._told()], outputs, weights)
+        inputs = [self._told()]
+        if self.beside:
+            theirs = np.asarray(random.normal(size=(self.beside, classes)) / 20, np.float32)
+            weights.append(numpy_helper.from_array(theirs, "beside.weight"))
+            inputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", self.beside]))
+        graph = helper.make_graph(nodes, "head", inputs, outputs, weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-        helper.set_model_props(model, {"espalier.cut": self.name, "espalier.trunk": "t", **(metadata or {})})
+        about = {"espalier.cut": self.name, "espalier.trunk": "t"}
+        about |= {"espalier.beside": str(self.beside)} if self.beside else {}
+        helper.set_model_props(model, about | (metadata or {}))
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString())
 
     def stored(self, artifacts: Artifacts) -> dict[str, Any]:
         """What a manifest says, with its graphs in the store."""
-        return {"cut": self.told, "trunk": artifacts.put(self.trunk()), "whole": artifacts.put(self.whole())}
+        told = {"cut": self.told, "trunk": artifacts.put(self.trunk()), "whole": artifacts.put(self.whole())}
+        return told | ({"beside": self.beside} if self.beside else {})
+
+    def _with_beside(self) -> list[onnx.NodeProto]:
+        """`own` → `logits`."""
+        if not self.beside:
+            return [helper.make_node("Identity", ["own"], ["logits"])]
+        theirs = helper.make_node("MatMul", ["embedding", "beside.weight"], ["theirs"])
+        return [theirs, helper.make_node("Add", ["own", "theirs"], ["logits"])]
 
     def _tap(self) -> list[onnx.NodeProto]:
         if self.dtype == "float32":

@@ -27,6 +27,7 @@ from support.graphs import DIMENSION, TINY, tiny
 
 CLASSES = ("a", "b", "c")
 FLOAT, BYTES = TinyCut("float32", "blocks.0", 0.5), TinyCut("uint8", "blocks.1", 0.25)
+BOTH = TinyCut("float32", "blocks.0", 0.5, beside=DIMENSION)  # in which a shallow head has a say
 
 
 def picture(seed: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.deep import TinyCut
-from support.served_deep import BYTES, CLASSES, FLOAT, Served, picture
+from support.served_deep import BOTH, BYTES, CLASSES, FLOAT, Served, picture
 from support.services import eventually
 
 from adapters import predict, suggest
@@ -42,7 +42,7 @@ def published(served: Served, kind: str, seed: int, **options: Any) -> int:
     """A version of `cats`: shallow, or deep at a cut."""
     if kind == "shallow":
         return served.shallow("cats", seed, **options)
-    return served.deep("cats", seed, {"deep": FLOAT, "bytes": BYTES}[kind], **options)
+    return served.deep("cats", seed, {"deep": FLOAT, "bytes": BYTES, "both": BOTH}[kind], **options)
 
 
 def rolled_out(served: Served, live: str, candidate: str, mode: str, weight: float) -> None:
@@ -72,6 +72,7 @@ def disagreed(served: Served, images: list[bytes]) -> int:
 
 
 PAIRS = [("shallow", "deep"), ("deep", "shallow"), ("deep", "bytes"), ("bytes", "deep")]
+PAIRS += [("both", other) for other in ("shallow", "deep", "bytes")] + [("shallow", "both"), ("bytes", "both")]
 
 
 @pytest.mark.slow
@@ -90,7 +91,10 @@ def test_versions_that_read_different_things_are_compared_on_the_same_inputs(
     assert counts.disagreed == disagreed(served, IMAGES)
 
 
-@pytest.mark.parametrize(("live", "candidate", "passes"), [("shallow", "deep", 1), ("deep", "bytes", 2)])
+@pytest.mark.parametrize(
+    ("live", "candidate", "passes"),
+    [("shallow", "deep", 1), ("deep", "bytes", 2), ("both", "shallow", 1), ("deep", "both", 1)],
+)
 def test_a_comparison_costs_no_pass_of_its_own_where_one_tells_both(served, live, candidate, passes):
     rolled_out(served, live, candidate, "shadow", 1.0)
     served(["cats"], IMAGES[:1])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support.served_deep import Served
+from support.served_deep import BOTH, Served
 
 from adapters import predict
 from adapters.errors import BackboneDamaged, InvalidInput
@@ -19,7 +19,8 @@ from adapters.monitoring.sampler import Sampler
 from adapters.runtime import passes
 from adapters.runtime.passes import EmbeddedInputs, ItemError
 
-NAMES = ["colours", "veiled", "deep"]  # of three channels, of four, and deep on that of three
+# Of three channels, of four, deep on that of three, and a shallow and a deep one in one on that.
+NAMES = ["colours", "veiled", "deep", "both"]
 
 
 def photo(mode: str, seed: int) -> bytes:
@@ -32,8 +33,8 @@ def photo(mode: str, seed: int) -> bytes:
 
 OPAQUE, VEILED = [photo("RGB", n) for n in range(3)], [photo("RGBA", n) for n in range(3)]
 READ_BY = {  # which heads can be asked about it
-    **{data: {"colours", "deep"} for data in OPAQUE},
-    **{data: {"colours", "veiled", "deep"} for data in VEILED},
+    **{data: {"colours", "deep", "both"} for data in OPAQUE},
+    **{data: {"colours", "veiled", "deep", "both"} for data in VEILED},
     b"broken": set[str](),
 }
 
@@ -44,6 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made.shallow("colours", 1)
     made.shallow("veiled", 2, on=made.backbone(4))
     made.deep("deep", 3)
+    made.deep("both", 4, BOTH)
     yield made
     made.close()
 
@@ -51,7 +53,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(sorted(READ_BY)), min_size=1, max_size=6),
-    st.permutations(NAMES).flatmap(lambda order: st.integers(1, 3).map(lambda count: order[:count])),
+    st.permutations(NAMES).flatmap(lambda order: st.integers(1, 4).map(lambda count: order[:count])),
 )
 def test_every_answer_is_to_its_own_input(served, inputs, heads):
     """As it is where that input is the whole request; one that some head cannot be asked about is an error, once."""
@@ -69,7 +71,7 @@ def test_what_passes_tell_is_of_the_same_inputs_row_by_row(refused, count):
     """Whatever each refuses; of one that failed there is the reason, and what nobody asked for has no say."""
     found: passes.Found = {str(n): told(count, each) for n, each in enumerate(refused)}
     found |= {"away": BackboneDamaged("gone"), "unasked": told(count, set(range(8)))}
-    heads = [SimpleNamespace(source=source, trial=None) for source in found if source != "unasked"]
+    heads = [SimpleNamespace(source=source, needs=(source,), trial=None) for source in found if source != "unasked"]
     aligned = passes.aligned(found, heads)
     assert list(aligned) == [head.source for head in heads] and aligned.pop("away") is found["away"]
     wrong = set[int]().union(*refused) & set(range(count))

@@ -19,15 +19,16 @@ from adapters import malloc
 from adapters.runtime.onnx import session
 
 CUT = "espalier.cut"  # in a graph's metadata: it is deep, and the cut that it reads
-POOLED = "embedding"  # the tensor between tail and head
+BESIDE = "espalier.beside"  # and there, too: how many numbers of an embedding it reads beside the tap, if any
+POOLED, POOLED_BESIDE = "embedding", "pooled"  # the tensor between tail and head; and where an embedding is an input
 SESSION_BYTES = 512 * 1024  # resident beside the weights, with what a run leaves
 _OPENING = threading.Lock()
 
 
-def opened(graph: bytes) -> Any:
-    """A session on the CPU; one is made at a time, as that takes three times its memory."""
+def opened(graph: bytes, tensor: str) -> Any:
+    """A session on the CPU that tells that tensor, too; one is made at a time, as that takes three times its memory."""
     with _OPENING:
-        made = _from_memory(_telling(graph, POOLED))
+        made = _from_memory(_telling(graph, tensor))
         malloc.trim()
         return made
 

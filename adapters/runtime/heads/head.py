@@ -13,12 +13,14 @@ import numpy as np
 from adapters import arrays, padding
 from adapters.backbones.cuts import TAP
 from adapters.runtime.heads import deep_session
+from adapters.runtime.heads.pairs import Pairs
 from adapters.runtime.heads.structure import Structure, Structures, metadata_of, take_apart
 from adapters.types import Arrays, Floats, Rows
 
 SESSION_BYTES = 200 * 1024  # resident for a session; measured with 1,500 of them
 HEAD_BYTES = 8 * 1024  # resident for a head beside its weights; measured with 10,000 heads
 NOVELTY = "novelty"  # an output of a graph beside the task's; not of versions that were made before heads told it
+EMBEDDING = "embedding"  # an input
 UNREAD = frozenset({"logits"})  # outputs for those who run the graph without Espalier
 
 _STRUCTURES = Structures()
@@ -63,7 +65,8 @@ class Head:
         """
         metadata = metadata_of(data)
         if deep_session.CUT in metadata:
-            return DeepHead(deep_session.opened(data), metadata, deep_session.resident_bytes(data))
+            tensor = deep_session.POOLED_BESIDE if deep_session.BESIDE in metadata else deep_session.POOLED
+            return DeepHead(deep_session.opened(data, tensor), tensor, metadata, deep_session.resident_bytes(data))
         parts = take_apart(data)
         structure, made = _STRUCTURES.get(parts.structure)
         # The first of its structure pays for the session, so that a cache of heads that share nothing keeps its bound.
@@ -73,16 +76,19 @@ class Head:
     def answer(self, embeddings: Rows) -> HeadAnswers:
         """Embeddings f32 [N, E] → answers, in one run. Without a copy where they are as long as what it reads."""
         read = np.ascontiguousarray(embeddings[:, : self.reads], np.float32)
-        given: dict[str, Any] = {"embedding": read, **self._weights}
+        given: dict[str, Any] = {EMBEDDING: read, **self._weights}
         said = self._structure.session.run(self._names, given)
         return HeadAnswers(dict(zip(self._names, said, strict=True)))
 
 
 class DeepHead(Head):
-    """A head that owns its backbone's last part: `tap` [N, *shape], in the dtype of the cut, → answers."""
+    """A head that owns its backbone's last part: `tap` [N, *shape], in the dtype of the cut, → answers.
 
-    def __init__(self, session: Any, metadata: dict[str, str], size: int) -> None:
-        self._session = session
+    Where the shallow head has a say it reads the first numbers of an embedding as well, so many as `beside` says.
+    """
+
+    def __init__(self, session: Any, pooled: str, metadata: dict[str, str], size: int) -> None:
+        self._session, self._pooled, self.beside = session, pooled, int(metadata.get(deep_session.BESIDE, 0))
         told = [output.name for output in session.get_outputs()]
         self._names = [name for name in told if name not in UNREAD]
         self.metadata, self.bytes = metadata, size
@@ -97,10 +103,14 @@ class DeepHead(Head):
         """The name of the cut whose tap it reads."""
         return self.metadata[deep_session.CUT]
 
-    def answer(self, taps: Rows) -> HeadAnswers:
-        """Taps [N, *shape], or [N] of several lengths → answers, in one run, and what the tail made of each."""
-        read = padding.stacked(list(taps)) if taps.dtype == object else np.ascontiguousarray(taps)
-        said = self._session.run(self._names, {TAP: read})
-        told = dict(zip(self._names, said, strict=True))
-        pooled = told.pop(deep_session.POOLED, None)
-        return HeadAnswers(told, pooled)
+    def answer(self, read: Rows) -> HeadAnswers:
+        """Taps [N, *shape], or [N] of several lengths → answers, in one run, and what the tail made of each.
+
+        Of a head that reads embeddings as well `Pairs` of both.
+        """
+        taps = read.taps if isinstance(read, Pairs) else read
+        given = {TAP: padding.stacked(list(taps)) if taps.dtype == object else np.ascontiguousarray(taps)}
+        if isinstance(read, Pairs):
+            given[EMBEDDING] = np.ascontiguousarray(read.embeddings[:, : self.beside], np.float32)
+        told = dict(zip(self._names, self._session.run(self._names, given), strict=True))
+        return HeadAnswers(told, told.pop(self._pooled, None))

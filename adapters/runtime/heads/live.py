@@ -246,15 +246,15 @@ class LiveHeads:
             log.exception("could not load version %d of %s", version.number, version.head, extra=named)
             raise heads.damaged(version) from error
 
-    def _as(self, version: HeadVersion, source: "Head | LiveHead") -> LiveHead:
-        head = source.head if isinstance(source, LiveHead) else source
-        of_truth = source.of_truth if isinstance(source, LiveHead) else trust.unpack(source.metadata)
+    def _as(self, version: HeadVersion, found: "Head | LiveHead") -> LiveHead:
+        head = found.head if isinstance(found, LiveHead) else found
+        of_truth = found.of_truth if isinstance(found, LiveHead) else trust.unpack(found.metadata)
         facts, deep = version.manifest, reading(version.manifest)
         backbone, classes = facts["backbone"]["digest"], tuple(facts["classes"])
         numbers = arrays.numbers(tasks.get(facts["task"]).shapes(classes))
-        reads = backbone if deep is None else deep.trunk.digest
+        source = backbone if deep is None else (deep.whole if deep.beside else deep.trunk).digest
         return LiveHead(
-            version, head, backbone, classes, facts["task"], of_truth, modality_of(facts["backbone"]), numbers, reads,
+            version, head, backbone, classes, facts["task"], of_truth, modality_of(facts["backbone"]), numbers, source,
             deep,
         )  # fmt: skip
 

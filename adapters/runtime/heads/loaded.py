@@ -18,6 +18,7 @@ class Reading:
     trunk: cuts.Part
     whole: cuts.Part  # tells it beside the embedding, in one pass
     share: float  # of the backbone's work that the head does itself, 0 to 1
+    beside: int = 0  # numbers of the embedding that it reads as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,16 @@ class LiveHead:
     of_truth: Floats  # [M] ascending, what held-out answers gave the truth: sets are made from it
     modality: str  # what it reads
     numbers: int  # of one answer
-    source: str  # digest of what tells what it reads: of the backbone, or of a trunk
+    source: str  # digest of what tells what it reads: of the backbone, of a trunk, or of a whole that tells both
     deep: Reading | None = None
     trial: "Trial | None" = None  # of a request that asked for `live` while a roll-out is under way
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Digests of backbone and trunk, as far as it reads what they tell."""
+        if self.deep is None or not self.deep.beside:
+            return (self.source,)
+        return self.deep.trunk.digest, self.backbone_digest
 
     def terms(self, coverage: float | None, accuracy: float | None) -> trust.Terms:
         """What a request asks of this version. Raises NotEnoughHeldOut, InvalidInput."""
@@ -51,7 +59,7 @@ def reading(manifest: dict[str, Any]) -> Reading | None:
         return None
     backbone = manifest["backbone"]["digest"]
     trunk, whole = cuts.part(backbone, deep, "trunk"), cuts.part(backbone, deep, "whole")
-    return Reading(trunk, whole, float(deep["cut"]["share"]))
+    return Reading(trunk, whole, float(deep["cut"]["share"]), deep.get("beside", 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,16 @@ from adapters.training import programs
 from adapters.training.backbone import cuts
 from adapters.training.backbone.observing import MadeUp
 from adapters.training.data.split import Fold
-from adapters.training.deep import evidence, outcome, taps
-from adapters.training.deep.evidence import pooled_answers
+from adapters.training.deep import ensembles, evidence, outcome, taps
 from adapters.training.deep.examples import Examples
 from adapters.training.deep.fit import Watch
 from adapters.training.deep.fitting import batches, schedule
 from adapters.training.deep.fitting.network import Network
-from adapters.training.deep.judged import Judged, compared
+from adapters.training.deep.judged import Judge, Judged
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.deep.plan import FIRST, HELD_OUT, Known, Plan, folds_of, plan
-from adapters.training.deep.records import START, Option, Record, Records
+from adapters.training.deep.pool import Choice
+from adapters.training.deep.records import Record, Records
 from adapters.training.deep.starts import Begin, Start, Starts
 from adapters.training.deep.trial import Journal, Report, Trial
 from adapters.training.race.objectives import Calibration, softmax
@@ -107,6 +107,7 @@ class _Round:
         self.starts: Start = (
             Starts(self.data, shallow, self.recipe, seed, journal.look) if begin is None else begin.start
         )
+        self.judge = Judge(self.recipe, shallow, examples, self.data, begin is None)
         self.folds: list[Fold] = []
 
     def run(self, budget: float | None, always: bool, room: float, memory: float) -> DeepResult | Declined:
@@ -125,8 +126,7 @@ class _Round:
             judged = self._judged(tried, looks)
         if not (judged.proof["passed"] or always):
             return self._declined(judged.proof, judged.table, planned.note)
-        name, _ = judged.options[judged.found.option]
-        trial, records = next(pair for pair in tried if pair[0].cut.name == name)
+        trial, records = next(pair for pair in tried if pair[0].cut.name == judged.found.choice.cut)
         return self._result(trial, records, judged, planned.note)
 
     def _tried(self, planned: Plan) -> list[Tried]:
@@ -140,9 +140,7 @@ class _Round:
             )  # fmt: skip
             records = trial.tried(self.folds, len(self.examples.split.folds), self.journal)
             found.append((trial, records))
-            pool, options = pooled_answers([(entry.cut.name, records)], self.folds)
-            losses = dict(zip((option for _, option in options), evidence.chosen(pool, self.data).losses, strict=True))
-            if min(losses.values()) >= losses.get(START, math.inf):
+            if not self.judge.has_brought(entry.cut.name, records, self.folds):
                 break
         return found
 
@@ -166,10 +164,7 @@ class _Round:
         return [(trial, trial.tried(self.folds, len(folds), self.journal))]
 
     def _judged(self, tried: list[Tried], looks: int) -> Judged:
-        pool, options = pooled_answers([(trial.cut.name, records) for trial, records in tried], self.folds)
-        found = evidence.chosen(pool, self.data)
-        proof = compared(pool, found, self.shallow, self.examples, self.data, looks)
-        return Judged(pool, options, found, proof)
+        return self.judge.judged([(trial.cut.name, records) for trial, records in tried], self.folds, looks)
 
     def _taps(self, cut: Cut) -> taps.Taps:
         trunk, views = cuts.trunk(self.graph, cut), batches.cached(self.recipe, cut.kind)
@@ -185,12 +180,12 @@ class _Round:
         judged: Judged,
         note: str,
     ) -> DeepResult:
-        pool, found, option = judged.pool, judged.found, judged.options[judged.found.option][1]
-        epochs = outcome.epochs_of(option, records)
+        pool, found, choice = judged.pool, judged.found, judged.found.choice
+        option, epochs = choice.option, outcome.epochs_of(choice.option, records)
         network, fit = trial.final(self.examples.split.rest, option, epochs, self.journal)
-        spreads = records[-1].spreads[records[-1].options.index(option)]
-        calibration = self._carried_over(found.calibration, trial, network, spreads)
-        tail, program, task = network.tail.to_onnx(), network.head.program(), self.examples.task
+        wider = self._wider(trial, network, records[-1].spreads[records[-1].options.index(option)])
+        program, calibration = self._program(choice, network, found.calibration, wider)
+        tail, task = network.tail.to_onnx(), self.examples.task
         everyone = np.arange(len(self.examples.embeddings))
         curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]
         return DeepResult(
@@ -200,7 +195,8 @@ class _Round:
             uncalibrated=program.then(*self.data.finish),
             finish=len(calibration.steps) + len(self.data.finish),
             pooled=network.pooled(trial.taps, everyone, self.journal.look),
-            hyperparameters=self._used(trial, option, epochs, network),
+            beside=self.examples.embeddings[:, : self.shallow.reads] if choice.weight else None,
+            hyperparameters=self._used(trial, choice, epochs, network),
             outputs=task.answers(programs.run(HeadProgram((*found.calibration.steps, *self.data.finish)), found.raw)),
             unscaled=task.answers(programs.run(HeadProgram(self.data.finish), found.raw)),
             index=pool.index,
@@ -214,16 +210,31 @@ class _Round:
             earlier=self.journal.records.earlier,
         )
 
-    def _carried_over(self, apart: Calibration, trial: Trial, network: Network, before: float) -> Calibration:
-        """The same for the final fit, whose logits may spread more or less (docs/adr/0011), as the race does it."""
+    def _program(
+        self, choice: Choice, network: Network, apart: Calibration, wider: float
+    ) -> tuple[HeadProgram, Calibration]:
+        """To raw outputs, and their calibration: what the fits to folds say of it, carried over as the race does."""
+        deep = network.head.program()
+        if choice.weight:
+            dimension, finish = self.examples.dimension, len(self.data.finish)
+            return ensembles.program(deep, dimension, self.shallow, finish, choice.weight, 1 / wider), apart
+        if self.data.objective == "softmax":
+            return deep, softmax.divided(apart.facts["temperature"] * wider)
+        return deep, apart
+
+    def _wider(self, trial: Trial, network: Network, before: float) -> float:
+        """How much more the final fit's logits spread than those of the last fold's (docs/adr/0011)."""
         if self.data.objective != "softmax" or not before:
-            return apart
+            return 1.0
         train, _ = self.folds[-1]
         now = spread(trial.asked(network, trial.some(train), self.journal.look))
-        return softmax.divided(apart.facts["temperature"] * max(now, LEAST_SPREAD) / max(before, LEAST_SPREAD))
+        return max(now, LEAST_SPREAD) / max(before, LEAST_SPREAD)
 
-    def _used(self, trial: Trial, option: Option, epochs: int, network: Network) -> Row:
-        resolved = {"unfreeze": trial.cut.name, "mix": option[1], "epochs_kept": epochs, "layer_decay": network.decay}
+    def _used(self, trial: Trial, choice: Choice, epochs: int, network: Network) -> Row:
+        resolved = {
+            "unfreeze": trial.cut.name, "mix": choice.option[1], "ensemble": choice.weight, "epochs_kept": epochs,
+            "layer_decay": network.decay,
+        }  # fmt: skip
         return trial.recipe.model_dump() | resolved
 
     def _declined(self, proof: Row, table: list[Row], note: str) -> Declined:

@@ -1,10 +1,11 @@
 """Which option of the deep fits is taken, and whether it beats the shallow winner: by answers to unseen examples.
 
-An option is a cut with a number of epochs and a mix. The one that is taken has the least calibrated loss on all answers
-of the fits to folds, none of which saw the examples that it answers. What is compared with the shallow winner is more
-careful: each block of examples (a fold, or a half of a single one) is answered by the option, at the temperature, that
-is best on the other blocks, so that no example had a say in who answers it. What optimism is left is that of the
-shallow winner's own choice, which was made on the very same answers and makes it harder to beat.
+An option is a cut with a number of epochs and a mix, and a choice that with a weight of the shallow head beside it. The
+one that is taken has the least calibrated loss on all answers of the fits to folds, none of which saw the examples that
+it answers. What is compared with the shallow winner is more careful: each block of examples (a fold, or a half of a
+single one) is answered by the option, at the temperature, that is best on the other blocks, so that no example had a
+say in who answers it. What optimism is left is that of the shallow winner's own choice, which was made on the very same
+answers and makes it harder to beat.
 """
 
 import math
@@ -18,77 +19,52 @@ import numpy as np
 from adapters.comparison import paired
 from adapters.tasks import Task
 from adapters.training import programs
-from adapters.training.data.split import Fold
-from adapters.training.deep.records import Option, Record
+from adapters.training.deep.pool import Choice, Pool
 from adapters.training.race.cross_validation import Data
 from adapters.training.race.objectives import Calibration
-from adapters.types import Arrays, Fitted, Floats, HeadProgram, Indices, Schema, Targets
+from adapters.types import Arrays, Fitted, Floats, HeadProgram, Schema, Targets
 
 # Standard errors that the loss has to fall by: one chance in twenty that a version no better passes. Where one that
 # does not pass may be looked at again, on more folds, every look asks for more (Pocock, Biometrika 1977).
 BEYOND = {1: 1.645, 2: 1.875, 3: 1.992, 4: 2.067, 5: 2.122}  # by the number of looks
 BEYOND_ANY = 2.27  # of up to ten
 HOPELESS = 0.05  # chance of passing in the end, below which no more folds are asked
-BLOCKS = 2  # of one fold
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Answers of fits to M examples that they had not seen."""
-
-    said: Floats  # raw outputs by each option, f32 [O, M, K]
-    index: Indices  # [M], positions
-    folds: list[int]  # how many of them, in order, each fold has
-
-    @property
-    def blocks(self) -> list[Indices]:
-        """Rows of each block."""
-        rows = np.arange(len(self.index))
-        if len(self.folds) == 1:
-            return [rows[block::BLOCKS] for block in range(BLOCKS)]
-        return list(np.split(rows, np.cumsum(self.folds)[:-1]))
-
-
-def pooled_answers(
-    tried: Sequence[tuple[str, list[Record]]], folds: Sequence[Fold]
-) -> tuple[Pool, list[tuple[str, Option]]]:
-    """Answers by each option that all folds of a cut have; and the options, each with its cut's name."""
-    said, options = [], []
-    for name, records in tried:
-        for option in records[0].options:
-            if all(option in record.options for record in records):
-                said.append(np.concatenate([record.said[record.options.index(option)] for record in records]))
-                options.append((name, option))
-    unseen = [held for _, held in folds]
-    return Pool(np.stack(said), np.concatenate(unseen), [len(held) for held in unseen]), options
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """The option that is taken, and what was said without knowing."""
 
-    option: int
-    raw: Floats  # f32 [M, K], each row by the option that is best on the other blocks
+    choice: Choice
+    raw: Floats  # f32 [M, K], each row by the choice that is best on the other blocks
     calibrated: Floats  # the same, calibrated on the other blocks
     calibration: Calibration  # of all of `raw`
-    losses: list[float]  # of each option, on all
+    losses: list[float]  # of each choice, on all
 
 
 def chosen(pool: Pool, data: Data) -> Chosen:
     """See above."""
     truth = data.truth[pool.index]
-    losses = [_loss(said, truth, data) for said in pool.said]
+    each_loss = [one for _, one in losses(pool, data)]
     raw, calibrated = np.empty_like(pool.said[0]), np.empty_like(pool.said[0])
     for block in pool.blocks:
         others = np.setdiff1d(np.arange(len(pool.index)), block)
-        best = int(np.argmin([_loss(said[others], truth[others], data) for said in pool.said]))
-        steps = data.goal.calibrate(pool.said[best][others], truth[others]).steps
-        raw[block] = pool.said[best][block]
-        calibrated[block] = programs.run(HeadProgram(steps), pool.said[best][block])
-    return Chosen(int(np.argmin(losses)), raw, calibrated, data.goal.calibrate(raw, truth), losses)
+        best = int(np.argmin([loss(pool.raw(each)[others], truth[others], data) for each in pool.choices]))
+        said = pool.raw(pool.choices[best])
+        steps = data.goal.calibrate(said[others], truth[others]).steps
+        raw[block] = said[block]
+        calibrated[block] = programs.run(HeadProgram(steps), said[block])
+    return Chosen(pool.choices[int(np.argmin(each_loss))], raw, calibrated, data.goal.calibrate(raw, truth), each_loss)
 
 
-def _loss(said: Floats, truth: Fitted, data: Data) -> float:
+def losses(pool: Pool, data: Data) -> list[tuple[Choice, float]]:
+    """The loss of each choice on all answers."""
+    truth = data.truth[pool.index]
+    return [(choice, loss(pool.raw(choice), truth, data)) for choice in pool.choices]
+
+
+def loss(said: Floats, truth: Fitted, data: Data) -> float:
+    """Of raw outputs, calibrated on themselves."""
     calibrated = programs.run(HeadProgram(data.goal.calibrate(said, truth).steps), said)
     return float(data.goal.losses(calibrated, truth).mean())
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from adapters.modalities import NONE
+from adapters.training.deep.ensembles import Joined
+from adapters.training.deep.pool import Choice
 from adapters.training.deep.records import END, Option, Record
 from adapters.training.trust.novelty import Apart
 from adapters.types import Arrays, Cut, Embeddings, HeadProgram, Indices
@@ -20,7 +22,7 @@ class DeepResult:
 
     cut: Cut
     tail: bytes  # trained, f32: tap → pooled
-    program: HeadProgram  # pooled f32 [N, D] of that tail → the task's output
+    program: HeadProgram  # pooled f32 [N, D] of that tail, or an ensemble's [N, D + R] → the task's output
     uncalibrated: HeadProgram  # the same without calibration
     finish: int  # how many of the program's last steps are not the head's: calibration and the task's own
     pooled: Embeddings  # f32 [N, D] of every example, through that tail
@@ -36,6 +38,7 @@ class DeepResult:
     note: str  # what was tried, and what was not for want of time
     seconds: float  # of all attempts
     earlier: float  # of these, those of attempts before the last
+    beside: Embeddings | None = None  # f32 [N, R], what the programs read after `pooled` of an ensemble
     method: str = "deep"
     views: str = NONE
 
@@ -43,6 +46,11 @@ class DeepResult:
     def reads(self) -> int:
         """D."""
         return self.pooled.shape[1]
+
+    @property
+    def read(self) -> Embeddings | Joined:
+        """What the programs read of each example."""
+        return self.pooled if self.beside is None else Joined((self.pooled, self.beside))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +72,11 @@ def epochs_of(option: Option, records: list[Record]) -> int:
     return round(float(np.mean([len(record.curves) for record in records])))
 
 
-def table_of(options: list[tuple[str, Option]], losses: list[float]) -> list[Row]:
-    """A row for each option, best first."""
+def table_of(choices: list[Choice], losses: list[float]) -> list[Row]:
+    """A row for each choice, best first."""
     rows = [
-        {"cut": name, "epochs": epochs, "mix": mix, "loss": loss}
-        for (name, (epochs, mix)), loss in zip(options, losses, strict=True)
+        {"cut": each.cut, "epochs": each.option[0], "mix": each.option[1], "ensemble": each.weight, "loss": loss}
+        for each, loss in zip(choices, losses, strict=True)
     ]
     return sorted(rows, key=lambda row: row["loss"])
 

@@ -1,7 +1,8 @@
 """A trained tail and its head → one ONNX graph: `tap` in, what a head answers out.
 
 The tail is the backbone's own graph behind the cut with other initializers, and the head's nodes read what it tells: a
-tensor inside that is called `embedding`, as a shallow head's input is.
+tensor inside that is called `embedding`, as a shallow head's input is. Where the shallow head has a say, `embedding` is
+an input, too, as that head reads it, and what the tail tells is called `pooled`.
 """
 
 import json
@@ -12,10 +13,13 @@ import onnx
 from onnx import helper, version_converter
 
 from adapters.backbones.cuts import TAP
+from adapters.runtime.heads import deep_session
+from adapters.training import programs
 from adapters.training.publish import export
-from adapters.types import Cut, HeadProgram
+from adapters.types import Cut, Ensemble, HeadProgram
 
 POOLED = "pooled"
+JOINED = "joined"  # what the tail tells, and the embedding
 PREFIX = "tail/"  # of the tail's tensors and nodes: a head has names of its own
 
 
@@ -24,23 +28,40 @@ def to_onnx(
 ) -> bytes:
     """The ONNX file; the same program, tail and metadata give the same bytes.
 
-    `program` reads the tail's `pooled`, D numbers. The tail's input is `tap` and its output f32 [N, D]. Raises what
-    `export.to_onnx` does.
+    `program` reads the tail's `pooled`, D numbers, and then, of an ensemble, numbers of an embedding. The tail's input
+    is `tap` and its output f32 [N, D]. Raises what `export.to_onnx` does.
     """
-    head = onnx.load_from_string(export.to_onnx(program, dimension, classes, {}))
+    beside = reads_beside(program, dimension)
+    head = onnx.load_from_string(export.to_onnx(program, dimension + beside, classes, {}))
     body = _converted(onnx.load_from_string(tail))
-    named = {TAP: TAP, POOLED: export.INPUT}
+    named = {TAP: TAP, POOLED: POOLED if beside else export.INPUT}
     for node in body.graph.node:
         node.name = f"{PREFIX}{node.name}" if node.name else ""
         for names in (node.input, node.output):
             names[:] = [named.get(name, f"{PREFIX}{name}") if name else "" for name in names]
     for tensor in body.graph.initializer:
         tensor.name = f"{PREFIX}{tensor.name}"
-    model = _model(body, head, cut)
-    told = {**metadata, "espalier.cut": cut.name, "labels": json.dumps(list(classes), ensure_ascii=False)}
+    if beside:
+        _join(head)
+    model = _model(body, head, cut, beside)
+    told = metadata | ({deep_session.BESIDE: str(beside)} if beside else {})
+    told |= {deep_session.CUT: cut.name, "labels": json.dumps(list(classes), ensure_ascii=False)}
     helper.set_model_props(model, told)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def reads_beside(program: HeadProgram, dimension: int) -> int:
+    """How many numbers of an embedding a deep program reads beside the tail's `pooled`, D numbers."""
+    ensemble = isinstance(program.steps[0], Ensemble)
+    return (programs.reads(program) or dimension) - dimension if ensemble else 0
+
+
+def _join(head: onnx.ModelProto) -> None:
+    """Its nodes read what the tail tells and the embedding side by side."""
+    for node in head.graph.node:
+        node.input[:] = [JOINED if name == export.INPUT else name for name in node.input]
+    head.graph.node.insert(0, helper.make_node("Concat", [POOLED, export.INPUT], [JOINED], name=JOINED, axis=1))
 
 
 def tail_of(graph: bytes, dimension: int) -> bytes:
@@ -66,12 +87,14 @@ def _of_tail(node: onnx.NodeProto) -> bool:
     return all(name.startswith(PREFIX) or name == export.INPUT for name in node.output if name)
 
 
-def _model(body: onnx.ModelProto, head: onnx.ModelProto, cut: Cut) -> onnx.ModelProto:
+def _model(body: onnx.ModelProto, head: onnx.ModelProto, cut: Cut, beside: int) -> onnx.ModelProto:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(cut.dtype))
     shape = ["time", *cut.shape[1:]] if cut.kind == "sequence" else cut.shape
+    inputs = [helper.make_tensor_value_info(TAP, kind, ["batch", *shape])]
+    if beside:
+        inputs.append(helper.make_tensor_value_info(export.INPUT, onnx.TensorProto.FLOAT, ["batch", beside]))
     graph = helper.make_graph(
-        [*body.graph.node, *head.graph.node], "head",
-        [helper.make_tensor_value_info(TAP, kind, ["batch", *shape])], list(head.graph.output),
+        [*body.graph.node, *head.graph.node], "head", inputs, list(head.graph.output),
         [*body.graph.initializer, *head.graph.initializer],
     )  # fmt: skip
     version = max(body.ir_version, export.IR_VERSION)

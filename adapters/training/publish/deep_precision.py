@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from adapters import arrays
 from adapters.errors import ParityError
 from adapters.runtime.heads.head import NOVELTY, Head
+from adapters.runtime.heads.pairs import Pairs
 from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training.backbone import precisions
 from adapters.training.publish import verify
-from adapters.types import Arrays, Cut, Schema
+from adapters.types import Arrays, Cut, Rows, Schema
 
 log = logging.getLogger("espalier.training")
 PLAIN = "fp32"
@@ -48,12 +49,12 @@ class Tail:
 
 @traced("precision")
 def chosen(
-    tail: Tail, precision: str, taps: Callable[[Sequence[int]], NDArray[Any]], count: int, plain: str | None = None
+    tail: Tail, precision: str, taps: Callable[[Sequence[int]], Rows], count: int, plain: str | None = None
 ) -> tuple[bytes, Json]:
     """The graph to serve, and {"precision", "why"} with what was measured, ready for JSON.
 
-    `precision` is the backbone's; `taps` gives those of some of `count` examples; `plain` says why it is not to be
-    rounded, if so.
+    `precision` is the backbone's; `taps` gives those of some of `count` examples, or `Pairs`; `plain` says why it is
+    not to be rounded, if so.
     """
     few = f"{count} examples are too few to round by" if count < LEAST else None
     if why := plain or few:
@@ -61,7 +62,7 @@ def chosen(
     some = np.random.default_rng(0).permutation(count)
     apart = min(CALIBRATED_ON, count // 2)
     calibrated, compared = taps(some[:apart].tolist()), taps(some[apart : apart + COMPARED_ON].tolist())
-    graph = _converted(tail, precision, calibrated)
+    graph = _converted(tail, precision, calibrated.taps if isinstance(calibrated, Pairs) else calibrated)
     if graph is None:
         return _kept(tail, f"this tail cannot be had in {precision}")
     return _compared(tail, precision, graph, compared)
@@ -81,7 +82,7 @@ def _converted(tail: Tail, precision: str, taps: NDArray[Any]) -> bytes | None:
         return None
 
 
-def _compared(tail: Tail, precision: str, graph: bytes, taps: NDArray[Any]) -> tuple[bytes, Json]:
+def _compared(tail: Tail, precision: str, graph: bytes, taps: Rows) -> tuple[bytes, Json]:
     wanted, answered = (_said(each, taps) for each in (tail.plain, graph))
     units = {**tail.task.units(tail.schema), NOVELTY: 1.0}
     apart = [np.abs(answered[name] - wanted[name]) / unit for name, unit in units.items() if name in wanted]
@@ -98,7 +99,7 @@ def _compared(tail: Tail, precision: str, graph: bytes, taps: NDArray[Any]) -> t
     return graph, {"precision": precision, "why": "it answers the same as in float32"} | found | limits
 
 
-def _said(graph: bytes, taps: NDArray[Any]) -> Arrays:
+def _said(graph: bytes, taps: Rows) -> Arrays:
     """One by one, as it is mostly asked."""
     head = Head.from_bytes(graph)
     return arrays.joined([head.answer(taps[i : i + 1]).arrays for i in range(len(taps))])

@@ -13,6 +13,7 @@ from adapters.training import programs
 from adapters.training.data import data_report
 from adapters.training.data.dataset import Dataset
 from adapters.training.data.split import Split
+from adapters.training.deep.outcome import DeepResult
 from adapters.training.race.evaluate import Measured
 from adapters.training.race.learning_curve import Trial
 from adapters.training.race.race import RaceResult
@@ -45,7 +46,8 @@ class Draft:
     later: bool = False  # whether a next stage begins once it is live
     begun_at: dict[str, Any] | None = None  # {"version", "data": digest of its list}: what it goes on from
     shallow: str | None = None  # of a deep head, digest of the draft of the race's winner, which lost to it
-    deep: dict[str, Any] | None = None  # of a deep head: {"cut", "tail": digest of its trained tail, "evidence"}
+    # Of a deep head {"cut", "tail": digest of its trained tail, "evidence"}, and "beside" where it reads embeddings.
+    deep: dict[str, Any] | None = None
 
     @property
     def schema(self) -> Schema:
@@ -105,9 +107,11 @@ def staged(draft: Draft, said: dict[str, Any] | None, later: bool) -> Draft:
     return draft if said is None else replace(draft, report=draft.report | {"deep": said}, later=later)
 
 
-def deepened(draft: Draft, cut: Cut, tail: bytes, evidence: dict[str, Any], artifacts: Artifacts) -> Draft:
+def deepened(draft: Draft, found: DeepResult, artifacts: Artifacts) -> Draft:
     """One whose program reads `pooled` of a trained tail, which goes to a blob of its own."""
-    return replace(draft, deep={"cut": asdict(cut), "tail": artifacts.put(tail), "evidence": evidence})
+    beside = 0 if found.beside is None else found.beside.shape[1]
+    told = {"cut": asdict(found.cut), "tail": artifacts.put(found.tail), "evidence": found.evidence}
+    return replace(draft, deep=told | ({"beside": beside} if beside else {}))
 
 
 def cut(draft: Draft) -> Cut:

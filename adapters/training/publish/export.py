@@ -13,13 +13,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from adapters.errors import CorruptArtifact
+from adapters.training import programs
 from adapters.types import (
     Affine,
     Clip,
+    Ensemble,
     Floats,
     HeadProgram,
     L2Normalize,
     Linear,
+    Member,
     Minimum,
     Power,
     Relu,
@@ -69,8 +72,10 @@ def _add_novelty(graph: "_Graph", program: HeadProgram) -> None:
     """The steps of `novelty`; leading ones that the answer begins with, too, are run once."""
     if not program.novelty:
         return
-    shared = _shared(program)
+    shared, width = _shared(program), programs.reads(HeadProgram(program.novelty))
     name = f"x{shared - 1}" if shared else INPUT
+    if isinstance(program.steps[0], Ensemble) and width is not None:  # it reads more than is compared
+        name = graph.columns(INPUT, 0, width, "compared")
     for position, step in enumerate(program.novelty[shared:], start=shared):
         name = graph.add(step, name, f"n{position}", f"t{position}")
     graph.squeeze(name, NOVELTY)
@@ -153,6 +158,27 @@ class _Graph:
             case Clip(low, high):
                 bounds = [self._constant(f"{prefix}.low", low), self._constant(f"{prefix}.high", high)]
                 self._node("Clip", [source, *bounds], target)
+            case Ensemble(members):
+                self._ensemble(members, source, target, prefix)
+        return target
+
+    def _ensemble(self, members: Sequence[Member], source: str, target: str, prefix: str) -> None:
+        weighted, begin = [], 0
+        for number, member in enumerate(members):
+            mine = f"{prefix}.m{number}"
+            name = self.columns(source, begin, begin + member.width, f"{mine}.read")
+            for position, step in enumerate(member.steps):
+                name = self.add(step, name, f"{mine}.x{position}", f"{mine}.s{position}")
+            weighted.append(self.add(Scale(member.weight), name, f"{mine}.said", mine))
+            begin += member.width
+        self._node("Sum", weighted, target)
+
+    def columns(self, source: str, begin: int, end: int, target: str) -> str:
+        """[batch, D] → [batch, end - begin]."""
+        bounds = [("begin", begin), ("end", end), ("axis", 1)]
+        for name, value in bounds:
+            self.initializers.append(numpy_helper.from_array(np.array([value], np.int64), f"{target}.{name}"))
+        self._node("Slice", [source, *(f"{target}.{name}" for name, _ in bounds)], target)
         return target
 
     def squeeze(self, source: str, target: str) -> None:

@@ -38,7 +38,8 @@ def metadata(job: Job, backbone: Backbone, draft: Draft) -> dict[str, str]:
 
 def _reads(draft: Draft, backbone: Backbone) -> str:
     if draft.deep is not None:
-        return f"{TAP}: what the trunk tells at {draft.deep['cut']['name']}"
+        beside = f"; embedding: the first {draft.deep['beside']} numbers" if "beside" in draft.deep else ""
+        return f"{TAP}: what the {'whole' if beside else 'trunk'} tells at {draft.deep['cut']['name']}{beside}"
     return f"{parts.named(draft.reads, backbone)}: the first {draft.reads} of {backbone.length} numbers"
 
 
@@ -102,7 +103,10 @@ def publication(
 
 def _inputs(draft: Draft) -> dict[str, list[Any]]:
     """The shapes of what the graph is given."""
-    return {TAP: ["batch", *draft.deep["cut"]["shape"]]} if draft.deep else {"embedding": ["batch", draft.reads]}
+    if draft.deep is None:
+        return {"embedding": ["batch", draft.reads]}
+    beside = {"embedding": ["batch", draft.deep["beside"]]} if "beside" in draft.deep else {}
+    return {TAP: ["batch", *draft.deep["cut"]["shape"]]} | beside
 
 
 def _outputs(task: Task, classes: Sequence[str]) -> dict[str, list[Any]]:

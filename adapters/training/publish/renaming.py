@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Engine
 
 from adapters import edits, tasks
+from adapters.backbones.cuts import TAP
 from adapters.errors import Conflict, ParityError
 from adapters.runtime.heads.head import Head
+from adapters.runtime.heads.pairs import Pairs
 from adapters.store import examples, heads, publishing
 from adapters.store.database import now
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.publishing import Publication
 from adapters.tenancy import shown
 from adapters.training.stages import plan
-from adapters.types import Edit, HeadVersion, Job
+from adapters.types import Edit, HeadVersion, Job, Rows
 
 PROBES = 64  # rows of noise on which the two graphs must agree to the last bit
 DEEP_PROBES = 4  # of a deep version, which has a network of its own to run
@@ -58,7 +60,7 @@ def publication(job: Job, engine: Engine, artifacts: Artifacts, live: HeadVersio
     )  # fmt: skip
 
 
-def renamed(graph: bytes, facts: Mapping[str, Any], probes: NDArray[Any]) -> bytes:
+def renamed(graph: bytes, facts: Mapping[str, Any], probes: Rows) -> bytes:
     """A head.onnx whose metadata names its outputs as its new manifest does; `probes` are rows of what it reads.
 
     Raises ParityError unless it answers exactly as before.
@@ -75,13 +77,21 @@ def renamed(graph: bytes, facts: Mapping[str, Any], probes: NDArray[Any]) -> byt
     return made
 
 
-def _probes(manifest: Mapping[str, Any]) -> NDArray[Any]:
-    """Noise of the shape that a version reads."""
-    (shape,), random = manifest["inputs"].values(), np.random.default_rng(0)
-    dtype = manifest["deep"]["cut"]["dtype"] if "deep" in manifest else "float32"
+def _probes(manifest: Mapping[str, Any]) -> Rows:
+    """Noise of the shapes that a version reads."""
+    deep = manifest.get("deep")
+    count, dtypes = (PROBES, {}) if deep is None else (DEEP_PROBES, {TAP: deep["cut"]["dtype"]})
+    made = {
+        name: _noise((count, *shape[1:]), dtypes.get(name, "float32")) for name, shape in manifest["inputs"].items()
+    }
+    return Pairs(made[TAP], made["embedding"]) if len(made) > 1 else next(iter(made.values()))
+
+
+def _noise(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    random = np.random.default_rng(0)
     if np.issubdtype(np.dtype(dtype), np.integer):
-        return random.integers(0, 256, size=(DEEP_PROBES, *shape[1:])).astype(dtype)
-    return random.normal(size=(DEEP_PROBES if "deep" in manifest else PROBES, *shape[1:])).astype(dtype)
+        return random.integers(0, 256, size=shape).astype(dtype)
+    return random.normal(size=shape).astype(dtype)
 
 
 def _newest(engine: Engine, head: str) -> HeadVersion:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from adapters.arrays import joined, take
 from adapters.errors import ParityError
 from adapters.runtime.heads.head import Head, HeadAnswers
+from adapters.runtime.heads.pairs import Pairs
 from adapters.spans import traced
 from adapters.tasks import Task
 from adapters.training import programs
 from adapters.training.trust.novelty import steepness
-from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Schema
+from adapters.types import Arrays, Embeddings, Floats, HeadProgram, Rows, Schema
 
 TOLERANCE = 1e-4  # of a probability, or of the spread of a value
 FEW = 64  # rows that go through in small batches
@@ -51,28 +52,29 @@ def verify(
 def verify_deep(
     onnx_bytes: bytes,
     program: HeadProgram,
-    taps: NDArray[Any],
-    reference: Callable[[NDArray[Any], torch.dtype], Floats],
+    taps: Rows,
+    reference: Callable[[Rows, torch.dtype], Floats],
     task: Task,
     schema: Schema,
     masked: bool = False,
 ) -> dict[str, Any]:
-    """The same of a deep version on real taps [N, *shape], N ≥ 1, and on zeros and large ones; `reference` is its tail
-    in torch: taps and what to compute in → `pooled` f32 [N, D]. `masked`: the last number of each piece is a mask.
+    """The same of a deep version on real taps [N, *shape], N ≥ 1, and on zeros and large ones, or on `Pairs`;
+    `reference` is its tail in torch: taps and what to compute in → what the program reads, `pooled` f32 [N, D] first.
+    `masked`: the last number of each piece is a mask.
 
     Two networks of a dozen layers agree to less than two heads do: decisions count as the same within the tolerance.
     """
-    probes = _probes_of_sequences(taps[:FEW]) if masked else _probes_of_taps(taps[:FEW])
+    probes = _probes_of(taps[:FEW], masked)
     read, exactly = reference(probes, torch.float32), reference(probes, torch.float64)
     return _verified(onnx_bytes, program, probes, read, exactly, DEEP_BATCH, _Judge(task, schema, TOLERANCE))
 
 
 @traced("parity")
-def verify_rounded(onnx_bytes: bytes, taps: NDArray[Any], task: Task, schema: Schema) -> None:
+def verify_rounded(onnx_bytes: bytes, taps: Rows, task: Task, schema: Schema) -> None:
     """Of a deep version that torch has no equal of: that it answers the same at every batch size as one by one, and
     with finite numbers whatever it reads. Raises ParityError.
     """
-    head, probes = Head.from_bytes(onnx_bytes), _probes_of_taps(taps[:FEW])
+    head, probes = Head.from_bytes(onnx_bytes), _probes_of(taps[:FEW])
     alone = joined([head.answer(probes[i : i + 1]).arrays for i in range(len(probes))])
     if not all(np.isfinite(array).all() for array in alone.values()):
         raise ParityError("the rounded graph does not answer with finite numbers")
@@ -84,7 +86,7 @@ def verify_rounded(onnx_bytes: bytes, taps: NDArray[Any], task: Task, schema: Sc
 
 
 def _verified(
-    onnx_bytes: bytes, program: HeadProgram, probes: NDArray[Any], read: Embeddings, exactly: Embeddings,
+    onnx_bytes: bytes, program: HeadProgram, probes: Rows, read: Embeddings, exactly: Embeddings,
     batch_max: int, judged: "_Judge",
 ) -> dict[str, Any]:  # fmt: skip
     """Of a graph that is given `probes`; torch's program reads `read` of them, `exactly` in double precision."""
@@ -101,6 +103,14 @@ def _probes(embeddings: Embeddings, batch_max: int) -> Embeddings:
     real = embeddings[:: max(1, len(embeddings) // max(batch_max, 1))][:batch_max].astype(np.float32)
     extreme = np.stack([np.zeros_like(real[0]), real[0] * LARGE, -real[-1] * LARGE])
     return np.concatenate([real, extreme])
+
+
+def _probes_of(read: Rows, masked: bool = False) -> Rows:
+    """What a deep head reads, and what it shall bear: an embedding is as large as real ones are, beside any tap."""
+    if isinstance(read, Pairs):
+        beside = read.embeddings[[*range(len(read)), *[-1] * EXTREMES]]
+        return Pairs(_probes_of(read.taps, masked), beside)
+    return _probes_of_sequences(read) if masked else _probes_of_taps(read)
 
 
 def _probes_of_taps(taps: NDArray[Any]) -> NDArray[Any]:
@@ -155,7 +165,7 @@ def _slack(wanted: Arrays, exact: Arrays) -> Arrays:
 
 def _compare(
     head: Head,
-    probes: NDArray[Any],
+    probes: Rows,
     wanted: Arrays,
     slack: Arrays,
     novelty: _Novelty | None,

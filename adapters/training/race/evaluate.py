@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from adapters.arrays import take
 from adapters.spans import traced
@@ -11,6 +11,12 @@ from adapters.training import programs
 from adapters.training.data.split import Split
 from adapters.training.race.race import RaceResult
 from adapters.types import Arrays, Embeddings, Indices, Schema, Targets
+
+
+class Read(Protocol):
+    """Embeddings f32 [N, R], or what is put together from several where rows are asked for."""
+
+    def __getitem__(self, rows: Indices, /) -> Embeddings: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +31,9 @@ class Measured:
 
 @traced("evaluate")
 def evaluate(
-    result: RaceResult, task: Task, embeddings: Embeddings, targets: Targets, classes: Sequence[str], split: Split
+    result: RaceResult, task: Task, embeddings: Read, targets: Targets, classes: Sequence[str], split: Split
 ) -> Measured:
-    """The task's metrics on held-out examples.
+    """The task's metrics on held-out examples; `embeddings` are what the head reads of each.
 
     On the test set where there is one; otherwise on the race's out-of-fold answers, each from a fit that had not seen
     the example. Those are of the winner among several, its calibration and thresholds, so they flatter it a little.

@@ -55,6 +55,7 @@ class RaceResult:
     calibration: dict[str, Any]  # ready for JSON
     seconds: float
     losses: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # f32 [M], of calibrated `outputs`
+    said: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # f32 [M, K], calibrated raw outputs
 
     @property
     def views(self) -> str:
@@ -107,6 +108,7 @@ def race(
     program = _fit_final(data, winner, whole.rest, seed, cancelled, start)
     apart = _calibration(winner, finished, data, split)
     calibration = _carried_over(apart, winner, program, data, split)
+    said = programs.run(HeadProgram(apart.steps), raw)
     return RaceResult(
         program=program.then(*calibration.steps, *data.finish),
         uncalibrated=program.then(*data.finish),
@@ -117,19 +119,14 @@ def race(
         reads=parts[winner.source.reads],
         table=sorted((c.row for c in candidates), key=lambda row: (-row["folds"], row["loss"])),
         note=entry.note + _settlement(raced, winner) + _drawn(split, whole),
-        outputs=data.answers(programs.run(HeadProgram((*apart.steps, *data.finish)), raw)),
+        outputs=data.answers(programs.run(HeadProgram(data.finish), said)),
         unscaled=data.answers(programs.run(HeadProgram(data.finish), raw)),
         index=np.concatenate([val for _, val in split.folds]),
         calibration=calibration.facts,
         seconds=time.perf_counter() - began,
-        losses=_losses(raw, apart, data, split),
+        losses=data.goal.losses(said, data.truth[np.concatenate([val for _, val in split.folds])]),
+        said=said,
     )
-
-
-def _losses(raw: Floats, calibration: Calibration, data: Data, split: Split) -> Floats:
-    """Of calibrated answers to what the fits had not seen, f32 [M]."""
-    truth = data.truth[np.concatenate([val for _, val in split.folds])]
-    return data.goal.losses(programs.run(HeadProgram(calibration.steps), raw), truth)
 
 
 def _tell(candidates: list[Candidate], split: Split, data: Data, report: Report) -> None:

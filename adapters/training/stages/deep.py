@@ -151,7 +151,7 @@ def found_out(found: DeepResult | Declined) -> Json:
     """What the report has beside that: how the fits went, and which cuts were tried."""
     cut = found.cut.name if isinstance(found, DeepResult) else found.table[0]["cut"] if found.table else ""
     kept = found.hyperparameters if isinstance(found, DeepResult) else {}
-    names = (("kept", "epochs_kept"), ("of", "epochs"), ("mix", "mix"))
+    names = (("kept", "epochs_kept"), ("of", "epochs"), ("mix", "mix"), ("ensemble", "ensemble"))
     return {
         "losses": curves.summary(found.curves, cut) | {name: kept[key] for name, key in names if key in kept},
         "curves": found.curves,
@@ -184,7 +184,9 @@ def _curve_of(context: TrainingContext, job: Job) -> Json:
 
 
 def _hyperparameters(job: Job) -> Json:
-    return job.request.hyperparameters if job.request.method == DEEP else {}
+    """As asked for. What is added later to a head without its examples goes on from the weights of one network."""
+    asked = job.request.hyperparameters if job.request.method == DEEP else {}
+    return asked if job.request.keep_examples else asked | {"ensemble": 0.0}
 
 
 def _examples(context: TrainingContext, material: Material, progress: Progress) -> Examples:

@@ -11,7 +11,7 @@ from adapters.training.data.split import Split
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.publish import drafts
 from adapters.training.publish.drafts import Draft
-from adapters.training.race.evaluate import evaluate
+from adapters.training.race.evaluate import Read, evaluate
 from adapters.training.race.race import RaceResult
 from adapters.training.stages import deep, material
 from adapters.training.stages.material import Material
@@ -27,10 +27,10 @@ def draft(
     scratch: Artifacts,
 ) -> Draft:  # fmt: skip
     """The shallow winner, or what the deep round made of it; `began` is when training did (time.perf_counter)."""
-    result, read = _won(of, shallow, found)
+    result, read, compared = _won(of, shallow, found)
     measured = evaluate(result, of.task, read, of.targets, of.classes, _explained(of.divided, result))
     trusted = terms.learn(
-        result.program, of.task, measured, read, of.targets, of.divided, of.backbone.dimension,
+        result.program, of.task, measured, compared, of.targets, of.divided, of.backbone.dimension,
         found.unlearned if isinstance(found, DeepResult) else (),
     )  # fmt: skip
     report = material.findings(of, result, measured)
@@ -43,7 +43,7 @@ def draft(
     )
     if isinstance(found, DeepResult):
         beside = scratch.put(_beside(made, of, shallow, scratch).to_bytes())
-        made = drafts.deepened(made, found.cut, found.tail, found.evidence, scratch)
+        made = drafts.deepened(made, found, scratch)
         made = replace(made, shallow=beside)
     if of.begun is not None:
         made = replace(made, begun_at={"version": of.begun.number, "data": of.begun.manifest["data"]["digest"]})
@@ -62,11 +62,12 @@ def _beside(made: Draft, of: Material, shallow: RaceResult, scratch: Artifacts) 
     )  # fmt: skip
 
 
-def _won(of: Material, shallow: RaceResult, found: DeepResult | Declined | None) -> tuple[RaceResult, Embeddings]:
-    """The winner, and what it reads of each example, f32 [N, R]."""
+def _won(of: Material, shallow: RaceResult, found: DeepResult | Declined | None) -> tuple[RaceResult, Read, Embeddings]:
+    """The winner, what it reads of each example, f32 [N, R], and what of that examples are compared by."""
     if isinstance(found, DeepResult):
-        return deep.as_race(found, shallow), found.pooled
-    return shallow, of.embeddings[:, : shallow.reads]
+        return deep.as_race(found, shallow), found.read, found.pooled
+    read = of.embeddings[:, : shallow.reads]
+    return shallow, read, read
 
 
 def _explained(split: Split, result: RaceResult) -> Split:

@@ -6,7 +6,7 @@ from fastapi import Header, Path, Query
 from fastapi.responses import HTMLResponse, Response
 
 from adapters import tenancy
-from adapters.backbones.cuts import blobs_of
+from adapters.backbones.cuts import kind_read
 from adapters.backbones.facts import modality_of
 from adapters.errors import NotFound
 from adapters.monitoring import drift
@@ -111,7 +111,7 @@ def delete_version(ctx: Ctx, head: str, version: Version) -> None:
 @router.get("/{head}/versions/{version}/head.onnx", responses=PROBLEMS, response_class=Response)
 def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
     """The graph of a version: `embedding` f32 [N, R] in, `probabilities` f32 [N, K] out; labels in its metadata. A deep
-    one takes what its trunk tells, `tap`.
+    one takes what its trunk tells, `tap`, and, where the shallow head has a say, `embedding`, too.
     """
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
     return _download(ctx, found, found.digest, f"{shown(head)}-{version}.onnx")
@@ -119,15 +119,17 @@ def get_graph(ctx: Ctx, head: str, version: Version) -> Response:
 
 @router.get("/{head}/versions/{version}/trunk.onnx", responses=PROBLEMS, response_class=Response)
 def get_trunk(ctx: Ctx, head: str, version: Version) -> Response:
-    """The part of the backbone before a deep version's graph: an input's tensors in, `tap` out."""
+    """The part of the backbone before a deep version's graph: an input's tensors in, `tap` out; all of the backbone,
+    with `tap` beside its own output, where the version reads both.
+    """
     found = store.resolve(ctx.engine, HeadRef(head, version=version))
-    trunk = blobs_of(found.manifest).get("trunk")
-    if trunk is None:
+    deep = found.manifest.get("deep")
+    if deep is None:
         raise NotFound(
             f"version {version} of the head {shown(head)!r} reads no trunk: it is shallow, and reads what /embed has",
             item=f"{shown(head)}@{version}",
         )
-    return _download(ctx, found, trunk, f"{shown(head)}-{version}-trunk.onnx")
+    return _download(ctx, found, deep[kind_read(deep)], f"{shown(head)}-{version}-trunk.onnx")
 
 
 def _download(ctx: Ctx, version: HeadVersion, digest: str, name: str) -> Response:

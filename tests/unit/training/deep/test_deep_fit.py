@@ -236,7 +236,7 @@ def test_overfitting_is_seen_under_mixup_too(tmp_path):
     """
     truth = deep.labels().copy()
     truth[16::4] = (truth[16::4] + 1) % deep.CLASSES
-    settings = {"mixup": 10.0, "label_smoothing": 0.0, "epochs": 24, "learning_rate": 0.02}
+    settings = {"mixup": 10.0, "label_smoothing": 0.0, "epochs": 48, "learning_rate": 0.02}
     fitting = deep.fitting(tmp_path, name="all", truth=truth, **settings)
     rows = fitting.run(no_watch).curves
     raw = fitting.network.asked(fitting._batches.taps, np.arange(16), lambda: None)

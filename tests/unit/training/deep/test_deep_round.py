@@ -22,6 +22,7 @@ from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
 from adapters.training.deep.examples import Examples
 from adapters.training.deep.outcome import Declined, DeepResult
+from adapters.training.deep.pool import Choice, Pool
 from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race
 from adapters.training_memory import DeepFit
@@ -83,7 +84,7 @@ def test_what_comes_out_answers_as_the_exported_tail_and_program_do(result, give
     taps = trunk.run(None, {"pixels": deep.pixels(COUNT)})[0]
     wanted = interpreter.run(result.tail, taps)
     np.testing.assert_allclose(result.pooled, wanted, atol=1e-3 * np.abs(wanted).max())  # taps are kept in halves
-    answers = given.task.answers(programs.run(result.program, result.pooled))
+    answers = given.task.answers(programs.run(result.program, result.read[np.arange(COUNT)]))
     assert answers["probabilities"].shape == (COUNT, deep.CLASSES)
     np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, rtol=1e-5)
     assert result.reads == deep.WIDTH == result.pooled.shape[1]
@@ -154,7 +155,7 @@ def test_fits_of_another_basis_are_not_gone_on_from_and_their_seconds_count():
 
 def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tmp_path):
     """Dense + ReLU + dropout + softmax: of so many units, whatever head the race chose."""
-    settings = {"unfreeze": "b.1", "hidden": 12, "dropout": 0.5, "mix": 1}
+    settings = {"unfreeze": "b.1", "hidden": 12, "dropout": 0.5, "mix": 1, "ensemble": 0}
     found = ran(tmp_path, given, settings, always=True)
     assert isinstance(found, DeepResult) and found.hyperparameters["hidden"] == 12
     kinds = [type(step).__name__ for step in found.program.steps]
@@ -165,7 +166,7 @@ def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tm
 @pytest.mark.parametrize("mix", [0.0, 0.25])
 def test_the_mix_that_is_asked_for_is_that_of_every_epoch_too(tmp_path, given, mix):
     """With patience epochs are compared, each as far from its start as was asked; none of the start itself."""
-    settings = {"unfreeze": "a.1", "learning_rate": 0.01, "epochs": 4, "mix": mix, "patience": 3}
+    settings = {"unfreeze": "a.1", "learning_rate": 0.01, "epochs": 4, "mix": mix, "patience": 3, "ensemble": 0}
     found = ran(tmp_path, given, settings, always=True)
     assert isinstance(found, DeepResult) and found.hyperparameters["mix"] == mix
     assert {row["mix"] for row in found.table} == {mix} and len(found.table) == (5 if mix else 1)
@@ -249,7 +250,8 @@ def test_who_answers_an_example_was_chosen_without_it():
     wrong = 4 * np.eye(3, dtype=np.float32)[(truth + 1) % 3]
     lucky = np.where((rows < 200)[:, None], right, wrong)  # right in the first fold, wrong in the second
     dull = np.zeros_like(right)
-    pool = evidence.Pool(np.stack([lucky, dull]), rows, [200, 200])
+    choices = [Choice(0, "a.1", (2, 1.0)), Choice(1, "a.1", (2, 0.5))]
+    pool = Pool(np.stack([lucky, dull]), rows, [200, 200], choices)
     found = evidence.chosen(pool, Goal(truth))  # type: ignore[arg-type]
     np.testing.assert_array_equal(found.raw[:200], dull[:200])  # the second fold would not have it
     np.testing.assert_array_equal(found.raw[200:], lucky[200:])  # the first did, to its cost
@@ -257,7 +259,7 @@ def test_who_answers_an_example_was_chosen_without_it():
 
 def test_a_single_fold_is_chosen_on_by_halves():
     """Of one held-out part as of several."""
-    pool = evidence.Pool(np.zeros((1, 5, 3), np.float32), np.arange(5), [5])
+    pool = Pool(np.zeros((1, 5, 3), np.float32), np.arange(5), [5], [])
     assert [block.tolist() for block in pool.blocks] == [[0, 2, 4], [1, 3]]
 
 
