@@ -2,6 +2,7 @@
 cannot be had.
 """
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -31,11 +32,9 @@ COUNT, MORE = 60, 5  # examples; numbers of an embedding behind `pooled`
 FEW = {"epochs": 2, "batch_size": 16, "learning_rate": 0.005, "unfreeze": "a.1"}
 
 
-@pytest.fixture(scope="module")
-def given() -> Examples:
+def examples(name: str, told: list[str]) -> Examples:
     """Whose embeddings tell the class behind `pooled`, but for noise: the winner of a race reads that."""
-    task, shown, labels = tasks.get("classification"), deep.pixels(COUNT), deep.labels(COUNT)
-    told = [str(label) for label in labels]
+    task, shown, labels = tasks.get(name), deep.pixels(COUNT), deep.labels(COUNT)
     classes = task.classes(told)
     pooled = session.create(deep.GRAPH).run(["pooled"], {"pixels": shown})[0]
     more = np.eye(MORE, dtype=np.float32)[labels] + np.random.default_rng(0).normal(size=(COUNT, MORE)) / 2
@@ -47,12 +46,21 @@ def given() -> Examples:
 
 
 @pytest.fixture(scope="module")
-def shallow(given) -> RaceResult:
+def given() -> Examples:
+    return examples("classification", [str(label) for label in deep.labels(COUNT)])
+
+
+def raced(given: Examples) -> RaceResult:
     lengths = {"taps": deep.WIDTH + MORE, "pooled": deep.WIDTH}
     return race(
         given.embeddings, given.targets, given.classes, given.split, given.task, "auto", {}, 0, lambda _: None,
         lambda: None, lengths=lengths,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shallow(given) -> RaceResult:
+    return raced(given)
 
 
 def ran(folder, given, shallow, begin=None, **asked) -> DeepResult:
@@ -132,6 +140,23 @@ def test_weights_are_compared_by_what_was_not_seen(given, shallow, tmp_path):
     assert {row["ensemble"] for row in found.table if not row["mix"]} == {0.0}
     assert found.hyperparameters["ensemble"] == found.table[0]["ensemble"] > 0  # the winner knows more than any tail
     assert found.evidence["merit_deep"] >= 0.8
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_labels_of_their_own_and_numbers_have_it_too(tmp_path, task):
+    """In calibrated logits of each label; of numbers in the units that they are fitted in."""
+    each = {"regression": str, "multilabel": lambda label: json.dumps([str(label), "odd"][: 1 + label % 2])}[task]
+    given = examples(task, [each(int(label)) for label in deep.labels(COUNT)])
+    shallow = raced(given)
+    found = ran(tmp_path, given, shallow, ensemble=0.75, mix=1)
+    program, rows = found.program, found.read[np.arange(COUNT)]
+    said = Head.from_bytes(graph_of(given, found)).answer(read(given, found)).arrays
+    wanted = given.task.answers(programs.run(program, rows))
+    for name, array in wanted.items():
+        np.testing.assert_allclose(said[name], array, atol=3e-2 * max(1.0, np.abs(array).max()))
+    winner = given.task.answers(programs.run(shallow.program, given.embeddings))
+    apart = [np.abs(a - b).mean() for a, b in zip(wanted.values(), winner.values(), strict=True)]
+    assert max(apart) < 0.5, "three quarters of what is said are the winner's"
 
 
 def test_none_is_asked_for(given, shallow, tmp_path):
