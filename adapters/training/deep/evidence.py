@@ -2,10 +2,10 @@
 
 An option is a cut with a number of epochs and a mix, and a choice that with a weight of the shallow head beside it. The
 one that is taken has the least calibrated loss on all answers of the fits to folds, none of which saw the examples that
-it answers. What is compared with the shallow winner is more careful: each block of examples (a fold, or a half of a
-single one) is answered by the option, at the temperature, that is best on the other blocks, so that no example had a
-say in who answers it. What optimism is left is that of the shallow winner's own choice, which was made on the very same
-answers and makes it harder to beat.
+it answers. What is compared with the shallow winner is more careful: each tenth of the examples (a half of many) is
+answered by the choice, at the temperature, that is best on the others, so that no example had a say in who answers it.
+What optimism is left is that of the shallow winner's own choice, which was made on the very same answers and makes it
+harder to beat.
 """
 
 import math

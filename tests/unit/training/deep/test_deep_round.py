@@ -22,7 +22,7 @@ from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
 from adapters.training.deep.examples import Examples
 from adapters.training.deep.outcome import Declined, DeepResult
-from adapters.training.deep.pool import Choice, Pool
+from adapters.training.deep.pool import PLENTY, Choice, Pool
 from adapters.training.deep.records import Record, Records
 from adapters.training.race.race import RaceResult, race
 from adapters.training_memory import DeepFit
@@ -243,24 +243,25 @@ class Goal:
 
 
 def test_who_answers_an_example_was_chosen_without_it():
-    """An option that is right on one half alone looks good there; the other half never has it."""
-    truth = np.arange(400, dtype=np.int64) % 3
-    rows = np.arange(400)
+    """An option that is right on one block alone looks good there, and never answers it."""
+    count = 2 * PLENTY  # so that there are two blocks: every other row
+    truth, rows = np.arange(count, dtype=np.int64) % 3, np.arange(count)
     right = 4 * np.eye(3, dtype=np.float32)[truth]
     wrong = 4 * np.eye(3, dtype=np.float32)[(truth + 1) % 3]
-    lucky = np.where((rows < 200)[:, None], right, wrong)  # right in the first fold, wrong in the second
+    lucky = np.where((rows % 2 == 0)[:, None], right, wrong)  # right in the first block, wrong in the second
     dull = np.zeros_like(right)
     choices = [Choice(0, "a.1", (2, 1.0)), Choice(1, "a.1", (2, 0.5))]
-    pool = Pool(np.stack([lucky, dull]), rows, [200, 200], choices)
-    found = evidence.chosen(pool, Goal(truth))  # type: ignore[arg-type]
-    np.testing.assert_array_equal(found.raw[:200], dull[:200])  # the second fold would not have it
-    np.testing.assert_array_equal(found.raw[200:], lucky[200:])  # the first did, to its cost
+    found = evidence.chosen(Pool(np.stack([lucky, dull]), rows, choices), Goal(truth))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.raw[::2], dull[::2])  # the second block would not have it
+    np.testing.assert_array_equal(found.raw[1::2], lucky[1::2])  # the first did, to its cost
 
 
-def test_a_single_fold_is_chosen_on_by_halves():
-    """Of one held-out part as of several."""
-    pool = Pool(np.zeros((1, 5, 3), np.float32), np.arange(5), [5], [])
-    assert [block.tolist() for block in pool.blocks] == [[0, 2, 4], [1, 3]]
+@pytest.mark.parametrize(("count", "blocks"), [(1, 1), (5, 5), (172, 10), (PLENTY - 1, 10), (PLENTY, 2)])
+def test_every_example_is_in_one_block(count, blocks):
+    """Of few answers the most are chosen on, so that a choice is not from a handful."""
+    found = Pool(np.zeros((1, count, 3), np.float32), np.arange(count), []).blocks
+    assert len(found) == blocks and sorted(np.concatenate(found)) == list(range(count))
+    assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
 @pytest.mark.parametrize(("gain", "spread", "passes"), [(0.1, 0.1, True), (0.001, 1.0, False), (-0.1, 0.1, False)])
