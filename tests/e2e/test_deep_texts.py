@@ -64,6 +64,18 @@ def test_a_shallow_head_beside_it_answers_as_alone(server, head):
         assert answer["label"] == mine["label"] and answer["score"] == pytest.approx(mine["score"], abs=1e-4)
 
 
+def test_a_shallow_head_has_a_say_in_texts_of_any_length(server):
+    """Sequences that are padded, and embeddings that have one length, row by row."""
+    name = f"both-texts-{uuid.uuid4().hex[:8]}"
+    taught(server, name, method="deep", hyperparameters=QUICK | {"mix": 1, "ensemble": 0.5})
+    assert server.client.manifest(name, 1)["deep"]["beside"] == 384
+    asked = ["hi", *ASKED.values(), LONG]
+    together = said(server, [name], asked)
+    for text, answer in zip(asked, together, strict=True):
+        (alone,) = said(server, [name], [text])
+        assert alone["label"] == answer["label"] and alone["score"] == pytest.approx(answer["score"], abs=1e-4)
+
+
 def test_hard_texts_are_kept_of_a_shallow_head_beside_it(server, head):
     """What the deep one reads are sequences of several lengths, which no two inputs are compared by."""
     plain = f"{head}-sampled"
