@@ -84,9 +84,10 @@ class Hyperparameters(BaseModel):
         "`auto`: what answers best on examples held out",
     )
     ensemble: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
-        "auto",
+        0.0,
         description="Weight of the shallow head's logits beside those of what was trained (an ensemble of both); "
-        "`auto`: what answers best on examples held out; 0, and wherever examples are not kept: none",
+        "`auto`: what answers best on examples held out, as next stages and `deep=only` have it; 0: one network that "
+        "reads a `tap` alone, and the only way where examples are not kept",
     )
     augment: Annotated[str, Field(pattern=rf"^(auto|none|flip|crop|{RAND_AUGMENT}|rand-m(10|\d)-n[1-9])$")] = Field(
         "auto",
@@ -152,7 +153,7 @@ def _refuse_what_would_do_nothing(found: Hyperparameters) -> None:
     named = next((name for name, yes in changing.items() if yes and found.unfreeze != ALL), None)
     if named:
         message = f"{named}={getattr(found, named)} changes pixels, which unfreeze={found.unfreeze} does not train from"
-        raise InvalidHyperparameter(f"{message}; say unfreeze=all, or leave {named} out", item=named)
+        raise InvalidHyperparameter(f"{message}; say unfreeze=all, of images, or leave {named} out", item=named)
 
 
 def _refuse_what_is_not_read(found: Hyperparameters, objective: Objective) -> None:

@@ -86,7 +86,7 @@ class Draw:
 
     def deepened(self, way: str, **hyperparameters: Any) -> DeepResult | Declined:
         """The deep round: of the cut that the way names, whatever the evidence says; or `auto`."""
-        chosen = hyperparameters | ({} if way == AUTO else {"unfreeze": way})
+        chosen = hyperparameters | ({"ensemble": AUTO} if way == AUTO else {"unfreeze": way})
         with tempfile.TemporaryDirectory(dir=datasets.CACHE) as folder:
             return deep_round.run(
                 Path(folder), self.graph, observing.of(self.backbone), self.examples, self.shallow, chosen, 0,

@@ -15,6 +15,7 @@ import numpy as np
 from adapters.backbones.cuts import TAP
 from adapters.errors import CorruptArtifact, InvalidInput, NotFound
 from adapters.modalities import NONE
+from adapters.recipe import AUTO
 from adapters.store import checkpoints, heads, jobs, leases, reports
 from adapters.training.backbone import observing
 from adapters.training.context import TrainingContext
@@ -184,8 +185,11 @@ def _curve_of(context: TrainingContext, job: Job) -> Json:
 
 
 def _hyperparameters(job: Job) -> Json:
-    """As asked for. What is added later to a head without its examples goes on from the weights of one network."""
-    asked = job.request.hyperparameters if job.request.method == DEEP else {}
+    """As asked for; who leaves it to us gets what answers best, an ensemble, too.
+
+    What is added later to a head without its examples goes on from the weights of one network.
+    """
+    asked = job.request.hyperparameters if job.request.method == DEEP else {"ensemble": AUTO}
     return asked if job.request.keep_examples else asked | {"ensemble": 0.0}
 
 

@@ -155,7 +155,7 @@ def test_fits_of_another_basis_are_not_gone_on_from_and_their_seconds_count():
 
 def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tmp_path):
     """Dense + ReLU + dropout + softmax: of so many units, whatever head the race chose."""
-    settings = {"unfreeze": "b.1", "hidden": 12, "dropout": 0.5, "mix": 1, "ensemble": 0}
+    settings = {"unfreeze": "b.1", "hidden": 12, "dropout": 0.5, "mix": 1}
     found = ran(tmp_path, given, settings, always=True)
     assert isinstance(found, DeepResult) and found.hyperparameters["hidden"] == 12
     kinds = [type(step).__name__ for step in found.program.steps]
@@ -166,7 +166,7 @@ def test_a_hidden_layer_is_trained_with_the_tail_where_it_is_asked_for(given, tm
 @pytest.mark.parametrize("mix", [0.0, 0.25])
 def test_the_mix_that_is_asked_for_is_that_of_every_epoch_too(tmp_path, given, mix):
     """With patience epochs are compared, each as far from its start as was asked; none of the start itself."""
-    settings = {"unfreeze": "a.1", "learning_rate": 0.01, "epochs": 4, "mix": mix, "patience": 3, "ensemble": 0}
+    settings = {"unfreeze": "a.1", "learning_rate": 0.01, "epochs": 4, "mix": mix, "patience": 3}
     found = ran(tmp_path, given, settings, always=True)
     assert isinstance(found, DeepResult) and found.hyperparameters["mix"] == mix
     assert {row["mix"] for row in found.table} == {mix} and len(found.table) == (5 if mix else 1)

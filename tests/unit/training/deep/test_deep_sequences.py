@@ -116,7 +116,7 @@ def test_transformers_have_a_smaller_rate_unless_one_is_asked_for():
 # A round
 def test_it_is_trained_and_what_is_exported_reads_any_length(tmp_path, examples):
     """Alone or with longer ones, as torch; and the proof has probes that are sequences."""
-    found = ran(tmp_path, examples, learning_rate=0.01, mix=1, ensemble=0)
+    found = ran(tmp_path, examples, learning_rate=0.01, mix=1)
     assert found.tail != cuts.floated(cuts.tail(GRAPH, CUT)), "no weight moved"
     graph = deep_export.to_onnx(found.program, found.tail, found.cut, WIDTH, examples.classes, {})
     trunk, head = session.create(cuts.trunk(GRAPH, CUT)), Head.from_bytes(graph)

@@ -4,6 +4,7 @@ cannot be had.
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,19 @@ from adapters.training.deep.outcome import DeepResult
 from adapters.training.deep.starts import Begin, Starts
 from adapters.training.publish import deep_export, export, verify
 from adapters.training.race.race import RaceResult, race
-from adapters.types import Affine, Ensemble, HeadProgram, L2Normalize, Linear, Member, Power, Schema, Softmax
+from adapters.training.stages import deep as stage
+from adapters.types import (
+    Affine,
+    Ensemble,
+    HeadProgram,
+    JobRequest,
+    L2Normalize,
+    Linear,
+    Member,
+    Power,
+    Schema,
+    Softmax,
+)
 
 COUNT, MORE = 60, 5  # examples; numbers of an embedding behind `pooled`
 FEW = {"epochs": 2, "batch_size": 16, "learning_rate": 0.005, "unfreeze": "a.1"}
@@ -135,7 +148,7 @@ def test_it_is_proved_as_others_are(given, result):
 
 def test_weights_are_compared_by_what_was_not_seen(given, shallow, tmp_path):
     """A row for each; of the start alone none, as nothing was trained that could be added."""
-    found = ran(tmp_path, given, shallow)
+    found = ran(tmp_path, given, shallow, ensemble="auto")
     assert {row["ensemble"] for row in found.table if row["mix"]} == set(ensembles.WEIGHTS)
     assert {row["ensemble"] for row in found.table if not row["mix"]} == {0.0}
     assert found.hyperparameters["ensemble"] == found.table[0]["ensemble"] > 0  # the winner knows more than any tail
@@ -159,8 +172,8 @@ def test_labels_of_their_own_and_numbers_have_it_too(tmp_path, task):
     assert max(apart) < 0.5, "three quarters of what is said are the winner's"
 
 
-def test_none_is_asked_for(given, shallow, tmp_path):
-    found = ran(tmp_path, given, shallow, ensemble=0)
+def test_who_says_what_is_trained_gets_one_network(given, shallow, tmp_path):
+    found = ran(tmp_path, given, shallow)
     assert found.beside is None and found.read is found.pooled
     assert deep_export.reads_beside(found.program, deep.WIDTH) == 0
     assert {row["ensemble"] for row in found.table} == {0.0}
@@ -171,7 +184,7 @@ def test_what_goes_on_from_a_version_has_no_winner_beside_it(given, shallow, tmp
     checked = recipe.check(FEW)
     start = Starts(given.pooled(), shallow, checked, 0, lambda: None)
     tail = cuts.floated(cuts.tail(deep.GRAPH, cuts.named(cuts.find(deep.GRAPH, images(SIDE)), "a.1")))
-    found = ran(tmp_path, given, shallow, begin=Begin(tail, start))
+    found = ran(tmp_path, given, shallow, begin=Begin(tail, start), ensemble="auto")
     assert {row["ensemble"] for row in found.table} == {0.0}
 
 
@@ -213,3 +226,17 @@ def test_a_program_with_one_is_stored_and_exported():
 def test_bytes_that_are_no_program_stay_refused():
     with pytest.raises(CorruptArtifact):
         programs.from_bytes(programs.to_bytes(made())[:-40])
+
+
+@pytest.mark.parametrize(
+    ("asked", "weight"),
+    [
+        ({}, "auto"), ({"deep": "only"}, "auto"), ({"method": "deep"}, None), ({"keep_examples": False}, 0.0),
+        ({"method": "deep", "hyperparameters": {"ensemble": 0.5}}, 0.5),
+        ({"method": "deep", "hyperparameters": {"epochs": 2}, "keep_examples": False}, 0.0),
+    ],
+)  # fmt: skip
+def test_who_leaves_it_to_us_gets_what_answers_best(asked, weight):
+    """And who says what is trained gets that: one network, unless it is asked for."""
+    job: Any = SimpleNamespace(request=JobRequest("signs", **asked))
+    assert stage._hyperparameters(job).get("ensemble") == weight
