@@ -102,6 +102,19 @@ def test_a_comparison_costs_no_pass_of_its_own_where_one_tells_both(served, live
     assert served.counted["passes"] == passes
 
 
+@pytest.mark.parametrize("kind", ["trunk", "whole"])
+def test_one_that_reads_both_answers_without_the_graph_that_tells_both(served, kind):
+    """Embedding and tap are told one by one where that is damaged; without the trunk the whole tells them."""
+    published(served, "both", 3)
+    (wanted,) = served(["cats"], IMAGES[:1])
+    deep = heads.resolve(served.engine, HeadRef("cats", version=1)).manifest["deep"]
+    served.predictor.batchers.clear()
+    served.predictor.backbones._sessions.clear()
+    served.spoil(deep[kind])
+    (found,) = served(["cats"], IMAGES[:1])
+    assert found[2]["label"] == wanted[2]["label"] and found[2]["score"] == pytest.approx(wanted[2]["score"], abs=1e-6)
+
+
 def test_who_is_not_compared_runs_what_it_reads_only(served):
     """Live's turn: nobody asks the candidate, and nothing is run for it."""
     rolled_out(served, "shallow", "deep", "canary", 0.0)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from adapters import recipe
+from adapters.recipe import AUTO
 from adapters.spans import traced
 from adapters.training import programs
 from adapters.training.backbone import cuts
@@ -205,7 +206,7 @@ class _Round:
             curves=outcome.kept([*curves, *(row | {"fit": f"{trial.cut.name}, on all"} for row in fit.curves)], epochs),
             evidence=judged.proof,
             table=judged.table,
-            note=note,
+            note=note + self._left_out(choice),
             seconds=self.journal.records.seconds,
             earlier=self.journal.records.earlier,
         )
@@ -236,6 +237,12 @@ class _Round:
             "layer_decay": network.decay,
         }  # fmt: skip
         return trial.recipe.model_dump() | resolved
+
+    def _left_out(self, choice: Choice) -> str:
+        """What was asked for and could not be had."""
+        if self.recipe.ensemble in (AUTO, choice.weight):
+            return ""
+        return "; no ensemble: the race did not ask its winner about all examples that are held out here"
 
     def _declined(self, proof: Row, table: list[Row], note: str) -> Declined:
         curves = [row | {"fit": name} for name, record in self.journal.records.done.items() for row in record.curves]

@@ -105,6 +105,7 @@ def test_it_is_half_of_what_each_says(given, shallow, result):
     """In calibrated logits, of everything that is asked."""
     (ensemble, *_) = result.program.steps
     assert isinstance(ensemble, Ensemble) and result.hyperparameters["ensemble"] == 0.5
+    assert "no ensemble" not in result.note
     tail, winner = ensemble.members
     assert (tail.width, winner.width, winner.weight) == (deep.WIDTH, shallow.reads, 0.5)
     alone = [
@@ -186,6 +187,17 @@ def test_what_goes_on_from_a_version_has_no_winner_beside_it(given, shallow, tmp
     tail = cuts.floated(cuts.tail(deep.GRAPH, cuts.named(cuts.find(deep.GRAPH, images(SIDE)), "a.1")))
     found = ran(tmp_path, given, shallow, begin=Begin(tail, start), ensemble="auto")
     assert {row["ensemble"] for row in found.table} == {0.0}
+
+
+def test_one_that_is_asked_for_and_cannot_be_had_is_told_of(given, shallow, tmp_path):
+    """A race that compared a sample did not ask its winner about every example."""
+    some = slice(len(shallow.index) // 2)
+    of_some = replace(
+        shallow, index=shallow.index[some], said=shallow.said[some], losses=shallow.losses[some],
+        outputs={name: array[some] for name, array in shallow.outputs.items()},
+    )  # fmt: skip
+    found = ran(tmp_path, given, of_some, ensemble=0.5, mix=1)
+    assert found.hyperparameters["ensemble"] == 0 and found.beside is None and "no ensemble" in found.note
 
 
 def test_who_was_not_asked_about_an_example_has_no_say(shallow):
