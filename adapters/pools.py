@@ -6,12 +6,15 @@ handed to the standard library's pool.
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+LOWEST = 19  # niceness
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -22,6 +25,15 @@ class Pool(ThreadPoolExecutor):
     def submit(self, work: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> Future[T]:
         """Begin `work` in a thread. A context can be entered once at a time, so each call has its own copy (O(1))."""
         return super().submit(_here(work, *arguments, **options))
+
+
+def give_way() -> None:
+    """At the beginning of a thread of a pool that works for minutes: last in its process, which gives way already.
+
+    Of a process that does not, as `ESPALIER_WORKER_NICENESS=0` has it, no thread does. Only Linux knows a thread's own.
+    """
+    if sys.platform == "linux" and os.getpriority(os.PRIO_PROCESS, 0) > 0:
+        os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
 
 
 def begun(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> asyncio.Future[T]:

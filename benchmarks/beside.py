@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import load, photos, record, server
 from service.client import Client, LabeledImage
-from service.processes.worker import step_aside
+from service.processes.priority import step_aside
 
 HEAD = "beside"
 MAX_P99 = 2.0  # times

@@ -260,7 +260,11 @@ class Settings(BaseSettings):
         "seconds. Empty: the host's.",
     )
     worker_niceness: int = Field(
-        10, ge=0, le=19, description="CPU niceness of the training worker, so that serving goes first."
+        10,
+        ge=0,
+        le=19,
+        description="CPU niceness of the training worker, so that serving goes first; threads that train deep versions "
+        "have 19, unless this is 0.",
     )
     training_memory_bytes: int = Field(
         0,

@@ -38,10 +38,12 @@ class Child:
     due: float = field(default=0.0)  # when it may be started again
 
     def start(self) -> None:
-        """Start it as the leader of a process group of its own, so that all it started can be ended with it."""
-        environment = QUIET | os.environ
+        """Start it as the leader of a process group of its own, so that all it started can be ended with it.
+
+        In our session, though: see `priority`.
+        """
         self.process = subprocess.Popen(
-            self.command, env=environment, start_new_session=True, preexec_fn=_die_with_parent
+            self.command, env=QUIET | os.environ, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_prepared
         )
         self.started = time.monotonic()
         log.info("%s runs as process %d", self.name, self.process.pid)
@@ -144,8 +146,10 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _die_with_parent() -> None:
+def _prepared() -> None:
+    """In a child, before it runs anything: it ends with us, and a terminal does not stop it for writing to it."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
 
 def _prctl(option: int, value: int) -> None:

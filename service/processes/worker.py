@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters import finetune as pipeline
@@ -28,7 +27,7 @@ from adapters.store.scale_out import shards
 from adapters.training.stages import deep
 from service.loading import backbone_loader, lanes
 from service.operations import logs
-from service.processes import attempts, liveness, setup, worker_memory
+from service.processes import attempts, liveness, priority, setup, worker_memory
 from service.processes.failures import AWAY, Failure, brief
 from service.processes.lease_holder import LeaseHolder
 from service.processes.sweeper import Sweeper
@@ -222,17 +221,6 @@ def _persist(stop: threading.Event, task: Callable[[], None]) -> bool:
     return False
 
 
-def step_aside(niceness: int) -> None:
-    """Let serving go first.
-
-    The worker has a session of its own, and Linux shares cores between sessions before it looks at a process's
-    niceness (sched(7), "the autogroup feature"), so the session's is set as well.
-    """
-    os.nice(niceness)
-    with contextlib.suppress(OSError):  # no such feature here
-        Path("/proc/self/autogroup").write_text(str(niceness))
-
-
 def _traces(settings: Settings) -> "Traces | None":
     if not settings.tracing:
         return None
@@ -245,7 +233,7 @@ def main(settings: Settings) -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C."""
     logs.configure(settings.log_level, settings.log_format, unknown(os.environ))
     liveness.beat_in_thread()
-    step_aside(settings.worker_niceness)
+    priority.step_aside(settings.worker_niceness)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -1,5 +1,6 @@
 """Several serving processes behind one port: all serve every head, count together, and are replaced when they die."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,3 +109,12 @@ def test_an_arbiter_that_dies_takes_its_processes_along(service):
     assert ask(service) == "square"
     assert metric(service, "predict_requests_total") == 1 and counts(service) != folder
     shutil.rmtree(folder)  # which an arbiter that is killed leaves behind
+
+
+def test_serving_processes_and_worker_are_scheduled_as_one_session(service):
+    """Between sessions the kernel would let training hold predictions up; each is ended as a group of its own."""
+    assert service.process is not None
+    servers, worker = service.pids(SERVER), service.pids("service.cli worker")
+    assert len(servers) == 2 and len(worker) == 1
+    assert {os.getsid(pid) for pid in [*servers, *worker]} == {os.getsid(service.process.pid)}
+    assert [os.getpgid(pid) for pid in [*servers, *worker]] == [*servers, *worker]

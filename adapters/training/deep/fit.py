@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from adapters.pools import Pool
+from adapters.pools import Pool, give_way
 from adapters.recipe import Hyperparameters
 from adapters.training.deep.fitting import losses, schedule
 from adapters.training.deep.fitting.batches import Batches
@@ -66,7 +66,7 @@ class Fitting:
         """Train to the end. `watch` is called after each step with what makes the state, and may raise; `told` gets a
         row of the curves after each epoch.
         """
-        with repeatable(self.network.device), Pool(PARTS, thread_name_prefix="fit") as pool:
+        with repeatable(self.network.device), Pool(PARTS, thread_name_prefix="fit", initializer=give_way) as pool:
             while not self._ended():
                 epoch = self._state.step // self.per_epoch
                 if self._state.step == (len(self._state.curves) + 1) * self.per_epoch:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapters.pools import Pool
+from adapters.pools import Pool, give_way
 from adapters.runtime.onnx import session
 from adapters.store.objects.folder import sync_file, sync_folder
 from adapters.types import Cut, Device, Indices, Tensors
@@ -119,7 +119,7 @@ def _fill(
             told = run(seen(tensors, view))
             data[number, position, : len(told)] = told.clip(-MOST, MOST) if data.dtype == np.float16 else told
 
-    with Pool(lanes, thread_name_prefix="taps") as pool:
+    with Pool(lanes, thread_name_prefix="taps", initializer=give_way) as pool:
         for chunk in _chunks(data.shape[1]):
             list(pool.map(one, chunk))
             watch()
