@@ -146,7 +146,7 @@ def _predictor(
     """What answers, with its part of what all processes may hold; it follows the database, counts and keeps samples."""
     live = LiveHeads(
         engine, artifacts, max_bytes=process.part(settings.head_cache_bytes), poll=settings.poll_seconds,
-        pinned=_pinned(settings), meters=telemetry.METERS,
+        pinned=_pinned(settings), meters=telemetry.METERS, device=settings.device,
     )  # fmt: skip
     threads = process.part(settings.threads or processor.cores())
     load = backbone_loader(settings, engine, artifacts)

@@ -7,7 +7,7 @@ import torch
 
 from adapters.types import Device
 from benchmarks import record
-from benchmarks.gpu import bare, checks, scene, served, teaching
+from benchmarks.gpu import bare, checks, scene, served, tails, teaching
 from benchmarks.gpu.findings import Findings
 
 
@@ -24,7 +24,7 @@ def run(device: Device, quick: bool = False) -> Findings:
     findings = Findings()
     recorded = device != "cpu" and not quick and torch.cuda.is_available()
     with scene.prepared(device, scene.QUICK if quick else scene.FULL) as prepared:
-        for part in (checks, bare, teaching, served):
+        for part in (checks, bare, tails, teaching, served):
             part.run(prepared, findings)
             if recorded:  # after each part: a machine that is taken back leaves what there was
                 record.save("gpu", findings.whole(*_circumstances()))

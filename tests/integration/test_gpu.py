@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 import torch
 from support import deep_fits, teachable
-from support.graphs import TINY, tiny
+from support.deep import SHAPE, TinyCut
+from support.graphs import DIMENSION, TINY, tiny
 
 from adapters.backbones.cards import DEFAULT
 from adapters.errors import DeviceError
 from adapters.runtime.backbone import GPU_BATCHES, BackboneSession
+from adapters.runtime.heads.head import DeepHead, Head
+from adapters.runtime.heads.pairs import Pairs
 from adapters.runtime.onnx import devices, session
 from adapters.store import backbones, database
 from adapters.store.objects.artifacts import Artifacts
 from adapters.training.backbone.precisions import fp16
 from adapters.training.deep import interpreter
 from adapters.types import Backbone
+from benchmarks.deep_copies import CutBackbone
 
 TROUBLE = devices._trouble()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(TROUBLE is not None, reason=str(TROUBLE))]
@@ -110,3 +114,25 @@ def test_a_deep_version_is_taught_there(tmp_path):
         version = shop.teach("there", teachable.pictures(20), **teachable.DEEP)
         assert version.manifest["deep"]["cut"]["name"] == "blocks.1"
         assert np.isfinite(teachable.said(shop, version, [p.example for p in teachable.pictures(3)])).all()
+
+
+# Deep heads
+@pytest.mark.parametrize("cut", [TinyCut("float32"), TinyCut("uint8"), TinyCut("float32", beside=DIMENSION)], ids=str)
+def test_deep_heads_run_there_and_answer_as_on_the_cpu(cut):
+    graph, random = cut.head(3), np.random.default_rng(0)
+    there, here = Head.from_bytes(graph, "cuda"), Head.from_bytes(graph)
+    assert isinstance(there, DeepHead) and there.device == "cuda"
+    for count in (1, 3, 8, 70):
+        taps = random.integers(0, 9, (count, *SHAPE)).astype(cut.dtype)
+        rows = Pairs(taps, random.normal(size=(count, DIMENSION)).astype(np.float32)) if cut.beside else taps
+        said, wanted = there.answer(rows), here.answer(rows)
+        for name, array in wanted.arrays.items():
+            np.testing.assert_allclose(said.arrays[name], array, atol=1e-4)
+
+
+def test_a_tail_in_8_bits_stays_on_the_cpu(embedded):
+    backbone, graph = embedded
+    parts = CutBackbone.of(graph, backbone.spec.size, "blocks.5", backbone.dimension)
+    taps = np.random.default_rng(0).random((16, *parts.cut.shape)).astype(np.float32)
+    assert Head.from_bytes(parts.head(0, ("a", "b")), "cuda").device == "cuda"
+    assert Head.from_bytes(parts.rounded(taps).head(0, ("a", "b")), "cuda").device == "cpu"

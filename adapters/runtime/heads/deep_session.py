@@ -11,26 +11,40 @@ Others go on meanwhile, but for the 1 to 3 ms in which it is read: of 1.31 it is
 throughout (onnxruntime #27063).
 """
 
+import logging
 import os
 import threading
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters import malloc
-from adapters.runtime.onnx import session
+from adapters.runtime.onnx import devices, session
+from adapters.types import Device
+
+log = logging.getLogger("espalier.device")
 
 CUT = "espalier.cut"  # in a graph's metadata: it is deep, and the cut that it reads
 BESIDE = "espalier.beside"  # and there, too: how many numbers of an embedding it reads beside the tap, if any
 POOLED, POOLED_BESIDE = "embedding", "pooled"  # the tensor between tail and head; and where an embedding is an input
 SESSION_BYTES = 512 * 1024  # resident beside the weights, with what a run leaves
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}  # that heads read
 _OPENING = threading.Lock()
 
 
-def opened(graph: bytes, tensor: str) -> Any:
-    """A session on the CPU that tells that tensor, too; one is made at a time, as that takes three times its memory."""
+def opened(graph: bytes, tensor: str, device: Device = "cpu") -> tuple[Any, Device]:
+    """A session that tells that tensor, too, and where it runs; one is made at a time: it takes three times its memory.
+
+    On a GPU where that runs all of its work, else on the CPU, whatever was asked for: tails in int8, for one, whose
+    convolutions CUDA leaves to the CPU, one by one. TensorRT would take minutes for each head.
+    """
+    telling = _telling(graph, tensor)
     with _OPENING:
-        made = _from_memory(_telling(graph, tensor))
+        made = None if devices.resolve(device) == "cpu" else _on_gpu(telling)
+        opened = _from_memory(telling, "cpu") if made is None else made
         malloc.trim()
-        return made
+        return opened, "cpu" if made is None else "cuda"
 
 
 def resident_bytes(graph: bytes) -> int:
@@ -38,12 +52,28 @@ def resident_bytes(graph: bytes) -> int:
     return len(graph) + SESSION_BYTES
 
 
-def _from_memory(graph: bytes) -> Any:
+def _on_gpu(graph: bytes) -> Any:
+    """A session there that has run once, so that no request waits for that; None where it does not run there."""
+    try:
+        made = _from_memory(graph, "cuda")
+        made.run(None, {given.name: _nothing(given) for given in made.get_inputs()})
+        return made
+    except Exception as error:  # DeviceError, or onnxruntime's own kinds, where the card has no memory left
+        log.info("a deep head runs on the CPU: %s", error)
+        return None
+
+
+def _nothing(given: Any) -> NDArray[Any]:
+    """Zeros for an input of a session, one where a length is open."""
+    return np.zeros([length if isinstance(length, int) else 1 for length in given.shape], DTYPES[given.type])
+
+
+def _from_memory(graph: bytes, device: Device) -> Any:
     """By way of a file that is nowhere: of one that it reads itself, onnxruntime keeps no copy."""
     with os.fdopen(os.memfd_create("head"), "wb") as file:
         file.write(graph)
         file.flush()
-        return session.create(f"/proc/self/fd/{file.fileno()}", "cpu", arena=False)
+        return session.create(f"/proc/self/fd/{file.fileno()}", device, arena=False, whole=False)
 
 
 def _telling(graph: bytes, tensor: str) -> bytes:

@@ -13,9 +13,10 @@ import numpy as np
 from adapters import arrays, padding
 from adapters.backbones.cuts import TAP
 from adapters.runtime.heads import deep_session
+from adapters.runtime.heads.gathered import Gathered
 from adapters.runtime.heads.pairs import Pairs
 from adapters.runtime.heads.structure import Structure, Structures, metadata_of, take_apart
-from adapters.types import Arrays, Floats, Rows
+from adapters.types import Arrays, Device, Floats, Rows
 
 SESSION_BYTES = 200 * 1024  # resident for a session; measured with 1,500 of them
 HEAD_BYTES = 8 * 1024  # resident for a head beside its weights; measured with 10,000 heads
@@ -44,7 +45,7 @@ class HeadAnswers:
 
 
 class Head:
-    """A head that answers. Always on the CPU provider: the graph is tiny, a trip to a GPU is not."""
+    """A head that answers. A shallow one always on the CPU provider: the graph is tiny, a trip to a GPU is not."""
 
     def __init__(self, structure: Structure, weights: dict[str, Floats], metadata: dict[str, str], size: int) -> None:
         self._structure, self._weights = structure, weights
@@ -58,15 +59,16 @@ class Head:
         return self._structure.reads
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Head":
-        """Load a graph under the session options that serving uses; proving uses the same.
+    def from_bytes(cls, data: bytes, device: Device = "cpu") -> "Head":
+        """Load a graph under the session options that serving uses; proving uses the same, on the CPU.
 
-        One that names a cut is a `DeepHead`.
+        One that names a cut is a `DeepHead`, and runs on the device where that runs all of its work.
         """
         metadata = metadata_of(data)
         if deep_session.CUT in metadata:
             tensor = deep_session.POOLED_BESIDE if deep_session.BESIDE in metadata else deep_session.POOLED
-            return DeepHead(deep_session.opened(data, tensor), tensor, metadata, deep_session.resident_bytes(data))
+            opened, on = deep_session.opened(data, tensor, device)
+            return DeepHead(opened, tensor, metadata, deep_session.resident_bytes(data), on)
         parts = take_apart(data)
         structure, made = _STRUCTURES.get(parts.structure)
         # The first of its structure pays for the session, so that a cache of heads that share nothing keeps its bound.
@@ -87,8 +89,10 @@ class DeepHead(Head):
     Where the shallow head has a say it reads the first numbers of an embedding as well, so many as `beside` says.
     """
 
-    def __init__(self, session: Any, pooled: str, metadata: dict[str, str], size: int) -> None:
+    def __init__(self, session: Any, pooled: str, metadata: dict[str, str], size: int, device: Device = "cpu") -> None:
         self._session, self._pooled, self.beside = session, pooled, int(metadata.get(deep_session.BESIDE, 0))
+        self.device = device
+        self._said = self._of if device == "cpu" else Gathered(self._of)
         told = [output.name for output in session.get_outputs()]
         self._names = [name for name in told if name not in UNREAD]
         self.metadata, self.bytes = metadata, size
@@ -108,9 +112,12 @@ class DeepHead(Head):
 
         Of a head that reads embeddings as well `Pairs` of both.
         """
+        told = dict(self._said(read))
+        return HeadAnswers(told, told.pop(self._pooled, None))
+
+    def _of(self, read: Rows) -> Arrays:
         taps = read.taps if isinstance(read, Pairs) else read
         given = {TAP: padding.stacked(list(taps)) if taps.dtype == object else np.ascontiguousarray(taps)}
         if isinstance(read, Pairs):
             given[EMBEDDING] = np.ascontiguousarray(read.embeddings[:, : self.beside], np.float32)
-        told = dict(zip(self._names, self._session.run(self._names, given), strict=True))
-        return HeadAnswers(told, told.pop(self._pooled, None))
+        return dict(zip(self._names, self._session.run(self._names, given), strict=True))

@@ -27,7 +27,7 @@ from adapters.store import heads
 from adapters.store.objects.artifacts import Artifacts
 from adapters.store.replicas import notices
 from adapters.tenancy import in_log, shown
-from adapters.types import HeadRef, HeadVersion
+from adapters.types import Device, HeadRef, HeadVersion
 
 log = logging.getLogger("espalier.live")
 POLL = 0.5  # seconds between looks at the generation where no notice comes
@@ -46,8 +46,9 @@ class LiveHeads:
         poll: float = POLL,
         pinned: Collection[HeadRef] = (),
         meters: Meters = UNSEEN,
+        device: Device = "cpu",
     ) -> None:
-        self._engine, self._artifacts, self._meters = engine, artifacts, meters
+        self._engine, self._artifacts, self._meters, self._device = engine, artifacts, meters, device
         self._max_bytes, self._poll, self._pinned = max_bytes, poll, tuple(pinned)
         self._routes: dict[HeadRef, HeadVersion] = {}  # of heads in memory: what is evicted is looked up anew
         self._refs: dict[str, set[HeadRef]] = {}  # by digest, the same turned round
@@ -240,7 +241,7 @@ class LiveHeads:
         """Raises HeadDamaged, StorageError."""
         data = heads.stored(self._artifacts, version)
         try:
-            return Head.from_bytes(data)
+            return Head.from_bytes(data, self._device)
         except Exception as error:  # the bytes are those that were proven, and yet this machine cannot use them
             named = in_log(version.head)
             log.exception("could not load version %d of %s", version.number, version.head, extra=named)

@@ -35,6 +35,8 @@ SHAPES = frozenset(
     "Add Cast Concat Constant ConstantOfShape Div Equal Expand Floor Gather Identity Max Min Mod Mul Range Reshape "
     "Shape Size Slice Split Sqrt Squeeze Sub Unsqueeze Where".split()
 )
+# How operators are called that take a graph's time. A head's last steps, of a few hundred numbers, may run anywhere.
+WORK = ("Conv", "QLinear", "MatMul", "Gemm", "QGemm", "Attention", "Fused")
 
 
 def resolve(device: Device) -> Device:
@@ -93,12 +95,13 @@ def _kept_in(folder: Path) -> Options:
     }  # fmt: skip
 
 
-def check(session: Any, device: Device) -> None:
-    """Raises DeviceError unless the session runs on the resolved device, all of it."""
+def check(session: Any, device: Device, whole: bool = True) -> None:
+    """Raises DeviceError unless the session runs on the resolved device: the `whole` of it, or all that takes time."""
     wanted, used = PROVIDERS[device][0], session.get_providers()[0]
     if wanted != used:  # a missing library is a silent fall-back
         raise DeviceError(f"{device} was asked for, but onnxruntime cannot load it and took {used}; its log says why")
-    if device != "cpu" and (strays := computed_on_cpu(session)):
+    strays = Counter[str]() if device == "cpu" else computed_on_cpu(session)
+    if (whole and strays) or any(kind.startswith(WORK) for kind in strays):
         what = ", ".join(f"{count} {kind}" for kind, count in strays.most_common(3))
         raise DeviceError(
             f"{device} was asked for, but parts of this backbone run on the CPU ({what}), which is slower than either "

@@ -21,8 +21,10 @@ def create(
     arena: bool = True,
     prepack: bool = True,
     engines: devices.Options | None = None,
+    whole: bool = True,
 ) -> Any:
-    """A session over a graph (bytes or a path). Raises DeviceError when a GPU was asked for and does not run all of it.
+    """A session over a graph (bytes or a path). Raises DeviceError when a GPU was asked for and does not run all of it,
+    or, unless it has to run the `whole`, not what takes the time.
 
     One intra-op thread on purpose: on CPU two single-threaded runs beat one two-threaded run by 1.3–1.5×, so
     concurrency comes from running sessions side by side. `Run` releases the GIL.
@@ -42,19 +44,17 @@ def create(
     if resolved == "cpu":
         return ort.InferenceSession(graph, options, providers=[devices.CPU])
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return _on_gpu(graph, options, resolved, engines)
+    made = _on_gpu(graph, options, resolved, engines)
+    devices.check(made, resolved, whole)
+    return made
 
 
 def _on_gpu(graph: bytes | str, options: Any, device: Device, engines: devices.Options | None) -> Any:
     try:
         # By default it prints that it falls back, and does; at a later run that fails, too.
-        session = ort.InferenceSession(
-            graph, options, providers=devices.providers(device, engines), enable_fallback=False
-        )
+        return ort.InferenceSession(graph, options, providers=devices.providers(device, engines), enable_fallback=False)
     except Exception as error:  # onnxruntime's own kinds, and RuntimeError
         raise DeviceError(f"{device} was asked for, but onnxruntime cannot run this graph there: {error}") from error
-    devices.check(session, device)
-    return session
 
 
 def simplified(graph: bytes) -> bytes:

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime as ort
 import pytest
+from support.deep import SHAPE, TinyCut
 from support.graphs import SIDE, TINY, tiny
 
 from adapters.errors import DeviceError
 from adapters.runtime.backbone import BackboneSession
+from adapters.runtime.heads.head import DeepHead, Head
 from adapters.runtime.onnx import devices, session
 
 NODES = {"Conv": 2, "Shape": 1, "Concat": 1}
@@ -141,3 +143,24 @@ def test_what_onnxruntime_cannot_run_there_is_an_error_of_ours(gpu):
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(DeviceError, match="cuda was asked for"):
         session.create(tiny(), "cuda")
+
+
+@pytest.mark.parametrize(("on_cpu", "fine"), [({"TopK": 1, "Sigmoid": 2}, True), ({"QLinearConv": 1}, False)])
+def test_what_takes_no_time_of_a_head_may_run_elsewhere(on_cpu, fine):
+    told = Session([devices.CUDA, devices.CPU], on_cpu, {"Conv": 3})
+    with pytest.raises(DeviceError, match="run on the CPU"):
+        devices.check(told, "cuda")
+    if fine:
+        devices.check(told, "cuda", whole=False)
+    else:
+        with pytest.raises(DeviceError, match="1 QLinearConv"):
+            devices.check(told, "cuda", whole=False)
+
+
+def test_a_deep_head_that_a_gpu_does_not_run_runs_on_the_cpu(gpu):
+    """This onnxruntime or this machine has none, though `resolve` is told so."""
+    if devices.CUDA in ort.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    head = Head.from_bytes(TinyCut().head(1), "cuda")
+    assert isinstance(head, DeepHead) and head.device == "cpu"
+    assert np.isfinite(head.answer(np.ones((2, *SHAPE), np.float32)).arrays["probabilities"]).all()
