@@ -92,10 +92,11 @@ class Hyperparameters(BaseModel):
     augment: Annotated[str, Field(pattern=rf"^(auto|none|flip|crop|{RAND_AUGMENT}|rand-m(10|\d)-n[1-9])$")] = Field(
         "auto",
         description="What is trained on besides the example as it is served: `flip`, mirrored left to right half of "
-        "the time; of `unfreeze=all` `crop`: random resized crops, mirrored half of the time; or `rand-m9-n2`: those, "
-        "and then RandAugment (Cubuk et al. 2020), here 2 operations an image at magnitude 9 of 10, as timm spells it, "
-        "for which `randaugment` stands. `auto`: `none`, as nobody but you knows whether a mirrored example still is "
-        "what its label says",
+        "the time; `crop`, random resized crops, mirrored half of the time; or `rand-m9-n2`, those, and then "
+        "RandAugment (Cubuk et al. 2020), here 2 operations an image at magnitude 9 of 10, as timm spells it, for "
+        "which `randaugment` stands. With `unfreeze=all` they are drawn anew for each batch, behind a cut four of each "
+        "example, once, since the frozen part has to see them. `auto`: `none`, as nobody but you knows whether a "
+        "mirrored example still is what its label says",
     )
     mixup: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0, description="α of mixup (Zhang et al. 2018), of `unfreeze=all`; 0: none"
@@ -149,11 +150,9 @@ def _refuse_what_would_do_nothing(found: Hyperparameters) -> None:
             f"freeze_epochs={found.freeze_epochs} leaves none of epochs={found.epochs} to train more than the head"
         )
         raise InvalidHyperparameter(f"{message}; raise epochs, as freeze_epochs are part of them", item="freeze_epochs")
-    changing = {"mixup": bool(found.mixup), "augment": crops(found.augment)}
-    named = next((name for name, yes in changing.items() if yes and found.unfreeze != ALL), None)
-    if named:
-        message = f"{named}={getattr(found, named)} changes pixels, which unfreeze={found.unfreeze} does not train from"
-        raise InvalidHyperparameter(f"{message}; say unfreeze=all, of images, or leave {named} out", item=named)
+    if found.mixup and found.unfreeze != ALL:
+        message = f"mixup={found.mixup} changes pixels, which unfreeze={found.unfreeze} does not train from"
+        raise InvalidHyperparameter(f"{message}; say unfreeze=all, of images, or leave mixup out", item="mixup")
 
 
 def _refuse_what_is_not_read(found: Hyperparameters, objective: Objective) -> None:

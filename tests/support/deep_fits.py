@@ -11,7 +11,7 @@ from adapters.training.backbone import cuts
 from adapters.training.backbone.observing import images
 from adapters.training.deep import taps
 from adapters.training.deep.fit import Fitting
-from adapters.training.deep.fitting import batches
+from adapters.training.deep.fitting import augmenting, batches
 from adapters.training.deep.fitting.network import Network
 from adapters.training.deep.taps import Taps
 from adapters.types import Affine, Cut, HeadProgram, Linear, Objective, Power
@@ -43,12 +43,13 @@ def tail(name: str = "a.1") -> bytes:
     return cuts.floated(cuts.tail(GRAPH, cut(name)))
 
 
-def made_taps(folder: Path, name: str = "a.1", views: tuple[str, ...] = ("served", "flip"), count: int = COUNT) -> Taps:
-    """Of all pictures."""
-    look, chosen = looking(pixels(count)), cut(name)
-    return taps.make(
-        folder / f"{name}.{len(views)}.taps", cuts.trunk(GRAPH, chosen), chosen, look, count, views, lambda: None
-    )
+def made_taps(folder: Path, name: str = "a.1", augment: str = "flip", count: int = COUNT, **how: Any) -> Taps:
+    """Of so many pictures."""
+    folder.mkdir(exist_ok=True)
+    look, chosen, asked = looking(pixels(count)), cut(name), recipe.Hyperparameters(augment=augment)
+    views, vary = augmenting.cached(asked, chosen.kind), augmenting.of_each(asked, 0)
+    file = folder / f"{name}.{augment}.taps"
+    return taps.make(file, cuts.trunk(GRAPH, chosen), chosen, look, count, views, lambda: None, vary, **how)
 
 
 def looking(shown: np.ndarray) -> taps.Look:
@@ -83,7 +84,7 @@ def fitting(
     truth = torch.from_numpy(labels() if truth is None else truth)
     outputs = CLASSES if truth.ndim == 1 else truth.shape[1]
     kind = cut(name).kind
-    read = made_taps(folder, name, batches.cached(chosen, kind))
+    read = made_taps(folder, name, chosen.augment)
     drawn = batches.Batches(
         read, train, chosen.batch_size, chosen.augment, chosen.mixup, seed, kind == "input", outputs
     )

@@ -1,7 +1,6 @@
 """The second round of a race: tails of the backbone, trained with their heads, against the shallow winner.
 
-a cut that the budget allows → taps → fits to the race's own folds → the best option → evidence
-→ the fit to all
+a cut that the budget allows → taps → fits to the race's own folds → the best option → evidence → the fit to all
 
 Budgets are in estimated operations, so that the same data and seed give the same round on a busy machine.
 """
@@ -23,7 +22,7 @@ from adapters.training.data.split import Fold
 from adapters.training.deep import ensembles, evidence, outcome, taps
 from adapters.training.deep.examples import Examples
 from adapters.training.deep.fit import Watch
-from adapters.training.deep.fitting import batches, schedule
+from adapters.training.deep.fitting import augmenting, schedule
 from adapters.training.deep.fitting.network import Network
 from adapters.training.deep.judged import Judge, Judged
 from adapters.training.deep.outcome import Declined, DeepResult
@@ -168,10 +167,11 @@ class _Round:
         return self.judge.judged([(trial.cut.name, records) for trial, records in tried], self.folds, looks)
 
     def _taps(self, cut: Cut) -> taps.Taps:
-        trunk, views = cuts.trunk(self.graph, cut), batches.cached(self.recipe, cut.kind)
+        views, vary = augmenting.cached(self.recipe, cut.kind), augmenting.of_each(self.recipe, self.seed)
+        file, given = self.folder / f"{cut.name}.taps", self.examples
         return taps.make(
-            self.folder / f"{cut.name}.taps", trunk, cut, self.examples.look, len(self.examples.embeddings), views,
-            self.journal.look, lanes=self.lanes, device=self.device, lengths=self.examples.lengths,
+            file, cuts.trunk(self.graph, cut), cut, given.look, len(given.embeddings), views, self.journal.look, vary,
+            lanes=self.lanes, device=self.device, lengths=given.lengths,
         )  # fmt: skip
 
     def _result(

@@ -17,7 +17,8 @@ from adapters.training.backbone.observing import MadeUp
 from adapters.training.data.split import Fold, Split
 from adapters.training.deep import step_memory
 from adapters.training.deep.fitting import randaugment
-from adapters.training.deep.fitting.batches import cached, split
+from adapters.training.deep.fitting.augmenting import cached
+from adapters.training.deep.fitting.batches import split
 from adapters.training.deep.interpreter import Tail, as_input
 from adapters.training.deep.taps import size
 from adapters.training_memory import DeepFit, require_deep
@@ -110,6 +111,7 @@ def plan(
     """
     there, unknown = cuts.listed(graph, made_up)
     check([cut.name for cut in there], recipe.unfreeze, unknown)
+    _refuse_views(there, recipe)
     if recipe.unfreeze != AUTO:
         named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, known, folds)
         _require_room(named, room)
@@ -180,7 +182,6 @@ def _cheapest(entries: list[Entry], found: Plan, room: float, memory: float) -> 
 
 
 def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, known: Known, folds: list[Fold]) -> Entry:
-    _refuse_views(cut, recipe)
     tail, most, views = cuts.floated(cuts.tail(graph, cut)), known.room(cut), cached(recipe, cut.kind)
     forward = operations(tail, known.usual(cut, recipe.batch_size)) / SPEED[programs.device().type]
     whole = forward / max(cut.share, 1e-9)
@@ -196,10 +197,11 @@ def _largest(fits: list[int], recipe: Hyperparameters) -> int:
     return max(math.ceil(examples / max(1, math.ceil(examples / recipe.batch_size))) for examples in fits)
 
 
-def _refuse_views(cut: Cut, recipe: Hyperparameters) -> None:
-    check_views([cut.kind], recipe.augment)
-    if rand_augment(recipe.augment) and cut.shape[-1] not in randaugment.CHANNELS:
-        problem = f"augment={recipe.augment} knows pixels of 1 and 3 channels, and this backbone reads {cut.shape[-1]}"
+def _refuse_views(there: list[Cut], recipe: Hyperparameters) -> None:
+    check_views([cut.kind for cut in there], recipe.augment)
+    read = next((cut.shape[-1] for cut in there if cut.kind == "input"), None)
+    if rand_augment(recipe.augment) and read is not None and read not in randaugment.CHANNELS:
+        problem = f"augment={recipe.augment} knows pixels of 1 and 3 channels, and this backbone reads {read}"
         raise InvalidInput(f"{problem}; augment=crop does without colours", item="augment")
 
 

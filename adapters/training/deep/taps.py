@@ -25,10 +25,16 @@ from adapters.store.objects.folder import sync_file, sync_folder
 from adapters.types import Cut, Device, Indices, Tensors
 
 CHUNK = 64  # examples between looks at the owner's wish to cancel
-SERVED, FLIPPED = "served", "flip"  # views
+SERVED = "served"  # a view
 MOST = float(np.finfo(np.float16).max)
 _Run = Callable[[Tensors], NDArray[Any]]  # tensors of one input → [*shape]
 Look = Callable[[int], Tensors]  # of the example at a position, as served: its tensors
+Vary = Callable[[Tensors, int, int], Tensors]  # those, the position and the number of a view from 1 on → of that view
+
+
+def unvaried(tensors: Tensors, position: int, number: int) -> Tensors:
+    """Every view is what is served."""
+    return tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ def make(
     count: int,
     views: Sequence[str],
     watch: Callable[[], None],
+    vary: Vary = unvaried,
     *,
     lanes: int = 1,
     device: Device = "cpu",
@@ -84,7 +91,7 @@ def make(
         unfinished = file.with_suffix(".part")
         _reserve(unfinished, size(cut, count, views))
         data = np.memmap(unfinished, kept, "r+", shape=shape)
-        _fill(data, _runner(trunk, device), look, views, watch, lanes)
+        _fill(data, _runner(trunk, device), look, vary, watch, lanes)
         data.flush()
         sync_file(unfinished)  # else a loss of power leaves holes of zeros under the name of what is whole
         unfinished.rename(file)
@@ -109,14 +116,12 @@ def _reserve(file: Path, size: int) -> None:
         os.posix_fallocate(space.fileno(), 0, size)
 
 
-def _fill(
-    data: NDArray[Any], run: _Run, look: Look, views: Sequence[str], watch: Callable[[], None], lanes: int
-) -> None:
+def _fill(data: NDArray[Any], run: _Run, look: Look, vary: Vary, watch: Callable[[], None], lanes: int) -> None:
 
     def one(position: int) -> None:
         tensors = look(position)
-        for number, view in enumerate(views):
-            told = run(seen(tensors, view))
+        for number in range(len(data)):
+            told = run(vary(tensors, position, number) if number else tensors)
             data[number, position, : len(told)] = told.clip(-MOST, MOST) if data.dtype == np.float16 else told
 
     with Pool(lanes, thread_name_prefix="taps", initializer=give_way) as pool:
@@ -128,13 +133,6 @@ def _fill(
 def _runner(trunk: bytes, device: Device) -> _Run:
     opened = session.create(trunk, device)
     return lambda tensors: opened.run(None, {name: tensor[np.newaxis] for name, tensor in tensors.items()})[0][0]
-
-
-def seen(tensors: Tensors, view: str) -> Tensors:
-    """A view of an example: mirrored, of pixels [S, S, C]."""
-    if view != FLIPPED:
-        return tensors
-    return {name: np.ascontiguousarray(pixels[:, ::-1]) for name, pixels in tensors.items()}
 
 
 def _chunks(count: int) -> Iterator[range]:

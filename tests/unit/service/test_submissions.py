@@ -286,7 +286,7 @@ def test_training_deep_is_left_to_the_setting_asked_for_or_meant_by_the_method(s
      ({"method": "deep", "hyperparameters": '{"epoch": 3}'}, "epoch"),
      ({"method": "deep", "hyperparameters": '{"mixup": 0.2}'}, "mixup"),
      ({"method": "deep", "hyperparameters": '{"freeze_epochs": 8}'}, "freeze_epochs"),
-     ({"method": "deep", "hyperparameters": '{"augment": "crop"}'}, "augment"),
+     ({"method": "deep", "hyperparameters": '{"augment": "crops"}'}, "augment"),
      ({"method": "deep", "hyperparameters": '{"augment": "flip\\n"}'}, "augment"),
      ({"method": "deep", "hyperparameters": '{"momentum": 0.5}'}, "momentum"),
      ({"method": "deep", "hyperparameters": '{"unfreeze": "no.such.block"}'}, "unfreeze"),

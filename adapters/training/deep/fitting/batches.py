@@ -7,23 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
-from adapters.recipe import Hyperparameters, crops, rand_augment
-from adapters.training.deep.fitting import randaugment
-from adapters.training.deep.taps import FLIPPED, SERVED, Taps
+from adapters.training.deep.fitting import augmenting
+from adapters.training.deep.taps import Taps
 from adapters.types import Indices
 
 ASKED, MOST = 64, 500  # of the examples that are trained on: at least and at most so many tell an epoch's loss
 TOGETHER = 8  # batches that sequences are put in order of length in
-AREA, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of random resized crops: the area that is left, width over height
-
-
-def cached(recipe: Hyperparameters, kind: str) -> tuple[str, ...]:
-    """The views whose taps are made before a fit; what is done to pixels is done to each batch anew."""
-    flips = recipe.augment == "flip" and kind != "input"
-    return (SERVED, FLIPPED) if flips else (SERVED,)
 
 
 def split(order: Indices, count: int, lengths: Indices | None, random: np.random.Generator) -> list[Indices]:
@@ -90,15 +81,8 @@ class Batches:
         views = random.integers(0, len(self.taps.views), len(rows))
         taps, targets = self.taps.rows(views, rows), truth[torch.from_numpy(rows)]
         if self.pixels:
-            taps = self._varied(taps, random)
+            taps = augmenting.varied(taps, self.augment, random)
         return self._mixed(taps, targets, random) if self.pixels and self.mixup else (taps, targets)
-
-    def _varied(self, pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
-        cropped = crops(self.augment)
-        if cropped or self.augment == "flip":
-            pixels = _seen(pixels, cropped, random)
-        asked = rand_augment(self.augment)
-        return randaugment.applied(pixels, *asked, random) if asked else pixels
 
     def _mixed(
         self, taps: torch.Tensor, targets: torch.Tensor, random: np.random.Generator
@@ -112,30 +96,3 @@ class Batches:
     @cached_property
     def _order(self) -> dict[str, Any]:
         return {}
-
-
-def _seen(pixels: torch.Tensor, crop: bool, random: np.random.Generator) -> torch.Tensor:
-    """u8 [M, S, S, C] mirrored half of the time, and of random resized crops: one bilinear sampling for both."""
-    mirrored = random.random(len(pixels)) < 0.5
-    if not crop:
-        chosen = torch.from_numpy(mirrored)[:, None, None, None]
-        return torch.where(chosen, pixels.flip(2), pixels)
-    grid = functional.affine_grid(_crops(len(pixels), mirrored, random), _size(pixels), False)
-    sampled = functional.grid_sample(pixels.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", False)
-    return sampled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def _size(pixels: torch.Tensor) -> list[int]:
-    """[M, C, S, S]."""
-    return [len(pixels), pixels.shape[3], *pixels.shape[1:3]]
-
-
-def _crops(count: int, mirrored: NDArray[np.bool_], random: np.random.Generator) -> torch.Tensor:
-    """Where each crop lies, [M, 2, 3], in units of half a side (Szegedy et al. 2015, as torchvision draws them)."""
-    area, ratio = random.uniform(*AREA, count), np.exp(random.uniform(math.log(RATIO[0]), math.log(RATIO[1]), count))
-    width, height = np.minimum(np.sqrt(area * ratio), 1.0), np.minimum(np.sqrt(area / ratio), 1.0)
-    across, down = (random.uniform(-1, 1, count) * (1 - length) for length in (width, height))
-    theta = np.zeros((count, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 1, 1] = np.where(mirrored, -width, width), height
-    theta[:, 0, 2], theta[:, 1, 2] = across, down
-    return torch.from_numpy(theta)

@@ -69,7 +69,7 @@ def test_a_cut_that_is_named_and_has_no_room_is_refused_with_both_figures():
 
 def test_taps_are_on_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
     """What has a name is whole, also after a loss of power; and then the name is made durable."""
-    synced, fsync, file = [], os.fsync, tmp_path / "a.1.2.taps"
+    synced, fsync, file = [], os.fsync, tmp_path / "a.1.flip.taps"
 
     def watched(handle: int) -> None:
         synced.append((os.readlink(f"/proc/self/fd/{handle}"), file.exists()))
