@@ -45,7 +45,7 @@ def _view(augment: str, seed: int, tensors: Tensors, position: int, number: int)
 
 
 def _one(pixels: NDArray[np.uint8], augment: str, random: np.random.Generator) -> NDArray[np.uint8]:
-    found: NDArray[np.uint8] = varied(torch.from_numpy(pixels[np.newaxis]), augment, random)[0].numpy()
+    found: NDArray[np.uint8] = varied(torch.tensor(pixels)[np.newaxis], augment, random)[0].numpy()
     return found
 
 
