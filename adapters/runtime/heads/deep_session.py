@@ -39,11 +39,10 @@ def opened(graph: bytes, tensor: str, device: Device = "cpu") -> tuple[Any, Devi
     On a GPU where that runs all of its work, else on the CPU, whatever was asked for: tails in int8, for one, whose
     convolutions CUDA leaves to the CPU, one by one. TensorRT would take minutes for each head.
     """
-    telling = _telling(graph, tensor)
     with _OPENING:
-        made = None if devices.resolve(device) == "cpu" else _on_gpu(telling)
-        opened = _from_memory(telling, "cpu") if made is None else made
-        malloc.trim()
+        made = None if devices.resolve(device) == "cpu" else _on_gpu(_telling(graph, tensor))
+        opened = _from_memory(_telling(graph, tensor), "cpu") if made is None else made
+        malloc.trim()  # after what it was made of is gone
         return opened, "cpu" if made is None else "cuda"
 
 
