@@ -16,10 +16,8 @@ _DRAWING = threading.Lock()
 def applied(pixels: torch.Tensor, magnitude: int, operations: int, random: np.random.Generator) -> torch.Tensor:
     """u8 [M, S, S, C] → the same, each image by operations of its own."""
     chosen = _transform(magnitude, operations)
-    with (
-        _DRAWING,
-        torch.random.fork_rng(devices=[]),
-    ):  # torchvision draws from torch's one generator, which others go on with
+    # torchvision draws from torch's one generator, which others go on with.
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(random.integers(2**62)))
         varied = [chosen(image) for image in pixels.permute(0, 3, 1, 2)]
     return torch.stack(varied).permute(0, 2, 3, 1).contiguous()
