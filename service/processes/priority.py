@@ -1,7 +1,7 @@
 """Predictions before training, where one kernel schedules both.
 
 Linux shares cores between sessions first, and looks at niceness within one (sched(7), "the autogroup feature"). Where
-server and worker were sessions of their own, p99 beside a short deep job was 3.7 to 5.0 times as long, and 2.2 to 2.5 in
+server and worker were sessions of their own, p99 beside a short deep job was 3.7 to 5.0 times as long, 2.2 to 2.5 in
 one session (Linux 6.18, two cores, a worker at niceness 10 in both; ADR 35). Threads that wake seem to wait longer for
 one of another session than its niceness says. So what the supervisor starts stays in its session.
 """
