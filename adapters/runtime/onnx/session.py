@@ -22,13 +22,37 @@ def create(
     prepack: bool = True,
     engines: devices.Options | None = None,
     whole: bool = True,
+    optimized: bool = False,
 ) -> Any:
     """A session over a graph (bytes or a path). Raises DeviceError when a GPU was asked for and does not run all of it,
-    or, unless it has to run the `whole`, not what takes the time.
+    or, unless it has to run the `whole`, not what takes the time. What `optimize` wrote is taken as it is.
 
     One intra-op thread on purpose: on CPU two single-threaded runs beat one two-threaded run by 1.3–1.5×, so
     concurrency comes from running sessions side by side. `Run` releases the GIL.
     """
+    options = _options(threads, arena, prepack)
+    if optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    resolved = devices.resolve(device)
+    if resolved == "cpu":
+        return ort.InferenceSession(graph, options, providers=[devices.CPU])
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    made = _on_gpu(graph, options, resolved, engines)
+    devices.check(made, resolved, whole)
+    return made
+
+
+def optimize(graph: str, path: str) -> None:
+    """Write what onnxruntime makes of a graph on this processor, all its fusions and layouts, from a path to another.
+
+    For this process: the result is of this processor and this onnxruntime. A session over it runs the same kernels.
+    """
+    options = _options(1, arena=False, prepack=False)
+    options.optimized_model_filepath = path
+    ort.InferenceSession(graph, options, providers=[devices.CPU])
+
+
+def _options(threads: int, arena: bool, prepack: bool) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -40,13 +64,7 @@ def create(
         # x86 without VNNI: kernels for int8 that add in 32 bits instead of 16, which overflow. Not with it: the same
         # bits come out there either way, and these kernels take more than twice as long.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    resolved = devices.resolve(device)
-    if resolved == "cpu":
-        return ort.InferenceSession(graph, options, providers=[devices.CPU])
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    made = _on_gpu(graph, options, resolved, engines)
-    devices.check(made, resolved, whole)
-    return made
+    return options
 
 
 def _on_gpu(graph: bytes | str, options: Any, device: Device, engines: devices.Options | None) -> Any:

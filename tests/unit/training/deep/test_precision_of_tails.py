@@ -66,6 +66,14 @@ def late(prepared: Path) -> Cut:
     return Cut(prepared, "blocks.5")
 
 
+@pytest.mark.parametrize("rounded", [True, False])
+def test_a_session_over_what_is_optimized_already_says_the_same_bits(late, rounded):
+    graph = deep_precision.chosen(late.tail, "int8", late.told, 120)[0] if rounded else late.graph_of(late.data)
+    (wanted,) = session.create(graph).run(["probabilities"], {"tap": late.taps})
+    assert np.array_equal(late.said(graph), wanted)
+    assert Head.from_bytes(graph).answer(late.taps).pooled.shape == (len(late.taps), late.dimension)
+
+
 def test_a_tail_of_a_rounded_backbone_is_rounded_where_it_answers_the_same(late):
     graph, found = deep_precision.chosen(late.tail, "int8", late.told, 120)
     plain = late.graph_of(late.data)
