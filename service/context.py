@@ -174,7 +174,8 @@ def _attempts(settings: Settings, process: ServingProcess) -> Attempts:
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
     inputs, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
-    return Traffic(process.part(decoding), inputs, size, settings.max_waiting_seconds, telemetry.METERS)
+    threads, own = process.part(decoding), process.cores(decoding, processor.affinity())
+    return Traffic(threads, inputs, size, settings.max_waiting_seconds, telemetry.METERS, own)
 
 
 def _artifacts(settings: Settings) -> Artifacts:

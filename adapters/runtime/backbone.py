@@ -14,7 +14,7 @@ from adapters.backbones.cuts import Part
 from adapters.errors import DeviceError
 from adapters.runtime.batcher import IN_FLIGHT
 from adapters.runtime.binding import BoundPasses
-from adapters.runtime.onnx import devices, session
+from adapters.runtime.onnx import devices, processor, session
 from adapters.runtime.onnx.mapped import ChangeDetector
 from adapters.types import Backbone, Device, Embeddings, Floats, Rows, Tensors
 
@@ -59,6 +59,7 @@ class BackboneSession:
         To be called from a thread of its own: it takes as long as loading did, and nobody need wait for it.
         """
         if self.device == "cpu" and threads > 1:
+            processor.bind(processor.affinity())  # a lane may have asked, and is bound to one
             wide = session.create(graph, self.device, threads=threads)
             wide.run(self._asked, dict(self._trial(1)))
             self._wide = wide

@@ -8,7 +8,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,13 @@ class ServingProcess:
         """Its part of a bound for all. Parts add up to the whole, but each is at least 1 unless the whole is 0."""
         least, rest = divmod(whole, self.servers)
         return max(least + (self.number <= rest), min(whole, 1))
+
+    def cores(self, lanes: int, allowed: Collection[int]) -> list[int]:
+        """One for each of its lanes, where all processes together have as many as there are cores; else none."""
+        if lanes != len(allowed) or self.servers > lanes:
+            return []
+        before = sum(ServingProcess(number, self.servers).part(lanes) for number in range(1, self.number))
+        return sorted(allowed)[before : before + self.part(lanes)]
 
 
 def count(environment: Mapping[str, str] = os.environ) -> int:

@@ -1,7 +1,9 @@
 """What the processor can do, and how much of it is ours."""
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 # Instructions that multiply bytes and add the products in 32 bits. Without one of them int8 is emulated in steps that
@@ -25,9 +27,20 @@ def instructions(cpuinfo: Path = CPUINFO) -> list[str]:
 
 def cores() -> int:
     """Cores that this process may really use: CPU affinity, capped by the cgroup quota of a container."""
-    allowed = len(os.sched_getaffinity(0))
+    allowed = len(affinity())
     quota = _cgroup_quota()
     return max(1, min(allowed, round(quota))) if quota else allowed
+
+
+def affinity() -> set[int]:
+    """Numbers of the cores that this process may run on, whichever thread asks: of its first, which is not bound."""
+    return os.sched_getaffinity(os.getpid())
+
+
+def bind(cores: Iterable[int]) -> None:
+    """Have this thread run on these cores alone, and threads that it starts; on any where the system forbids it."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, cores)
 
 
 def _flags(cpuinfo: Path) -> list[set[str]]:

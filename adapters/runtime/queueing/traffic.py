@@ -17,10 +17,16 @@ class Traffic:
     """The lanes of a process with their admission, and what is on its way through them."""
 
     def __init__(
-        self, threads: int, max_load: float, max_bytes: int, max_seconds: float, meters: Meters = UNSEEN
+        self,
+        threads: int,
+        max_load: float,
+        max_bytes: int,
+        max_seconds: float,
+        meters: Meters = UNSEEN,
+        cores: Sequence[int] = (),
     ) -> None:
         self.meters = meters
-        self.lanes = Lanes(threads)
+        self.lanes = Lanes(threads, cores)
         self.admission = Admission(max_load, max_bytes, max_seconds, self.lanes, meters)
         self.in_flight = InFlight(self.lanes, meters)
 

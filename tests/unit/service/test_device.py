@@ -1,5 +1,8 @@
 """Who asks for a GPU that is not there is told when a process starts, not when the first image comes."""
 
+import asyncio
+import os
+
 import pytest
 
 from adapters.errors import DeviceError
@@ -30,3 +33,14 @@ def test_a_gpu_gets_more_lanes_than_cores(monkeypatch):
     monkeypatch.setattr(devices, "_trouble", lambda: None)
     assert lanes(Settings(device="auto")) == lanes(Settings(device="cuda")) == GPU_LANES
     assert lanes(Settings(device="cuda", threads=3)) == 3
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_lanes_of_a_server_have_a_core_each_where_there_are_as_many(no_gpu, tmp_path, more):
+    cores = len(processor.affinity())
+    context = Context.open(Settings(home=tmp_path, threads=cores + more))
+    try:
+        found = asyncio.run(context.predictor.traffic.lanes.run(lambda: os.sched_getaffinity(0)))
+    finally:
+        context.close()
+    assert found <= processor.affinity() and len(found) == (cores if more else 1)

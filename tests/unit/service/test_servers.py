@@ -56,6 +56,20 @@ def test_parts_add_up_to_the_whole_and_nobody_gets_nothing(servers, whole):
     assert 0 not in parts or not whole
 
 
+@pytest.mark.parametrize(("lanes", "servers"), [(1, 1), (2, 1), (8, 1), (16, 2), (17, 3), (3, 3)])
+def test_lanes_that_are_as_many_as_cores_get_one_each(lanes, servers):
+    allowed = set(range(100, 100 + 2 * lanes, 2))  # a container's are any
+    own = [ServingProcess(number + 1, servers).cores(lanes, allowed) for number in range(servers)]
+    assert [len(cores) for cores in own] == [ServingProcess(n + 1, servers).part(lanes) for n in range(servers)]
+    assert sorted(core for cores in own for core in cores) == sorted(allowed)
+
+
+@pytest.mark.parametrize(("lanes", "servers", "cores"), [(2, 1, 64), (4, 1, 2), (2, 3, 2), (32, 1, 16)])
+def test_others_run_anywhere(lanes, servers, cores):
+    """As with a quota of two cores on a machine of 64, where every container would take the same two."""
+    assert all(not ServingProcess(n + 1, servers).cores(lanes, set(range(cores))) for n in range(servers))
+
+
 def test_a_process_that_is_alone_gets_everything_and_counts_for_itself():
     os.environ[servers.SERVERS] = "1"
     servers.prepare()
