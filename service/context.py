@@ -174,7 +174,7 @@ def _attempts(settings: Settings, process: ServingProcess) -> Attempts:
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
     inputs, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
-    threads, own = process.part(decoding), process.cores(decoding, processor.affinity())
+    threads, own = process.part(decoding), process.cores(decoding, processor.alike())
     return Traffic(threads, inputs, size, settings.max_waiting_seconds, telemetry.METERS, own)
 
 

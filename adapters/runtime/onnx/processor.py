@@ -9,7 +9,7 @@ from pathlib import Path
 # Instructions that multiply bytes and add the products in 32 bits. Without one of them int8 is emulated in steps that
 # leave little of its gain.
 FAST_INT8 = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})  # x86, x86, Arm, Arm
-CPUINFO = Path("/proc/cpuinfo")
+CPUINFO, DEVICES = Path("/proc/cpuinfo"), Path("/sys/devices")
 
 
 @functools.cache
@@ -35,6 +35,13 @@ def cores() -> int:
 def affinity() -> set[int]:
     """Numbers of the cores that this process may run on, whichever thread asks: of its first, which is not bound."""
     return os.sched_getaffinity(os.getpid())
+
+
+def alike(devices: Path = DEVICES) -> set[int]:
+    """The same where all cores are of one kind; none where some are slower, as a thread bound to one would be."""
+    capacities = {path.read_text() for path in devices.glob("system/cpu/cpu[0-9]*/cpu_capacity")}
+    frugal = (devices / "cpu_atom").exists()  # x86: where there are two kinds of cores each is a device
+    return set() if frugal or len(capacities) > 1 else affinity()
 
 
 def bind(cores: Iterable[int]) -> None:

@@ -1,6 +1,6 @@
 """Lanes: the threads that decode and embed, one a core (more on a GPU, where decoding must keep up with it).
 
-Where there are as many as cores each is bound to one. The kernel puts a thread that wakes where it ran last, and on a
+Where there are as many as cores, all of one kind, each is bound to one. The kernel puts a thread that wakes where it ran last, and on a
 machine that is busy with work of less right to it two lanes share a core for milliseconds while that work has the
 other. Measured on two cores (`what-bounds-speed`): p99 beside a deep job 0.75 of what it is with lanes that are free,
 5 to 8 % more requests, a fifth more beside a process that wants a core for itself.

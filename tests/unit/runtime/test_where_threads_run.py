@@ -58,6 +58,24 @@ def test_a_lane_runs_anywhere_where_the_system_does_not_let_it_choose(monkeypatc
     lanes.close()
 
 
+@pytest.mark.parametrize(
+    ("files", "alike"),
+    [
+        ({}, True),
+        ({"cpu_core/cpus": "0-7"}, True),
+        ({"cpu_core/cpus": "0-15", "cpu_atom/cpus": "16-23"}, False),
+        ({"system/cpu/cpu0/cpu_capacity": "1024\n", "system/cpu/cpu1/cpu_capacity": "1024\n"}, True),
+        ({"system/cpu/cpu0/cpu_capacity": "446\n", "system/cpu/cpu10/cpu_capacity": "1024\n"}, False),
+    ],
+    ids=["says nothing", "x86", "x86 of two kinds", "Arm", "Arm of two kinds"],
+)
+def test_cores_of_two_kinds_are_left_to_the_kernel(tmp_path, files, alike):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert processor.alike(tmp_path) == (processor.affinity() if alike else set())
+
+
 @pytest.mark.skipif(len(processor.affinity()) < 2, reason="on one core all run there")
 def test_a_backbone_that_a_lane_loads_has_its_threads_anywhere():
     before, backbones = threads(), Backbones(lambda _: (TINY, tiny()), threads=2)
