@@ -1,11 +1,12 @@
 """Real data sets as embeddings of the embedded backbone, for benchmarks of training: (embeddings, targets, groups).
 
-weather, omniglot, gtsrb and bccd are looked for in ../shared/data (or ESPALIER_TEST_DATA); scikit-learn's digits are
-always there. Embeddings are kept in `.espalier/benchmarks-taps`, because making them takes a minute: delete that folder
-after a change of the backbone, of a variant or of a data set.
+Most are looked for in ../shared/data (or ESPALIER_TEST_DATA), fashion where Debian's package dataset-fashion-mnist has
+it. Embeddings are kept in `.espalier/benchmarks-taps`, because making them takes a minute: delete that folder after a
+change of the backbone, of a variant or of a data set.
 """
 
 import functools
+import gzip
 import io
 import os
 import xml.etree.ElementTree as ElementTree
@@ -32,6 +33,7 @@ from adapters.types import Backbone, Embeddings, Indices
 from benchmarks import record
 
 DATA = Path(os.environ.get("ESPALIER_TEST_DATA", record.ROOT.parent / "shared" / "data"))
+FASHION, IDX = Path("/usr/share/datasets/fashion-mnist"), ("images-idx3-ubyte", "labels-idx1-ubyte")
 CACHE = record.ROOT / ".espalier" / "benchmarks-taps"
 POOLED = 1280  # numbers of the embedded backbone's `pooled`, the first of an embedding
 FULL = "fp32"  # the precision that groups of near-duplicates are found in, whichever is asked for
@@ -56,14 +58,31 @@ def weather() -> Labeled:
 
 
 def omniglot() -> Labeled:
-    """136 characters, 15 drawings of each."""
+    """136 characters, 20 drawings of each."""
+    for character, data in _drawings():
+        yield Photo(data, str(character))
+
+
+def alphabets() -> Labeled:
+    """The same 2,720 drawings by their alphabet, of five."""
+    for character, data in _drawings():
+        yield Photo(data, character.parent.name)
+
+
+def _drawings() -> Iterator[tuple[Path, bytes]]:
     archive = zipfile.ZipFile(sorted((DATA / "omniglot").glob("*.zip"))[0])
-    names = sorted(name for name in archive.namelist() if name.endswith(".png") and "__MACOSX" not in name)
-    seen: dict[str, int] = {}
-    for name in names:
-        label = str(Path(name).parent)
-        seen[label] = seen.get(label, 0) + 1
-        yield Photo(archive.read(name), label)
+    for name in sorted(archive.namelist()):
+        if name.endswith(".png") and "__MACOSX" not in name:
+            yield Path(name).parent, archive.read(name)
+
+
+def fashion() -> Labeled:
+    """3,000 grey pictures of ten kinds of clothes, 28 px a side: the first 300 of each in Fashion-MNIST's test set."""
+    pictures, labels = (gzip.decompress((FASHION / f"t10k-{name}.gz").read_bytes()) for name in IDX)
+    grey, kinds = np.frombuffer(pictures, np.uint8, offset=16), np.frombuffer(labels, np.uint8, offset=8)
+    for kind in range(10):
+        for row in np.flatnonzero(kinds == kind)[:300]:
+            yield Photo(_png(Image.fromarray(grey.reshape(-1, 28, 28)[row])), str(kind))
 
 
 def digits() -> Labeled:
@@ -73,9 +92,7 @@ def digits() -> Labeled:
     data = load_digits()
     for picture, target in zip(data.images, data.target, strict=True):
         grey = Image.fromarray((255 - picture * 255 / 16).round().astype(np.uint8))
-        buffer = io.BytesIO()
-        grey.resize((64, 64), Image.Resampling.BICUBIC).save(buffer, "PNG")
-        yield Photo(buffer.getvalue(), str(target))
+        yield Photo(_png(grey.resize((64, 64), Image.Resampling.BICUBIC)), str(target))
 
 
 def cells() -> Labeled:
@@ -85,7 +102,7 @@ def cells() -> Labeled:
         seen = set()
         for kind, box in boxes:
             if kind != "RBC" or kind not in seen:
-                yield Photo(_cut(photo, box), kind, name)
+                yield Photo(_png(photo.crop(box)), kind, name)
             seen.add(kind)
 
 
@@ -115,15 +132,15 @@ def _bccd() -> Iterator[tuple[str, bytes, list[tuple[str, Box]]]]:
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _cut(photo: Image.Image, box: Box) -> bytes:
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    photo.crop(box).save(buffer, "PNG")
+    picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 ALL: dict[str, Callable[[], Labeled]] = {
     "weather": weather, "omniglot": omniglot, "digits": digits, "cells": cells, "platelets": platelets,
-    "gtsrb": gtsrb,
+    "gtsrb": gtsrb, "alphabets": alphabets, "fashion": fashion,
 }  # fmt: skip
 
 
