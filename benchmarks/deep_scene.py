@@ -9,8 +9,9 @@ from adapters.backbones import cuts
 from adapters.modalities import image
 from adapters.runtime.backbone import BackboneSession
 from adapters.runtime.heads.head import Head
-from benchmarks import load, synthetic
+from benchmarks import load, photos, synthetic
 from benchmarks.deep_copies import CutBackbone
+from benchmarks.serving import multipart
 
 CUT = "blocks.5"
 CLASSES = ("a", "b", "c", "d")
@@ -45,6 +46,13 @@ class Scene:
         rows = zip(itertools.cycle(self.pictures), itertools.cycle(heads), range(256))
         paths = ((f"/predict?head={'&head='.join(group)}", data) for data, group, _ in rows)
         return [load.request(path, data, "image/jpeg", port) for path, data in paths]
+
+    def forms(self, port: int, images: int, count: int) -> list[bytes]:
+        """Requests with so many pictures each, for one deep head after the other; no file is on its way twice."""
+        files = photos.distinct(self.pictures, count * images)
+        parts = (files[start : start + images] for start in range(0, len(files), images))
+        forms = (multipart(part, [f"deep-{number % self.plan.deep}"]) for number, part in enumerate(parts))
+        return [load.request("/predict", *form, port) for form in forms]
 
 
 @functools.cache

@@ -6,7 +6,8 @@ bare loop does what a request asks for without a server: decode, trunk, and tail
 in a thread a core; that of a shallow one runs the whole backbone. Loops and service take turns in one run, because the
 machine's speed drifts. `around_ms` is what all cores together spend on a request besides what its loop does.
 
-Limits, with 16 connections: at least 0.9 of the loop's throughput, one deep head a request and ten (missed: ADR 34);
+Limits, with 16 connections: at least 0.9 of the loop's throughput, one deep head a request and ten (missed: ADR 34),
+and one deep head for 16 pictures a request;
 around a request for a deep head at most 1.1 times what is around one for a shallow head; shallow requests at least 0.96
 as many beside loaded deep heads as without; at most 1.3 times its file resident a further deep head; while cold ones
 are loaded the p99 of shallow requests at most twice.
@@ -44,6 +45,7 @@ from benchmarks.serving import bare_throughput
 
 CONNECTIONS = 16
 TOGETHER = 10  # deep heads in one request
+PICTURES = 16  # in one request, of those with several
 RUNS = 50  # of each tail
 FIRST = 8  # deep heads after which what lanes keep for runs is there, some 6 MiB, however many heads come
 FEW = 4  # connections while cold heads are loaded
@@ -63,6 +65,7 @@ def main(quick: bool = False) -> dict[str, Any]:
             shutil.rmtree(other, ignore_errors=True)
     found["limits"] = {
         "throughput_ratio_1": MIN_THROUGHPUT, f"throughput_ratio_{TOGETHER}": MIN_THROUGHPUT,
+        f"throughput_ratio_of_{PICTURES}_pictures": MIN_THROUGHPUT,
         "around_of_shallow": MAX_AROUND, "shallow_kept": MIN_KEPT, "resident_of_file": MAX_MEMORY,
         "cold_p99_ratio": MAX_STALL,
     }  # fmt: skip
@@ -153,6 +156,7 @@ def _round(scene: Scene, both: int, shallow: int) -> dict[str, float]:
     groups = [names[n : n + TOGETHER] for n in range(0, len(names), TOGETHER)]
     asked = {1: scene.asked(both, *([name] for name in names)), TOGETHER: scene.asked(both, *groups)}
     lone = [f"shallow-{n}" for n in range(scene.plan.shallow)]
+    forms = scene.forms(both, PICTURES, 2 * CONNECTIONS)
     of_shallow = {port: scene.asked(port, *([name] for name in lone[:256])) for port in (both, shallow)}
     seen: dict[str, list[float]] = {}
     for _ in range(scene.plan.turns):
@@ -160,12 +164,14 @@ def _round(scene: Scene, both: int, shallow: int) -> dict[str, float]:
             loop = bare_throughput(deep_loop(scene, count), scene.pictures, processor.cores(), scene.plan.seconds)
             seen.setdefault(f"bare_{count}", []).append(loop)
             seen.setdefault(f"served_{count}", []).append(_pace(scene, requests, both))
+        seen.setdefault("served_forms", []).append(PICTURES * _pace(scene, forms, both))
         loop = bare_throughput(shallow_loop(scene), scene.pictures, processor.cores(), scene.plan.seconds)
         seen.setdefault("bare_shallow", []).append(loop)
         for name, port in (("beside", both), ("without", shallow)):
             seen.setdefault(name, []).append(_pace(scene, of_shallow[port], port))
     pace = {name: statistics.mean(values) for name, values in seen.items()}
     ratios = {f"throughput_ratio_{count}": pace[f"served_{count}"] / pace[f"bare_{count}"] for count in asked}
+    ratios[f"throughput_ratio_of_{PICTURES}_pictures"] = pace["served_forms"] / pace["bare_1"]
     served = {f"images_per_second_{count}": pace[f"served_{count}"] for count in asked}
     return ratios | served | _runs(scene) | _around(pace) | {"shallow_kept": pace["beside"] / pace["without"]}
 
