@@ -3,7 +3,7 @@
 Where there are as many as cores, all of one kind, each is bound to one. The kernel puts a thread that wakes where it
 ran last unless another core is idle. Beside training no core is, and two lanes were found waiting for one core for
 milliseconds while training had the other, whatever its priority. Measured on two cores (ADR 35): p99 beside a deep job
-is 1.5 times as long instead of 3.2; without one 1.06 ± 0.02 as many requests of sixteen connections.
+is 1.5 times as long instead of 2.1 to 3.2; without one 1.06 ± 0.02 as many requests of sixteen connections.
 """
 
 import asyncio
