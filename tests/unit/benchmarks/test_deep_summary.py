@@ -21,8 +21,8 @@ def rows(data: str = "gtsrb", seeds: int = 2, **accuracy: float) -> list[summary
 
 def test_every_limit_has_a_figure_where_its_ways_were_measured():
     found = summary.results(rows())
-    assert found["limits"] == summary.LIMITS
-    assert all("median" in found[name] for name in summary.LIMITS)
+    assert found["limits"] == summary.LIMITS | {"gtsrb: gap closed": summary.GAP}
+    assert all("median" in found[name] for name in found["limits"])
 
 
 def test_of_one_seed_there_is_a_difference_and_no_interval():
@@ -32,8 +32,11 @@ def test_of_one_seed_there_is_a_difference_and_no_interval():
 
 
 def test_a_limit_without_its_ways_is_not_there():
-    """Of other data than the signs only what is said of all data."""
-    assert set(summary.results(rows("digits"))["limits"]) == {"accuracy kept by auto, at least"}
+    """Of other data than the signs only what is said of any."""
+    found = summary.results(rows("digits"))
+    assert set(found["limits"]) == {"accuracy kept by auto, at least", "digits: gap closed"}
+    assert found["limits"]["digits: gap closed"] == summary.GAP
+    assert found["digits: gap closed"]["median"] == pytest.approx(0.75)
 
 
 def test_the_gap_is_from_the_best_head_to_all_layers_and_a_slow_cut_does_not_count():
