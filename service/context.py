@@ -15,7 +15,7 @@ from adapters.predict import Predictor
 from adapters.runtime.backbone import Backbones
 from adapters.runtime.embedding_memory import EmbeddingMemory
 from adapters.runtime.heads.live import LiveHeads
-from adapters.runtime.onnx import processor
+from adapters.runtime.onnx import devices, processor
 from adapters.runtime.queueing.traffic import Traffic
 from adapters.store import backbones, database
 from adapters.store.audit import actor
@@ -174,8 +174,13 @@ def _attempts(settings: Settings, process: ServingProcess) -> Attempts:
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
     inputs, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
-    threads, own = process.part(decoding), process.cores(decoding, processor.alike())
+    threads, own = process.part(decoding), own_cores(settings, process)
     return Traffic(threads, inputs, size, settings.max_waiting_seconds, telemetry.METERS, own)
+
+
+def own_cores(settings: Settings, process: ServingProcess) -> list[int]:
+    """One for each lane of a serving process; none on a GPU, whose threads lanes start, and which was not measured."""
+    return process.cores(lanes(settings), processor.alike()) if devices.resolve(settings.device) == "cpu" else []
 
 
 def _artifacts(settings: Settings) -> Artifacts:

@@ -7,8 +7,9 @@ import pytest
 
 from adapters.errors import DeviceError
 from adapters.runtime.onnx import devices, processor
-from service.context import Context
+from service.context import Context, own_cores
 from service.loading import GPU_LANES, lanes
+from service.processes.servers import ServingProcess
 from service.processes.worker import Worker
 from service.settings import Settings
 
@@ -44,3 +45,12 @@ def test_lanes_of_a_server_have_a_core_each_where_there_are_as_many(no_gpu, tmp_
     finally:
         context.close()
     assert found <= processor.affinity() and len(found) == (cores if more else 1)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_lanes_beside_a_gpu_run_anywhere(monkeypatch, device):
+    """However many: a thread of the device is started by the lane that brings the first input."""
+    monkeypatch.setattr(devices, "_trouble", lambda: None)
+    cores = len(processor.affinity())
+    assert own_cores(Settings(device="cpu", threads=cores), ServingProcess()) == sorted(processor.affinity())
+    assert own_cores(Settings(device=device, threads=cores), ServingProcess()) == []
