@@ -174,13 +174,13 @@ def _attempts(settings: Settings, process: ServingProcess) -> Attempts:
 
 def _traffic(settings: Settings, process: ServingProcess, decoding: int) -> Traffic:
     inputs, size = process.part(settings.max_waiting), process.part(settings.max_waiting_bytes)
-    threads, own = process.part(decoding), own_cores(settings, process)
+    threads, own = process.part(decoding), own_cores(settings, process, decoding)
     return Traffic(threads, inputs, size, settings.max_waiting_seconds, telemetry.METERS, own)
 
 
-def own_cores(settings: Settings, process: ServingProcess) -> list[int]:
+def own_cores(settings: Settings, process: ServingProcess, decoding: int) -> list[int]:
     """One for each lane of a serving process; none on a GPU, whose threads lanes start, and which was not measured."""
-    return process.cores(lanes(settings), processor.alike()) if devices.resolve(settings.device) == "cpu" else []
+    return process.cores(decoding, processor.alike()) if devices.resolve(settings.device) == "cpu" else []
 
 
 def _artifacts(settings: Settings) -> Artifacts:

@@ -52,5 +52,5 @@ def test_lanes_beside_a_gpu_run_anywhere(monkeypatch, device):
     """However many: a thread of the device is started by the lane that brings the first input."""
     monkeypatch.setattr(devices, "_trouble", lambda: None)
     cores = len(processor.affinity())
-    assert own_cores(Settings(device="cpu", threads=cores), ServingProcess()) == sorted(processor.affinity())
-    assert own_cores(Settings(device=device, threads=cores), ServingProcess()) == []
+    assert own_cores(Settings(device="cpu", threads=cores), ServingProcess(), cores) == sorted(processor.affinity())
+    assert own_cores(Settings(device=device, threads=cores), ServingProcess(), cores) == []
