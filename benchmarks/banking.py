@@ -30,7 +30,7 @@ from adapters.training.data.duplicates import groups
 from adapters.training.data.split import split
 from adapters.training.race.race import race
 from adapters.types import Backbone
-from benchmarks import datasets, options, record, server
+from benchmarks import options, photo_sets, record, server
 from benchmarks.adaptation import all_of, log_loss
 from service.settings import Settings
 
@@ -75,7 +75,7 @@ def main(seeds: int = SEEDS, shots: Sequence[str] = SHOTS) -> dict[str, Any]:
 
 def questions(part: str) -> tuple[list[str], list[str]]:
     """Texts and intents of `train` or `test`. Raises FileNotFoundError where the data set is not at hand."""
-    path = Path(datasets.DATA) / "banking77" / f"{part}.csv"
+    path = Path(photo_sets.DATA) / "banking77" / f"{part}.csv"
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return [row["text"] for row in rows], [row["category"] for row in rows]

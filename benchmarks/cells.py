@@ -22,7 +22,7 @@ from adapters.training import programs
 from adapters.training.data.split import split
 from adapters.training.race.race import race
 from adapters.types import Embeddings, Floats, Schema
-from benchmarks import datasets, record
+from benchmarks import datasets, photo_sets, record
 
 KINDS = ("Platelets", "RBC", "WBC")
 COUNTED = 2  # the first ones: nearly every photo shows one white cell
@@ -54,7 +54,7 @@ def main() -> dict[str, Any]:
 def counts() -> np.ndarray:
     """How many cells of each kind every photo shows, i64 [N, 3], in the order of the embeddings."""
     rows = []
-    for file in datasets.bccd_files():
+    for file in photo_sets.bccd_files():
         names = Counter(o.findtext("name") for o in ET.parse(file).getroot().iter("object"))
         rows.append([names[kind] for kind in KINDS])
     return np.array(rows)

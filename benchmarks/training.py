@@ -15,7 +15,7 @@ from adapters.training import programs
 from adapters.training.data.split import split
 from adapters.training.race.race import RaceResult, race
 from adapters.types import Embeddings, Indices
-from benchmarks import datasets, record
+from benchmarks import datasets, photo_sets, record
 from benchmarks.adaptation import drawn
 
 RECIPE = {
@@ -50,7 +50,7 @@ def _wide() -> dict[str, float]:
 
 
 def _recipe(seed: int) -> dict[str, float]:
-    embeddings, targets, groups = datasets.load("weather" if (datasets.DATA / "weather").exists() else "digits")
+    embeddings, targets, groups = datasets.load("weather" if (photo_sets.DATA / "weather").exists() else "digits")
     train, test = drawn(targets, groups, "full", np.random.default_rng(seed))
     assert train is not None
     found: dict[str, float] = {}

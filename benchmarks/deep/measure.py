@@ -20,12 +20,13 @@ from typing import Any
 import torch
 
 from adapters.runtime.onnx import processor
-from benchmarks import datasets, options, record, report
+from benchmarks import options, photo_sets, record, report
 from benchmarks.deep import loops, networks, rows, server, summary, texts
 from benchmarks.deep.rounds import Draw, Photos
 from benchmarks.deep.rounds import rows as measured
 
-DATA = ["gtsrb", "cells", "omniglot", "alphabets", "weather", "digits", *["fashion"] * datasets.FASHION.exists()]
+DATA = ["gtsrb", "cells", "omniglot", "alphabets", "weather", "digits"]
+DATA += ["fashion"] * photo_sets.FASHION.exists() + ["cifar"] * photo_sets.CIFAR.exists()
 SEEDS, SHOTS, TEXT_SHOTS = 5, ("20", "50", "full"), ("20", "50")
 WAYS = ("pooled", "taps", "shallow", "blocks.5", "blocks.4", "auto")
 ALL_SEEDS = 2  # of all layers, and of loops in torch: hours
