@@ -46,8 +46,8 @@ class Hyperparameters(BaseModel):
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="Of SGD")
     learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=10)] = Field(
         "auto",
-        description="At its highest, of the head and the last block; `auto`: 0.002 of convolutions, 0.0003 of "
-        "transformers",
+        description="At its highest, of the head and the last block; `auto`: 0.002 of convolutions, 0.0005 with "
+        "`unfreeze=all`, 0.0003 of transformers",
     )
     layer_decay: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = Field(
         "auto",

@@ -22,7 +22,7 @@ from adapters.training.data.split import Fold
 from adapters.training.deep import ensembles, evidence, outcome, taps
 from adapters.training.deep.examples import Examples
 from adapters.training.deep.fit import Watch
-from adapters.training.deep.fitting import augmenting, schedule
+from adapters.training.deep.fitting import augmenting
 from adapters.training.deep.fitting.network import Network
 from adapters.training.deep.judged import Judge, Judged
 from adapters.training.deep.outcome import Declined, DeepResult
@@ -133,10 +133,9 @@ class _Round:
         """Cuts in turn, for as long as the last one brought something."""
         found: list[Tried] = []
         for entry in planned.entries:
-            rate = schedule.highest(self.recipe, entry.cut.kind)
             trial = Trial(
                 entry.cut, self.own or entry.tail, self._taps(entry.cut), self.data, self.starts,
-                self.recipe.model_copy(update={"learning_rate": rate}), self.seed, self._groups,
+                self.recipe.model_copy(update={"learning_rate": entry.rate}), self.seed, self._groups,
             )  # fmt: skip
             records = trial.tried(self.folds, len(self.examples.split.folds), self.journal)
             found.append((trial, records))

@@ -16,7 +16,7 @@ from adapters.training.backbone import cuts
 from adapters.training.backbone.observing import MadeUp
 from adapters.training.data.split import Fold, Split
 from adapters.training.deep import step_memory
-from adapters.training.deep.fitting import randaugment
+from adapters.training.deep.fitting import randaugment, schedule
 from adapters.training.deep.fitting.augmenting import cached
 from adapters.training.deep.fitting.batches import split
 from adapters.training.deep.interpreter import Tail, as_input
@@ -43,6 +43,7 @@ class Entry:
     final: float  # and for the fit to all
     taps: int  # bytes of scratch, which all that are tried have at once
     fit: DeepFit  # what its largest batch takes of memory
+    rate: float  # of learning, at its highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,12 @@ def plan(
     check([cut.name for cut in there], recipe.unfreeze, unknown)
     _refuse_views(there, recipe)
     if recipe.unfreeze != AUTO:
-        named = _entry(graph, cuts.named(there, recipe.unfreeze), recipe, known, folds)
+        named = _entry(graph, cuts.named(there, recipe.unfreeze), there, recipe, known, folds)
         _require_room(named, room)
         require_deep(memory, named.cut.name, named.fit)
         return Plan([named], "")
     parts, everything = (
-        [_entry(graph, cut, recipe, known, folds) for cut in found] for found in _likely(there, known.rest)
+        [_entry(graph, cut, there, recipe, known, folds) for cut in found] for found in _likely(there, known.rest)
     )
     found = _within(
         parts, everything, max(BUDGET, BUDGET_EACH * known.rest) if budget is None else budget, room, memory
@@ -181,7 +182,7 @@ def _cheapest(entries: list[Entry], found: Plan, room: float, memory: float) -> 
     return Plan([chosen], note, found.budget)
 
 
-def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, known: Known, folds: list[Fold]) -> Entry:
+def _entry(graph: bytes, cut: Cut, there: list[Cut], recipe: Hyperparameters, known: Known, folds: list[Fold]) -> Entry:
     tail, most, views = cuts.floated(cuts.tail(graph, cut)), known.room(cut), cached(recipe, cut.kind)
     forward = operations(tail, known.usual(cut, recipe.batch_size)) / SPEED[programs.device().type]
     whole = forward / max(cut.share, 1e-9)
@@ -189,7 +190,8 @@ def _entry(graph: bytes, cut: Cut, recipe: Hyperparameters, known: Known, folds:
     steps, seen = BACK * forward * recipe.epochs, [len(train) for train, _ in folds]
     trying, final = trunk + steps * sum(seen), steps * known.rest + forward * known.count
     fit = step_memory.of(tail, most, _largest([known.rest, *seen], recipe), bool(recipe.ema))
-    return Entry(cut, tail, trying, final, size(most, known.count, views), fit)
+    rate = schedule.highest(recipe, cut.kind, {other.kind for other in there})
+    return Entry(cut, tail, trying, final, size(most, known.count, views), fit, rate)
 
 
 def _largest(fits: list[int], recipe: Hyperparameters) -> int:

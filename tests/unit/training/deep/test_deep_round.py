@@ -21,6 +21,7 @@ from adapters.training.backbone.observing import images
 from adapters.training.data.split import Split, split
 from adapters.training.deep import conditions, deep_round, evidence, interpreter, plan
 from adapters.training.deep.examples import Examples
+from adapters.training.deep.fitting import schedule
 from adapters.training.deep.outcome import Declined, DeepResult
 from adapters.training.deep.pool import PLENTY, Choice, Pool
 from adapters.training.deep.records import Record, Records
@@ -362,7 +363,7 @@ def test_what_a_caller_asks_for_is_tried_on_enough_folds_and_looked_at_once(give
 
 def test_more_folds_stay_within_the_budget():
     """Estimated as all else is."""
-    entry = plan.Entry(cuts.find(deep.GRAPH, images(SIDE))[-1], b"", 10.0, 12.0, 100, DeepFit())
+    entry = plan.Entry(cuts.find(deep.GRAPH, images(SIDE))[-1], b"", 10.0, 12.0, 100, DeepFit(), 0.002)
     assert plan.Plan([entry], "", 72.0).allows(entry.cut.name, 1, 6)
     assert not plan.Plan([entry], "", 71.0).allows(entry.cut.name, 1, 6)
 
@@ -381,3 +382,10 @@ def test_a_deeper_cut_costs_more():
     ]
     assert settings.unfreeze == "auto"
     assert entries[0].final < entries[1].final < entries[2].final
+
+
+def test_a_round_of_all_layers_has_a_smaller_rate(given, tmp_path):
+    """And the report says which; whoever asks for another has that."""
+    for asked, rate in (({}, schedule.WHOLE), ({"learning_rate": 0.01}, 0.01)):
+        found = ran(tmp_path / str(rate), given, {"unfreeze": "all", "epochs": 1} | asked, always=True)
+        assert isinstance(found, DeepResult) and found.hyperparameters["learning_rate"] == rate

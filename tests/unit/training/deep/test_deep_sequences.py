@@ -107,10 +107,12 @@ def test_what_is_done_to_pixels_is_refused(augment):
     assert refused.value.item == "augment"
 
 
-def test_transformers_have_a_smaller_rate_unless_one_is_asked_for():
+def test_transformers_and_all_layers_have_a_smaller_rate_unless_one_is_asked_for():
     usual, asked = recipe.Hyperparameters(), recipe.Hyperparameters(learning_rate=0.01)
+    assert schedule.highest(usual, "input", ("input", "map")) < schedule.highest(usual, "map", ("input", "map"))
+    assert schedule.highest(usual, "input", ("input", "tokens")) == schedule.highest(usual, "tokens")
     assert schedule.highest(usual, "sequence") == schedule.highest(usual, "tokens") < schedule.highest(usual, "map")
-    assert schedule.highest(asked, "sequence") == 0.01
+    assert schedule.highest(asked, "sequence") == schedule.highest(asked, "input") == 0.01
 
 
 # A round
