@@ -1,6 +1,6 @@
 """Rows → what is recorded: figures of each way, paired differences to the shallow winner, and what has a limit."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ LIMITS = {
     "accuracy kept by auto, at least": 0.998, "gtsrb: accuracy of auto": 0.97,
     "gtsrb: accuracy of auto, of fine_tune's": 0.99, "gtsrb: seconds of auto, of fine_tune's": 0.2,
 }  # fmt: skip
+GAP_CLOSED = "gap closed"
 GAP = 0.7  # that is to be closed, of any data set that all layers were trained on
 THIRD = 1 / 3  # of the time of all layers that the best cut may take
 
@@ -63,19 +64,22 @@ def _lowest(kept: np.ndarray) -> list[float]:
 
 
 def _gaps(rows: Sequence[Row]) -> dict[str, list[float]]:
-    """By data set, of each seed."""
-    names = dict.fromkeys(row["data"] for row in rows)
-    by_data = {name: [row for row in rows if row["data"] == name] for name in names}
-    return {
-        f"{name}: gap closed": [closed for seed in _seeds(here) for closed in _closed(here, seed)]
-        for name, here in by_data.items()
-    }
+    """By data set, of each seed: by the best cut alone, and by `auto`, where the shallow head has a say beside one."""
+    found = {}
+    for name in dict.fromkeys(row["data"] for row in rows):
+        here = [row for row in rows if row["data"] == name]
+        cuts = {row["way"] for row in here} - {*HEADS, LONGEST, *LOOPS, AUTO, ALL}
+        for who, ways in ((GAP_CLOSED, cuts), (f"{GAP_CLOSED} by {AUTO}", {AUTO})):
+            found[f"{name}: {who}"] = [closed for seed in _seeds(here) for closed in _closed(here, seed, ways)]
+    return found
 
 
-def _closed(rows: Sequence[Row], seed: int) -> list[float]:
-    """The share of the way from the best shallow head to all layers that the best cut goes in a third of the time."""
+def _closed(rows: Sequence[Row], seed: int, ways: Collection[str]) -> list[float]:
+    """The share of the way from the best shallow head to all layers that the best of `ways` goes in a third of the
+    time.
+    """
     mine = {row["way"]: row for row in rows if row["seed"] == seed}
-    cut = [row for way, row in mine.items() if way not in (*HEADS, LONGEST, *LOOPS, AUTO, ALL)]
+    cut = [row for way, row in mine.items() if way in ways]
     heads = [mine[way]["accuracy"] for way in HEADS if way in mine]
     if ALL not in mine or not heads or mine[ALL]["accuracy"] <= max(heads):
         return []
