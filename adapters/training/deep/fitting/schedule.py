@@ -36,9 +36,11 @@ def highest(recipe: Hyperparameters, kind: str = "map", kinds: Collection[str] =
     """
     if recipe.learning_rate != AUTO:
         return float(recipe.learning_rate)
-    if any(each in ATTENTION for each in (kind, *kinds)):
+    whole = kind == "input"
+    read = kinds if whole else (kind,)
+    if any(each in ATTENTION for each in read):
         return TRANSFORMERS
-    return WHOLE if kind == "input" else CONVOLUTIONS
+    return WHOLE if whole else CONVOLUTIONS
 
 
 def _between(one: float, other: float, part: float) -> float:

@@ -111,6 +111,9 @@ def test_transformers_and_all_layers_have_a_smaller_rate_unless_one_is_asked_for
     usual, asked = recipe.Hyperparameters(), recipe.Hyperparameters(learning_rate=0.01)
     assert schedule.highest(usual, "input", ("input", "map")) < schedule.highest(usual, "map", ("input", "map"))
     assert schedule.highest(usual, "input", ("input", "tokens")) == schedule.highest(usual, "tokens")
+    assert schedule.highest(usual, "map", ("map", "tokens")) == schedule.highest(usual, "map"), (
+        "of a cut its own kind counts"
+    )
     assert schedule.highest(usual, "sequence") == schedule.highest(usual, "tokens") < schedule.highest(usual, "map")
     assert schedule.highest(asked, "sequence") == schedule.highest(asked, "input") == 0.01
 
